@@ -1,0 +1,155 @@
+//! Time as a value. The only file that may read a clock; everything else takes `now` or a [`Clock`].
+//!
+//! One time line serves the whole program: milliseconds since the Unix epoch that never step back. A step of the
+//! machine's wall clock (NTP, an operator) would otherwise end calls or make them older than they are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A moment, in milliseconds since the Unix epoch (or since the first event of a replayed capture).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Before every event.
+    pub const ZERO: Self = Self(0);
+    /// After every event: "never".
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// From milliseconds since the epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Seconds since the epoch, as Prometheus wants them.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
+    /// The moment `duration` later; [`Timestamp::MAX`] past the end of time.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// The moment `duration` earlier; [`Timestamp::ZERO`] before the beginning.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Something that knows the time.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// The present moment; never earlier than an answer given before.
+    fn now(&self) -> Timestamp;
+
+    /// The wall clock's opinion, for time stamps that are shown to people.
+    ///
+    /// It may step; `now` may not. Exported time stamps are moved by the difference.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+}
+
+/// The machine's clocks: the wall clock where the program started, carried on by the monotonic one.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+    started_wall: Timestamp,
+}
+
+impl SystemClock {
+    /// Starts the time line now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
+    pub fn new() -> Self {
+        Self { started: Instant::now(), started_wall: read_wall() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        self.started_wall.plus(self.started.elapsed())
+    }
+
+    fn wall(&self) -> Timestamp {
+        read_wall()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
+fn read_wall() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(millis(since_epoch))
+}
+
+/// A clock that stands until it is moved: for replays and tests.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    /// A clock standing at `at`.
+    pub const fn at(at: Timestamp) -> Self {
+        Self(AtomicU64::new(at.0))
+    }
+
+    /// Moves the clock to `to`; it never steps back.
+    pub fn set(&self, to: Timestamp) {
+        self.0.fetch_max(to.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        let t = Timestamp::from_millis(1_500);
+        assert_eq!(t.plus(Duration::from_secs(1)), Timestamp::from_millis(2_500));
+        assert_eq!(t.minus(Duration::from_secs(2)), Timestamp::ZERO);
+        assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
+        assert_eq!(t.since(Timestamp::from_millis(500)), Duration::from_secs(1));
+        assert_eq!(Timestamp::ZERO.since(t), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_manual_clock_never_steps_back() {
+        let clock = ManualClock::at(Timestamp::from_millis(10));
+        clock.set(Timestamp::from_millis(5));
+        assert_eq!(clock.now(), Timestamp::from_millis(10));
+    }
+
+    #[test]
+    fn the_system_clock_follows_the_wall() {
+        let clock = SystemClock::new();
+        let (now, wall) = (clock.now(), clock.wall());
+        assert!(wall.since(now).max(now.since(wall)) < Duration::from_secs(5), "{now:?} {wall:?}");
+    }
+}

