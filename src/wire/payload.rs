@@ -1,0 +1,218 @@
+//! The grammar of payloads: status (short and long form) and traffic. Pure.
+//!
+//! Fields are `name=value`, separated by a comma and a blank; a value may hold blanks (`type=TLS/TCP ?`). Fields
+//! that this program does not know are passed over: a newer coturn may add some.
+
+use super::Rejection;
+use super::event::{Event, Grant, Path, Traffic, Transport, Volume};
+
+/// `new lifetime=600[, type=…, local=…, remote=…, ssl=…, cipher=…]`, `refreshed …`, `deleted`.
+pub(super) fn status(payload: &[u8]) -> Result<Event<'_>, Rejection> {
+    let (word, rest) = match payload.iter().position(|&b| b == b' ') {
+        Some(at) => (payload.get(..at).unwrap_or_default(), payload.get(at + 1..).unwrap_or_default()),
+        None => (payload, &[][..]),
+    };
+    match word {
+        b"new" => grant(rest).map(Event::New),
+        b"refreshed" => grant(rest).map(Event::Refreshed),
+        b"deleted" => Ok(Event::Deleted),
+        _ => Err(Rejection::UnknownStatus),
+    }
+}
+
+fn grant(fields: &[u8]) -> Result<Grant<'_>, Rejection> {
+    let mut lifetime = None;
+    let (mut transport, mut local, mut remote) = (None, None, None);
+    for (name, value) in Fields(Some(fields)) {
+        match name {
+            b"lifetime" => lifetime = number(value).and_then(|n| u32::try_from(n).ok()),
+            b"type" => transport = Some(transport_of(value)),
+            b"local" => local = Some(value),
+            b"remote" => remote = Some(value),
+            _ => {}
+        }
+    }
+    let lifetime = lifetime.ok_or(Rejection::BadStatus)?;
+    // Any of the three makes it the long form; what it does not tell stays empty.
+    let path = (transport.is_some() || local.is_some() || remote.is_some()).then(|| Path {
+        transport: transport.unwrap_or_default(),
+        local: local.unwrap_or_default(),
+        remote: remote.unwrap_or_default(),
+    });
+    Ok(Grant { lifetime, path })
+}
+
+/// coturn's names (`socket_type_name`): `UDP`, `TCP`, `TLS/TCP`, `DTLS`, `SCTP`, `TLS/SCTP`, the TLS ones also with
+/// ` ?` behind them, `UNKNOWN`.
+fn transport_of(name: &[u8]) -> Transport {
+    match name {
+        b"UDP" => Transport::Udp,
+        b"TCP" => Transport::Tcp,
+        b"TLS/TCP" | b"TLS/TCP ?" => Transport::Tls,
+        b"DTLS" => Transport::Dtls,
+        b"SCTP" | b"TLS/SCTP" | b"TLS/SCTP ?" => Transport::Sctp,
+        _ => Transport::Other,
+    }
+}
+
+/// `rcvp=105, rcvb=18056, sentp=105, sentb=18060`: received and sent, packets and bytes.
+pub(super) fn traffic(payload: &[u8]) -> Result<Traffic, Rejection> {
+    let [mut rcvp, mut rcvb, mut sentp, mut sentb] = [None; 4];
+    for (name, value) in Fields(Some(payload)) {
+        let field = match name {
+            b"rcvp" => &mut rcvp,
+            b"rcvb" => &mut rcvb,
+            b"sentp" => &mut sentp,
+            b"sentb" => &mut sentb,
+            _ => continue,
+        };
+        *field = number(value);
+    }
+    match (rcvp, rcvb, sentp, sentb) {
+        (Some(rcvp), Some(rcvb), Some(sentp), Some(sentb)) => Ok(Traffic {
+            received: Volume { packets: rcvp, bytes: rcvb },
+            sent: Volume { packets: sentp, bytes: sentb },
+        }),
+        _ => Err(Rejection::BadCounters),
+    }
+}
+
+/// A decimal number that fits 64 bits: digits only, no sign, no blank.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, &digit| {
+        digit.is_ascii_digit().then_some(())?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    })
+}
+
+/// The `name=value` parts of a payload; parts without `=` are passed over.
+struct Fields<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let text = self.0.take()?;
+            let mut part = text;
+            if let Some(comma) = text.windows(2).position(|two| two == b", ") {
+                part = text.get(..comma)?;
+                self.0 = text.get(comma + 2..);
+            }
+            if let Some(equals) = part.iter().position(|&b| b == b'=') {
+                return Some((part.get(..equals)?, part.get(equals + 1..)?));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long(transport: Transport) -> Option<Path<'static>> {
+        Some(Path { transport, local: b"127.0.0.1:3478", remote: b"192.0.2.7:35910" })
+    }
+
+    #[test]
+    fn reads_both_forms_of_status() {
+        let rows: [(&str, Event<'_>); 8] = [
+            ("new lifetime=600", Event::New(Grant { lifetime: 600, path: None })),
+            ("refreshed lifetime=0", Event::Refreshed(Grant { lifetime: 0, path: None })),
+            ("deleted", Event::Deleted),
+            (
+                "new lifetime=600, type=UDP, local=127.0.0.1:3478, remote=192.0.2.7:35910, ssl=NONE, cipher=NONE",
+                Event::New(Grant { lifetime: 600, path: long(Transport::Udp) }),
+            ),
+            (
+                "refreshed lifetime=777, type=TLS/TCP, local=127.0.0.1:3478, remote=192.0.2.7:35910, ssl=TLSv1.3, \
+                 cipher=TLS_AES_256_GCM_SHA384",
+                Event::Refreshed(Grant { lifetime: 777, path: long(Transport::Tls) }),
+            ),
+            // the blank within a value, and a payload that coturn cut inside the cipher
+            (
+                "new lifetime=1, type=TLS/TCP ?, local=127.0.0.1:3478, remote=192.0.2.7:35910, ssl=TLSv1.3, ciph",
+                Event::New(Grant { lifetime: 1, path: long(Transport::Tls) }),
+            ),
+            // fields of a coturn to come
+            (
+                "new colour=red, lifetime=600, x, type=QUIC, local=127.0.0.1:3478, remote=192.0.2.7:35910, y=",
+                Event::New(Grant { lifetime: 600, path: long(Transport::Other) }),
+            ),
+            ("deleted reason=drain", Event::Deleted),
+        ];
+        for (payload, expected) in rows {
+            assert_eq!(status(payload.as_bytes()), Ok(expected), "{payload}");
+        }
+    }
+
+    #[test]
+    fn knows_every_transport() {
+        let rows = [
+            ("UDP", Transport::Udp),
+            ("TCP", Transport::Tcp),
+            ("TLS/TCP", Transport::Tls),
+            ("TLS/TCP ?", Transport::Tls),
+            ("DTLS", Transport::Dtls),
+            ("SCTP", Transport::Sctp),
+            ("TLS/SCTP", Transport::Sctp),
+            ("TLS/SCTP ?", Transport::Sctp),
+            ("UNKNOWN", Transport::Other),
+            ("", Transport::Other),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(transport_of(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_statuses() {
+        let rows: [(&[u8], Rejection); 10] = [
+            (b"", Rejection::UnknownStatus),
+            (b"New lifetime=600", Rejection::UnknownStatus),
+            (b"moved lifetime=600", Rejection::UnknownStatus),
+            (b"new", Rejection::BadStatus),
+            (b"new ", Rejection::BadStatus),
+            (b"new lifetime=", Rejection::BadStatus),
+            (b"new lifetime=-1", Rejection::BadStatus),
+            (b"new lifetime=4294967296", Rejection::BadStatus),
+            (b"refreshed type=UDP, local=1, remote=2", Rejection::BadStatus),
+            (b"\xff\xfe", Rejection::UnknownStatus),
+        ];
+        for (payload, expected) in rows {
+            assert_eq!(status(payload), Err(expected), "{}", payload.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn reads_traffic_in_any_order() {
+        let expected = Traffic {
+            received: Volume { packets: 105, bytes: 18_056 },
+            sent: Volume { packets: 7, bytes: u64::MAX },
+        };
+        for payload in [
+            "rcvp=105, rcvb=18056, sentp=7, sentb=18446744073709551615",
+            "sentb=18446744073709551615, x=y, sentp=7, rcvb=18056, , rcvp=105, z",
+        ] {
+            assert_eq!(traffic(payload.as_bytes()), Ok(expected), "{payload}");
+        }
+    }
+
+    #[test]
+    fn refuses_incomplete_traffic() {
+        for payload in [
+            "",
+            "rcvp=1, rcvb=2, sentp=3",
+            "rcvp=1, rcvb=2, sentp=3, sentb=",
+            "rcvp=1, rcvb=2, sentp=3, sentb=-4",
+            "rcvp=1, rcvb=2, sentp=3, sentb=18446744073709551616",
+            "rcvp=1,rcvb=2,sentp=3,sentb=4",
+            "rcvp=1, rcvb=2, sentp=3, sentb=0x4",
+        ] {
+            assert_eq!(traffic(payload.as_bytes()), Err(Rejection::BadCounters), "{payload}");
+        }
+    }
+}
