@@ -13,4 +13,5 @@
 
 pub mod clock;
 pub mod metrics;
+pub mod state;
 pub mod wire;

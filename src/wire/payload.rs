@@ -56,6 +56,7 @@ fn transport_of(name: &[u8]) -> Transport {
 }
 
 /// `rcvp=105, rcvb=18056, sentp=105, sentb=18060`: received and sent, packets and bytes.
+#[expect(clippy::similar_names, reason = "the names are coturn's")]
 pub(super) fn traffic(payload: &[u8]) -> Result<Traffic, Rejection> {
     let [mut rcvp, mut rcvb, mut sentp, mut sentb] = [None; 4];
     for (name, value) in Fields(Some(payload)) {

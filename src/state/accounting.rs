@@ -1,0 +1,126 @@
+//! Traffic and totals: every byte once.
+
+use super::allocation::{Origin, Phase};
+use super::{Applied, Cause, Name, Table, settle};
+use crate::wire::{Leg, Traffic};
+
+impl Table {
+    pub(super) fn on_traffic(&mut self, name: &Name<'_>, hash: u64, leg: Leg, traffic: &Traffic) -> Applied {
+        let known = self.find_open(hash, name).or_else(|| self.find_closing(hash, name));
+        if let Some(at) = known {
+            self.count(at, leg, traffic);
+            return Applied::Updated;
+        }
+        if traffic.is_zero() {
+            return Applied::SetAside;
+        }
+        match leg {
+            Leg::Client => {
+                let unclaimed = self.held.add(self.now, hash, traffic);
+                self.unallocated.add(&unclaimed);
+                Applied::SetAside
+            }
+            // Only an allocation has peers: its status was lost, or came before our time.
+            Leg::Peer => {
+                let granted = self.nothing_granted(name.source);
+                let Some(at) = self.open(name, hash, &granted, Origin::Traffic, self.now) else {
+                    return Applied::Refused;
+                };
+                self.count(at, leg, traffic);
+                Applied::Adopted
+            }
+        }
+    }
+
+    pub(super) fn on_total(&mut self, name: &Name<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
+        let waiting = self.find(hash, name, |allocation| {
+            allocation.phase == Phase::Closing && !allocation.settled.get(leg)
+        });
+        if let Some(at) = waiting {
+            self.settle(hash, at, leg, total);
+            return Applied::Updated;
+        }
+        if let Some(at) = self.find_open(hash, name) {
+            let applied = self.end(at, Some(Cause::Missed));
+            self.settle(hash, at, leg, total);
+            return applied;
+        }
+        if self.find_closing(hash, name).is_some() {
+            return Applied::SetAside;
+        }
+        // Nothing else of it arrived, not even `deleted`.
+        let Some(at) = self.adopt_ended(name, hash) else { return Applied::Refused };
+        self.settle(hash, at, leg, total);
+        Applied::Closed(Cause::Missed)
+    }
+
+    /// Counts what a report tells, for the realm and for the allocation.
+    pub(super) fn count(&mut self, at: u32, leg: Leg, traffic: &Traffic) {
+        let now = self.now;
+        let allocation = &mut self.allocations[at];
+        allocation.last_sign = now;
+        allocation.scanned_birth = false;
+        // A client report with no peer report behind it until the next: this coturn has no peer leg.
+        let unpaired = leg == Leg::Client && !allocation.counted.client.is_zero();
+        allocation.has_peer_leg |= leg == Leg::Peer;
+        let server = allocation.server;
+        self.servers.get_mut(server).last_seen = now;
+        if traffic.is_zero() {
+            return;
+        }
+        let allocation = &mut self.allocations[at];
+        allocation.counted.get_mut(leg).add(traffic);
+        let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
+        self.realms.series(realm).relayed.get_mut(leg).add(traffic);
+        if live {
+            self.allocations[at].prove_alive(now);
+            self.note_traffic(at);
+        }
+        if leg == Leg::Peer || unpaired {
+            self.judge_relayed(at);
+        }
+    }
+
+    /// Settles a closing allocation's leg with coturn's own total.
+    fn settle(&mut self, hash: u64, at: u32, leg: Leg, total: &Traffic) {
+        let allocation = &mut self.allocations[at];
+        *allocation.settled.get_mut(leg) = true;
+        allocation.has_peer_leg |= leg == Leg::Peer;
+        if !self.shared.contains(hash) {
+            let client_loss = self.client_losses.get(&at);
+            match settle::beyond(leg, total, allocation.counted.get(leg), client_loss) {
+                Ok(lost) => self.add_lost(at, leg, &lost),
+                Err(anomaly) => self.anomalies.add(anomaly as usize),
+            }
+        }
+        self.judge_relayed(at);
+        if self.allocations[at].is_settled() {
+            self.finish(at);
+        }
+    }
+
+    /// Adds what only the total revealed: to what was relayed, or, where the beginning was not watched, apart.
+    fn add_lost(&mut self, at: u32, leg: Leg, lost: &Traffic) {
+        if leg == Leg::Client {
+            self.client_losses.insert(at, *lost);
+        }
+        let allocation = &mut self.allocations[at];
+        let series = self.realms.series(allocation.realm);
+        if allocation.origin == Origin::Born {
+            allocation.counted.get_mut(leg).add(lost);
+            series.relayed.get_mut(leg).add(lost);
+            series.recovered.get_mut(leg).add(lost);
+        } else {
+            series.unseen.get_mut(leg).add(lost);
+        }
+    }
+
+    /// Counts an allocation as used once it has relayed enough.
+    pub(super) fn judge_relayed(&mut self, at: u32) {
+        let allocation = &mut self.allocations[at];
+        if !allocation.relayed && allocation.has_relayed(self.settings.relayed_packets) {
+            allocation.relayed = true;
+            self.realms.series(allocation.realm).relayed_allocations += 1;
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Births and ends: what each status does to the table.
+
+use std::sync::Arc;
+
+use super::ages::Links;
+use super::allocation::{Allocation, Cause, Granted, Origin, Phase, UNKNOWN_LIFETIME};
+use super::series::{Anomaly, ByLeg, Orphan};
+use super::slab::NONE;
+use super::{Applied, Name, Table, key_hash};
+use crate::clock::Timestamp;
+use crate::wire::{Grant, Leg, Traffic};
+
+/// How long an ended allocation waits for its totals.
+const SETTLING: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How long an overdue allocation keeps its sums.
+const OVERDUE_MEMORY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+impl Table {
+    pub(super) fn on_new(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
+        let granted = self.understand(name.source, grant);
+        self.notice_other_server(hash, name, &granted);
+        let mut replaced = false;
+        if let Some(at) = self.find_open(hash, name) {
+            let allocation = &mut self.allocations[at];
+            if allocation.is_birth_of_scanned(&granted) {
+                allocation.origin = Origin::Born;
+                allocation.scanned_birth = false;
+                return Applied::Updated;
+            }
+            if allocation.phase == Phase::Live {
+                let last_sign = allocation.last_sign;
+                self.close(at, Cause::Replaced, last_sign, false);
+                replaced = true;
+            }
+            self.finish(at);
+        }
+        match self.open(name, hash, &granted, Origin::Born, self.now) {
+            Some(_) if replaced => Applied::Closed(Cause::Replaced),
+            Some(_) => Applied::Opened,
+            None => Applied::Refused,
+        }
+    }
+
+    pub(super) fn on_refreshed(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
+        let granted = self.understand(name.source, grant);
+        self.notice_other_server(hash, name, &granted);
+        let (at, applied) = match self.find_open(hash, name) {
+            Some(at) => {
+                let was_overdue = self.allocations[at].phase == Phase::Overdue;
+                self.refresh(at, &granted);
+                (at, if was_overdue { Applied::Adopted } else { Applied::Updated })
+            }
+            None => match self.open(name, hash, &granted, Origin::Adopted, self.now) {
+                Some(at) => (at, Applied::Adopted),
+                None => return Applied::Refused,
+            },
+        };
+        let realm = self.allocations[at].realm;
+        self.realms.series(realm).refreshes += 1;
+        applied
+    }
+
+    /// `refreshed lifetime=0`: the end is near, or half of a dual-family allocation goes. `deleted` will tell.
+    pub(super) fn on_release(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
+        let mut granted = self.understand(name.source, grant);
+        self.notice_other_server(hash, name, &granted);
+        let known = self.find_open(hash, name);
+        granted.lifetime = UNKNOWN_LIFETIME;
+        let adopt = |table: &mut Self| table.open(name, hash, &granted, Origin::Adopted, table.now);
+        let Some(at) = known.or_else(|| adopt(self)) else { return Applied::Refused };
+        let allocation = &mut self.allocations[at];
+        allocation.release_pending = true;
+        allocation.scanned_birth = false;
+        allocation.last_sign = self.now;
+        if known.is_some() { Applied::Updated } else { Applied::Adopted }
+    }
+
+    pub(super) fn on_deleted(&mut self, name: &Name<'_>, hash: u64) -> Applied {
+        if let Some(at) = self.find_open(hash, name) {
+            return self.end(at, None);
+        }
+        if self.find_closing(hash, name).is_some() {
+            return Applied::SetAside;
+        }
+        self.adopt_ended(name, hash).map_or(Applied::Refused, |_| Applied::Closed(Cause::Missed))
+    }
+
+    /// Meets an allocation by its end only.
+    pub(super) fn adopt_ended(&mut self, name: &Name<'_>, hash: u64) -> Option<u32> {
+        let granted = self.nothing_granted(name.source);
+        let at = self.open(name, hash, &granted, Origin::Adopted, self.now)?;
+        self.end(at, Some(Cause::Missed));
+        Some(at)
+    }
+
+    /// An open record ends by coturn's word: `deleted`, or a total that tells that `deleted` was lost.
+    pub(super) fn end(&mut self, at: u32, cause: Option<Cause>) -> Applied {
+        let allocation = &self.allocations[at];
+        let applied = if allocation.phase == Phase::Live {
+            let cause = cause.unwrap_or_else(|| allocation.cause_of_deleted(self.now, self.settings.grace));
+            self.close(at, cause, self.now, true);
+            Applied::Closed(cause)
+        } else {
+            // Its end was counted when it became overdue.
+            self.absolve(at);
+            Applied::Updated
+        };
+        self.remember_end(at);
+        self.allocations[at].phase = Phase::Closing;
+        self.wake_at(at, self.now.plus(SETTLING));
+        applied
+    }
+
+    /// A grant where none was seen: met by its traffic or by its end.
+    pub(super) fn nothing_granted(&mut self, source: u32) -> Granted {
+        self.understand(source, &Grant { lifetime: 0, path: None }).of_lifetime(UNKNOWN_LIFETIME)
+    }
+
+    /// A new live record, started at `started`. `None` when the table is full.
+    pub(super) fn open(
+        &mut self,
+        name: &Name<'_>,
+        hash: u64,
+        granted: &Granted,
+        origin: Origin,
+        started: Timestamp,
+    ) -> Option<u32> {
+        if self.allocations.len() >= self.settings.max_allocations {
+            self.refused += 1;
+            return None;
+        }
+        let realm = self.realms.acquire(name.realm);
+        let at = self.allocations.insert(Allocation {
+            id: name.id,
+            user: name.user.into(),
+            realm,
+            source: name.source,
+            session: NONE,
+            server: granted.server,
+            server_port: granted.server_port,
+            transport: granted.transport,
+            client: granted.client,
+            started,
+            granted_at: started,
+            lifetime: granted.lifetime,
+            alive_until: started.plus(granted.lifetime),
+            last_sign: started,
+            quiet_since: self.now,
+            ended: Timestamp::ZERO,
+            deadline: Timestamp::MAX,
+            counted: ByLeg { client: Traffic::ZERO, peer: Traffic::ZERO },
+            accounted_bytes: 0,
+            age: Links::ALONE,
+            gathering: Links::ALONE,
+            phase: Phase::Live,
+            origin,
+            settled: ByLeg::default(),
+            long_form: granted.long_form,
+            has_peer_leg: false,
+            release_pending: false,
+            scanned_birth: false,
+            relayed: false,
+            over_max_lifetime: false,
+            idle: false,
+            overdue_orphan: false,
+        });
+        let (hasher, allocations, realms) = (&self.hasher, &self.allocations, &self.realms);
+        self.by_key.insert_unique(hash, at, |&at| key_hash(hasher, &name_of(allocations, realms, at)));
+        if origin == Origin::Born {
+            self.realms.series(realm).opened.add(granted.transport as usize);
+        }
+        self.enter(at, origin == Origin::Born);
+        let claimed = self.held.claim(hash);
+        if !claimed.is_zero() {
+            self.count(at, Leg::Client, &claimed);
+        }
+        self.arm(at);
+        Some(at)
+    }
+
+    /// Counts a record among the living; adopts it unless it was `born` just now.
+    fn enter(&mut self, at: u32, born: bool) {
+        self.join_session(at, born);
+        let key = self.gathering_key(at);
+        let allocation = &self.allocations[at];
+        let (realm, started) = (allocation.realm, allocation.started);
+        self.count_live(at);
+        let group = self.realms.group(realm);
+        group.series.adopted += u64::from(!born);
+        group.allocations.insert(&mut self.allocations, at);
+        self.gatherings.join(&mut self.allocations, at, key, started, self.now);
+    }
+
+    /// Counts the end of a live record. `seen` if it is coturn's word; otherwise it ended some time after its last sign.
+    fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
+        let key = self.gathering_key(at);
+        self.gatherings.leave(&mut self.allocations, at, key);
+        self.uncount_live(at);
+        let allocation = &mut self.allocations[at];
+        allocation.ended = ended;
+        let (idle, over) = (allocation.idle, allocation.over_max_lifetime);
+        (allocation.idle, allocation.over_max_lifetime) = (false, false);
+        let (server, realm) = (allocation.server, allocation.realm);
+        let duration = ended.since(allocation.started);
+        let whole = seen && cause.is_whole(allocation.origin);
+        self.servers.get_mut(server).closed.add(cause as usize);
+        let group = self.realms.group(realm);
+        group.allocations.remove(&mut self.allocations, at);
+        group.series.closed.add(cause as usize);
+        if whole {
+            group.series.allocation_durations.observe_duration(duration);
+        }
+        if idle {
+            group.series.orphans.sub(Orphan::Idle as usize);
+        }
+        if over {
+            group.series.over_max_lifetime -= 1;
+        }
+        self.member_ended(at, ended, whole);
+    }
+
+    /// Past due without a word: counted as ended, kept for what may still come.
+    pub(super) fn fall_overdue(&mut self, at: u32) {
+        let allocation = &self.allocations[at];
+        let gap =
+            self.sources.get(allocation.source as usize).map_or(Timestamp::ZERO, |source| source.resumed_at);
+        let (released, last_sign) = (allocation.release_pending, allocation.last_sign);
+        let cause = if allocation.granted_at < gap {
+            Cause::Missed
+        } else if released {
+            Cause::Released
+        } else {
+            Cause::Abandoned
+        };
+        self.close(at, cause, last_sign, false);
+        self.member_settled(at);
+        let allocation = &mut self.allocations[at];
+        allocation.phase = Phase::Overdue;
+        if !released {
+            allocation.overdue_orphan = true;
+            let series = self.realms.series(allocation.realm);
+            series.orphans.add(Orphan::Overdue as usize);
+            series.orphaned.add(Orphan::Overdue as usize);
+        }
+        self.wake_at(at, self.now.plus(OVERDUE_MEMORY));
+    }
+
+    /// A refresh of an open record; one that was overdue lives again.
+    fn refresh(&mut self, at: u32, granted: &Granted) {
+        if self.allocations[at].phase == Phase::Overdue {
+            self.absolve(at);
+            let allocation = &mut self.allocations[at];
+            allocation.phase = Phase::Live;
+            allocation.deadline = Timestamp::MAX;
+            allocation.locate(granted);
+            allocation.grant(self.now, granted);
+            allocation.quiet_since = self.now;
+            self.enter(at, false);
+        } else {
+            self.uncount_live(at);
+            let allocation = &mut self.allocations[at];
+            allocation.locate(granted);
+            allocation.grant(self.now, granted);
+            self.count_live(at);
+        }
+        let allocation = &mut self.allocations[at];
+        allocation.last_sign = self.now;
+        allocation.scanned_birth = false;
+        if allocation.origin == Origin::Traffic {
+            allocation.origin = Origin::Adopted;
+        }
+        self.arm(at);
+    }
+
+    /// Removes a record that has ended, whose sums are final.
+    pub(super) fn finish(&mut self, at: u32) {
+        self.absolve(at);
+        self.member_settled(at);
+        self.client_losses.remove(&at);
+        let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
+        if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+        if let Some(allocation) = self.allocations.remove(at) {
+            self.realms.release(allocation.realm);
+        }
+    }
+
+    /// An overdue allocation is no orphan any more.
+    fn absolve(&mut self, at: u32) {
+        let allocation = &mut self.allocations[at];
+        if std::mem::take(&mut allocation.overdue_orphan) {
+            self.realms.series(allocation.realm).orphans.sub(Orphan::Overdue as usize);
+        }
+    }
+
+    /// Two servers under one key: from now on nobody knows whose its totals are.
+    fn notice_other_server(&mut self, hash: u64, name: &Name<'_>, granted: &Granted) {
+        let other = self.find(hash, name, |allocation| allocation.is_of_other_server(granted));
+        if other.is_some() && self.shared.insert(self.now, hash) {
+            self.anomalies.add(Anomaly::SharedKey as usize);
+        }
+    }
+
+    fn remember_end(&mut self, at: u32) {
+        let source = self.allocations[at].source;
+        let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
+        if let Some(ended) =
+            self.sources.get_mut(source as usize).and_then(|source| source.ended_in_scan.as_mut())
+        {
+            ended.insert(hash);
+        }
+    }
+
+    fn count_live(&mut self, at: u32) {
+        let allocation = &self.allocations[at];
+        self.realms.series(allocation.realm).live.add(allocation.transport as usize);
+        self.servers.get_mut(allocation.server).live += 1;
+        if let Some(source) = self.sources.get_mut(allocation.source as usize) {
+            source.live += 1;
+        }
+    }
+
+    fn uncount_live(&mut self, at: u32) {
+        let allocation = &self.allocations[at];
+        self.realms.series(allocation.realm).live.sub(allocation.transport as usize);
+        self.servers.get_mut(allocation.server).live -= 1;
+        if let Some(source) = self.sources.get_mut(allocation.source as usize) {
+            source.live -= 1;
+        }
+    }
+}
+
+/// The key of a record.
+pub(super) fn name_of<'a>(
+    allocations: &'a super::slab::Slab<Allocation>,
+    realms: &'a super::names::Realms,
+    at: u32,
+) -> Name<'a> {
+    let allocation = &allocations[at];
+    Name {
+        source: allocation.source,
+        realm: realms.name(allocation.realm),
+        user: Arc::as_ref(&allocation.user),
+        id: allocation.id,
+    }
+}
+
+impl Granted {
+    fn of_lifetime(mut self, lifetime: std::time::Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+}

@@ -1,0 +1,357 @@
+//! The table of allocations and sessions, and every sum that is told about them.
+//!
+//! Pure and single-handed: no I/O, no clock (`now` is an argument), no logging. It knows nothing of Redis or
+//! Prometheus. Calls give back what happened; a scrape takes a [`Snapshot`].
+//!
+//! Nothing here scans all allocations: each has one entry in a heap of deadlines, gauges are kept in step where records
+//! enter and leave, and the oldest is the first of a list.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a slab is asked for its own numbers only; a wrong one must not go unseen"
+)]
+
+mod accounting;
+mod ages;
+mod allocation;
+mod deadlines;
+mod gatherings;
+mod held;
+mod life;
+mod names;
+mod orphans;
+mod series;
+mod session;
+mod settings;
+mod settle;
+mod shared;
+mod slab;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use crate::clock::Timestamp;
+use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
+use allocation::{Allocation, Granted, Origin, Phase};
+
+pub use allocation::Cause;
+pub use names::OTHER;
+pub use series::{
+    ALLOCATIONS_BUCKETS, Allocations, Anomaly, BYTES_BUCKETS, ByLeg, Bytes, DURATION_BUCKETS, Durations,
+    Histogram, Orphan, Outcome, RealmSeries, Tally,
+};
+pub use settings::{SessionBy, Settings};
+pub use snapshot::{RealmView, ServerView, Snapshot, SourceView};
+
+/// The user under which allocations go whose name coturn before 4.13 mangled: a `%` in it went through printf, and
+/// differently so in each event of one allocation (advisory GHSA-4g7c-p5wg-j4hp). Blanks betray it: coturn accepts none.
+pub const MANGLED: &[u8] = b"<mangled>";
+
+/// Which source a message came from: its place in the list given to [`Table::new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceId(pub u32);
+
+/// What a message did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// An allocation was born.
+    Opened,
+    /// An allocation was met in the middle of its life, or at its end.
+    Adopted,
+    /// A known allocation was touched.
+    Updated,
+    /// A live allocation ended.
+    Closed(Cause),
+    /// It belongs to no allocation (yet), or repeats what was known.
+    SetAside,
+    /// The table is full.
+    Refused,
+}
+
+/// What became of a key that a resync read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// Its allocation was known, or ended while the scan went on.
+    Known,
+    /// Its allocation is live from now on.
+    Adopted,
+    /// Older than its lifetime allows: a left-over of a server that died, or of a lost end.
+    Stale,
+    /// The table is full.
+    Refused,
+}
+
+/// An allocation's key with its source, as looked up.
+#[derive(Clone, Copy, Debug)]
+struct Name<'a> {
+    source: u32,
+    realm: &'a [u8],
+    user: &'a [u8],
+    id: AllocationId,
+}
+
+/// One stream of events.
+#[derive(Debug)]
+struct Source {
+    name: Arc<str>,
+    /// Subscribed, and resynced once; nothing becomes due otherwise.
+    up: bool,
+    /// It was up before.
+    known: bool,
+    /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
+    resumed_at: Timestamp,
+    live: u64,
+    /// Keys that ended while a scan goes on.
+    ended_in_scan: Option<HashSet<u64, ahash::RandomState>>,
+}
+
+/// The table. One writer; every call takes the present moment, which never steps back.
+#[derive(Debug)]
+pub struct Table {
+    settings: Settings,
+    hasher: ahash::RandomState,
+    now: Timestamp,
+    sources: Vec<Source>,
+    allocations: slab::Slab<Allocation>,
+    by_key: HashTable<u32>,
+    sessions: slab::Slab<session::Session>,
+    sessions_by_owner: HashTable<u32>,
+    lingering: VecDeque<(Timestamp, u32)>,
+    deadlines: deadlines::Deadlines,
+    gatherings: gatherings::Gatherings,
+    held: held::Held,
+    shared: shared::SharedKeys,
+    /// What the client leg's total had beyond its sum, of closing allocations.
+    client_losses: HashMap<u32, Traffic, ahash::RandomState>,
+    realms: names::Realms,
+    servers: names::Servers,
+    unallocated: Traffic,
+    anomalies: Tally<{ Anomaly::ALL.len() }>,
+    refused: u64,
+}
+
+impl Table {
+    /// An empty table for the sources of these names, all of them down.
+    pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
+        let source = |name: &S| Source {
+            name: name.as_ref().into(),
+            up: false,
+            known: false,
+            resumed_at: Timestamp::ZERO,
+            live: 0,
+            ended_in_scan: None,
+        };
+        Self {
+            hasher: ahash::RandomState::new(),
+            now: Timestamp::ZERO,
+            sources: sources.iter().map(source).collect(),
+            allocations: slab::Slab::new(),
+            by_key: HashTable::new(),
+            sessions: slab::Slab::new(),
+            sessions_by_owner: HashTable::new(),
+            lingering: VecDeque::new(),
+            deadlines: deadlines::Deadlines::default(),
+            gatherings: gatherings::Gatherings::default(),
+            held: held::Held::default(),
+            shared: shared::SharedKeys::default(),
+            client_losses: HashMap::default(),
+            realms: names::Realms::new(settings.max_realms, &settings.realms),
+            servers: names::Servers::new(settings.max_servers),
+            unallocated: Traffic::ZERO,
+            anomalies: Tally::default(),
+            refused: 0,
+            settings,
+        }
+    }
+
+    /// Takes one event in.
+    pub fn apply(&mut self, now: Timestamp, source: SourceId, key: &Key<'_>, event: &Event<'_>) -> Applied {
+        self.advance(now);
+        let name = Name::of(source, key);
+        let hash = self.key_hash(&name);
+        match event {
+            Event::New(grant) => self.on_new(&name, hash, grant),
+            Event::Refreshed(grant) if grant.lifetime == 0 => self.on_release(&name, hash, grant),
+            Event::Refreshed(grant) => self.on_refreshed(&name, hash, grant),
+            Event::Deleted => self.on_deleted(&name, hash),
+            Event::Traffic(leg, traffic) => self.on_traffic(&name, hash, *leg, traffic),
+            Event::Total(leg, total) => self.on_total(&name, hash, *leg, total),
+        }
+    }
+
+    /// Lets time pass: what is due becomes due.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while let Some((moment, at)) = self.deadlines.pop(self.now) {
+            self.wake(at, moment);
+        }
+        self.unallocated.add(&self.held.expire(self.now));
+        self.gatherings.expire(self.now);
+        self.close_lingering();
+        self.shared.expire(self.now);
+        let allocations = &self.allocations;
+        self.deadlines.tidy(allocations.len(), |moment, at| {
+            allocations.get(at).is_some_and(|allocation| allocation.deadline == moment)
+        });
+    }
+
+    /// The source's link is lost: from now on nothing of it becomes due.
+    pub fn link_down(&mut self, now: Timestamp, source: SourceId) {
+        self.advance(now);
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            source.up = false;
+            source.ended_in_scan = None;
+        }
+    }
+
+    /// The source is subscribed and resynced (or cannot be resynced for lack of rights).
+    pub fn link_up(&mut self, now: Timestamp, source: SourceId) {
+        self.advance(now);
+        let now = self.now;
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            if source.known && !source.up {
+                source.resumed_at = now;
+            }
+            (source.up, source.known) = (true, true);
+        }
+    }
+
+    /// A scan of the source's keys begins: ends are remembered until it is over.
+    pub fn scan_begins(&mut self, source: SourceId) {
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            source.ended_in_scan = Some(HashSet::default());
+        }
+    }
+
+    /// The scan is over.
+    pub fn scan_ends(&mut self, source: SourceId) {
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            source.ended_in_scan = None;
+        }
+    }
+
+    /// Takes in a status key that a scan read: its last status was `idle` ago; `None` where Redis cannot tell.
+    ///
+    /// The caller must have seen everything published before the key was read: events win over the scan.
+    pub fn scanned(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        key: &Key<'_>,
+        event: &Event<'_>,
+        idle: Option<Duration>,
+    ) -> Scanned {
+        self.advance(now);
+        let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
+        let name = Name::of(source, key);
+        let hash = self.key_hash(&name);
+        let source = self.sources.get(source.0 as usize);
+        let ended = source.and_then(|source| source.ended_in_scan.as_ref());
+        if self.find(hash, &name, |_| true).is_some() || ended.is_some_and(|ended| ended.contains(&hash)) {
+            return Scanned::Known;
+        }
+        let mut granted = self.understand(name.source, grant);
+        let released = grant.lifetime == 0;
+        if released {
+            granted.lifetime = allocation::UNKNOWN_LIFETIME;
+        }
+        if idle.is_some_and(|idle| idle > granted.lifetime + self.settings.grace) {
+            return Scanned::Stale;
+        }
+        let set_at = self.now.minus(idle.unwrap_or_default());
+        let Some(at) = self.open(&name, hash, &granted, Origin::Adopted, set_at) else {
+            return Scanned::Refused;
+        };
+        self.allocations[at].release_pending = released;
+        self.allocations[at].scanned_birth = matches!(event, Event::New(_));
+        Scanned::Adopted
+    }
+
+    /// The record of a key that satisfies `wanted`.
+    fn find(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
+        let found = self.by_key.find(hash, |&at| {
+            let allocation = &self.allocations[at];
+            allocation.id == name.id
+                && allocation.source == name.source
+                && *allocation.user == *name.user
+                && self.realms.name(allocation.realm) == name.realm
+                && wanted(allocation)
+        });
+        found.copied()
+    }
+
+    /// The record of a key that has not ended, or not by coturn's word.
+    fn find_open(&self, hash: u64, name: &Name<'_>) -> Option<u32> {
+        self.find(hash, name, |allocation| allocation.phase != Phase::Closing)
+    }
+
+    fn find_closing(&self, hash: u64, name: &Name<'_>) -> Option<u32> {
+        self.find(hash, name, |allocation| allocation.phase == Phase::Closing)
+    }
+
+    /// A status in our own terms; meets its server.
+    fn understand(&mut self, source: u32, grant: &Grant<'_>) -> Granted {
+        let path = grant.path;
+        let local = path.map_or(&[][..], |path| path.local);
+        Granted {
+            lifetime: Duration::from_secs(u64::from(grant.lifetime)),
+            transport: path.map_or_else(Default::default, |path| path.transport),
+            server: self.servers.meet(self.now, source, local),
+            server_port: address(local).map_or(0, |address| address.port()),
+            client: path.and_then(|path| address(path.remote)),
+            long_form: path.is_some(),
+        }
+    }
+
+    fn key_hash(&self, name: &Name<'_>) -> u64 {
+        key_hash(&self.hasher, name)
+    }
+
+    fn session_hash(&self, source: u32, realm: &[u8], user: &[u8], host: Option<IpAddr>) -> u64 {
+        session_hash(&self.hasher, source, realm, user, host)
+    }
+}
+
+impl<'a> Name<'a> {
+    fn of(source: SourceId, key: &Key<'a>) -> Self {
+        let user = if key.user.contains(&b' ') { MANGLED } else { key.user };
+        Self { source: source.0, realm: key.realm.unwrap_or_default(), user, id: key.id }
+    }
+}
+
+fn key_hash(hasher: &ahash::RandomState, name: &Name<'_>) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u64(name.id.0);
+    state.write_u32(name.source);
+    name.realm.hash(&mut state);
+    name.user.hash(&mut state);
+    state.finish()
+}
+
+fn session_hash(
+    hasher: &ahash::RandomState,
+    source: u32,
+    realm: &[u8],
+    user: &[u8],
+    host: Option<IpAddr>,
+) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u32(source);
+    realm.hash(&mut state);
+    user.hash(&mut state);
+    host.hash(&mut state);
+    state.finish()
+}
+
+/// An address as coturn prints it; `None` for anything else.
+fn address(text: &[u8]) -> Option<SocketAddr> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

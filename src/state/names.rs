@@ -1,0 +1,282 @@
+//! Realms and servers: their identity, which strangers' input can make many of, apart from their series, which are few.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ages::Ages;
+use super::allocation::Cause;
+use super::series::{RealmSeries, Tally};
+use super::slab::Slab;
+use crate::clock::Timestamp;
+
+/// The label value shared by those past the cap.
+pub const OTHER: &str = "_other";
+
+/// A server without live allocations is forgotten so long after its last sign.
+pub(super) const SERVER_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// One label value's sums and order of ages.
+#[derive(Debug)]
+pub(super) struct RealmGroup {
+    pub(super) label: Arc<str>,
+    pub(super) series: RealmSeries,
+    pub(super) allocations: Ages,
+    pub(super) sessions: Ages,
+}
+
+#[derive(Debug)]
+struct Realm {
+    name: Arc<[u8]>,
+    group: u32,
+    users: u32,
+}
+
+/// Realms by name. One with a group of its own stays; one folded into `_other` goes with its last record.
+#[derive(Debug)]
+pub(super) struct Realms {
+    by_name: HashMap<Arc<[u8]>, u32, ahash::RandomState>,
+    slots: Slab<Realm>,
+    groups: Vec<RealmGroup>,
+    by_label: HashMap<Arc<str>, u32, ahash::RandomState>,
+    max_groups: usize,
+    folded: u64,
+}
+
+impl Realms {
+    pub(super) fn new(max_groups: usize, from_start: &[Vec<u8>]) -> Self {
+        let mut realms = Self {
+            by_name: HashMap::default(),
+            slots: Slab::new(),
+            groups: Vec::new(),
+            by_label: HashMap::default(),
+            max_groups,
+            folded: 0,
+        };
+        for name in from_start {
+            realms.group_of(name);
+        }
+        realms
+    }
+
+    /// The realm's number; its record counts as one more user of it.
+    pub(super) fn acquire(&mut self, name: &[u8]) -> u32 {
+        if let Some(&at) = self.by_name.get(name) {
+            self.slots[at].users += 1;
+            return at;
+        }
+        let group = self.group_of(name);
+        let name: Arc<[u8]> = name.into();
+        let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
+        self.by_name.insert(name, at);
+        at
+    }
+
+    /// One more user of a realm that has some.
+    pub(super) fn hold(&mut self, at: u32) -> u32 {
+        self.slots[at].users += 1;
+        at
+    }
+
+    /// One user less; the last one takes the realm along (its group stays).
+    pub(super) fn release(&mut self, at: u32) {
+        let realm = &mut self.slots[at];
+        realm.users -= 1;
+        if realm.users == 0
+            && let Some(realm) = self.slots.remove(at)
+        {
+            self.by_name.remove(&realm.name);
+        }
+    }
+
+    pub(super) fn name(&self, at: u32) -> &[u8] {
+        &self.slots[at].name
+    }
+
+    pub(super) fn group(&mut self, at: u32) -> &mut RealmGroup {
+        &mut self.groups[self.slots[at].group as usize]
+    }
+
+    pub(super) fn series(&mut self, at: u32) -> &mut RealmSeries {
+        &mut self.group(at).series
+    }
+
+    pub(super) fn groups(&self) -> &[RealmGroup] {
+        &self.groups
+    }
+
+    pub(super) const fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    fn group_of(&mut self, name: &[u8]) -> u32 {
+        // Names that differ in broken UTF-8 only share a label, so they must share the series.
+        let label = String::from_utf8_lossy(name);
+        if let Some(&group) = self.by_label.get(&*label) {
+            return group;
+        }
+        let of_their_own = self.groups.len() - usize::from(self.by_label.contains_key(OTHER));
+        if of_their_own < self.max_groups || label == OTHER {
+            return self.new_group(&label);
+        }
+        self.folded += 1;
+        match self.by_label.get(OTHER) {
+            Some(&group) => group,
+            None => self.new_group(OTHER),
+        }
+    }
+
+    fn new_group(&mut self, label: &str) -> u32 {
+        let label: Arc<str> = label.into();
+        let group = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        self.by_label.insert(Arc::clone(&label), group);
+        self.groups.push(RealmGroup {
+            label,
+            series: RealmSeries::default(),
+            allocations: Ages::new(),
+            sessions: Ages::new(),
+        });
+        group
+    }
+}
+
+/// A coturn, by the address its clients reach it at.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) source: u32,
+    pub(super) label: Arc<str>,
+    pub(super) live: u64,
+    pub(super) closed: Tally<{ Cause::ALL.len() }>,
+    pub(super) last_seen: Timestamp,
+}
+
+impl Server {
+    pub(super) fn is_forgotten(&self, now: Timestamp) -> bool {
+        self.live == 0 && now.since(self.last_seen) > SERVER_MEMORY
+    }
+}
+
+/// Servers by source and address. They stay once seen, up to the cap; `_other` takes the rest.
+#[derive(Debug)]
+pub(super) struct Servers {
+    by_name: HashMap<(u32, Arc<str>), u32, ahash::RandomState>,
+    slots: Vec<Server>,
+    max: usize,
+    folded: u64,
+}
+
+impl Servers {
+    pub(super) fn new(max: usize) -> Self {
+        Self { by_name: HashMap::default(), slots: Vec::new(), max, folded: 0 }
+    }
+
+    /// The number of the server at `local` (its port is left out), met in a status just now.
+    pub(super) fn meet(&mut self, now: Timestamp, source: u32, local: &[u8]) -> u32 {
+        let host = host_of(local);
+        let known = self.by_name.get(&(source, host.clone().into())).copied();
+        let at = known.unwrap_or_else(|| self.admit(source, &host));
+        let server = self.get_mut(at);
+        if server.is_forgotten(now) {
+            // Its series have left the page; they begin anew.
+            server.closed = Tally::default();
+        }
+        server.last_seen = now;
+        at
+    }
+
+    pub(super) fn get_mut(&mut self, at: u32) -> &mut Server {
+        &mut self.slots[at as usize]
+    }
+
+    pub(super) fn all(&self) -> &[Server] {
+        &self.slots
+    }
+
+    pub(super) const fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    fn admit(&mut self, source: u32, host: &str) -> u32 {
+        let full = self.slots.len() >= self.max;
+        let label: Arc<str> = if full { OTHER.into() } else { host.into() };
+        if full {
+            self.folded += 1;
+            if let Some(&at) = self.by_name.get(&(source, Arc::clone(&label))) {
+                return at;
+            }
+        }
+        let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.by_name.insert((source, Arc::clone(&label)), at);
+        let (live, closed, last_seen) = (0, Tally::default(), Timestamp::ZERO);
+        self.slots.push(Server { source, label, live, closed, last_seen });
+        at
+    }
+}
+
+/// `192.0.2.7:3478` without its port, `[::1]:3478` likewise with its brackets; empty where the status told none.
+fn host_of(local: &[u8]) -> String {
+    let host = local.iter().rposition(|&b| b == b':').and_then(|at| local.get(..at));
+    String::from_utf8_lossy(host.unwrap_or(local)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms_past_the_cap_share_a_group_but_not_an_identity() {
+        let mut realms = Realms::new(2, &[b"first".to_vec()]);
+        let (a, b, c) = (realms.acquire(b"second"), realms.acquire(b"third"), realms.acquire(b"fourth"));
+        assert_eq!(&*realms.group(a).label, "second");
+        assert_eq!((&*realms.group(b).label, &*realms.group(c).label), (OTHER, OTHER));
+        assert_ne!(b, c);
+        assert_eq!(realms.folded(), 2);
+        let labels: Vec<_> = realms.groups().iter().map(|group| &*group.label).collect();
+        assert_eq!(labels, ["first", "second", OTHER]);
+    }
+
+    #[test]
+    fn a_realm_goes_with_its_last_record() {
+        let mut realms = Realms::new(10, &[]);
+        let at = realms.acquire(b"r");
+        assert_eq!(realms.acquire(b"r"), at);
+        realms.release(at);
+        assert_eq!(realms.name(at), b"r");
+        realms.release(at);
+        assert_eq!(realms.slots.len(), 0);
+        assert_eq!(realms.groups().len(), 1);
+    }
+
+    #[test]
+    fn broken_utf8_shares_one_label() {
+        let mut realms = Realms::new(10, &[]);
+        let (a, b) = (realms.acquire(b"\xff"), realms.acquire(b"\xfe"));
+        assert_ne!(a, b);
+        assert_eq!(realms.groups().len(), 1);
+    }
+
+    #[test]
+    fn servers_go_by_address_without_port() {
+        let rows: [(&[u8], &str); 5] = [
+            (b"192.0.2.7:3478", "192.0.2.7"),
+            (b"[::1]:3478", "[::1]"),
+            (b"", ""),
+            (b"nonsense", "nonsense"),
+            (b"\xff:1", "\u{fffd}"),
+        ];
+        for (local, host) in rows {
+            assert_eq!(host_of(local), host);
+        }
+    }
+
+    #[test]
+    fn servers_past_the_cap_share_one() {
+        let mut servers = Servers::new(1);
+        let now = Timestamp::from_millis(1);
+        let a = servers.meet(now, 0, b"a:1");
+        assert_eq!(servers.meet(now, 0, b"a:2"), a);
+        let b = servers.meet(now, 0, b"b:1");
+        assert_eq!(servers.meet(now, 0, b"c:1"), b);
+        assert_eq!((&*servers.get_mut(b).label, servers.folded()), (OTHER, 2));
+    }
+}

@@ -1,0 +1,112 @@
+//! What time alone does: due times, ages, idleness. Looked at when a deadline wakes a record, never by a scan.
+
+use std::time::Duration;
+
+use super::allocation::Phase;
+use super::series::Orphan;
+use super::{Table, gatherings};
+use crate::clock::Timestamp;
+
+/// "Later than" is one tick of the clock later.
+const TICK: Duration = Duration::from_millis(1);
+
+impl Table {
+    /// Looks at a record whose moment has come.
+    pub(super) fn wake(&mut self, at: u32, moment: Timestamp) {
+        let Some(allocation) = self.allocations.get_mut(at) else { return };
+        if allocation.deadline != moment {
+            return;
+        }
+        allocation.deadline = Timestamp::MAX;
+        match allocation.phase {
+            Phase::Live => self.judge(at),
+            Phase::Closing | Phase::Overdue => self.finish(at),
+        }
+    }
+
+    /// Sets the moment to look again; an earlier one that is set already stays.
+    pub(super) fn arm(&mut self, at: u32) {
+        let moment = self.next_look(at);
+        if moment < self.allocations[at].deadline {
+            self.wake_at(at, moment);
+        }
+    }
+
+    pub(super) fn wake_at(&mut self, at: u32, moment: Timestamp) {
+        self.allocations[at].deadline = moment;
+        self.deadlines.push(moment, at);
+    }
+
+    /// A live allocation reported traffic: its gathering is in use.
+    pub(super) fn note_traffic(&mut self, at: u32) {
+        let now = self.now;
+        let quiet = std::mem::replace(&mut self.allocations[at].quiet_since, now);
+        // Only a gathering that was quiet for so long can hold idle ones.
+        if now.since(quiet) < self.settings.idle_after {
+            return;
+        }
+        let members: Vec<u32> = gatherings::members(&self.allocations, at).collect();
+        for at in members {
+            let allocation = &mut self.allocations[at];
+            if std::mem::take(&mut allocation.idle) {
+                self.realms.series(allocation.realm).orphans.sub(Orphan::Idle as usize);
+                self.arm(at);
+            }
+        }
+    }
+
+    fn judge(&mut self, at: u32) {
+        let now = self.now;
+        if self.due(at).is_some_and(|due| now > due) {
+            self.fall_overdue(at);
+            return;
+        }
+        let allocation = &self.allocations[at];
+        let realm = allocation.realm;
+        if !allocation.over_max_lifetime && now.since(allocation.started) > self.settings.max_lifetime {
+            self.allocations[at].over_max_lifetime = true;
+            self.realms.series(realm).over_max_lifetime += 1;
+        }
+        let allocation = &self.allocations[at];
+        let may_be_idle = allocation.over_max_lifetime && !allocation.idle;
+        if may_be_idle && now.since(self.gathering_quiet_since(at)) > self.settings.idle_after {
+            self.allocations[at].idle = true;
+            let series = self.realms.series(realm);
+            series.orphans.add(Orphan::Idle as usize);
+            series.orphaned.add(Orphan::Idle as usize);
+        }
+        self.arm(at);
+    }
+
+    /// When a live allocation is due; `None` while its source is down: nothing becomes due then.
+    fn due(&self, at: u32) -> Option<Timestamp> {
+        let allocation = &self.allocations[at];
+        let source = self.sources.get(allocation.source as usize)?;
+        let due = allocation.alive_until.plus(self.settings.grace);
+        let refresh_may_be_lost = allocation.granted_at < source.resumed_at;
+        let after_gap = source.resumed_at.plus(allocation.lifetime).plus(self.settings.grace);
+        source.up.then(|| if refresh_may_be_lost { due.max(after_gap) } else { due })
+    }
+
+    /// The next moment at which [`Table::judge`] could find something, or an earlier one.
+    fn next_look(&self, at: u32) -> Timestamp {
+        let allocation = &self.allocations[at];
+        // However soon the link is back, the allocation has its lifetime from then.
+        let no_sooner = || self.now.plus(allocation.lifetime).plus(self.settings.grace);
+        let due = self.due(at).unwrap_or_else(no_sooner);
+        let other = if !allocation.over_max_lifetime {
+            allocation.started.plus(self.settings.max_lifetime)
+        } else if !allocation.idle {
+            self.gathering_quiet_since(at).plus(self.settings.idle_after)
+        } else {
+            Timestamp::MAX
+        };
+        due.min(other).plus(TICK)
+    }
+
+    fn gathering_quiet_since(&self, at: u32) -> Timestamp {
+        let quiet =
+            gatherings::members(&self.allocations, at).map(|member| self.allocations[member].quiet_since);
+        quiet.max().unwrap_or(self.allocations[at].quiet_since)
+    }
+}

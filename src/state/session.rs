@@ -1,0 +1,245 @@
+//! One session: all allocations of one user, what a person calls a connection. The table's half of its life is here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Table;
+use super::ages::{Aged, Links};
+use super::allocation::{Cause, Origin};
+use super::gatherings;
+use super::series::Outcome;
+use super::settings::SessionBy;
+use super::slab::NONE;
+use crate::clock::Timestamp;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) source: u32,
+    pub(super) realm: u32,
+    pub(super) user: Arc<[u8]>,
+    /// Part of the identity where one user name is shared by clients.
+    pub(super) host: Option<IpAddr>,
+    started: Timestamp,
+    /// The last end of an allocation.
+    ended: Timestamp,
+    /// Without live allocations it closes then.
+    lingers_until: Timestamp,
+    /// First opening and last end of those that relayed.
+    relay: Option<(Timestamp, Timestamp)>,
+    bytes: u64,
+    /// Allocations that live.
+    live: u32,
+    /// Allocations whose totals may still come, the living ones among them.
+    unsettled: u32,
+    allocations: u32,
+    age: Links,
+    /// May be joined; counted among the open ones.
+    open: bool,
+    /// Not watched from its first opening to its last end.
+    partial: bool,
+}
+
+impl Aged for Session {
+    fn started(&self) -> Timestamp {
+        self.started
+    }
+    fn age_links(&mut self) -> &mut Links {
+        &mut self.age
+    }
+}
+
+impl Table {
+    /// Puts a new live allocation into its session, an open one or a new one.
+    pub(super) fn join_session(&mut self, at: u32, born: bool) {
+        let allocation = &self.allocations[at];
+        let (started, realm) = (allocation.started, allocation.realm);
+        let user = Arc::clone(&allocation.user);
+        let host = self.session_host(&user, allocation.client_host());
+        let source = allocation.source;
+        let hash = self.session_hash(source, self.realms.name(realm), &user, host);
+        let found = self.sessions_by_owner.find(hash, |&session| {
+            let session = &self.sessions[session];
+            (session.source, session.realm, session.host) == (source, realm, host) && session.user == user
+        });
+        let session = match found {
+            Some(&session) => session,
+            None => self.open_session(hash, source, realm, user, host, started, born),
+        };
+        self.allocations[at].session = session;
+        if started < self.sessions[session].started {
+            let group = self.realms.group(realm);
+            group.sessions.remove(&mut self.sessions, session);
+            self.sessions[session].started = started;
+            group.sessions.insert(&mut self.sessions, session);
+        }
+        let session = &mut self.sessions[session];
+        session.live += 1;
+        session.unsettled += 1;
+        session.allocations = session.allocations.saturating_add(1);
+        session.partial |= !born;
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one new record, each used once")]
+    fn open_session(
+        &mut self,
+        hash: u64,
+        source: u32,
+        realm: u32,
+        user: Arc<[u8]>,
+        host: Option<IpAddr>,
+        started: Timestamp,
+        born: bool,
+    ) -> u32 {
+        let session = self.sessions.insert(Session {
+            source,
+            realm: self.realms.hold(realm),
+            user,
+            host,
+            started,
+            ended: started,
+            lingers_until: Timestamp::ZERO,
+            relay: None,
+            bytes: 0,
+            live: 0,
+            unsettled: 0,
+            allocations: 0,
+            age: Links::ALONE,
+            open: true,
+            partial: false,
+        });
+        let group = self.realms.group(realm);
+        group.series.sessions += 1;
+        if born {
+            group.series.sessions_opened += 1;
+        } else {
+            group.series.sessions_adopted += 1;
+        }
+        group.sessions.insert(&mut self.sessions, session);
+        let (hasher, realms, sessions) = (&self.hasher, &self.realms, &self.sessions);
+        self.sessions_by_owner.insert_unique(hash, session, |&at| {
+            let session = &sessions[at];
+            super::session_hash(
+                hasher,
+                session.source,
+                realms.name(session.realm),
+                &session.user,
+                session.host,
+            )
+        });
+        session
+    }
+
+    /// An allocation of it has ended at `ended`; `whole` if it was watched from its birth to that end.
+    pub(super) fn member_ended(&mut self, at: u32, ended: Timestamp, whole: bool) {
+        let number = self.allocations[at].session;
+        let session = &mut self.sessions[number];
+        session.live -= 1;
+        session.ended = session.ended.max(ended);
+        session.partial |= !whole;
+        if session.live > 0 {
+            return;
+        }
+        if self.settings.linger == Duration::ZERO {
+            self.close_session(number);
+        } else {
+            session.lingers_until = self.now.plus(self.settings.linger);
+            self.lingering.push_back((session.lingers_until, number));
+        }
+    }
+
+    /// Closes what has lingered in vain.
+    pub(super) fn close_lingering(&mut self) {
+        while let Some(&(until, number)) = self.lingering.front()
+            && until <= self.now
+        {
+            self.lingering.pop_front();
+            let Some(session) = self.sessions.get(number) else { continue };
+            // One that was joined and left again has a later entry.
+            if session.open && session.live == 0 && session.lingers_until == until {
+                self.close_session(number);
+            }
+        }
+    }
+
+    fn close_session(&mut self, number: u32) {
+        let session = &mut self.sessions[number];
+        session.open = false;
+        let (realm, settled) = (session.realm, session.unsettled == 0);
+        let session = &self.sessions[number];
+        let hash = self.session_hash(session.source, self.realms.name(realm), &session.user, session.host);
+        if let Ok(entry) = self.sessions_by_owner.find_entry(hash, |&at| at == number) {
+            entry.remove();
+        }
+        let group = self.realms.group(realm);
+        group.series.sessions -= 1;
+        group.sessions.remove(&mut self.sessions, number);
+        if settled {
+            self.conclude_session(number);
+        }
+    }
+
+    /// The sums of an ended allocation are final: they go to its session's.
+    pub(super) fn member_settled(&mut self, at: u32) {
+        self.judge_relayed(at);
+        let allocation = &mut self.allocations[at];
+        let number = std::mem::replace(&mut allocation.session, NONE);
+        let Some(session) = self.sessions.get_mut(number) else { return };
+        let bytes = allocation.deciding_leg().bytes();
+        session.bytes = session.bytes.saturating_add(bytes.saturating_sub(allocation.accounted_bytes));
+        allocation.accounted_bytes = bytes;
+        if allocation.relayed {
+            let (first, last) = session.relay.unwrap_or((allocation.started, allocation.ended));
+            session.relay = Some((first.min(allocation.started), last.max(allocation.ended)));
+        }
+        session.unsettled -= 1;
+        if !session.open && session.unsettled == 0 {
+            self.conclude_session(number);
+        }
+    }
+
+    /// Records a closed session, once, when nothing more can be added to it.
+    fn conclude_session(&mut self, number: u32) {
+        let Some(session) = self.sessions.remove(number) else { return };
+        let series = self.realms.series(session.realm);
+        let outcome = if session.relay.is_some() { Outcome::Relayed } else { Outcome::Unrelayed };
+        series.sessions_closed.add(outcome as usize);
+        series.session_allocations.observe_allocations(u64::from(session.allocations));
+        if session.relay.is_some() {
+            series.session_bytes.observe_bytes(session.bytes);
+        }
+        if !session.partial {
+            let duration = session.ended.since(session.started);
+            match (session.relay, &mut series.session_durations) {
+                (Some((first, last)), [relayed, _]) => {
+                    relayed.observe_duration(duration);
+                    series.session_relay_durations.observe_duration(last.since(first));
+                }
+                (None, [_, unrelayed]) => unrelayed.observe_duration(duration),
+            }
+        }
+        self.realms.release(session.realm);
+    }
+
+    /// The client host, where it is part of a session's identity: sessions by client, and names that many strangers
+    /// share (none at all, or one that coturn mangled).
+    fn session_host(&self, user: &[u8], host: Option<IpAddr>) -> Option<IpAddr> {
+        let shared = user.is_empty() || user == super::MANGLED;
+        if shared || self.settings.session_by == SessionBy::Client { host } else { None }
+    }
+
+    /// Identity of the gatherings an allocation may belong to.
+    pub(super) fn gathering_key(&self, at: u32) -> u64 {
+        let allocation = &self.allocations[at];
+        let host =
+            if gatherings::is_turn_rest_name(&allocation.user) { None } else { allocation.client_host() };
+        self.session_hash(allocation.source, self.realms.name(allocation.realm), &allocation.user, host)
+    }
+}
+
+impl Cause {
+    /// An end that coturn reported of an allocation whose birth was witnessed: its duration is true.
+    pub(super) fn is_whole(self, origin: Origin) -> bool {
+        self.is_reported() && origin == Origin::Born
+    }
+}

@@ -1,0 +1,56 @@
+//! What an operator may set about the table. Plain values; no parsing, no defaults of the command line's own.
+
+use std::time::Duration;
+
+/// Which allocations belong to one session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionBy {
+    /// All allocations of one user: right where each client has a name or a credential of its own.
+    #[default]
+    User,
+    /// All allocations of one user from one client host: for a static user that all clients share.
+    Client,
+}
+
+/// How the table judges and what it may grow to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long after the end of its lifetime an allocation may still report its end. coturn delays ends by up to
+    /// 60 s where mobility is on.
+    pub grace: Duration,
+    /// coturn's `max-allocate-lifetime`: the largest single grant. Older allocations are well if they relay.
+    pub max_lifetime: Duration,
+    /// An allocation past `max_lifetime` whose gathering has not relayed for so long is an orphan.
+    pub idle_after: Duration,
+    /// Which allocations belong to one session.
+    pub session_by: SessionBy,
+    /// How long a session waits for another allocation after its last one has ended.
+    pub linger: Duration,
+    /// An allocation relayed if more packets than this passed on its peer leg.
+    pub relayed_packets: u64,
+    /// The table's cap: allocations beyond it are refused and counted.
+    pub max_allocations: usize,
+    /// Realms with series of their own; the others share the realm `_other`.
+    pub max_realms: usize,
+    /// Servers with series of their own; the others share the server `_other`.
+    pub max_servers: usize,
+    /// Realms whose series exist from the start.
+    pub realms: Vec<Vec<u8>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(90),
+            max_lifetime: Duration::from_secs(3600),
+            idle_after: Duration::from_secs(30 * 60),
+            session_by: SessionBy::User,
+            linger: Duration::ZERO,
+            relayed_packets: 50,
+            max_allocations: 1_000_000,
+            max_realms: 100,
+            max_servers: 100,
+            realms: Vec::new(),
+        }
+    }
+}

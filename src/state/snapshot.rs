@@ -1,0 +1,105 @@
+//! What a scrape takes along: copies of the sums, as of one moment. Its size goes by label sets, not by allocations.
+
+use std::sync::Arc;
+
+use super::allocation::Cause;
+use super::series::{Anomaly, RealmSeries, Tally};
+use super::{Table, names};
+use crate::clock::Timestamp;
+use crate::wire::Traffic;
+
+/// The table as of one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The moment.
+    pub now: Timestamp,
+    /// Realms, in the order they were first seen.
+    pub realms: Vec<RealmView>,
+    /// Servers with live allocations or a sign within the last 24 h.
+    pub servers: Vec<ServerView>,
+    /// Sources, in the order given.
+    pub sources: Vec<SourceView>,
+    /// Client-leg traffic of sessions that got no allocation.
+    pub unallocated: Traffic,
+    /// Oddities of accounting, by [`Anomaly`].
+    pub anomalies: Tally<{ Anomaly::ALL.len() }>,
+    /// Realms that share `_other` for lack of room.
+    pub folded_realms: u64,
+    /// Servers that share `_other` for lack of room.
+    pub folded_servers: u64,
+    /// Allocations refused because the table was full.
+    pub refused: u64,
+}
+
+/// One realm.
+#[derive(Clone, Debug)]
+pub struct RealmView {
+    /// Its name, lossily decoded; `_other` for those past the cap.
+    pub label: Arc<str>,
+    /// Its sums.
+    pub series: RealmSeries,
+    /// Start of its oldest live allocation.
+    pub oldest_allocation: Option<Timestamp>,
+    /// Start of its oldest open session.
+    pub oldest_session: Option<Timestamp>,
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// The source it publishes to.
+    pub source: Arc<str>,
+    /// Its address; empty for coturn before 4.6, which does not tell.
+    pub label: Arc<str>,
+    /// Live allocations.
+    pub live: u64,
+    /// Ends, by [`Cause`].
+    pub closed: Tally<{ Cause::ALL.len() }>,
+    /// Its last event.
+    pub last_seen: Timestamp,
+}
+
+/// One source.
+#[derive(Clone, Debug)]
+pub struct SourceView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Subscribed and resynced.
+    pub up: bool,
+    /// Live allocations.
+    pub live: u64,
+}
+
+impl Table {
+    /// Copies everything that is told.
+    pub fn snapshot(&self) -> Snapshot {
+        let realms = self.realms.groups().iter().map(|group| RealmView {
+            label: Arc::clone(&group.label),
+            series: group.series,
+            oldest_allocation: group.allocations.oldest(&self.allocations),
+            oldest_session: group.sessions.oldest(&self.sessions),
+        });
+        let name_of = |source: u32| self.sources.get(source as usize).map(|source| Arc::clone(&source.name));
+        let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));
+        let servers = present.filter_map(|server| {
+            let names::Server { source, ref label, live, closed, last_seen } = *server;
+            Some(ServerView { source: name_of(source)?, label: Arc::clone(label), live, closed, last_seen })
+        });
+        let sources = self.sources.iter().map(|source| SourceView {
+            name: Arc::clone(&source.name),
+            up: source.up,
+            live: source.live,
+        });
+        Snapshot {
+            now: self.now,
+            realms: realms.collect(),
+            servers: servers.collect(),
+            sources: sources.collect(),
+            unallocated: self.unallocated,
+            anomalies: self.anomalies,
+            folded_realms: self.realms.folded(),
+            folded_servers: self.servers.folded(),
+            refused: self.refused,
+        }
+    }
+}
