@@ -1,0 +1,209 @@
+//! Every family of the page: name, type, labels, help. Once, here; the collector, the tests and the README read it.
+//!
+//! Names and labels are a contract with dashboards: a change is a breaking one.
+
+/// What a family's values do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FamilyType {
+    /// Only rises, while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations over edges.
+    Histogram,
+}
+
+/// One metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// The metric's name.
+    pub name: &'static str,
+    /// What its values do.
+    pub kind: FamilyType,
+    /// Label names, in the order of their values.
+    pub labels: &'static [&'static str],
+    /// What it means, whose view it is, what must not be done with it.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($(#[$meta:meta])* $id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $($(#[$meta])* #[doc = concat!("`", $name, "`")] pub const $id: Family = Family {
+            name: $name, kind: FamilyType::$kind, labels: &[$($label),*], help: $help,
+        };)*
+
+        /// Every family, in the order of the documentation.
+        pub const ALL: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    ALLOCATIONS: Gauge "coturn_allocations" ["realm", "transport"]
+        "Live allocations (relays held by clients) by how the client reaches the server, from coturn's status events. \
+         Orphans of reason overdue are not among them.";
+    ALLOCATIONS_OPENED: Counter "coturn_allocations_opened_total" ["realm", "transport"]
+        "Allocations whose birth (status new) was seen.";
+    ALLOCATIONS_ADOPTED: Counter "coturn_allocations_adopted_total" ["realm"]
+        "Allocations first met in the middle of their life or at its end: by a refresh, a key in Redis, traffic or \
+         their deletion. opened + adopted - closed = live.";
+    ALLOCATIONS_CLOSED: Counter "coturn_allocations_closed_total" ["realm", "cause"]
+        "Allocations that ended. released: the client asked for it; expired: the client vanished; disconnected: its \
+         connection closed, or it was killed or drained; replaced: its key came anew (server restart); abandoned: \
+         overdue, its server died; missed: the exporter's watch had a part in it. The share of unclean ends is \
+         expired / (released + expired + disconnected); even correct clients have some.";
+    ALLOCATIONS_RELAYED: Counter "coturn_allocations_relayed_total" ["realm"]
+        "Allocations that were used, not merely gathered: more packets passed on the peer leg than \
+         --session.relayed-packets, at least one of them from a peer (coturn before 4.5.1.2: on the client leg).";
+    ALLOCATION_REFRESHES: Counter "coturn_allocation_refreshes_total" ["realm"]
+        "Refreshes that granted a lifetime; a refresh with lifetime 0 (a release) is not among them.";
+    ALLOCATION_DURATION: Histogram "coturn_allocation_duration_seconds" ["realm"]
+        "How long allocations lasted, of those watched from their birth to an end that coturn reported (released, \
+         expired, disconnected).";
+    ALLOCATIONS_OVER_MAX_LIFETIME: Gauge "coturn_allocations_over_max_lifetime" ["realm"]
+        "Live allocations older than --allocation.max-lifetime. Being old is no fault: coturn's maximum caps one \
+         grant, not the age. Those that relay nothing are orphans of reason idle.";
+    ORPHANED_ALLOCATIONS: Gauge "coturn_orphaned_allocations" ["realm", "reason"]
+        "Allocations nobody uses. idle: live, older than --allocation.max-lifetime, and none of its gathering has \
+         relayed for --allocation.idle-after: a client that was never closed; its share is idle / \
+         coturn_allocations. overdue: not live, its lifetime is over without a word of its end: its server died or \
+         the end was lost. The reasons are disjoint.";
+    ALLOCATIONS_ORPHANED: Counter "coturn_allocations_orphaned_total" ["realm", "reason"]
+        "Allocations that became an orphan; one that relayed again and fell idle once more counts again.";
+    OLDEST_ALLOCATION: Gauge "coturn_oldest_allocation_start_timestamp_seconds" ["realm"]
+        "When the oldest live allocation started (for an adopted one: its last status before), in seconds since 1970. \
+         Absent without live allocations.";
+    OLDEST_SESSION: Gauge "coturn_oldest_session_start_timestamp_seconds" ["realm"]
+        "When the oldest open session started, in seconds since 1970. Absent without open sessions.";
+    SESSIONS: Gauge "coturn_sessions" ["realm"]
+        "Open sessions: users (with --session.by client: users and client hosts) that hold at least one live \
+         allocation, or lingered within --session.linger.";
+    SESSIONS_OPENED: Counter "coturn_sessions_opened_total" ["realm"]
+        "Sessions whose first allocation's birth was seen.";
+    SESSIONS_ADOPTED: Counter "coturn_sessions_adopted_total" ["realm"]
+        "Sessions whose first allocation was adopted.";
+    SESSIONS_CLOSED: Counter "coturn_sessions_closed_total" ["realm", "path"]
+        "Sessions that ended, counted once their last totals are in (10 s later at most). relayed: one of their \
+         allocations relayed; unrelayed: they gathered and found another path, or none.";
+    SESSION_DURATION: Histogram "coturn_session_duration_seconds" ["realm", "path"]
+        "From a session's first opening to its last end, of sessions watched as a whole.";
+    SESSION_RELAY_DURATION: Histogram "coturn_session_relay_duration_seconds" ["realm"]
+        "From the first opening to the last end over those allocations of a session that relayed, of relayed sessions \
+         watched as a whole. A spare allocation left open does not stretch it.";
+    SESSION_RELAYED_BYTES: Histogram "coturn_session_relayed_bytes" ["realm"]
+        "Bytes of relayed sessions on the peer leg (payload), both directions together (coturn before 4.5.1.2: client \
+         leg).";
+    SESSION_ALLOCATIONS: Histogram "coturn_session_allocations" ["realm"]
+        "Allocations per session: browsers gather several and use one.";
+    RELAYED_BYTES: Counter "coturn_relayed_bytes_total" ["realm", "leg", "direction"]
+        "Bytes relayed, as coturn counts them, from its traffic reports and totals. leg client: whole TURN messages \
+         between client and coturn; leg peer: payload between the relay and the peers. direction: as coturn sees it. \
+         Adding legs or directions counts a relayed byte more than once. Reports come per 4096 packets and at the \
+         end, so rates are bursty. coturn from 4.11 on counts 4 bytes too many per ChannelData packet in the peer \
+         leg's sent.";
+    RELAYED_PACKETS: Counter "coturn_relayed_packets_total" ["realm", "leg", "direction"]
+        "Packets relayed, as coturn counts them; legs and directions as in coturn_relayed_bytes_total.";
+    RECOVERED_BYTES: Counter "coturn_recovered_bytes_total" ["realm", "leg", "direction"]
+        "The part of coturn_relayed_bytes_total whose reports were lost on the way and that only coturn's totals \
+         revealed.";
+    RECOVERED_PACKETS: Counter "coturn_recovered_packets_total" ["realm", "leg", "direction"]
+        "The part of coturn_relayed_packets_total that only coturn's totals revealed.";
+    UNSEEN_BYTES: Counter "coturn_unseen_bytes_total" ["realm", "leg", "direction"]
+        "Bytes that adopted allocations had relayed unseen, from their totals. Not part of \
+         coturn_relayed_bytes_total: an earlier process may have exported them.";
+    UNSEEN_PACKETS: Counter "coturn_unseen_packets_total" ["realm", "leg", "direction"]
+        "Packets that adopted allocations had relayed unseen; not part of coturn_relayed_packets_total.";
+    UNALLOCATED_BYTES: Counter "coturn_unallocated_bytes_total" ["direction"]
+        "Client-leg bytes of sessions that never got an allocation: STUN probes, refused logins, moved clients \
+         resuming.";
+    UNALLOCATED_PACKETS: Counter "coturn_unallocated_packets_total" ["direction"]
+        "Client-leg packets of sessions that never got an allocation.";
+    SERVER_ALLOCATIONS: Gauge "coturn_server_allocations" ["source", "server"]
+        "Live allocations by the server's address as its clients reach it; empty for coturn before 4.6, which does \
+         not tell.";
+    SERVER_LAST_SEEN: Gauge "coturn_server_last_seen_timestamp_seconds" ["source", "server"]
+        "When the server's last event came, in seconds since 1970. Dropped 24 h after it.";
+    SERVER_CLOSED: Counter "coturn_server_allocations_closed_total" ["source", "server", "cause"]
+        "Allocations that ended, by server; causes as in coturn_allocations_closed_total.";
+    SOURCE_UP: Gauge "coturn_exporter_source_up" ["source"]
+        "1 while the source is subscribed and resynced (or cannot be resynced for lack of rights), else 0.";
+    SOURCE_ALLOCATIONS: Gauge "coturn_exporter_source_allocations" ["source"]
+        "Live allocations by the source that told of them.";
+    MESSAGES: Counter "coturn_exporter_messages_total" ["source", "kind"]
+        "Messages accepted, by kind as in the channel; status by its first word.";
+    REJECTED_MESSAGES: Counter "coturn_exporter_rejected_messages_total" ["source", "reason"]
+        "Messages not understood; they change nothing.";
+    DROPPED_MESSAGES: Counter "coturn_exporter_dropped_messages_total" ["source"]
+        "Messages received and thrown away for lack of room. Each begins a gap.";
+    GAPS: Counter "coturn_exporter_gaps_total" ["source"]
+        "Times the watch was interrupted. What was published meanwhile is lost, but for what totals recover.";
+    GAP_SECONDS: Counter "coturn_exporter_gap_seconds_total" ["source"]
+        "Seconds for which the watch was interrupted, a present gap included.";
+    LAST_MESSAGE: Gauge "coturn_exporter_last_message_timestamp_seconds" ["source"]
+        "When the last message came, in seconds since 1970. Absent before the first.";
+    RESYNCS: Counter "coturn_exporter_resyncs_total" ["source"]
+        "Scans of the status keys that were begun.";
+    RESYNC_DURATION: Gauge "coturn_exporter_resync_duration_seconds" ["source"]
+        "How long the last finished scan took. Absent before the first.";
+    RESYNC_OK: Gauge "coturn_exporter_resync_ok" ["source"]
+        "1 if the last scan came to its end, 0 if it failed or is not permitted. Absent before the first.";
+    STATUS_KEYS: Gauge "coturn_exporter_status_keys" ["source", "state"]
+        "Status keys found by the last finished scan. stale: older than any lifetime allows, left behind by a server \
+         that died; they are not counted live.";
+    ANOMALIES: Counter "coturn_exporter_accounting_anomalies_total" ["kind"]
+        "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
+         told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
+         whose totals count for nothing for 24 h.";
+    FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
+        "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
+    REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
+        "Allocations not taken into the table because it was full (--allocation.max-count); they are in no other \
+         number.";
+    BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
+        "1, with what this exporter was built from.";
+    PROCESS_CPU: Counter "process_cpu_seconds_total" []
+        "CPU time of the exporter, user and system, in seconds.";
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" []
+        "Resident memory of the exporter, in bytes.";
+    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" []
+        "Virtual memory of the exporter, in bytes.";
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" []
+        "Open file descriptors of the exporter.";
+    PROCESS_MAX_FDS: Gauge "process_max_fds" []
+        "Limit of the exporter's file descriptors.";
+    PROCESS_THREADS: Gauge "process_threads" []
+        "Threads of the exporter.";
+    PROCESS_START_TIME: Gauge "process_start_time_seconds" []
+        "When the exporter started, in seconds since 1970.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for family in ALL {
+            let name = family.name;
+            assert!(name.starts_with("coturn_") || name.starts_with("process_"), "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == FamilyType::Counter, "{name}");
+            for reserved in ["_created", "_bucket", "_sum", "_count"] {
+                assert!(!name.ends_with(reserved), "{name}");
+            }
+            assert!(family.help.ends_with('.') && !family.help.contains("  "), "{name}: {}", family.help);
+            for label in family.labels {
+                assert!(
+                    !["user", "remote", "id", "job", "instance", "type"].contains(label),
+                    "{name} {label}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_told_once() {
+        let mut names: Vec<_> = ALL.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}
