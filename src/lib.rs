@@ -10,6 +10,8 @@
 //! ```
 //!
 //! * [`clock`]: time as a value; the only reader of clocks.
+//! * [`state`]: the table, and how it is told to judge.
 
 pub mod clock;
 pub mod metrics;
+pub mod state;

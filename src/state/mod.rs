@@ -1,0 +1,3 @@
+//! The table: what is known of every allocation and session. Pure: no I/O, no clock, no logging.
+
+pub mod settings;
