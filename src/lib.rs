@@ -10,8 +10,10 @@
 //! ```
 //!
 //! * [`clock`]: time as a value; the only reader of clocks.
+//! * [`source`]: where messages come from; captures, and when to connect again.
 //! * [`state`]: the table, and how it is told to judge.
 
 pub mod clock;
 pub mod metrics;
+pub mod source;
 pub mod state;
