@@ -10,10 +10,12 @@
 //! ```
 //!
 //! * [`clock`]: time as a value; the only reader of clocks.
+//! * [`config`]: what they ask for, validated and typed.
 //! * [`source`]: where messages come from; captures, and when to connect again.
 //! * [`state`]: the table, and how it is told to judge.
 
 pub mod clock;
+pub mod config;
 pub mod metrics;
 pub mod source;
 pub mod state;
