@@ -12,6 +12,7 @@
 //! * [`clock`]: time as a value; the only reader of clocks.
 //! * [`cli`]: flags and variables, raw; the only user of `clap`.
 //! * [`config`]: what they ask for, validated and typed.
+//! * [`logging`]: the log on standard error.
 //! * [`source`]: where messages come from; captures, and when to connect again.
 //! * [`state`]: the table, and how it is told to judge.
 //! * [`version`]: what was built.
@@ -19,6 +20,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod logging;
 pub mod metrics;
 pub mod source;
 pub mod state;
