@@ -15,8 +15,10 @@
 //! * [`logging`]: the log on standard error.
 //! * [`source`]: where messages come from; captures, and when to connect again.
 //! * [`state`]: the table, and how it is told to judge.
+//! * [`app`]: joins them.
 //! * [`version`]: what was built.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
