@@ -21,6 +21,13 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// From seconds since the epoch, rounded to milliseconds; `None` if negative, not a number or past the year 9999.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    pub fn from_secs_f64(seconds: f64) -> Option<Self> {
+        const YEAR_10000: f64 = 253_402_300_800.0;
+        (0.0..YEAR_10000).contains(&seconds).then(|| Self((seconds * 1000.0).round() as u64))
+    }
+
     /// Milliseconds since the epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
@@ -137,6 +144,15 @@ mod tests {
         assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
         assert_eq!(t.since(Timestamp::from_millis(500)), Duration::from_secs(1));
         assert_eq!(Timestamp::ZERO.since(t), Duration::ZERO);
+    }
+
+    #[test]
+    fn seconds_are_rounded_to_milliseconds_and_bounded() {
+        assert_eq!(Timestamp::from_secs_f64(0.0), Some(Timestamp::ZERO));
+        assert_eq!(Timestamp::from_secs_f64(1.2346), Some(Timestamp::from_millis(1_235)));
+        for absurd in [-0.001, f64::NAN, f64::INFINITY, 1e12] {
+            assert_eq!(Timestamp::from_secs_f64(absurd), None, "{absurd}");
+        }
     }
 
     #[test]

@@ -9,9 +9,24 @@
 //! (I/O)             (pure)          (pure, time passed in)                (I/O)
 //! ```
 //!
+//! * [`source`]: where messages come from: Redis, captures; when to connect again.
+//! * [`wire`]: bytes of a channel and a payload into typed events.
+//! * [`state`]: the table of allocations and sessions, and every sum about them.
+//! * [`metrics`]: the page; the only user of `prometheus`.
+//! * [`app`]: joins them; one message's way, start and stop.
+//! * [`cli`]: flags and variables, raw; the only user of `clap`.
+//! * [`config`]: what they ask for, validated and typed.
 //! * [`clock`]: time as a value; the only reader of clocks.
+//! * [`logging`]: the log on standard error.
+//! * [`version`]: what was built.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod logging;
 pub mod metrics;
+pub mod source;
 pub mod state;
+pub mod version;
 pub mod wire;

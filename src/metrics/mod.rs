@@ -2,7 +2,6 @@
 //!
 //! Reads [`View`]s, which are copies; holds no lock while it encodes and keeps no number of its own.
 
-mod build;
 mod collector;
 pub mod names;
 pub mod own;
@@ -15,7 +14,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
-pub use build::{BUILD, Build};
+use crate::version;
 use collector::Page as Families;
 pub use collector::View;
 use names::Family;
@@ -61,7 +60,8 @@ impl TextPage {
         let page = Self::of_capture(source)?;
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read().started(SystemClock::new().wall());
-        page.registry.register(Box::new(ProcessCollector { descs: descs(names::ALL, is_of_process)?, started }))?;
+        page.registry
+            .register(Box::new(ProcessCollector { descs: descs(names::ALL, is_of_process)?, started }))?;
         Ok(page)
     }
 
@@ -134,7 +134,9 @@ impl Collector for ProcessCollector {
         let process = Process::read();
         let mut page = Families::default();
         page.add(names::BUILD_INFO, |out| {
-            out.number(&[BUILD.version, BUILD.revision, BUILD.rust_version], 1);
+            let of_build =
+                [version::VERSION, version::REVISION.unwrap_or_default(), version::RUSTC.unwrap_or_default()];
+            out.number(&of_build, 1);
         });
         let values = [
             (names::PROCESS_CPU, Some(process.cpu.as_secs_f64())),

@@ -1,0 +1,40 @@
+# Builds, runs and tests the exporter. `make help` lists what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
+ARGS ?=
+
+# What --version says about the build; empty when it is not known.
+REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
+DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
+
+.PHONY: help run build test check fmt clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build the release and run it; its flags in ARGS='...'
+	$(DESCRIBED) $(CARGO) run --locked --release --bin coturn-exporter -- $(ARGS)
+
+build: ## Build the release
+	$(DESCRIBED) $(CARGO) build --locked --release
+
+test: ## Run everything that must pass; installs redis-server, coturn and prometheus if missing
+	tests/install-tools.sh
+	$(MAKE) --no-print-directory check
+	$(CARGO) test --locked
+
+check: ## Formatting, lints and documentation, without tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+fmt: ## Format the source
+	$(CARGO) fmt
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,261 @@
+//! The flags as `clap` sees them: raw, as typed. Nothing is checked here; `read` turns them into a `Config`.
+//!
+//! A flag's id is its long name, and its variable follows from it; a test holds both to that.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Watches coturn's Redis event stream (redis-statsdb) and serves it as Prometheus metrics.
+///
+/// Every flag can be given by the variable named beside it; lists are separated by commas there. A flag beats its
+/// variable. Durations are numbers with units: 500ms, 90s, 30m, 1h.
+#[derive(Debug, Parser)]
+#[command(name = crate::version::NAME, version = crate::version::line(), next_line_help = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) web: Web,
+    #[command(flatten)]
+    pub(super) log: Log,
+    #[command(flatten)]
+    pub(super) redis: Redis,
+    #[command(flatten)]
+    pub(super) allocation: Allocation,
+    #[command(flatten)]
+    pub(super) session: Session,
+    #[command(flatten)]
+    pub(super) metrics: Metrics,
+}
+
+/// What to do instead of watching.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Read captures and print the metrics as of their last event; their time stamps are the clock.
+    Replay {
+        /// Captures (JSON Lines), read in this order as one stream.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Print the metrics as of this time of the capture, in seconds, instead of the last event's.
+        #[arg(id = "until", long, value_name = "SECONDS")]
+        until: Option<String>,
+    },
+    /// Write the event stream of the Redis to a capture, until interrupted.
+    Record {
+        /// File to write; standard output if not given or `-`.
+        #[arg(id = "output", long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Stop after this time.
+        #[arg(id = "duration", long, value_name = "DURATION")]
+        duration: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Web")]
+pub(super) struct Web {
+    /// Address to serve metrics on; repeatable. Without a host: all addresses, IPv6 and IPv4.
+    #[arg(
+        id = "web.listen-address",
+        long,
+        env = "COTURN_EXPORTER_WEB_LISTEN_ADDRESS",
+        value_name = "[HOST]:PORT",
+        default_value = ":10641"
+    )]
+    pub(super) listen_address: Vec<String>,
+    /// Path of the metrics.
+    #[arg(
+        id = "web.telemetry-path",
+        long,
+        env = "COTURN_EXPORTER_WEB_TELEMETRY_PATH",
+        value_name = "PATH",
+        default_value = "/metrics"
+    )]
+    pub(super) telemetry_path: String,
+    /// Scrapes served at one time; more are answered 503.
+    #[arg(
+        id = "web.max-requests",
+        long,
+        env = "COTURN_EXPORTER_WEB_MAX_REQUESTS",
+        value_name = "COUNT",
+        default_value = "40"
+    )]
+    pub(super) max_requests: String,
+    /// Connections open at one time.
+    #[arg(
+        id = "web.max-connections",
+        long,
+        env = "COTURN_EXPORTER_WEB_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value = "512"
+    )]
+    pub(super) max_connections: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub(super) struct Log {
+    /// Least important lines to write: debug, info, warn or error.
+    #[arg(
+        id = "log.level",
+        long,
+        env = "COTURN_EXPORTER_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        global = true
+    )]
+    pub(super) level: String,
+    /// Form of the lines: logfmt or json. They go to standard error.
+    #[arg(
+        id = "log.format",
+        long,
+        env = "COTURN_EXPORTER_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        global = true
+    )]
+    pub(super) format: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Redis")]
+pub(super) struct Redis {
+    /// Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]` or
+    /// `unix:///path[?db=1]`.
+    #[arg(
+        id = "redis.url",
+        long,
+        env = "COTURN_EXPORTER_REDIS_URL",
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379/0",
+        global = true
+    )]
+    pub(super) url: Vec<String>,
+    /// File with the password for every Redis whose URL has none.
+    #[arg(
+        id = "redis.password-file",
+        long,
+        env = "COTURN_EXPORTER_REDIS_PASSWORD_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) password_file: Option<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Allocations")]
+pub(super) struct Allocation {
+    /// coturn's max-allocate-lifetime: the longest grant, and the age past which an idle allocation is an
+    /// orphan.
+    #[arg(
+        id = "allocation.max-lifetime",
+        long,
+        env = "COTURN_EXPORTER_ALLOCATION_MAX_LIFETIME",
+        value_name = "DURATION",
+        default_value = "3600s",
+        global = true
+    )]
+    pub(super) max_lifetime: String,
+    /// Time without relayed traffic after which an old allocation is idle.
+    #[arg(
+        id = "allocation.idle-after",
+        long,
+        env = "COTURN_EXPORTER_ALLOCATION_IDLE_AFTER",
+        value_name = "DURATION",
+        default_value = "30m",
+        global = true
+    )]
+    pub(super) idle_after: String,
+    /// Time past the granted lifetime after which a silent allocation is overdue.
+    #[arg(
+        id = "allocation.grace",
+        long,
+        env = "COTURN_EXPORTER_ALLOCATION_GRACE",
+        value_name = "DURATION",
+        default_value = "90s",
+        global = true
+    )]
+    pub(super) grace: String,
+    /// Allocations held in memory at most; more are refused and counted.
+    #[arg(
+        id = "allocation.max-count",
+        long,
+        env = "COTURN_EXPORTER_ALLOCATION_MAX_COUNT",
+        value_name = "COUNT",
+        default_value = "1000000",
+        global = true
+    )]
+    pub(super) max_count: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sessions")]
+pub(super) struct Session {
+    /// Whose allocations form a session: user, or client (user and client host, for a user name that
+    /// clients share).
+    #[arg(
+        id = "session.by",
+        long,
+        env = "COTURN_EXPORTER_SESSION_BY",
+        value_name = "KEY",
+        default_value = "user",
+        global = true
+    )]
+    pub(super) by: String,
+    /// Time a session waits for another allocation after its last one has ended.
+    #[arg(
+        id = "session.linger",
+        long,
+        env = "COTURN_EXPORTER_SESSION_LINGER",
+        value_name = "DURATION",
+        default_value = "0s",
+        global = true
+    )]
+    pub(super) linger: String,
+    /// Packets that an allocation must exceed to count as used for relaying.
+    #[arg(
+        id = "session.relayed-packets",
+        long,
+        env = "COTURN_EXPORTER_SESSION_RELAYED_PACKETS",
+        value_name = "COUNT",
+        default_value = "50",
+        global = true
+    )]
+    pub(super) relayed_packets: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Metrics")]
+pub(super) struct Metrics {
+    /// Realms with series of their own; the others share the realm `_other`.
+    #[arg(
+        id = "metrics.max-realms",
+        long,
+        env = "COTURN_EXPORTER_METRICS_MAX_REALMS",
+        value_name = "COUNT",
+        default_value = "100",
+        global = true
+    )]
+    pub(super) max_realms: String,
+    /// TURN servers with series of their own; the others share the server `_other`.
+    #[arg(
+        id = "metrics.max-servers",
+        long,
+        env = "COTURN_EXPORTER_METRICS_MAX_SERVERS",
+        value_name = "COUNT",
+        default_value = "100",
+        global = true
+    )]
+    pub(super) max_servers: String,
+    /// Realm whose series exist from the start; repeatable.
+    #[arg(
+        id = "metrics.realm",
+        long,
+        env = "COTURN_EXPORTER_METRICS_REALM",
+        value_name = "REALM",
+        global = true
+    )]
+    pub(super) realm: Vec<String>,
+}

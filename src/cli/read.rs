@@ -1,0 +1,210 @@
+//! From raw arguments to a `Config`: finds each value's parser and, when it fails, says which flag or variable it was.
+
+use std::path::Path;
+use std::str::FromStr as _;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::args::{self, Args};
+use crate::config::value::{self, count, size};
+use crate::config::{self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Web};
+use crate::state::Settings;
+
+/// More of anything that has a cap is a typing error.
+const MANY: u64 = u32::MAX as u64;
+
+/// A value that cannot be used, and where it came from.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UsageError {
+    /// A value, or several together, are wrong.
+    #[error("{origin}: {problem}")]
+    Value {
+        /// `--log.level`, or `environment variable COTURN_EXPORTER_LOG_LEVEL`.
+        origin: String,
+        /// What is wrong, and what is accepted.
+        problem: ConfigError,
+    },
+    /// A flag that the subcommand would not read.
+    #[error("--{flag} has no effect on {command}; leave it out")]
+    NoEffect { flag: String, command: &'static str },
+}
+
+/// The configuration that `args` ask for.
+pub(super) fn config(
+    args: Args,
+    matches: &ArgMatches,
+    definitions: &clap::Command,
+) -> Result<Config, UsageError> {
+    let given = Given { matches, definitions };
+    let Args { command, web, log, redis, allocation, session, metrics } = args;
+    let log = read_log(&given, &log)?;
+    let command = read_command(&given, command)?;
+    // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
+    let mut config = Config { log, ..Config::default() };
+    match &command {
+        Command::Watch => config.web = read_web(&given, &web)?,
+        Command::Replay { .. } => given.refuse(&["web.", "redis."], "replay")?,
+        Command::Record { .. } => given.refuse(&["web.", "allocation.", "session.", "metrics."], "record")?,
+    }
+    if !matches!(command, Command::Replay { .. }) {
+        config.sources = read_sources(&given, &redis)?;
+    }
+    if matches!(command, Command::Record { .. }) {
+        let only = config::one_source(&config.sources);
+        only.map_err(|problem| given.wrong("redis.url", problem))?;
+    } else {
+        config.table = read_table(&given, &allocation, &session, &metrics)?;
+    }
+    Ok(Config { command, ..config })
+}
+
+fn read_command(given: &Given<'_>, command: Option<args::Command>) -> Result<Command, UsageError> {
+    match command {
+        None => Ok(Command::Watch),
+        Some(args::Command::Replay { files, until }) => {
+            let until = until.map(|until| value::seconds(&until)).transpose();
+            Ok(Command::Replay { files, until: until.map_err(|problem| given.wrong("until", problem))? })
+        }
+        Some(args::Command::Record { output, duration }) => {
+            let duration = duration.map(|duration| value::positive_duration(&duration)).transpose();
+            let duration = duration.map_err(|problem| given.wrong("duration", problem))?;
+            Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
+        }
+    }
+}
+
+fn read_log(given: &Given<'_>, log: &args::Log) -> Result<Log, UsageError> {
+    Ok(Log {
+        level: given.one("log.level", &log.level, value::log_level)?,
+        format: given.one("log.format", &log.format, value::log_format)?,
+    })
+}
+
+fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
+    let id = "web.listen-address";
+    let listen = given.each(id, &web.listen_address, ListenAddress::from_str)?;
+    Ok(Web {
+        listen: config::distinct_addresses(listen).map_err(|problem| given.wrong(id, problem))?,
+        telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, value::telemetry_path)?,
+        max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
+        max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
+    })
+}
+
+fn read_sources(given: &Given<'_>, redis: &args::Redis) -> Result<Vec<RedisSource>, UsageError> {
+    let id = "redis.url";
+    let sources = given.each(id, &redis.url, |url| url.parse().map_err(ConfigError::RedisUrl))?;
+    let mut sources = config::distinct_sources(sources).map_err(|problem| given.wrong(id, problem))?;
+    let id = "redis.password-file";
+    if let Some(path) =
+        redis.password_file.as_ref().filter(|path| !(path.is_empty() && given.by_variable(id)))
+    {
+        config::add_password(&mut sources, path.as_ref()).map_err(|problem| given.wrong(id, problem))?;
+    }
+    Ok(sources)
+}
+
+fn read_table(
+    given: &Given<'_>,
+    allocation: &args::Allocation,
+    session: &args::Session,
+    metrics: &args::Metrics,
+) -> Result<Settings, UsageError> {
+    let max_realms = given.one("metrics.max-realms", &metrics.max_realms, |v| size(v, 1..=MANY))?;
+    let realms = given.each("metrics.realm", &metrics.realm, |realm| Ok(realm.to_owned()))?;
+    Ok(Settings {
+        grace: given.one("allocation.grace", &allocation.grace, value::duration)?,
+        max_lifetime: given.one(
+            "allocation.max-lifetime",
+            &allocation.max_lifetime,
+            value::positive_duration,
+        )?,
+        idle_after: given.one("allocation.idle-after", &allocation.idle_after, value::positive_duration)?,
+        max_allocations: given.one("allocation.max-count", &allocation.max_count, |v| size(v, 1..=MANY))?,
+        session_by: given.one("session.by", &session.by, value::session_by)?,
+        linger: given.one("session.linger", &session.linger, value::duration)?,
+        relayed_packets: given
+            .one("session.relayed-packets", &session.relayed_packets, |v| count(v, 0..=MANY))?,
+        max_realms,
+        max_servers: given.one("metrics.max-servers", &metrics.max_servers, |v| size(v, 1..=MANY))?,
+        realms: config::realms(realms, max_realms)
+            .map_err(|problem| given.wrong("metrics.realm", problem))?,
+    })
+}
+
+/// What was given, and how.
+struct Given<'a> {
+    matches: &'a ArgMatches,
+    definitions: &'a clap::Command,
+}
+
+impl Given<'_> {
+    /// One value. A variable that is set but empty counts as not set.
+    fn one<T>(
+        &self,
+        id: &str,
+        typed: &str,
+        parse: impl FnOnce(&str) -> Result<T, ConfigError>,
+    ) -> Result<T, UsageError> {
+        let default = self.defaults(id).into_iter().next();
+        let typed = if self.by_variable(id) && typed.trim().is_empty() {
+            default.unwrap_or_default()
+        } else {
+            typed.to_owned()
+        };
+        parse(&typed).map_err(|problem| self.wrong(id, problem))
+    }
+
+    /// Every value of a repeatable flag; a variable holds them separated by commas.
+    fn each<T>(
+        &self,
+        id: &str,
+        typed: &[String],
+        parse: impl Fn(&str) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, UsageError> {
+        let parse = |value: &str| parse(value).map_err(|problem| self.wrong(id, problem));
+        if !self.by_variable(id) {
+            return typed.iter().map(|value| parse(value)).collect();
+        }
+        let parts = typed.iter().flat_map(|list| list.split(',')).map(str::trim);
+        let mut values: Vec<_> = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        if values.is_empty() {
+            values = self.defaults(id);
+        }
+        values.iter().map(|value| parse(value)).collect()
+    }
+
+    fn wrong(&self, id: &str, problem: ConfigError) -> UsageError {
+        let variable = self.argument(id).and_then(clap::Arg::get_env).filter(|_| self.by_variable(id));
+        let origin = match variable {
+            Some(variable) => format!("environment variable {}", variable.display()),
+            None => format!("--{id}"),
+        };
+        UsageError::Value { origin, problem }
+    }
+
+    /// Refuses typed flags that begin so; variables may be set for other commands and are let be.
+    fn refuse(&self, groups: &[&str], command: &'static str) -> Result<(), UsageError> {
+        let typed = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
+        let ids = self.matches.ids().map(clap::Id::as_str);
+        match ids.into_iter().find(|id| groups.iter().any(|group| id.starts_with(group)) && typed(id)) {
+            Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
+            None => Ok(()),
+        }
+    }
+
+    fn by_variable(&self, id: &str) -> bool {
+        // Flags of subcommands have no variables, and asking clap for them here would be an error.
+        self.argument(id).is_some() && self.matches.value_source(id) == Some(ValueSource::EnvVariable)
+    }
+
+    fn defaults(&self, id: &str) -> Vec<String> {
+        let values = self.argument(id).map(clap::Arg::get_default_values).unwrap_or_default();
+        values.iter().map(|value| value.to_string_lossy().into_owned()).collect()
+    }
+
+    fn argument(&self, id: &str) -> Option<&clap::Arg> {
+        self.definitions.get_arguments().find(|argument| argument.get_id() == id)
+    }
+}

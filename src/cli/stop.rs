@@ -1,0 +1,97 @@
+//! The end of the program before its work: help, version, or one line about what was typed wrong.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::config::without_credentials;
+use crate::version::NAME;
+
+/// The exit code for a command line or environment that cannot be used.
+const USAGE: u8 = 2;
+
+/// Why the program ends before its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    code: u8,
+    text: String,
+}
+
+impl Stop {
+    pub(super) fn from_clap(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            return Self { code: 0, text };
+        }
+        // clap writes a paragraph: what is wrong, tips, then usage. We keep what comes before the usage.
+        let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+        let mut message = String::new();
+        for line in lines {
+            let line = line.strip_prefix("error: ").unwrap_or(line);
+            let joint = match message.chars().last() {
+                None => "",
+                Some(':') => " ",
+                Some(_) => "; ",
+            };
+            message.push_str(joint);
+            message.push_str(line);
+        }
+        let words = message.split(' ').map(without_credentials).collect::<Vec<_>>();
+        Self { code: USAGE, text: error_line(&format!("{} (see {NAME} --help)", words.join(" "))) }
+    }
+
+    pub(super) fn usage(error: &dyn Error) -> Self {
+        Self { code: USAGE, text: error_line(&error.to_string()) }
+    }
+
+    /// The exit code: 0 for an answer, 2 for an error.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What is printed: the help or version, or exactly one line.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Prints it, answers to standard output and errors to standard error, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        // Whoever closed the stream does not want to read it.
+        let _ = if self.code == 0 {
+            io::stdout().write_all(self.text.as_bytes())
+        } else {
+            io::stderr().write_all(self.text.as_bytes())
+        };
+        ExitCode::from(self.code)
+    }
+}
+
+/// Prints that the work has failed, as one line with all causes, and gives the exit code 1.
+pub fn report_failure(error: &dyn Error) -> ExitCode {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some errors tell their cause themselves.
+        let text = error.to_string();
+        if !message.contains(&text) {
+            let _ = write!(message, ": {text}");
+        }
+        cause = error.source();
+    }
+    let _ = io::stderr().write_all(error_line(&message).as_bytes());
+    ExitCode::FAILURE
+}
+
+/// One line, whatever is in `message`.
+fn error_line(message: &str) -> String {
+    let mut line = format!("{NAME}: error: ");
+    for character in message.chars() {
+        if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
+    }
+    line.push('\n');
+    line
+}

@@ -1,0 +1,194 @@
+//! Tests of the command line, without a process. Variables belong to the process: they are tested in `tests/cli.rs`.
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::config::{Command, LogFormat, LogLevel, Secret};
+use crate::state::SessionBy;
+use std::time::Duration;
+
+fn run(line: &str) -> Result<Config, Stop> {
+    parse(std::iter::once("coturn-exporter").chain(line.split_whitespace()))
+}
+
+fn config(line: &str) -> Config {
+    run(line).unwrap_or_else(|stop| panic!("{line}: {}", stop.text()))
+}
+
+fn error(line: &str) -> String {
+    let stop = run(line).expect_err(line);
+    assert_eq!(stop.code(), 2, "{line}");
+    assert_eq!(stop.text().lines().count(), 1, "{line}: {}", stop.text());
+    let text = stop.text().strip_prefix("coturn-exporter: error: ").expect(line);
+    text.trim_end_matches('\n').to_owned()
+}
+
+#[test]
+fn the_definitions_are_sound_and_variables_follow_from_flags() {
+    let command = Args::command();
+    command.clone().debug_assert();
+    let flags = command.get_arguments().filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
+    let mut count = 0;
+    for flag in flags {
+        let name = flag.get_long().unwrap();
+        assert_eq!(flag.get_id(), name);
+        let variable = format!("COTURN_EXPORTER_{}", name.to_uppercase().replace(['.', '-'], "_"));
+        assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+        assert!(flag.get_help_heading().is_some(), "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 18);
+}
+
+#[test]
+fn without_arguments_the_defaults_of_the_types_hold() {
+    let expected = Config { sources: vec!["redis://127.0.0.1:6379/0".parse().unwrap()], ..Config::default() };
+    assert_eq!(config(""), expected);
+}
+
+#[test]
+fn every_flag_finds_its_place() {
+    let config = config(
+        "--web.listen-address=:1 --web.listen-address [::1]:2 --web.telemetry-path=/m --web.max-requests=3 \
+         --web.max-connections=4 --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
+         --allocation.max-lifetime=5s --allocation.idle-after=6m --allocation.grace=7s --allocation.max-count=8 \
+         --session.by=client --session.linger=9s --session.relayed-packets=0 --metrics.max-realms=11 \
+         --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c",
+    );
+    assert_eq!(config.web.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), [":1", "[::1]:2"]);
+    assert_eq!(
+        (config.web.telemetry_path.as_str(), config.web.max_requests, config.web.max_connections),
+        ("/m", 3, 4)
+    );
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
+    assert_eq!(config.sources[0].password, Some(Secret::new("p")));
+    assert_eq!(config.sources[1].name, "unix:///s");
+    let table = config.table;
+    assert_eq!(table.max_lifetime, Duration::from_secs(5));
+    assert_eq!(table.idle_after, Duration::from_secs(360));
+    assert_eq!((table.grace, table.linger), (Duration::from_secs(7), Duration::from_secs(9)));
+    assert_eq!((table.max_allocations, table.relayed_packets), (8, 0));
+    assert_eq!((table.session_by, table.max_realms, table.max_servers), (SessionBy::Client, 11, 12));
+    assert_eq!(table.realms, [b"a,b".as_slice(), b"c"]);
+}
+
+#[test]
+fn flags_may_stand_before_and_after_a_subcommand() {
+    for line in [
+        "--metrics.max-realms=7 --log.level=warn --metrics.realm=x replay a b --until 12.5",
+        "replay --metrics.max-realms 7 a --until=12.5 b --log.level=warn --metrics.realm=x",
+        "--metrics.max-realms 7 replay --metrics.realm x --until=12.5 a b --log.level warn",
+    ] {
+        let config = config(line);
+        let until = Some(Timestamp::from_millis(12_500));
+        assert_eq!(config.command, Command::Replay { files: vec!["a".into(), "b".into()], until }, "{line}");
+        assert_eq!((config.table.max_realms, config.log.level), (7, LogLevel::Warn), "{line}");
+        assert_eq!(config.table.realms, [b"x"], "{line}");
+        assert!(config.sources.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn record_watches_one_redis() {
+    let recording = config("record --redis.url redis://h --output a.jsonl --duration 1m");
+    let duration = Some(Duration::from_secs(60));
+    assert_eq!(recording.command, Command::Record { output: Some("a.jsonl".into()), duration });
+    assert_eq!(recording.sources[0].name, "redis://h:6379/0");
+    assert_eq!(config("record").command, Command::Record { output: None, duration: None });
+    assert_eq!(config("record --output -").command, Command::Record { output: None, duration: None });
+    assert!(
+        error("record --redis.url redis://a --redis.url redis://b")
+            .contains("--redis.url: record watches one")
+    );
+}
+
+#[test]
+fn flags_that_would_do_nothing_are_refused() {
+    assert_eq!(
+        error("--web.max-requests=1 replay a"),
+        "--web.max-requests has no effect on replay; leave it out"
+    );
+    assert_eq!(error("replay a --redis.url=redis://h"), "--redis.url has no effect on replay; leave it out");
+    assert_eq!(error("record --session.by user"), "--session.by has no effect on record; leave it out");
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_flag_and_what_is_accepted() {
+    for (line, says) in [
+        ("--web.listen-address=10641", "--web.listen-address: \"10641\" is not an address"),
+        ("--web.listen-address=:1 --web.listen-address=:1", "--web.listen-address: \":1\" is given twice"),
+        ("--web.telemetry-path=/-/x", "--web.telemetry-path: \"/-/x\" is not a path"),
+        ("--web.max-requests=0", "--web.max-requests: \"0\" is not a whole number from 1 to"),
+        ("--web.max-connections=many", "--web.max-connections: \"many\" is not a whole number"),
+        (
+            "--log.level=trace",
+            "--log.level: \"trace\" is not accepted; it must be one of debug, info, warn, error",
+        ),
+        ("--log.format=xml", "--log.format: \"xml\" is not accepted; it must be one of logfmt, json"),
+        ("--redis.url=localhost", "--redis.url: \"localhost\" is not a Redis URL; write redis://"),
+        ("--redis.url=rediss://h", "--redis.url: \"rediss://h\" asks for TLS, which this build cannot do"),
+        ("--redis.url=redis://h --redis.url=redis://u@h/0", "--redis.url: redis://h:6379/0 is given twice"),
+        (
+            "--redis.password-file=/nowhere/p",
+            "--redis.password-file: cannot read \"/nowhere/p\": No such file",
+        ),
+        ("--allocation.max-lifetime=3600", "--allocation.max-lifetime: \"3600\" is not a duration; write"),
+        ("--allocation.idle-after=0s", "--allocation.idle-after: \"0s\" is too short"),
+        ("--allocation.grace=x", "--allocation.grace: \"x\" is not a duration"),
+        ("--allocation.max-count=0", "--allocation.max-count: \"0\" is not a whole number"),
+        ("--session.by=ip", "--session.by: \"ip\" is not accepted; it must be one of user, client"),
+        ("--session.linger=1", "--session.linger: \"1\" is not a duration"),
+        ("--session.relayed-packets=-1", "--session.relayed-packets: \"-1\" is not a whole number from 0 to"),
+        ("--metrics.max-realms=0", "--metrics.max-realms: \"0\" is not a whole number from 1"),
+        ("--metrics.max-servers=0", "--metrics.max-servers: \"0\" is not a whole number from 1"),
+        (
+            "--metrics.max-realms=1 --metrics.realm=a --metrics.realm=b",
+            "--metrics.realm: 2 realms are given, but",
+        ),
+        ("--metrics.realm=_other", "--metrics.realm: \"_other\" stands for all realms past the maximum"),
+        ("replay a --until=soon", "--until: \"soon\" is not a time in a capture"),
+        ("record --duration=0s", "--duration: \"0s\" is too short"),
+        (
+            "--log.levle=info",
+            "unexpected argument '--log.levle' found; tip: a similar argument exists: '--log.level'",
+        ),
+        ("replya", "unrecognized subcommand 'replya'"),
+        ("replay", "the following required arguments were not provided: <FILE>..."),
+        ("--log.level", "a value is required for '--log.level <LEVEL>'"),
+        (
+            "--log.level=info --log.level=info",
+            "the argument '--log.level <LEVEL>' cannot be used multiple times",
+        ),
+    ] {
+        let error = error(line);
+        assert!(error.starts_with(says), "{line}: {error}");
+    }
+}
+
+#[test]
+fn an_error_stays_one_harmless_line_and_shows_no_password() {
+    for argument in [
+        "a\nb\u{1b}[2J",
+        "--log.level=a\nb\u{1b}[2J",
+        "--x\ny",
+        "--redis.url=a\nb://",
+        "--web.telemetry-path=\r",
+    ] {
+        let stop = parse(["coturn-exporter", argument]).unwrap_err();
+        let line = stop.text().strip_suffix('\n').unwrap();
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+    for line in
+        ["redis://user:geheim@h", "--redis.url=redis://user:geheim@h:x", "--url=redis://user:geheim@h"]
+    {
+        let error = error(line);
+        assert!(!error.contains("geheim"), "{error}");
+    }
+}
+
+#[test]
+fn a_failure_is_told_in_one_line() {
+    assert_eq!(
+        format!("{:?}", report_failure(&std::io::Error::other("a\nb"))),
+        format!("{:?}", std::process::ExitCode::FAILURE)
+    );
+}

@@ -1,0 +1,122 @@
+//! What can be wrong with a value, as one line that says what would be right. The caller adds which option it was.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::redis_url::RedisUrlError;
+
+/// Why a value, or several together, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A number that is none, or out of range.
+    #[error("{value:?} is not a whole number from {min} to {max}")]
+    Count {
+        /// As typed.
+        value: String,
+        /// The least that is accepted.
+        min: u64,
+        /// The most that is accepted.
+        max: u64,
+    },
+    /// A duration without a unit, or none at all.
+    #[error("{value:?} is not a duration; write a number with its unit, for example 90s, 30m or 1h")]
+    Duration {
+        /// As typed.
+        value: String,
+    },
+    /// Zero where it makes no sense.
+    #[error("{value:?} is too short; it must be at least 1ms, for example 90s, 30m or 1h")]
+    ZeroDuration {
+        /// As typed.
+        value: String,
+    },
+    /// A moment of a capture that cannot be one.
+    #[error("{value:?} is not a time in a capture; write seconds, for example 90 or 12.5")]
+    Seconds {
+        /// As typed.
+        value: String,
+    },
+    /// None of a few words.
+    #[error("{value:?} is not accepted; it must be one of {accepted}")]
+    Choice {
+        /// As typed.
+        value: String,
+        /// The words that are, separated by commas.
+        accepted: &'static str,
+    },
+    /// Not an address to listen on.
+    #[error(
+        "{value:?} is not an address to listen on; write [host]:port, for example :10641, 127.0.0.1:10641 or [::1]:10641"
+    )]
+    ListenAddress {
+        /// As typed.
+        value: String,
+    },
+    /// The same address twice.
+    #[error("{value:?} is given twice")]
+    ListenTwice {
+        /// The address.
+        value: String,
+    },
+    /// A path that cannot be served, or is taken.
+    #[error(
+        "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, which health checks use) and \
+         hold only printable ASCII without ? and #, for example /metrics"
+    )]
+    TelemetryPath {
+        /// As typed.
+        value: String,
+    },
+    /// Not the URL of a Redis.
+    #[error(transparent)]
+    RedisUrl(#[from] RedisUrlError),
+    /// Two sources that could not be told apart in labels.
+    #[error(
+        "{name} is given twice (user and password are not part of a source's name); give each Redis and db once"
+    )]
+    SourceTwice {
+        /// The name both would have.
+        name: String,
+    },
+    /// More sources than a capture can tell apart.
+    #[error("record watches one Redis, but {given} are given; name one")]
+    ManySources {
+        /// How many were given.
+        given: usize,
+    },
+    /// A password file that cannot be read.
+    #[error(
+        "cannot read {path:?}: {source}; check the path and the rights of the user that runs the exporter"
+    )]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A password file that holds no password.
+    #[error("{path:?} does not hold a password: it must be one line of UTF-8 text, at most {max} bytes long")]
+    NotAPassword {
+        /// The file.
+        path: PathBuf,
+        /// The longest that is read, in bytes.
+        max: u64,
+    },
+    /// A password file that no source would use.
+    #[error("every Redis URL has a password of its own; drop them from the URLs, or drop the file")]
+    PasswordFileUnused,
+    /// A realm name that is taken.
+    #[error("{value:?} stands for all realms past the maximum and cannot be a realm's own series")]
+    ReservedRealm {
+        /// As typed.
+        value: String,
+    },
+    /// More realms asked for than allowed.
+    #[error("{given} realms are given, but --metrics.max-realms allows {max}; raise it or name fewer")]
+    TooManyRealms {
+        /// How many were given.
+        given: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+}

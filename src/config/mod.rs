@@ -1,0 +1,235 @@
+//! What the program is to do, validated and typed. Knows nothing of flags or variables, and opens nothing but
+//! password files.
+
+mod error;
+mod listen;
+mod redis_url;
+mod secret;
+pub mod value;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use listen::ListenAddress;
+pub use redis_url::{RedisAddress, RedisSource, RedisUrlError, without_credentials};
+pub use secret::Secret;
+
+use crate::clock::Timestamp;
+use crate::state::Settings;
+
+/// Everything the program is told. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// What to do.
+    pub command: Command,
+    /// The HTTP server.
+    pub web: Web,
+    /// The log.
+    pub log: Log,
+    /// The Redis servers to watch, with names that differ; one for `record`, none for `replay`.
+    pub sources: Vec<RedisSource>,
+    /// How the table judges what it sees.
+    pub table: Settings,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Command {
+    /// Watch the sources and serve the page.
+    #[default]
+    Watch,
+    /// Read captures and print the page.
+    Replay {
+        /// The captures, in order; at least one.
+        files: Vec<PathBuf>,
+        /// The moment of the page on the captures' time line; the last event's when `None`.
+        until: Option<Timestamp>,
+    },
+    /// Write the stream of the source to a capture.
+    Record {
+        /// The capture; standard output when `None`.
+        output: Option<PathBuf>,
+        /// When to stop by itself.
+        duration: Option<Duration>,
+    },
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where to listen; at least one, no two alike.
+    pub listen: Vec<ListenAddress>,
+    /// The path of the page; begins with `/`, never below `/-/`.
+    pub telemetry_path: String,
+    /// Scrapes served at one time; at least 1.
+    pub max_requests: usize,
+    /// Connections open at one time; at least 1.
+    pub max_connections: usize,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::Any { port: 10641 }],
+            telemetry_path: "/metrics".to_owned(),
+            max_requests: 40,
+            max_connections: 512,
+        }
+    }
+}
+
+/// The log, on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The least important lines that are written.
+    pub level: LogLevel,
+    /// What a line looks like.
+    pub format: LogFormat,
+}
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// For the developer.
+    Debug,
+    /// What an operator may want to know.
+    #[default]
+    Info,
+    /// What an operator should look at.
+    Warn,
+    /// What does not work.
+    Error,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `ts=... level=info msg="..." key=value`.
+    #[default]
+    Logfmt,
+    /// One JSON object.
+    Json,
+}
+
+/// The listen addresses, if no two are alike.
+///
+/// # Errors
+///
+/// [`ConfigError::ListenTwice`].
+pub fn distinct_addresses(addresses: Vec<ListenAddress>) -> Result<Vec<ListenAddress>, ConfigError> {
+    let mut seen = HashSet::new();
+    match addresses.iter().find(|address| !seen.insert(*address)) {
+        Some(twice) => Err(ConfigError::ListenTwice { value: twice.to_string() }),
+        None => Ok(addresses),
+    }
+}
+
+/// The sources, if their names differ.
+///
+/// # Errors
+///
+/// [`ConfigError::SourceTwice`].
+pub fn distinct_sources(sources: Vec<RedisSource>) -> Result<Vec<RedisSource>, ConfigError> {
+    let mut seen = HashSet::new();
+    match sources.iter().find(|source| !seen.insert(source.name.as_str())) {
+        Some(twice) => Err(ConfigError::SourceTwice { name: twice.name.clone() }),
+        None => Ok(sources),
+    }
+}
+
+/// Whether there is one source only, as a capture needs: its lines do not say whose they are.
+///
+/// # Errors
+///
+/// [`ConfigError::ManySources`].
+pub fn one_source(sources: &[RedisSource]) -> Result<(), ConfigError> {
+    if sources.len() > 1 { Err(ConfigError::ManySources { given: sources.len() }) } else { Ok(()) }
+}
+
+/// Gives the password in `path` to every source whose URL holds none.
+///
+/// # Errors
+///
+/// As [`Secret::from_file`]; [`ConfigError::PasswordFileUnused`] when no source wants it.
+pub fn add_password(sources: &mut [RedisSource], path: &Path) -> Result<(), ConfigError> {
+    let secret = Secret::from_file(path)?;
+    let mut used = false;
+    for source in sources.iter_mut().filter(|source| source.password.is_none()) {
+        source.password = Some(secret.clone());
+        used = true;
+    }
+    if used { Ok(()) } else { Err(ConfigError::PasswordFileUnused) }
+}
+
+/// The realms to make series for at start, each once.
+///
+/// # Errors
+///
+/// [`ConfigError::ReservedRealm`], [`ConfigError::TooManyRealms`].
+pub fn realms(names: Vec<String>, max: usize) -> Result<Vec<Vec<u8>>, ConfigError> {
+    let mut realms: Vec<Vec<u8>> = Vec::new();
+    for name in names {
+        if name == OTHER_REALM {
+            return Err(ConfigError::ReservedRealm { value: name });
+        }
+        if !realms.iter().any(|realm| realm.as_slice() == name.as_bytes()) {
+            realms.push(name.into_bytes());
+        }
+    }
+    if realms.len() > max {
+        return Err(ConfigError::TooManyRealms { given: realms.len(), max });
+    }
+    Ok(realms)
+}
+
+/// The label value that realms past the maximum share.
+const OTHER_REALM: &str = "_other";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_sources_of_one_name_are_refused_whatever_their_users() {
+        let sources = ["redis://a:b@h", "redis://h:6379/0"].map(|url| url.parse().unwrap());
+        let error = distinct_sources(sources.into()).unwrap_err();
+        assert!(matches!(error, ConfigError::SourceTwice { name } if name == "redis://h:6379/0"));
+        let sources = ["redis://h/0", "redis://h/1"].map(|url| url.parse().unwrap());
+        assert_eq!(distinct_sources(sources.into()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn two_equal_addresses_are_refused() {
+        let addresses = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).into();
+        assert!(distinct_addresses(addresses([":1", "[::]:1"])).is_ok());
+        assert!(matches!(distinct_addresses(addresses([":1", ":1"])), Err(ConfigError::ListenTwice { .. })));
+    }
+
+    #[test]
+    fn the_password_file_is_for_sources_without_one() {
+        let path = std::env::temp_dir().join(format!("coturn-exporter-{}-add", std::process::id()));
+        std::fs::write(&path, "file\n").unwrap();
+        let mut sources = ["redis://:url@a", "redis://user@b"].map(|url| url.parse::<RedisSource>().unwrap());
+        let added = add_password(&mut sources, &path);
+        let [first, second] = &mut sources;
+        let unused = add_password(std::slice::from_mut(first), &path);
+        std::fs::remove_file(path).unwrap();
+        added.unwrap();
+        assert_eq!(first.password, Some(Secret::new("url")));
+        assert_eq!(second.password, Some(Secret::new("file")));
+        assert!(matches!(unused, Err(ConfigError::PasswordFileUnused)));
+    }
+
+    #[test]
+    fn realms_are_distinct_few_and_not_the_overflow() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(realms(names(&["a", "b", "a"]), 2).unwrap(), [b"a", b"b"]);
+        assert!(matches!(
+            realms(names(&["a", "b"]), 1),
+            Err(ConfigError::TooManyRealms { given: 2, max: 1 })
+        ));
+        assert!(matches!(realms(names(&["_other"]), 9), Err(ConfigError::ReservedRealm { .. })));
+    }
+}

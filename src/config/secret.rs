@@ -1,0 +1,96 @@
+//! Passwords: kept so that no log line, error or debug print can show them, and read from files.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::ConfigError;
+
+/// The longest password file that is read, in bytes.
+const MAX_FILE: u64 = 4096;
+
+/// Text that must not be shown; `Debug` prints `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one who must send it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The password in a file, without the newline at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::PasswordFile`] when it cannot be read, [`ConfigError::NotAPassword`] when it is empty, longer
+    /// than 4096 bytes, not UTF-8 or of several lines.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::PasswordFile { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+            .map_err(unreadable)?;
+        let too_long = bytes.len() as u64 > MAX_FILE;
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let line =
+            text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        if too_long || line.is_empty() || line.contains(['\n', '\r', '\0']) {
+            return Err(ConfigError::NotAPassword { path: path.to_owned(), max: MAX_FILE });
+        }
+        Ok(Self::new(line))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn file(name: &str, content: &[u8]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("coturn-exporter-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[test]
+    fn one_newline_at_the_end_is_cut_and_blanks_are_kept() {
+        for (content, password) in
+            [("geheim\n", "geheim"), ("geheim\r\n", "geheim"), (" ge heim ", " ge heim ")]
+        {
+            let path = file("password", content.as_bytes());
+            let secret = Secret::from_file(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            assert_eq!(secret.expose(), password);
+            assert_eq!(format!("{secret:?}"), "***");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_password_is_refused_by_the_name_of_its_file() {
+        let long = vec![b'x'; 4097];
+        for content in [b"".as_slice(), b"\n", b"a\nb\n", b"\xff", &long] {
+            let path = file("bad", content);
+            let error = Secret::from_file(&path).unwrap_err();
+            std::fs::remove_file(&path).unwrap();
+            assert!(
+                matches!(&error, ConfigError::NotAPassword { path: named, .. } if *named == path),
+                "{error}"
+            );
+        }
+        let error = Secret::from_file(Path::new("/nowhere/password")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/password") && error.contains("No such file"), "{error}");
+    }
+}

@@ -1,0 +1,174 @@
+//! The plain values: numbers, durations, paths and words, each from its text. Says what it accepts; reads nothing.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{ConfigError, LogFormat, LogLevel};
+use crate::clock::Timestamp;
+use crate::state::SessionBy;
+
+/// A whole number within `range`.
+///
+/// # Errors
+///
+/// [`ConfigError::Count`].
+pub fn count(value: &str, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    let number = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
+    number.filter(|number| range.contains(number)).ok_or_else(|| ConfigError::Count {
+        value: value.to_owned(),
+        min: *range.start(),
+        max: *range.end(),
+    })
+}
+
+/// A whole number of things held in memory, within `range`.
+///
+/// # Errors
+///
+/// [`ConfigError::Count`].
+pub fn size(value: &str, range: RangeInclusive<u64>) -> Result<usize, ConfigError> {
+    count(value, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// A duration with its unit (`90s`, `1h 30m`), zero included.
+///
+/// # Errors
+///
+/// [`ConfigError::Duration`].
+pub fn duration(value: &str) -> Result<Duration, ConfigError> {
+    humantime::parse_duration(value).map_err(|_| ConfigError::Duration { value: value.to_owned() })
+}
+
+/// A duration longer than zero.
+///
+/// # Errors
+///
+/// [`ConfigError::Duration`], [`ConfigError::ZeroDuration`].
+pub fn positive_duration(value: &str) -> Result<Duration, ConfigError> {
+    let duration = duration(value)?;
+    if duration < Duration::from_millis(1) {
+        return Err(ConfigError::ZeroDuration { value: value.to_owned() });
+    }
+    Ok(duration)
+}
+
+/// A moment of a capture, in seconds on its own time line.
+///
+/// # Errors
+///
+/// [`ConfigError::Seconds`].
+pub fn seconds(value: &str) -> Result<Timestamp, ConfigError> {
+    let number = value.parse().ok().and_then(Timestamp::from_secs_f64);
+    number.ok_or_else(|| ConfigError::Seconds { value: value.to_owned() })
+}
+
+/// A path to serve the metrics on.
+///
+/// # Errors
+///
+/// [`ConfigError::TelemetryPath`].
+pub fn telemetry_path(value: &str) -> Result<String, ConfigError> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+    if plain && value.starts_with('/') && value != "/-" && !value.starts_with("/-/") {
+        Ok(value.to_owned())
+    } else {
+        Err(ConfigError::TelemetryPath { value: value.to_owned() })
+    }
+}
+
+/// A log level.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn log_level(value: &str) -> Result<LogLevel, ConfigError> {
+    match value {
+        "debug" => Ok(LogLevel::Debug),
+        "info" => Ok(LogLevel::Info),
+        "warn" => Ok(LogLevel::Warn),
+        "error" => Ok(LogLevel::Error),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "debug, info, warn, error" }),
+    }
+}
+
+/// A log format.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn log_format(value: &str) -> Result<LogFormat, ConfigError> {
+    match value {
+        "logfmt" => Ok(LogFormat::Logfmt),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "logfmt, json" }),
+    }
+}
+
+/// Whose allocations form a session.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
+    match value {
+        "user" => Ok(SessionBy::User),
+        "client" => Ok(SessionBy::Client),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "user, client" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_digits_within_their_range() {
+        assert_eq!(count("1", 1..=5).unwrap(), 1);
+        assert_eq!(size("5", 1..=5).unwrap(), 5);
+        for value in ["0", "6", "", "x", "-1", "+1", "1.0", " 1", "99999999999999999999999"] {
+            let error = count(value, 1..=5).unwrap_err().to_string();
+            assert_eq!(error, format!("{value:?} is not a whole number from 1 to 5"));
+        }
+    }
+
+    #[test]
+    fn durations_have_units_and_may_have_to_be_more_than_zero() {
+        assert_eq!(positive_duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(duration("0s").unwrap(), Duration::ZERO);
+        for value in ["", "90", "s", "-1s", "1 fortnight", "99999999999999999999s"] {
+            assert!(matches!(duration(value), Err(ConfigError::Duration { .. })), "{value}");
+        }
+        for value in ["0s", "0ms", "1us"] {
+            assert!(matches!(positive_duration(value), Err(ConfigError::ZeroDuration { .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn seconds_of_a_capture_may_have_fractions() {
+        assert_eq!(seconds("12.5").unwrap(), Timestamp::from_millis(12_500));
+        for value in ["", "-1", "NaN", "inf", "1e30", "90s"] {
+            assert!(matches!(seconds(value), Err(ConfigError::Seconds { .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn telemetry_paths_are_plain_and_leave_the_health_checks_alone() {
+        for value in ["/", "/metrics", "/a/b-c", "/-x"] {
+            assert_eq!(telemetry_path(value).unwrap(), value);
+        }
+        for value in ["", "metrics", "/-", "/-/", "/-/healthy", "/a b", "/a?b", "/a#b", "/ä", "/\n"] {
+            assert!(telemetry_path(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn words_are_named_when_another_is_given() {
+        assert_eq!(log_level("warn").unwrap(), LogLevel::Warn);
+        assert_eq!(log_format("json").unwrap(), LogFormat::Json);
+        assert_eq!(session_by("client").unwrap(), SessionBy::Client);
+        let error = log_level("INFO").unwrap_err().to_string();
+        assert_eq!(error, r#""INFO" is not accepted; it must be one of debug, info, warn, error"#);
+        assert!(log_format("text").is_err() && session_by("realm").is_err());
+    }
+}

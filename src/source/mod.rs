@@ -1,0 +1,4 @@
+//! Where messages come from. It reads bytes and hands them on; what they mean is `wire`'s business.
+
+pub mod backoff;
+pub mod capture;
