@@ -39,6 +39,11 @@ pub trait Observe: Send + Sync + 'static {
     fn observe(&self) -> View;
 }
 
+/// A family that the `prometheus` crate does not take as it is described.
+#[derive(Debug, thiserror::Error)]
+#[error("a metric is described wrongly, which is a bug: {0}")]
+pub struct DescriptionError(#[from] prometheus::Error);
+
 /// The text format 0.0.4 over a registry of our own.
 pub struct TextPage {
     registry: Registry,
@@ -56,7 +61,7 @@ impl TextPage {
     /// # Errors
     ///
     /// If a family is described wrongly; a mistake in this crate.
-    pub fn of_process(source: impl Observe) -> Result<Self, prometheus::Error> {
+    pub fn of_process(source: impl Observe) -> Result<Self, DescriptionError> {
         let page = Self::of_capture(source)?;
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read().started(SystemClock::new().wall());
@@ -70,7 +75,7 @@ impl TextPage {
     /// # Errors
     ///
     /// If a family is described wrongly; a mistake in this crate.
-    pub fn of_capture(source: impl Observe) -> Result<Self, prometheus::Error> {
+    pub fn of_capture(source: impl Observe) -> Result<Self, DescriptionError> {
         let registry = Registry::new();
         let descs = descs(names::ALL, |family| !is_of_process(family))?;
         registry.register(Box::new(TableCollector { source: Box::new(source), descs }))?;
@@ -97,12 +102,17 @@ fn is_of_process(family: &Family) -> bool {
     family.name.starts_with("process_") || *family == names::BUILD_INFO
 }
 
-fn descs(families: &[Family], wanted: impl Fn(&Family) -> bool) -> Result<Vec<Desc>, prometheus::Error> {
+fn descs(families: &[Family], wanted: impl Fn(&Family) -> bool) -> Result<Vec<Desc>, DescriptionError> {
     let describe = |family: &Family| {
         let labels = family.labels.iter().map(|&label| label.to_owned()).collect();
         Desc::new(family.name.to_owned(), family.help.to_owned(), labels, std::collections::HashMap::new())
     };
-    families.iter().filter(|family| wanted(family)).map(describe).collect()
+    families
+        .iter()
+        .filter(|family| wanted(family))
+        .map(describe)
+        .collect::<Result<_, _>>()
+        .map_err(DescriptionError)
 }
 
 struct TableCollector {

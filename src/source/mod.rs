@@ -2,3 +2,5 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod redis;
+pub mod resync;

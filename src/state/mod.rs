@@ -172,6 +172,11 @@ impl Table {
         }
     }
 
+    /// How it judges.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Takes one event in.
     pub fn apply(&mut self, now: Timestamp, source: SourceId, key: &Key<'_>, event: &Event<'_>) -> Applied {
         self.advance(now);
@@ -236,6 +241,12 @@ impl Table {
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
             source.ended_in_scan = None;
         }
+    }
+
+    /// Whether the allocation of a key is in the table, live or overdue.
+    pub fn is_known(&self, source: SourceId, key: &Key<'_>) -> bool {
+        let name = Name::of(source, key);
+        self.find_open(self.key_hash(&name), &name).is_some()
     }
 
     /// Takes in a status key that a scan read: its last status was `idle` ago; `None` where Redis cannot tell.

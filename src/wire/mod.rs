@@ -80,6 +80,21 @@ impl Rejection {
     }
 }
 
+/// Reads a status key of Redis, without its value: its name is that of a status channel.
+///
+/// # Errors
+///
+/// Why it is none.
+pub fn parse_key(key: &[u8]) -> Result<Key<'_>, Rejection> {
+    if key.len() > MAX_CHANNEL {
+        return Err(Rejection::TooLong);
+    }
+    match channel::parse(key)? {
+        (key, channel::Topic::Status) => Ok(key),
+        _ => Err(Rejection::UnknownKind),
+    }
+}
+
 /// Reads one published message (or one status key and its value: they have the same form).
 ///
 /// # Errors

@@ -1,0 +1,169 @@
+//! One message's way through the pure parts: parse, apply, count. Holds the table and what is told of the sources;
+//! knows neither Redis nor HTTP nor the clock.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Timestamp};
+use crate::metrics::own::{SourceStats, StatusKeys};
+use crate::metrics::{Observe, View};
+use crate::state::{Applied, Scanned, Settings, SourceId, Table};
+use crate::wire::{self, Message, Rejection};
+
+/// The table with the statistics of its sources. One writer at a time.
+#[derive(Debug)]
+pub struct Ingest {
+    table: Table,
+    sources: Vec<SourceStats>,
+}
+
+impl Ingest {
+    /// An empty table for the sources of these names.
+    pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
+        Self { table: Table::new(settings, sources), sources: vec![SourceStats::default(); sources.len()] }
+    }
+
+    /// Takes one published message in. `None` for a heartbeat, which means nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not understood; it is counted and changes nothing.
+    pub fn message(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        channel: &[u8],
+        payload: &[u8],
+    ) -> Result<Option<Applied>, Rejection> {
+        match wire::parse(channel, payload) {
+            Ok(Message::Allocation(key, event)) => {
+                if let Some(stats) = self.stats(source) {
+                    stats.accepted(now, event.kind());
+                }
+                Ok(Some(self.table.apply(now, source, &key, &event)))
+            }
+            Ok(Message::Heartbeat) => Ok(None),
+            Err(reason) => {
+                if let Some(stats) = self.stats(source) {
+                    stats.rejected(reason);
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.table.advance(now);
+    }
+
+    /// The source is subscribed and resynced, or cannot be resynced for lack of rights.
+    pub fn link_up(&mut self, now: Timestamp, source: SourceId) {
+        self.table.link_up(now, source);
+    }
+
+    /// The subscription is confirmed: nothing published from now on is missed.
+    pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
+        if let Some(stats) = self.stats(source) {
+            stats.gap_ends(now);
+        }
+    }
+
+    /// The subscription is lost; a gap begins.
+    pub fn link_lost(&mut self, now: Timestamp, source: SourceId) {
+        self.table.link_down(now, source);
+        if let Some(stats) = self.stats(source) {
+            stats.gap_begins(now);
+        }
+    }
+
+    /// A scan of the status keys begins.
+    pub fn scan_begins(&mut self, source: SourceId) {
+        self.table.scan_begins(source);
+        if let Some(stats) = self.stats(source) {
+            stats.resyncs += 1;
+        }
+    }
+
+    /// Whether the allocation of a status key is in the table; `None` for a key that is none of coturn's.
+    pub fn is_known(&self, source: SourceId, key: &[u8]) -> Option<bool> {
+        let key = wire::parse_key(key).ok()?;
+        Some(self.table.is_known(source, &key))
+    }
+
+    /// Takes in a status key as the scan read it; `idle` is the time since its last status, where Redis can tell.
+    /// `None` for a key that is no status key of coturn's.
+    pub fn scanned(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        key: &[u8],
+        value: &[u8],
+        idle: Option<Duration>,
+    ) -> Option<Scanned> {
+        match wire::parse(key, value) {
+            Ok(Message::Allocation(key, event)) => Some(self.table.scanned(now, source, &key, &event, idle)),
+            Ok(Message::Heartbeat) | Err(_) => None,
+        }
+    }
+
+    /// A status key idle for longer than this is stale, whatever its value: the largest grant and the grace.
+    pub fn largest_lifetime(&self) -> Duration {
+        let settings = self.table.settings();
+        settings.max_lifetime + settings.grace
+    }
+
+    /// The scan is over: it found `keys` and took `duration`, or it failed.
+    pub fn scan_ends(&mut self, source: SourceId, found: Option<(StatusKeys, Duration)>) {
+        self.table.scan_ends(source);
+        if let Some(stats) = self.stats(source) {
+            stats.resync_ok = Some(found.is_some());
+            if let Some((keys, duration)) = found {
+                (stats.status_keys, stats.resync_duration) = (Some(keys), Some(duration));
+            }
+        }
+    }
+
+    /// Copies everything that is told.
+    pub fn view(&self, wall: Timestamp) -> View {
+        View { table: self.table.snapshot(), sources: self.sources.clone(), wall }
+    }
+
+    fn stats(&mut self, source: SourceId) -> Option<&mut SourceStats> {
+        self.sources.get_mut(source.0 as usize)
+    }
+}
+
+/// The one table, shared by the sources that write and the scrapes that read.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    ingest: Arc<Mutex<Ingest>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// Shares `ingest`, whose time `clock` tells.
+    pub fn new(ingest: Ingest, clock: Arc<dyn Clock>) -> Self {
+        Self { ingest: Arc::new(Mutex::new(ingest)), clock }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The table, for a short while; never across an `await`.
+    pub fn lock(&self) -> MutexGuard<'_, Ingest> {
+        // Who panicked while writing has ended the program by then (see `app::watch`); a last scrape may still read.
+        self.ingest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observe for Shared {
+    fn observe(&self) -> View {
+        let now = self.clock.now();
+        let mut ingest = self.lock();
+        ingest.advance(now);
+        ingest.view(self.clock.wall())
+    }
+}

@@ -1,0 +1,129 @@
+//! The running exporter: the sources, the web server and the passing of time around one table.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Error;
+use super::follow::Follower;
+use super::ingest::{Ingest, Shared};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::http::{About, Limits, Readiness, Server, Site, TelemetryPath};
+use crate::metrics::TextPage;
+use crate::shutdown::{self, Shutdown};
+use crate::state::SourceId;
+use crate::version;
+
+/// How often the table hears of the time when no message does it.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Watches and serves until a signal comes.
+///
+/// # Errors
+///
+/// An address that cannot be bound; a part that fell over.
+pub(super) async fn watch(config: Config) -> Result<(), Error> {
+    let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let shared = Shared::new(Ingest::new(config.table.clone(), &names), clock);
+    let board = Board::new(&names);
+    let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
+    let site = Site {
+        telemetry_path: TelemetryPath::new(&config.web.telemetry_path).map_err(Error::TelemetryPath)?,
+        page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
+        readiness: board.readiness.clone(),
+        about: about(),
+    };
+    let limits = Limits {
+        connections: config.web.max_connections,
+        max_requests: config.web.max_requests,
+        ..Limits::default()
+    };
+
+    let stop = Shutdown::new();
+    let mut parts = JoinSet::new();
+    for (number, source) in (0..).zip(config.sources) {
+        let follower = Follower::new(source, SourceId(number), shared.clone(), board.clone());
+        parts.spawn(until(stop.clone(), follower.run()));
+    }
+    parts.spawn(until(stop.clone(), let_time_pass(shared.clone())));
+    let serving = server.serve(site, limits, stop.clone());
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        signal = shutdown::on_signal() => signal.map_err(Error::Signal).map(|signal| {
+            tracing::info!(signal, "stopping");
+        }),
+        // None of them ends by itself.
+        Some(ended) = parts.join_next() => Err(Error::Fell(describe(ended))),
+        () = &mut serving => Err(Error::Fell("the web server ended".to_owned())),
+    };
+    stop.trigger();
+    serving.await;
+    while let Some(part) = parts.join_next().await {
+        part.map_err(|error| Error::Fell(describe(Err(error))))?;
+    }
+    ended
+}
+
+async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.triggered() => {}
+        () = part => {}
+    }
+}
+
+async fn let_time_pass(shared: Shared) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = shared.now();
+        shared.lock().advance(now);
+    }
+}
+
+fn describe(ended: Result<(), JoinError>) -> String {
+    match ended {
+        Ok(()) => "a part of the program ended".to_owned(),
+        Err(error) => format!("a part of the program fell over, which is a bug: {error}"),
+    }
+}
+
+fn about() -> About {
+    About {
+        name: version::NAME.to_owned(),
+        version: version::VERSION.to_owned(),
+        revision: version::REVISION.filter(|revision| !revision.is_empty()).map(str::to_owned),
+        documentation: option_env!("CARGO_PKG_HOMEPAGE").filter(|url| !url.is_empty()).map(str::to_owned),
+    }
+}
+
+/// Which sources are not ready, and why; the web server tells the first of them.
+#[derive(Clone, Debug)]
+pub(super) struct Board {
+    reasons: Arc<Mutex<Vec<Option<String>>>>,
+    readiness: Readiness,
+}
+
+impl Board {
+    fn new(names: &[&str]) -> Self {
+        let reasons: Vec<_> = names.iter().map(|name| Some(format!("{name}: not connected yet"))).collect();
+        let readiness = Readiness::new(reasons.first().cloned().flatten().unwrap_or_default());
+        Self { reasons: Arc::new(Mutex::new(reasons)), readiness }
+    }
+
+    /// The source is ready, or not for this reason.
+    pub(super) fn set(&self, source: SourceId, reason: Option<String>) {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = reasons.get_mut(source.0 as usize) {
+            *place = reason;
+        }
+        match reasons.iter().flatten().next() {
+            Some(reason) => self.readiness.not_ready(reason.clone()),
+            None => self.readiness.ready(),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A Redis that coturn publishes to: the subscription with its pulse, and where it is reached. The only files that name
+//! the `redis` crate are this one and `resync`. Bytes come out; what they mean is `wire`'s business.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use redis::aio::{PubSubSink, PubSubStream};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
+use tokio::time::{sleep, timeout};
+
+use crate::config::{RedisAddress, RedisSource};
+
+/// What is subscribed to, to the letter: Redis' ACL compares the pattern as text (7.0.15), so the documented rule
+/// `&turn/*` allows this one and no narrower one.
+pub const PATTERN: &str = "turn/*";
+
+/// How long connecting and subscribing may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a link is asked whether it is there: a dead peer is not noticed otherwise.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// How long a PONG may take before the link counts as dead.
+const PONG_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Messages handed on at once, at most: the table is locked for that many.
+const BATCH: usize = 1024;
+
+/// Why there is no link, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The address cannot be used at all.
+    #[error("the address cannot be used: {0}")]
+    Address(RedisError),
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(RedisError),
+    /// Wrong or missing password.
+    #[error("Redis refuses the login: {0}; set the password (--redis.password-file) or the ACL user")]
+    Login(RedisError),
+    /// The subscription is not allowed.
+    #[error("Redis refuses the subscription: {0}; the ACL user needs +psubscribe and &turn/*")]
+    Refused(RedisError),
+    /// Something took too long.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The connection was there and is gone.
+    #[error("the connection was lost: {0}")]
+    Lost(RedisError),
+    /// The connection was closed by Redis, without a word.
+    #[error("Redis closed the connection")]
+    Closed,
+}
+
+/// One published message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawMessage {
+    /// The channel, as sent.
+    pub channel: Vec<u8>,
+    /// The payload, as sent.
+    pub payload: Vec<u8>,
+}
+
+/// A confirmed subscription.
+#[derive(Debug)]
+pub struct Link {
+    /// What is published, in order.
+    pub messages: Messages,
+    /// Whether the other end is there.
+    pub pulse: Pulse,
+}
+
+/// Connects, logs in and subscribes; done when Redis has confirmed the subscription.
+///
+/// # Errors
+///
+/// [`LinkError`]; nothing is left open.
+pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
+    let client = client(source)?;
+    let mut pubsub = in_time(client.get_async_pubsub()).await?.map_err(connect_error)?;
+    in_time(pubsub.psubscribe(PATTERN)).await?.map_err(LinkError::Refused)?;
+    let (sink, stream) = pubsub.split();
+    Ok(Link { messages: Messages { stream }, pulse: Pulse { sink } })
+}
+
+/// The client library's view of a source.
+pub(super) fn client(source: &RedisSource) -> Result<Client, LinkError> {
+    let address = match &source.address {
+        RedisAddress::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+        RedisAddress::Unix { path } => ConnectionAddr::Unix(path.clone()),
+    };
+    // An ACL need not allow `CLIENT SETINFO`.
+    let mut login = RedisConnectionInfo::default().set_db(i64::from(source.db)).set_skip_set_lib_name();
+    if let Some(username) = &source.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &source.password {
+        login = login.set_password(password.expose());
+    }
+    let info = address.into_connection_info().map_err(LinkError::Address)?.set_redis_settings(login);
+    Client::open(info).map_err(LinkError::Address)
+}
+
+pub(super) fn connect_error(error: RedisError) -> LinkError {
+    use redis::{ErrorKind, ServerErrorKind};
+    let login =
+        matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm));
+    // Redis without a login answers NOAUTH to the first command, whatever it is.
+    if login || matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) {
+        LinkError::Login(error)
+    } else {
+        LinkError::Connect(error)
+    }
+}
+
+async fn in_time<T>(attempt: impl Future<Output = T>) -> Result<T, LinkError> {
+    timeout(CONNECT_DEADLINE, attempt).await.map_err(|_| LinkError::Timeout(CONNECT_DEADLINE))
+}
+
+/// The messages of a subscription.
+pub struct Messages {
+    stream: PubSubStream,
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").finish_non_exhaustive()
+    }
+}
+
+impl Messages {
+    /// Waits for a message and appends it to `batch` with what came along; `false` when the link is lost.
+    ///
+    /// Can be dropped while it waits: no message is lost by that.
+    pub async fn next(&mut self, batch: &mut Vec<RawMessage>) -> bool {
+        let Some(first) = self.stream.next().await else { return false };
+        batch.extend(raw(&first));
+        while batch.len() < BATCH
+            && let Some(Some(message)) = self.stream.next().now_or_never()
+        {
+            batch.extend(raw(&message));
+        }
+        true
+    }
+}
+
+fn raw(message: &redis::Msg) -> Option<RawMessage> {
+    let channel = message.get_channel().ok()?;
+    Some(RawMessage { channel, payload: message.get_payload_bytes().to_vec() })
+}
+
+/// Asks the subscription's other end whether it is there.
+#[derive(Clone)]
+pub struct Pulse {
+    sink: PubSubSink,
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pulse").finish_non_exhaustive()
+    }
+}
+
+impl Pulse {
+    /// Asks every ten seconds until an answer fails to come; gives the reason.
+    pub async fn until_lost(mut self) -> LinkError {
+        loop {
+            sleep(BEAT).await;
+            if let Err(error) = self.beat().await {
+                return error;
+            }
+        }
+    }
+
+    /// PING and its PONG. The answer is a barrier too: all that was published before the PING waits in [`Messages`].
+    ///
+    /// # Errors
+    ///
+    /// When the answer does not come in time, or the connection is gone.
+    pub async fn beat(&mut self) -> Result<(), LinkError> {
+        let answer: Result<redis::Value, RedisError> =
+            timeout(PONG_DEADLINE, self.sink.ping()).await.map_err(|_| LinkError::Timeout(PONG_DEADLINE))?;
+        answer.map(drop).map_err(LinkError::Lost)
+    }
+}
