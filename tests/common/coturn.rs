@@ -1,0 +1,135 @@
+//! A `turnserver` that publishes into a Redis of the test's own.
+
+use std::path::PathBuf;
+
+use super::coturn_log::CoturnLog;
+use super::poll::{self, PATIENCE};
+use super::ports::{Port, RelayPorts};
+use super::process::{Process, Tool};
+use super::redis::Redis;
+use super::temp_dir::TempDir;
+
+const TURNSERVER: Tool = Tool { program: "turnserver", package: "coturn" };
+
+/// Password of all users.
+pub(crate) const PASSWORD: &str = "secret";
+
+/// What differs between the servers of a test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    /// Listens and relays here; all of 127.0.0.0/8 will do.
+    pub(crate) ip: &'a str,
+    pub(crate) realm: &'a str,
+    pub(crate) users: &'a [&'a str],
+    /// Longest lifetime granted, in seconds. What `turnutils_uclient` leaves open over UDP ends by this.
+    pub(crate) max_lifetime: u32,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Coturn {
+    process: Process,
+    pub(crate) ip: String,
+    pub(crate) realm: String,
+    port: Port,
+    _relay_ports: RelayPorts,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Coturn {
+    /// Starts one and waits until it listens and is done with what it does to Redis at its start.
+    pub(crate) fn start(redis: &Redis, db: u8, settings: Settings<'_>) -> Self {
+        let dir = TempDir::new("coturn");
+        let (port, relay_ports) = (Port::claim(), RelayPorts::claim());
+        let log = dir.path().join("turnserver.log");
+        let config =
+            dir.write("turnserver.conf", &configuration(redis, db, settings, &port, &relay_ports, &dir));
+        let wiped_before = redis.calls("keys");
+        let args = ["-c".to_owned(), config.display().to_string()];
+        let process = Process::tool(TURNSERVER, &args, dir.path(), "turnserver");
+        let mut coturn = Self {
+            process,
+            ip: settings.ip.to_owned(),
+            realm: settings.realm.to_owned(),
+            port,
+            _relay_ports: relay_ports,
+            log,
+            _dir: dir,
+        };
+        poll::until(PATIENCE, "turnserver to listen", || {
+            if let Some(status) = coturn.process.exited() {
+                panic!("turnserver ended with {status}\n{}\n{}", coturn.process.output(), coturn.log_text());
+            }
+            let text = coturn.log_text();
+            // Asking by a TCP connect would make a session, which is published.
+            let listens = text.matches("TCP listener opened").count() >= RELAY_THREADS
+                && text.contains("UDP listener opened");
+            // Each auth thread wipes the status keys once; later that would take the keys of our own clients.
+            let auth_threads = text.matches("IO method (auth thread)").count() as u64;
+            let wiped = redis.calls("keys") - wiped_before;
+            if listens && auth_threads > 0 && wiped >= auth_threads {
+                Ok(())
+            } else {
+                Err(format!("{wiped} of {auth_threads} auth threads wiped the keys; log:\n{text}"))
+            }
+        });
+        coturn
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number
+    }
+
+    /// What it logged up to now.
+    pub(crate) fn log(&self) -> CoturnLog {
+        CoturnLog::parse(&self.log_text())
+    }
+
+    fn log_text(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+const RELAY_THREADS: usize = 2;
+
+fn configuration(
+    redis: &Redis,
+    db: u8,
+    settings: Settings<'_>,
+    port: &Port,
+    relay_ports: &RelayPorts,
+    dir: &TempDir,
+) -> String {
+    let Settings { ip, realm, users, max_lifetime } = settings;
+    let mut lines = vec![
+        format!("listening-ip={ip}"),
+        format!("relay-ip={ip}"),
+        format!("listening-port={}", port.number),
+        format!("min-port={}", relay_ports.first),
+        format!("max-port={}", relay_ports.last),
+        format!("relay-threads={RELAY_THREADS}"),
+        format!("realm={realm}"),
+        format!("max-allocate-lifetime={max_lifetime}"),
+        format!("redis-statsdb=\"ip=127.0.0.1 dbname={db} port={} connect_timeout=30\"", redis.port()),
+        format!("log-file={}", dir.path().join("turnserver.log").display()),
+        format!("userdb={}", dir.path().join("turndb").display()),
+        format!("pidfile={}", dir.path().join("turnserver.pid").display()),
+    ];
+    // `verbose` is what makes it log each session's usage.
+    for flag in [
+        "lt-cred-mech",
+        "allow-loopback-peers",
+        "no-cli",
+        "no-tls",
+        "no-dtls",
+        "verbose",
+        "simple-log",
+        "no-stdout-log",
+    ] {
+        lines.push(flag.to_owned());
+    }
+    lines.extend(users.iter().map(|user| format!("user={user}:{PASSWORD}")));
+    lines.push(String::new());
+    lines.join("\n")
+}

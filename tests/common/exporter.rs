@@ -1,0 +1,126 @@
+//! The program under test.
+
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::http::{self, Response};
+use super::page::Page;
+use super::poll::{self, PATIENCE};
+use super::process::Process;
+use super::temp_dir::TempDir;
+
+/// A running `coturn-exporter`.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    process: Process,
+    pub(crate) address: SocketAddr,
+    dir: TempDir,
+}
+
+impl Exporter {
+    /// Starts it with these arguments, on a port of the kernel's choice, and waits until it listens.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let dir = TempDir::new("exporter");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
+        command.args(["--web.listen-address", "127.0.0.1:0"]).args(args);
+        // Each flag has a variable: what somebody has set in the shell is none of the test's business.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("COTURN_EXPORTER") {
+                command.env_remove(name);
+            }
+        }
+        let mut process = Process::spawn(command, dir.path(), "coturn-exporter")
+            .unwrap_or_else(|error| panic!("cannot start the exporter: {error}"));
+        let address = poll::until(PATIENCE, "the exporter to listen", || {
+            if let Some(address) = listening(&process.stderr()) {
+                return Ok(address);
+            }
+            if let Some(status) = process.exited() {
+                panic!("the exporter ended with {status} before it listened\n{}", process.output());
+            }
+            Err(process.output())
+        });
+        Self { process, address, dir }
+    }
+
+    /// Watching one Redis; waits until it is subscribed and has read the keys.
+    pub(crate) fn watching(url: &str) -> Self {
+        let exporter = Self::start(&["--redis.url", url]);
+        exporter.wait_ready();
+        exporter
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_ready(&self) {
+        poll::until(PATIENCE, "/-/ready to say 200", || match self.get("/-/ready") {
+            Ok(response) if response.status == 200 => Ok(()),
+            other => Err(format!("{other:?}\n{}", self.process.output())),
+        });
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Response, String> {
+        http::get(self.address, path)
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        self.get(path).unwrap_or_else(|why| panic!("{why}\n{}", self.process.output())).status
+    }
+
+    /// The text of `/metrics`.
+    #[track_caller]
+    pub(crate) fn text(&self) -> String {
+        let response = self.get("/metrics").unwrap_or_else(|why| panic!("{why}\n{}", self.process.output()));
+        assert_eq!(response.status, 200, "{}", response.body);
+        let content_type = response.header("content-type").unwrap_or_default();
+        assert!(content_type.starts_with("text/plain; version=0.0.4"), "content type {content_type:?}");
+        response.body
+    }
+
+    /// The page of this moment.
+    #[track_caller]
+    pub(crate) fn page(&self) -> Page {
+        Page::parse(&self.text())
+    }
+
+    /// Waits until the page is as `look` wants it; `Err` says what is not yet so.
+    #[track_caller]
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut(&Page) -> Result<T, String>) -> T {
+        poll::until(PATIENCE, what, || look(&self.page()))
+    }
+
+    /// Waits for the value of one series.
+    #[track_caller]
+    pub(crate) fn until_value(&self, name: &str, labels: &[(&str, &str)], wanted: f64) {
+        let what = format!("{name} {labels:?} to be {wanted}");
+        self.until(&what, |page| match page.value(name, labels) {
+            #[expect(clippy::float_cmp, reason = "counts, which f64 holds exactly")]
+            Some(value) if value == wanted => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Sends a signal and waits for the end, as long as the contract allows.
+    #[track_caller]
+    pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
+        const CONTRACT: Duration = Duration::from_secs(5);
+        self.process.signal(signal);
+        self.process.wait(CONTRACT)
+    }
+}
+
+/// From a line like `level=info msg="listening" address=127.0.0.1:40123`.
+fn listening(log: &str) -> Option<SocketAddr> {
+    let line =
+        log.lines().find(|line| line.contains("msg=\"listening\"") || line.contains("msg=listening"))?;
+    let (_, address) = line.split_once("address=")?;
+    address.split_whitespace().next()?.trim_matches('"').parse().ok()
+}

@@ -1,0 +1,29 @@
+//! Real servers for the black-box tests: each on a loopback port of its own, in a directory of its own, gone at the
+//! end of the test. One concept per file; nothing here knows what a test wants to show.
+
+#![allow(dead_code, reason = "every test file is a crate of its own and uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions only; a broken harness must fail the test just as loudly"
+)]
+
+pub(crate) mod capture;
+pub(crate) mod coturn;
+pub(crate) mod coturn_log;
+pub(crate) mod exporter;
+pub(crate) mod http;
+pub(crate) mod page;
+pub(crate) mod peer;
+pub(crate) mod poll;
+pub(crate) mod ports;
+pub(crate) mod process;
+pub(crate) mod prometheus;
+pub(crate) mod redis;
+pub(crate) mod statsdb;
+pub(crate) mod temp_dir;
+pub(crate) mod traffic;
+pub(crate) mod uclient;
+pub(crate) mod witness;

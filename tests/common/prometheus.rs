@@ -1,0 +1,108 @@
+//! A real Prometheus that scrapes the exporter every second, and promtool.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+
+use super::http;
+use super::page::Series;
+use super::poll::{self, PATIENCE};
+use super::ports::Port;
+use super::process::{Process, Tool};
+use super::temp_dir::TempDir;
+
+const PROMETHEUS: Tool = Tool { program: "prometheus", package: "prometheus" };
+const PROMTOOL: Tool = Tool { program: "promtool", package: "prometheus" };
+
+/// The job under which the exporter is scraped.
+pub(crate) const JOB: &str = "coturn-exporter";
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Prometheus {
+    process: Process,
+    address: SocketAddr,
+    _port: Port,
+    _dir: TempDir,
+}
+
+impl Prometheus {
+    /// Starts one that scrapes `target`.
+    pub(crate) fn scraping(target: SocketAddr) -> Self {
+        let dir = TempDir::new("prometheus");
+        let port = Port::claim();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
+        let config = dir.write(
+            "prometheus.yml",
+            &format!(
+                "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+                 scrape_configs:\n  - job_name: {JOB}\n    static_configs: [{{targets: ['{target}']}}]\n"
+            ),
+        );
+        let args = [
+            format!("--config.file={}", config.display()),
+            format!("--storage.tsdb.path={}", dir.path().join("data").display()),
+            format!("--web.listen-address={address}"),
+            "--log.level=warn".to_owned(),
+        ];
+        let process = Process::tool(PROMETHEUS, &args, dir.path(), "prometheus");
+        let mut prometheus = Self { process, address, _port: port, _dir: dir };
+        poll::until(PATIENCE, "prometheus to be ready", || {
+            if let Some(status) = prometheus.process.exited() {
+                panic!("prometheus ended with {status}\n{}", prometheus.process.output());
+            }
+            match http::get(address, "/-/ready") {
+                Ok(response) if response.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        prometheus
+    }
+
+    /// The answer to an instant query, series by series.
+    pub(crate) fn query(&self, expression: &str) -> BTreeMap<Series, f64> {
+        let path = format!("/api/v1/query?query={}", percent_encoded(expression));
+        let response = http::get(self.address, &path).unwrap();
+        assert_eq!(response.status, 200, "{}", response.body);
+        let answer: serde_json::Value = serde_json::from_str(&response.body).unwrap();
+        let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        result.iter().map(sample).collect()
+    }
+}
+
+fn sample(result: &serde_json::Value) -> (Series, f64) {
+    let mut labels: BTreeMap<String, String> = serde_json::from_value(result["metric"].clone()).unwrap();
+    let name = labels.remove("__name__").unwrap_or_default();
+    let value = result["value"][1].as_str().and_then(|value| value.parse().ok());
+    (Series { name, labels }, value.unwrap_or_else(|| panic!("no value: {result}")))
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").unwrap();
+        }
+        out
+    })
+}
+
+/// What `promtool check metrics` has to say about a page, and whether it was content.
+pub(crate) fn promtool_check(page: &str) -> (bool, String) {
+    let mut child = PROMTOOL
+        .command()
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}", PROMTOOL.cannot_start(&error)));
+    // It reads all of its input before it says anything, so this cannot block for ever.
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}

@@ -1,0 +1,134 @@
+//! A `redis-server` of the test's own, which it may also kill, freeze and start again on the same port.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::poll::{self, PATIENCE};
+use super::ports::Port;
+use super::process::{Process, Tool};
+use super::temp_dir::TempDir;
+
+const REDIS_SERVER: Tool = Tool { program: "redis-server", package: "redis-server" };
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    process: Option<Process>,
+    port: Port,
+    password: Option<String>,
+    dir: TempDir,
+}
+
+impl Redis {
+    /// One with the default settings, nothing stored on disk.
+    pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that asks for a password.
+    pub(crate) fn start_with_password(password: &str) -> Self {
+        Self::start_with(Some(password))
+    }
+
+    fn start_with(password: Option<&str>) -> Self {
+        // A second and third attempt, should a stranger have taken the port between our look and redis-server's.
+        let mut last = String::new();
+        for _ in 0..3 {
+            let mut redis = Self {
+                process: None,
+                port: Port::claim(),
+                password: password.map(str::to_owned),
+                dir: TempDir::new("redis"),
+            };
+            match redis.try_start() {
+                Ok(()) => return redis,
+                Err(why) => last = why,
+            }
+        }
+        panic!("redis-server does not start: {last}");
+    }
+
+    /// Starts it again where it was; its keys are gone, as after a restart without persistence.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.process.is_none(), "redis-server still runs");
+        self.try_start().unwrap_or_else(|why| panic!("redis-server does not start again: {why}"));
+    }
+
+    fn try_start(&mut self) -> Result<(), String> {
+        let port = self.port.number.to_string();
+        let dir = self.dir.path().display().to_string();
+        let mut args = Vec::new();
+        for (option, value) in
+            [("--port", port.as_str()), ("--bind", "127.0.0.1"), ("--save", ""), ("--dir", dir.as_str())]
+        {
+            args.extend([option.to_owned(), value.to_owned()]);
+        }
+        if let Some(password) = &self.password {
+            args.extend(["--requirepass".to_owned(), password.clone()]);
+        }
+        let mut process = Process::tool(REDIS_SERVER, &args, self.dir.path(), "redis-server");
+        poll::until(PATIENCE, "redis-server to answer or to give up", || {
+            if process.exited().is_some() {
+                return Ok(Err(process.output()));
+            }
+            self.try_connect(0).map(|_| Ok(())).map_err(|error| error.to_string())
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// As the exporter's flag wants it, with the password where there is one.
+    pub(crate) fn url(&self, db: u8) -> String {
+        match &self.password {
+            Some(password) => self.url_with(&format!(":{password}@"), db),
+            None => self.url_with("", db),
+        }
+    }
+
+    /// With credentials (`user:password@`) of the caller's choice.
+    pub(crate) fn url_with(&self, credentials: &str, db: u8) -> String {
+        format!("redis://{credentials}127.0.0.1:{}/{db}", self.port.number)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number
+    }
+
+    pub(crate) fn connect(&self, db: u8) -> redis::Connection {
+        self.try_connect(db).unwrap_or_else(|error| panic!("connect to redis-server: {error}"))
+    }
+
+    fn try_connect(&self, db: u8) -> redis::RedisResult<redis::Connection> {
+        let mut connection = redis::Client::open(self.url(db))?.get_connection()?;
+        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+        redis::cmd("PING").query::<()>(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// How often a command was called, by anyone, since the start.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let stats: String =
+            redis::cmd("INFO").arg("commandstats").query(&mut self.connect(0)).expect("INFO commandstats");
+        let prefix = format!("cmdstat_{command}:calls=");
+        stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Stops it without closing anything, as a host that hangs.
+    pub(crate) fn freeze(&self) {
+        self.process.as_ref().expect("redis-server runs").signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.as_ref().expect("redis-server runs").signal(Signal::CONT);
+    }
+}

@@ -1,0 +1,92 @@
+//! Speaks to Redis the way coturn does: SET or DEL of the status key, then PUBLISH.
+
+use super::redis::Redis;
+use super::traffic::Traffic;
+
+/// One allocation's name on the channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Allocation {
+    prefix: String,
+    address: String,
+}
+
+impl Allocation {
+    pub(crate) fn new(realm: &str, user: &str, id: u64) -> Self {
+        Self {
+            prefix: format!("turn/realm/{realm}/user/{user}/allocation/{id:018}"),
+            // A client port per id, as real clients have.
+            address: format!("local=127.0.0.1:3478, remote=127.0.0.1:{}", 40_000 + id % 20_000),
+        }
+    }
+
+    pub(crate) fn key(&self) -> String {
+        format!("{}/status", self.prefix)
+    }
+
+    pub(crate) fn status(&self, word: &str, lifetime: u32) -> String {
+        format!("{word} lifetime={lifetime}, type=UDP, {}, ssl=NONE, cipher=NONE", self.address)
+    }
+}
+
+/// The connection of one relay thread.
+pub(crate) struct Statsdb(redis::Connection);
+
+impl Statsdb {
+    pub(crate) fn connect(redis: &Redis, db: u8) -> Self {
+        Self(redis.connect(db))
+    }
+
+    /// Any message, with what coturn does to the key along with it.
+    pub(crate) fn tell(&mut self, channel: &[u8], payload: &str) {
+        if channel.ends_with(b"/status") {
+            let mut command = if payload == "deleted" {
+                redis::cmd("DEL").arg(channel).arg("").clone()
+            } else {
+                redis::cmd("SET").arg(channel).arg(payload).clone()
+            };
+            command.query::<()>(&mut self.0).expect("SET or DEL");
+            command = redis::cmd("PUBLISH");
+            command.arg(channel).arg(payload).query::<()>(&mut self.0).expect("PUBLISH");
+        } else {
+            redis::cmd("PUBLISH").arg(channel).arg(payload).query::<()>(&mut self.0).expect("PUBLISH");
+        }
+    }
+
+    /// `new`: key and message.
+    pub(crate) fn open(&mut self, allocation: &Allocation, lifetime: u32) {
+        self.tell(allocation.key().as_bytes(), &allocation.status("new", lifetime));
+    }
+
+    /// The key alone, as one finds it that was not there when the message went out.
+    pub(crate) fn leave_key(&mut self, allocation: &Allocation, lifetime: u32) {
+        redis::cmd("SET")
+            .arg(allocation.key())
+            .arg(allocation.status("refreshed", lifetime))
+            .query::<()>(&mut self.0)
+            .expect("SET");
+    }
+
+    /// A report of both legs.
+    pub(crate) fn report(&mut self, allocation: &Allocation, client: Traffic, peer: Traffic) {
+        self.counters(allocation, "traffic", client);
+        self.counters(allocation, "traffic/peer", peer);
+    }
+
+    /// The final block of an allocation: nothing new since the last report, then the end and the sums.
+    pub(crate) fn close(&mut self, allocation: &Allocation, client: Traffic, peer: Traffic) {
+        self.report(allocation, Traffic::default(), Traffic::default());
+        self.tell(allocation.key().as_bytes(), "deleted");
+        self.counters(allocation, "total_traffic", client);
+        self.counters(allocation, "total_traffic/peer", peer);
+    }
+
+    fn counters(&mut self, allocation: &Allocation, kind: &str, traffic: Traffic) {
+        let Traffic { received_packets, received_bytes, sent_packets, sent_bytes } = traffic;
+        self.tell(
+            format!("{}/{kind}", allocation.prefix).as_bytes(),
+            &format!(
+                "rcvp={received_packets}, rcvb={received_bytes}, sentp={sent_packets}, sentb={sent_bytes}"
+            ),
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Packets and bytes of one leg, both directions: what coturn logs, what it publishes and what the page sums.
+
+use std::ops::AddAssign;
+
+/// As coturn counts: received and sent from its own point of view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) received_packets: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_packets: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+impl Traffic {
+    /// From `rp=1, rb=20, sp=1, sb=80` (coturn's log) or `rcvp=1, rcvb=20, sentp=1, sentb=80` (its messages).
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.trim().split(", ").map(|field| {
+            let (name, number) = field.split_once('=')?;
+            Some((name, number.parse::<u64>().ok()?))
+        });
+        let mut next = |names: [&str; 2]| {
+            let (name, number) = fields.next()??;
+            names.contains(&name).then_some(number)
+        };
+        Some(Self {
+            received_packets: next(["rp", "rcvp"])?,
+            received_bytes: next(["rb", "rcvb"])?,
+            sent_packets: next(["sp", "sentp"])?,
+            sent_bytes: next(["sb", "sentb"])?,
+        })
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.received_packets += other.received_packets;
+        self.received_bytes += other.received_bytes;
+        self.sent_packets += other.sent_packets;
+        self.sent_bytes += other.sent_bytes;
+    }
+}
+
+/// Both legs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Legs {
+    pub(crate) client: Traffic,
+    pub(crate) peer: Traffic,
+}
+
+impl AddAssign for Legs {
+    fn add_assign(&mut self, other: Self) {
+        self.client += other.client;
+        self.peer += other.peer;
+    }
+}

@@ -1,0 +1,120 @@
+//! coturn's own load generator, `turnutils_uclient`: many TURN clients in one process.
+//!
+//! With `-c` it opens *two* allocations per client, one after the other, and uses the second. The first is dropped:
+//! over UDP it stays until it expires, over TCP its socket is closed. The second is given back by a refresh to 0.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::coturn::{Coturn, PASSWORD};
+use super::process::{Process, Tool};
+use super::temp_dir::TempDir;
+
+const UCLIENT: Tool = Tool { program: "turnutils_uclient", package: "coturn" };
+
+/// Between client and coturn, and between the relay and the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// UDP to a UDP peer.
+    Udp,
+    /// TCP to a UDP peer.
+    Tcp,
+    /// TCP all the way (RFC 6062), from one client to another: their number must be even.
+    TcpRelay,
+}
+
+/// What one process shall do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) user: &'a str,
+    pub(crate) password: &'a str,
+    pub(crate) clients: u32,
+    /// Messages per client, each of which comes back.
+    pub(crate) messages: u32,
+    /// Bytes per message.
+    pub(crate) length: u32,
+    /// Milliseconds between two messages of a client.
+    pub(crate) interval: u32,
+}
+
+impl Default for Job<'_> {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Udp,
+            user: "udp",
+            password: PASSWORD,
+            clients: 1,
+            messages: 5,
+            length: 170,
+            interval: 2,
+        }
+    }
+}
+
+/// A running one.
+#[derive(Debug)]
+pub(crate) struct Uclient {
+    process: Process,
+    pub(crate) kind: Kind,
+    _dir: TempDir,
+}
+
+/// What it says at its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    pub(crate) sent_messages: u64,
+    pub(crate) received_messages: u64,
+}
+
+impl Uclient {
+    /// Starts a job against `coturn`; `peer` is a port on 127.0.0.1 that sends back what it gets.
+    pub(crate) fn start(coturn: &Coturn, peer: u16, job: Job<'_>) -> Self {
+        let dir = TempDir::new("uclient");
+        let mut args: Vec<String> = match job.kind {
+            Kind::Udp => vec![],
+            Kind::Tcp => vec!["-t".into()],
+            Kind::TcpRelay => vec!["-T".into()],
+        };
+        args.push("-c".into());
+        for (option, value) in [
+            ("-u", job.user.to_owned()),
+            ("-w", job.password.to_owned()),
+            ("-m", job.clients.to_string()),
+            ("-n", job.messages.to_string()),
+            ("-l", job.length.to_string()),
+            ("-z", job.interval.to_string()),
+            ("-e", Ipv4Addr::LOCALHOST.to_string()),
+            ("-r", peer.to_string()),
+            ("-p", coturn.port().to_string()),
+        ] {
+            args.extend([option.to_owned(), value]);
+        }
+        args.push(coturn.ip.clone());
+        let process = Process::tool(UCLIENT, &args, dir.path(), "uclient");
+        Self { process, kind: job.kind, _dir: dir }
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.exited().is_none()
+    }
+
+    /// Waits for the end. A client that was refused reports nothing.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, within: Duration) -> Option<Report> {
+        self.process.wait(within);
+        report(&self.process.stdout())
+    }
+
+    pub(crate) fn output(&self) -> String {
+        self.process.output()
+    }
+}
+
+/// From `... start_mclient: tot_send_msgs=3000, tot_recv_msgs=3000`; lines before the last say `msz=` as well.
+fn report(output: &str) -> Option<Report> {
+    let (_, numbers) =
+        output.lines().rev().find_map(|line| line.split_once("start_mclient: tot_send_msgs="))?;
+    let (sent, received) = numbers.split_once(", tot_recv_msgs=")?;
+    Some(Report { sent_messages: sent.parse().ok()?, received_messages: received.trim().parse().ok()? })
+}
