@@ -175,7 +175,7 @@ impl Table {
         if !claimed.is_zero() {
             self.count(at, Leg::Client, &claimed);
         }
-        self.arm(at);
+        self.judge(at);
         Some(at)
     }
 
@@ -270,7 +270,7 @@ impl Table {
         if allocation.origin == Origin::Traffic {
             allocation.origin = Origin::Adopted;
         }
-        self.arm(at);
+        self.judge(at);
     }
 
     /// Removes a record that has ended, whose sums are final.
