@@ -10,6 +10,8 @@
 //! ```
 //!
 //! * [`clock`]: time as a value; the only reader of clocks.
+//! * [`shutdown`]: one cancel signal for every task.
 
 pub mod clock;
 pub mod metrics;
+pub mod shutdown;
