@@ -10,8 +10,10 @@
 //! ```
 //!
 //! * [`clock`]: time as a value; the only reader of clocks.
+//! * [`http`]: serves the page, the landing page and the probes, whatever clients do.
 //! * [`shutdown`]: one cancel signal for every task.
 
 pub mod clock;
+pub mod http;
 pub mod metrics;
 pub mod shutdown;
