@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Command, Config};
-use crate::http::{BindError, TelemetryPathError};
+use crate::http::BindError;
 use crate::metrics::DescriptionError;
 use crate::source::capture::CaptureError;
 
@@ -45,9 +45,6 @@ pub enum Error {
     /// An address that cannot be listened on.
     #[error("{0}")]
     Bind(BindError),
-    /// A path that cannot be served.
-    #[error("{0}")]
-    TelemetryPath(TelemetryPathError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),

@@ -30,10 +30,9 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let shared = Shared::new(Ingest::new(config.table.clone(), &names), clock);
     let board = Board::new(&names);
-    let listen: Vec<_> = config.web.listen.iter().filter_map(|a| a.to_string().parse().ok()).collect();
-    let server = Server::bind(&listen).await.map_err(Error::Bind)?;
+    let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
     let site = Site {
-        telemetry_path: config.web.telemetry_path.parse().map_err(Error::TelemetryPath)?,
+        telemetry_path: config.web.telemetry_path,
         page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
         readiness: board.readiness.clone(),
         about: about(),
