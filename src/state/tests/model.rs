@@ -97,16 +97,17 @@ impl Model {
 
     pub(super) fn advance(&mut self, now: Timestamp) {
         self.now = now;
-        for at in (0..self.records.len()).rev() {
+        for at in 0..self.records.len() {
             let record = &self.records[at];
-            match record.phase {
-                Phase::Live if self.is_due(record) => self.fall_overdue(at),
-                Phase::Closing { until, .. } | Phase::Overdue { until } if until <= now => {
-                    self.records.remove(at);
-                }
-                _ => {}
+            let due = self.due(record);
+            if record.phase == Phase::Live && self.up && now > due {
+                self.fall_overdue(at, due.plus(Duration::from_millis(1)));
             }
         }
+        self.records.retain(|record| match record.phase {
+            Phase::Closing { until, .. } | Phase::Overdue { until } => until > now,
+            Phase::Live => true,
+        });
         let unclaimed = self.held.extract_if(.., |held| held.0 <= now);
         for (.., traffic) in unclaimed {
             self.unallocated.add(&traffic);
@@ -241,15 +242,13 @@ impl Model {
         record.overdue_orphan = false;
     }
 
-    fn is_due(&self, record: &Record) -> bool {
-        let mut due = record.alive_until.plus(GRACE);
-        if record.granted_at < self.resumed_at {
-            due = due.max(self.resumed_at.plus(record.lifetime).plus(GRACE));
-        }
-        self.up && self.now > due
+    fn due(&self, record: &Record) -> Timestamp {
+        let due = record.alive_until.plus(GRACE);
+        let after_gap = self.resumed_at.plus(record.lifetime).plus(GRACE);
+        if record.granted_at < self.resumed_at { due.max(after_gap) } else { due }
     }
 
-    fn fall_overdue(&mut self, at: usize) {
+    fn fall_overdue(&mut self, at: usize, moment: Timestamp) {
         let record = &self.records[at];
         let released = record.release_pending;
         let cause = match record.granted_at < self.resumed_at {
@@ -258,7 +257,7 @@ impl Model {
             false => Cause::Abandoned,
         };
         self.close(at, cause);
-        self.records[at].phase = Phase::Overdue { until: self.now.plus(seconds(24 * 3600)) };
+        self.records[at].phase = Phase::Overdue { until: moment.plus(seconds(24 * 3600)) };
         self.records[at].overdue_orphan = !released;
     }
 
