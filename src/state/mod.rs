@@ -194,10 +194,13 @@ impl Table {
 
     /// Lets time pass: what is due becomes due.
     pub fn advance(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        while let Some((moment, at)) = self.deadlines.pop(self.now) {
+        let now = self.now.max(now);
+        // Each at its own moment, however long nobody asked: what follows from it is counted from there.
+        while let Some((moment, at)) = self.deadlines.pop(now) {
+            self.now = self.now.max(moment);
             self.wake(at, moment);
         }
+        self.now = now;
         self.unallocated.add(&self.held.expire(self.now));
         self.gatherings.expire(self.now);
         self.close_lingering();
