@@ -1,7 +1,7 @@
 //! One Redis source from connection to connection: subscribe, resync, take messages in, notice the end, try again.
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::ingest::Shared;
@@ -99,7 +99,11 @@ impl Follower {
                     self.take_in(&mut batch);
                 }
                 Some(step) = steps.recv() => self.take_step(&mut resync, step),
-                Some(Ok(Some(error))) = beside.join_next() => return error,
+                Some(ended) = beside.join_next() => match ended {
+                    Ok(Some(error)) => return error,
+                    Ok(None) => {}
+                    Err(error) => panic_again(error),
+                },
             }
         }
     }
@@ -158,6 +162,13 @@ impl Follower {
             tracing::warn!(source = %self.source.name, %error, "not watching; trying again");
             self.complaint = Some(complaint);
         }
+    }
+}
+
+/// A task beside the stream fell over; so does the program, for a half that went on would tell half the truth.
+fn panic_again(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 

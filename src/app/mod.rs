@@ -1,12 +1,17 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
+mod follow;
 pub mod ingest;
+mod record;
 pub mod replay;
+mod watch;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{Command, Config};
+use crate::http::BindError;
 use crate::metrics::DescriptionError;
 use crate::source::capture::CaptureError;
 
@@ -34,7 +39,25 @@ pub enum Error {
     /// The page could not be made.
     #[error("{0}")]
     Page(String),
+    /// No threads.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    /// An address that cannot be listened on.
+    #[error("{0}")]
+    Bind(BindError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signal(io::Error),
+    /// A part that never ends has ended.
+    #[error("{0}")]
+    Fell(String),
 }
+
+/// Threads that messages and scrapes are worked on with; rendering has threads of its own.
+const WORKERS: usize = 2;
+
+/// How long renderings in progress may hold up the end.
+const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 
 /// Does what `config` asks for, until it is done or told to stop.
 ///
@@ -46,6 +69,17 @@ pub fn run(config: Config) -> Result<(), Error> {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock())
         }
-        _ => Ok(()),
+        Command::Record { output, duration } => {
+            block_on(record::record(config.sources, output.as_deref(), duration))
+        }
+        Command::Watch => block_on(watch::watch(config)),
     }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(WORKERS).enable_all().build().map_err(Error::Runtime)?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_RENDERINGS);
+    result
 }

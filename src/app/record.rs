@@ -22,21 +22,24 @@ use crate::source::redis::{LinkError, RawMessage, subscribe};
 ///
 /// An output that cannot be opened or takes no more.
 pub(super) async fn record(
-    source: RedisSource,
+    sources: Vec<RedisSource>,
     output: Option<&Path>,
     duration: Option<Duration>,
 ) -> Result<(), Error> {
     let out: Box<dyn Write + Send> = match output {
         // Never over a capture that exists: it may be the only one of its incident.
-        Some(path) => Box::new(
-            File::create_new(path).map_err(|error| Error::Open { path: path.to_owned(), error })?,
-        ),
+        Some(path) => {
+            Box::new(File::create_new(path).map_err(|error| Error::Open { path: path.to_owned(), error })?)
+        }
         None => Box::new(io::stdout()),
     };
-    let mut recorder = Recorder { clock: Arc::new(SystemClock::new()), writer: Writer::new(out), messages: 0 };
+    let mut recorder =
+        Recorder { clock: Arc::new(SystemClock::new()), writer: Writer::new(out), messages: 0 };
+    // A capture's lines do not say whose they are; the configuration allows one source.
+    let Some(source) = sources.first() else { return Ok(()) };
     let limit = duration.unwrap_or(Duration::MAX);
     let ended = tokio::select! {
-        recorded = recorder.run(&source) => recorded,
+        ended = recorder.run(source) => ended,
         () = after(limit) => Ok(()),
         signal = shutdown::on_signal() => signal.map(drop).map_err(Error::Signal),
     };

@@ -11,7 +11,7 @@ use super::follow::Follower;
 use super::ingest::{Ingest, Shared};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::http::{About, Limits, Readiness, Server, Site, TelemetryPath};
+use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
 use crate::state::SourceId;
@@ -32,7 +32,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let board = Board::new(&names);
     let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
     let site = Site {
-        telemetry_path: TelemetryPath::new(&config.web.telemetry_path).map_err(Error::TelemetryPath)?,
+        telemetry_path: config.web.telemetry_path,
         page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
         readiness: board.readiness.clone(),
         about: about(),

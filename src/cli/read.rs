@@ -86,7 +86,7 @@ fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
     let listen = given.each(id, &web.listen_address, ListenAddress::from_str)?;
     Ok(Web {
         listen: config::distinct_addresses(listen).map_err(|problem| given.wrong(id, problem))?,
-        telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, value::telemetry_path)?,
+        telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, str::parse)?,
         max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
         max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
     })

@@ -61,7 +61,7 @@ pub enum ConfigError {
     /// A path that cannot be served, or is taken.
     #[error(
         "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, which health checks use) and \
-         hold only printable ASCII without ? and #, for example /metrics"
+         hold only letters, digits and -._~!$&'()*+,;=:@%/, for example /metrics"
     )]
     TelemetryPath {
         /// As typed.

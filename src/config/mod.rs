@@ -5,6 +5,7 @@ mod error;
 mod listen;
 mod redis_url;
 mod secret;
+mod telemetry_path;
 pub mod value;
 
 use std::collections::HashSet;
@@ -15,6 +16,7 @@ pub use error::ConfigError;
 pub use listen::ListenAddress;
 pub use redis_url::{RedisAddress, RedisSource, RedisUrlError, without_credentials};
 pub use secret::Secret;
+pub use telemetry_path::TelemetryPath;
 
 use crate::clock::Timestamp;
 use crate::state::Settings;
@@ -61,8 +63,8 @@ pub enum Command {
 pub struct Web {
     /// Where to listen; at least one, no two alike.
     pub listen: Vec<ListenAddress>,
-    /// The path of the page; begins with `/`, never below `/-/`.
-    pub telemetry_path: String,
+    /// The path of the page.
+    pub telemetry_path: TelemetryPath,
     /// Scrapes served at one time; at least 1.
     pub max_requests: usize,
     /// Connections open at one time; at least 1.
@@ -73,7 +75,7 @@ impl Default for Web {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddress::Any { port: 10641 }],
-            telemetry_path: "/metrics".to_owned(),
+            telemetry_path: TelemetryPath::default(),
             max_requests: 40,
             max_connections: 512,
         }

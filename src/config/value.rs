@@ -62,20 +62,6 @@ pub fn seconds(value: &str) -> Result<Timestamp, ConfigError> {
     number.ok_or_else(|| ConfigError::Seconds { value: value.to_owned() })
 }
 
-/// A path to serve the metrics on.
-///
-/// # Errors
-///
-/// [`ConfigError::TelemetryPath`].
-pub fn telemetry_path(value: &str) -> Result<String, ConfigError> {
-    let plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-    if plain && value.starts_with('/') && value != "/-" && !value.starts_with("/-/") {
-        Ok(value.to_owned())
-    } else {
-        Err(ConfigError::TelemetryPath { value: value.to_owned() })
-    }
-}
-
 /// A log level.
 ///
 /// # Errors
@@ -149,16 +135,6 @@ mod tests {
         assert_eq!(seconds("12.5").unwrap(), Timestamp::from_millis(12_500));
         for value in ["", "-1", "NaN", "inf", "1e30", "90s"] {
             assert!(matches!(seconds(value), Err(ConfigError::Seconds { .. })), "{value}");
-        }
-    }
-
-    #[test]
-    fn telemetry_paths_are_plain_and_leave_the_health_checks_alone() {
-        for value in ["/", "/metrics", "/a/b-c", "/-x"] {
-            assert_eq!(telemetry_path(value).unwrap(), value);
-        }
-        for value in ["", "metrics", "/-", "/-/", "/-/healthy", "/a b", "/a?b", "/a#b", "/ä", "/\n"] {
-            assert!(telemetry_path(value).is_err(), "{value}");
         }
     }
 

@@ -56,15 +56,11 @@ impl Table {
 
     /// Counts what a report tells, for the realm and for the allocation.
     pub(super) fn count(&mut self, at: u32, leg: Leg, traffic: &Traffic) {
-        let now = self.now;
+        self.note_sign(at);
         let allocation = &mut self.allocations[at];
-        allocation.last_sign = now;
-        allocation.scanned_birth = false;
         // A client report with no peer report behind it until the next: this coturn has no peer leg.
         let unpaired = leg == Leg::Client && !allocation.counted.client.is_zero();
         allocation.has_peer_leg |= leg == Leg::Peer;
-        let server = allocation.server;
-        self.servers.get_mut(server).last_seen = now;
         if traffic.is_zero() {
             return;
         }
@@ -73,7 +69,7 @@ impl Table {
         let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
         if live {
-            self.allocations[at].prove_alive(now);
+            self.allocations[at].prove_alive(self.now);
             self.note_traffic(at);
         }
         if leg == Leg::Peer || unpaired {
@@ -83,6 +79,7 @@ impl Table {
 
     /// Settles a closing allocation's leg with coturn's own total.
     fn settle(&mut self, hash: u64, at: u32, leg: Leg, total: &Traffic) {
+        self.note_sign(at);
         let allocation = &mut self.allocations[at];
         *allocation.settled.get_mut(leg) = true;
         allocation.has_peer_leg |= leg == Leg::Peer;

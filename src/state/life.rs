@@ -69,10 +69,8 @@ impl Table {
         granted.lifetime = UNKNOWN_LIFETIME;
         let adopt = |table: &mut Self| table.open(name, hash, &granted, Origin::Adopted, table.now);
         let Some(at) = known.or_else(|| adopt(self)) else { return Applied::Refused };
-        let allocation = &mut self.allocations[at];
-        allocation.release_pending = true;
-        allocation.scanned_birth = false;
-        allocation.last_sign = self.now;
+        self.note_sign(at);
+        self.allocations[at].release_pending = true;
         if known.is_some() { Applied::Updated } else { Applied::Adopted }
     }
 
@@ -96,6 +94,7 @@ impl Table {
 
     /// An open record ends by coturn's word: `deleted`, or a total that tells that `deleted` was lost.
     pub(super) fn end(&mut self, at: u32, cause: Option<Cause>) -> Applied {
+        self.note_sign(at);
         let allocation = &self.allocations[at];
         let applied = if allocation.phase == Phase::Live {
             let cause = cause.unwrap_or_else(|| allocation.cause_of_deleted(self.now, self.settings.grace));
@@ -175,7 +174,7 @@ impl Table {
         if !claimed.is_zero() {
             self.count(at, Leg::Client, &claimed);
         }
-        self.arm(at);
+        self.judge(at);
         Some(at)
     }
 
@@ -264,13 +263,20 @@ impl Table {
             allocation.grant(self.now, granted);
             self.count_live(at);
         }
+        self.note_sign(at);
         let allocation = &mut self.allocations[at];
-        allocation.last_sign = self.now;
-        allocation.scanned_birth = false;
         if allocation.origin == Origin::Traffic {
             allocation.origin = Origin::Adopted;
         }
-        self.arm(at);
+        self.judge(at);
+    }
+
+    /// Something of it was heard.
+    pub(super) fn note_sign(&mut self, at: u32) {
+        let allocation = &mut self.allocations[at];
+        allocation.last_sign = self.now;
+        allocation.scanned_birth = false;
+        self.servers.get_mut(allocation.server).last_seen = self.now;
     }
 
     /// Removes a record that has ended, whose sums are final.

@@ -25,7 +25,7 @@ impl Table {
     }
 
     /// Sets the moment to look again; an earlier one that is set already stays.
-    pub(super) fn arm(&mut self, at: u32) {
+    fn arm(&mut self, at: u32) {
         let moment = self.next_look(at);
         if moment < self.allocations[at].deadline {
             self.wake_at(at, moment);
@@ -55,7 +55,8 @@ impl Table {
         }
     }
 
-    fn judge(&mut self, at: u32) {
+    /// Sees what time has done to a live allocation, and when to look again.
+    pub(super) fn judge(&mut self, at: u32) {
         let now = self.now;
         if self.due(at).is_some_and(|due| now > due) {
             self.fall_overdue(at);

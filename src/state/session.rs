@@ -49,6 +49,16 @@ impl Aged for Session {
     }
 }
 
+#[cfg(test)]
+impl Session {
+    /// Its counts against the number of its live allocations.
+    pub(super) fn check(&self, live: u64) -> Result<(), String> {
+        let told = u64::from(self.live);
+        let consistent = told == live && self.live <= self.unsettled && (self.open || self.live == 0);
+        if consistent { Ok(()) } else { Err(format!("{live} live: {self:?}")) }
+    }
+}
+
 impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
     pub(super) fn join_session(&mut self, at: u32, born: bool) {

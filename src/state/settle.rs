@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn lifts_32_bit_totals() {
         let gib = 1_u64 << 30;
-        let rows: [(&str, u64, u64, Option<u64>, Result<u64, Anomaly>); 9] = [
+        let rows = [
             ("nothing lost", 500, 500, Some(0), Ok(0)),
             ("a little lost", 600, 500, Some(110), Ok(100)),
             ("wrapped, nothing lost", 311_640_068, 4_606_607_364, Some(0), Ok(0)),

@@ -37,6 +37,11 @@ impl SharedKeys {
         !self.keys.is_empty() && self.keys.contains(&key)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.in_order.is_empty()
+    }
+
     pub(super) fn expire(&mut self, now: Timestamp) {
         while let Some(&(until, key)) = self.in_order.front()
             && until <= now

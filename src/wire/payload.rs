@@ -114,8 +114,9 @@ impl<'a> Iterator for Fields<'a> {
 mod tests {
     use super::*;
 
-    fn long(transport: Transport) -> Option<Path<'static>> {
-        Some(Path { transport, local: b"127.0.0.1:3478", remote: b"192.0.2.7:35910" })
+    fn long(lifetime: u32, transport: Transport) -> Grant<'static> {
+        let path = Path { transport, local: b"127.0.0.1:3478", remote: b"192.0.2.7:35910" };
+        Grant { lifetime, path: Some(path) }
     }
 
     #[test]
@@ -126,22 +127,22 @@ mod tests {
             ("deleted", Event::Deleted),
             (
                 "new lifetime=600, type=UDP, local=127.0.0.1:3478, remote=192.0.2.7:35910, ssl=NONE, cipher=NONE",
-                Event::New(Grant { lifetime: 600, path: long(Transport::Udp) }),
+                Event::New(long(600, Transport::Udp)),
             ),
             (
                 "refreshed lifetime=777, type=TLS/TCP, local=127.0.0.1:3478, remote=192.0.2.7:35910, ssl=TLSv1.3, \
                  cipher=TLS_AES_256_GCM_SHA384",
-                Event::Refreshed(Grant { lifetime: 777, path: long(Transport::Tls) }),
+                Event::Refreshed(long(777, Transport::Tls)),
             ),
             // the blank within a value, and a payload that coturn cut inside the cipher
             (
                 "new lifetime=1, type=TLS/TCP ?, local=127.0.0.1:3478, remote=192.0.2.7:35910, ssl=TLSv1.3, ciph",
-                Event::New(Grant { lifetime: 1, path: long(Transport::Tls) }),
+                Event::New(long(1, Transport::Tls)),
             ),
             // fields of a coturn to come
             (
                 "new colour=red, lifetime=600, x, type=QUIC, local=127.0.0.1:3478, remote=192.0.2.7:35910, y=",
-                Event::New(Grant { lifetime: 600, path: long(Transport::Other) }),
+                Event::New(long(600, Transport::Other)),
             ),
             ("deleted reason=drain", Event::Deleted),
         ];

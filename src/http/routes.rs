@@ -1,0 +1,229 @@
+//! Request to response: what each path answers.
+//!
+//! Pure: no socket, no task, no clock. The page itself is not made here; a route only says that it is wanted.
+
+use super::{About, Readiness, landing, pages::PageError};
+use crate::config::TelemetryPath;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+/// The landing page needs its own style and nothing else.
+const LANDING_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+
+/// What a request gets.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// This, now.
+    Now(Response<Bytes>),
+    /// The page; [`page`] makes a response of it.
+    Page,
+}
+
+/// The answer to a request for `path` (query already cut off).
+///
+/// The body of a response to HEAD is the body a GET would get; [`for_method`] takes it away.
+pub(super) fn answer(
+    method: &Method,
+    path: &str,
+    telemetry_path: &TelemetryPath,
+    about: &About,
+    readiness: &Readiness,
+    stopping: bool,
+) -> Answer {
+    let telemetry = path == telemetry_path.as_str();
+    if !telemetry && !matches!(path, "/" | HEALTHY | READY) {
+        return Answer::Now(text(StatusCode::NOT_FOUND, "404 page not found"));
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed: use GET or HEAD");
+        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Answer::Now(refusal);
+    }
+    match path {
+        _ if telemetry => Answer::Page,
+        HEALTHY => Answer::Now(probe(Ok("healthy"))),
+        READY if stopping => Answer::Now(probe(Err("shutting down"))),
+        READY => Answer::Now(match readiness.get() {
+            Ok(()) => probe(Ok("ready")),
+            Err(reason) => probe(Err(&reason)),
+        }),
+        _ => {
+            let html = landing::page(about, telemetry_path.as_str());
+            let mut landing = response(StatusCode::OK, HTML, html.into());
+            landing.headers_mut().insert(header::CONTENT_SECURITY_POLICY, LANDING_POLICY);
+            Answer::Now(landing)
+        }
+    }
+}
+
+/// The response that carries a page, or tells why there is none.
+pub(super) fn page(content_type: &str, page: Result<Vec<u8>, PageError>) -> Response<Bytes> {
+    match page {
+        Ok(bytes) => response(StatusCode::OK, content_type, bytes.into()),
+        Err(error @ PageError::Busy(_)) => text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// The response as it goes out: HEAD gets the same headers without the body (hyper would drop it too, at the socket).
+pub(super) fn for_method(method: &Method, response: Response<Bytes>) -> Response<Bytes> {
+    if method == Method::HEAD { response.map(|_| Bytes::new()) } else { response }
+}
+
+fn probe(state: Result<&str, &str>) -> Response<Bytes> {
+    let mut response = match state {
+        Ok(line) => text(StatusCode::OK, line),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn text(status: StatusCode, line: &str) -> Response<Bytes> {
+    response(status, TEXT, format!("{line}\n").into())
+}
+
+fn response(status: StatusCode, content_type: &str, body: Bytes) -> Response<Bytes> {
+    let length = body.len();
+    let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static(TEXT));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    // Set here and not left to hyper, which cannot know it for HEAD.
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Asked {
+        telemetry_path: TelemetryPath,
+        readiness: Readiness,
+        stopping: bool,
+    }
+
+    impl Asked {
+        fn new() -> Self {
+            let readiness = Readiness::default();
+            readiness.ready();
+            Self { telemetry_path: TelemetryPath::default(), readiness, stopping: false }
+        }
+
+        fn answer(&self, method: &Method, path: &str) -> Answer {
+            let about = About {
+                name: "coturn-exporter".to_owned(),
+                version: "0".to_owned(),
+                revision: None,
+                documentation: None,
+            };
+            answer(method, path, &self.telemetry_path, &about, &self.readiness, self.stopping)
+        }
+
+        #[track_caller]
+        fn now(&self, method: &Method, path: &str) -> Response<Bytes> {
+            match self.answer(method, path) {
+                Answer::Now(response) => response,
+                Answer::Page => panic!("{method} {path} wants the page"),
+            }
+        }
+    }
+
+    fn header_of<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+        response.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn each_path_has_its_answer() {
+        let asked = Asked::new();
+        for (method, path, status, content_type) in [
+            (Method::GET, "/", 200, HTML),
+            (Method::GET, "/-/healthy", 200, TEXT),
+            (Method::GET, "/-/ready", 200, TEXT),
+            (Method::GET, "/metrics/", 404, TEXT),
+            (Method::GET, "/-/", 404, TEXT),
+            (Method::GET, "*", 404, TEXT),
+            (Method::GET, "", 404, TEXT),
+            (Method::POST, "/nowhere", 404, TEXT),
+            (Method::POST, "/", 405, TEXT),
+            (Method::DELETE, "/metrics", 405, TEXT),
+            (Method::PUT, "/-/ready", 405, TEXT),
+            (Method::OPTIONS, "/-/healthy", 405, TEXT),
+        ] {
+            let response = asked.now(&method, path);
+            assert_eq!(response.status(), status, "{method} {path}");
+            assert_eq!(header_of(&response, "content-type"), Some(content_type), "{method} {path}");
+            assert_eq!(header_of(&response, "x-content-type-options"), Some("nosniff"), "{method} {path}");
+            let length = response.body().len().to_string();
+            assert_eq!(header_of(&response, "content-length"), Some(&*length), "{method} {path}");
+            let allow = (status == 405).then_some("GET, HEAD");
+            assert_eq!(header_of(&response, "allow"), allow, "{method} {path}");
+            let cache = (path.starts_with("/-/r") || path.starts_with("/-/h")) && status == 200;
+            assert_eq!(header_of(&response, "cache-control"), cache.then_some("no-store"), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_page_lies_where_it_was_put() {
+        let mut asked = Asked::new();
+        assert!(matches!(asked.answer(&Method::GET, "/metrics"), Answer::Page));
+        assert!(matches!(asked.answer(&Method::HEAD, "/metrics"), Answer::Page));
+
+        asked.telemetry_path = "/".parse().unwrap();
+        assert!(matches!(asked.answer(&Method::GET, "/"), Answer::Page), "no landing page in the way");
+        assert_eq!(asked.now(&Method::GET, "/metrics").status(), 404);
+    }
+
+    #[test]
+    fn ready_follows_the_note_and_the_end() {
+        let mut asked = Asked::new();
+        assert_eq!(asked.now(&Method::GET, READY).body(), "ready\n");
+
+        asked.readiness.not_ready("redis://a: link down");
+        let response = asked.now(&Method::GET, READY);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.body(), "redis://a: link down\n");
+        assert_eq!(header_of(&response, "cache-control"), Some("no-store"));
+        assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200, "health does not hang on it");
+
+        asked.readiness.ready();
+        asked.stopping = true;
+        let response = asked.now(&Method::GET, READY);
+        assert_eq!((response.status().as_u16(), &**response.body()), (503, &b"shutting down\n"[..]));
+        assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200);
+    }
+
+    #[test]
+    fn head_keeps_the_headers_and_loses_the_body() {
+        let get = Asked::new().now(&Method::GET, "/");
+        let head = for_method(&Method::HEAD, Asked::new().now(&Method::HEAD, "/"));
+        assert_eq!(head.headers(), get.headers());
+        assert!(!get.body().is_empty() && head.body().is_empty());
+        assert_eq!(for_method(&Method::GET, get.clone()).body(), get.body());
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_made_says_why() {
+        for (result, status, body) in [
+            (Ok(b"up 1\n".to_vec()), 200, "up 1\n"),
+            (Err(PageError::Failed("no table".to_owned())), 500, "no table"),
+            (Err(PageError::Panicked), 500, "crashed"),
+            (Err(PageError::Busy(40)), 503, "40"),
+        ] {
+            let response = page("text/plain; version=0.0.4", result);
+            let got = String::from_utf8(response.body().to_vec()).unwrap();
+            assert_eq!(response.status(), status, "{got}");
+            assert!(got.contains(body), "{got}");
+            let content_type = if status == 200 { "text/plain; version=0.0.4" } else { TEXT };
+            assert_eq!(header_of(&response, "content-type"), Some(content_type));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Recounts everything from the records and compares it with what the table keeps in step.
+
+use std::collections::HashMap;
+
+use super::super::allocation::Phase;
+use super::super::{Orphan, RealmView, Table};
+use crate::wire::{Direction, Leg, Transport};
+
+/// What is wrong with the table, if anything.
+pub(super) fn audit(table: &Table) -> Result<(), String> {
+    let snapshot = table.snapshot();
+    let mut recount: HashMap<String, [u64; 4]> = HashMap::new();
+    let mut oldest: HashMap<String, u64> = HashMap::new();
+    let mut transports: HashMap<(String, Transport), u64> = HashMap::new();
+    let mut live_by_session: HashMap<u32, u64> = HashMap::new();
+    for (at, allocation) in table.allocations.iter() {
+        let label = table.realms.label(allocation.realm);
+        let counts = recount.entry(label.clone()).or_default();
+        if allocation.phase == Phase::Live {
+            counts[0] += 1;
+            counts[1] += u64::from(allocation.idle);
+            counts[2] += u64::from(allocation.over_max_lifetime);
+            *live_by_session.entry(allocation.session).or_default() += 1;
+            *transports.entry((label.clone(), allocation.transport)).or_default() += 1;
+            let started = allocation.started.as_millis();
+            oldest.entry(label).and_modify(|start| *start = started.min(*start)).or_insert(started);
+            if allocation.deadline <= table.now {
+                return Err(format!("{at}: its deadline has passed: {allocation:?}"));
+            }
+        } else if allocation.idle || allocation.over_max_lifetime {
+            return Err(format!("{at}: not live, but told among the old: {allocation:?}"));
+        }
+        counts[3] += u64::from(allocation.overdue_orphan);
+        let name = super::super::life::name_of(&table.allocations, &table.realms, at);
+        let hash = table.key_hash(&name);
+        if table.by_key.find(hash, |&other| other == at).is_none() {
+            return Err(format!("{at}: not found under its key: {allocation:?}"));
+        }
+    }
+    for (number, session) in table.sessions.iter() {
+        session.check(live_by_session.get(&number).copied().unwrap_or(0))?;
+    }
+    if table.by_key.len() != table.allocations.len() {
+        return Err(format!("{} keys for {} records", table.by_key.len(), table.allocations.len()));
+    }
+    for realm in &snapshot.realms {
+        let label = realm.label.to_string();
+        compare(realm, recount.get(&label).copied().unwrap_or_default())?;
+        let start = realm.oldest_allocation.map(crate::clock::Timestamp::as_millis);
+        expect(&label, "oldest allocation", start, oldest.get(&label).copied())?;
+        for (place, transport) in Transport::ALL.into_iter().enumerate() {
+            let counted = transports.get(&(label.clone(), transport)).copied().unwrap_or(0);
+            expect(&label, transport.as_str(), realm.series.live.get(place), counted)?;
+        }
+    }
+    let live: u64 = recount.values().map(|counts| counts[0]).sum();
+    expect("all", "by source", snapshot.sources.iter().map(|source| source.live).sum(), live)?;
+    expect("all", "by server", snapshot.servers.iter().map(|server| server.live).sum(), live)
+}
+
+fn compare(realm: &RealmView, [live, idle, over, overdue]: [u64; 4]) -> Result<(), String> {
+    let (label, series) = (&*realm.label, &realm.series);
+    expect(label, "live", series.live.total(), live)?;
+    let identity = series.opened.total() + series.adopted - series.closed.total();
+    expect(label, "opened + adopted - closed", identity, live)?;
+    expect(label, "idle", series.orphans.get(Orphan::Idle as usize), idle)?;
+    expect(label, "overdue", series.orphans.get(Orphan::Overdue as usize), overdue)?;
+    expect(label, "over max lifetime", series.over_max_lifetime, over)?;
+    for leg in Leg::ALL {
+        for direction in Direction::ALL {
+            let relayed = series.relayed.get(leg).get(direction);
+            let recovered = series.recovered.get(leg).get(direction);
+            if recovered.bytes > relayed.bytes || recovered.packets > relayed.packets {
+                return Err(format!("{label}: recovered {recovered:?} of {relayed:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn expect<T: PartialEq + std::fmt::Debug + Copy>(
+    realm: &str,
+    what: &str,
+    told: T,
+    counted: T,
+) -> Result<(), String> {
+    if told == counted { Ok(()) } else { Err(format!("{realm}: {what}: told {told:?}, counted {counted:?}")) }
+}
+
+/// Whether nothing is left of what has been.
+pub(super) fn is_empty(table: &Table) -> bool {
+    table.allocations.len() == 0
+        && table.sessions.len() == 0
+        && table.sessions_by_owner.is_empty()
+        && table.by_key.is_empty()
+        && table.realms.is_empty()
+        && table.held.is_empty()
+        && table.gatherings.is_empty()
+        && table.deadlines.len() == 0
+        && table.client_losses.is_empty()
+        && table.shared.is_empty()
+        && table.lingering.is_empty()
+}

@@ -1,0 +1,324 @@
+//! The rules of the design once more, the slow and simple way: a list, scanned for everything. What the table keeps
+//! in step with heaps, rings and flags must come to the same numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::super::{Cause, settle};
+use crate::clock::Timestamp;
+use crate::wire::{AllocationId, Event, Key, Leg, Traffic};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Live,
+    Closing { until: Timestamp, settled: [bool; 2], client_loss: Option<Traffic> },
+    Overdue { until: Timestamp },
+}
+
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the plain facts, as the rules name them")]
+struct Record {
+    realm: Vec<u8>,
+    user: Vec<u8>,
+    id: AllocationId,
+    phase: Phase,
+    born: bool,
+    by_traffic: bool,
+    granted_at: Timestamp,
+    lifetime: Duration,
+    alive_until: Timestamp,
+    release_pending: bool,
+    overdue_orphan: bool,
+    counted: [Traffic; 2],
+}
+
+/// Traffic that waits for its status, with the moment it waits until.
+type Held = (Timestamp, Vec<u8>, Vec<u8>, AllocationId, Traffic);
+
+/// What both must agree on, realm by realm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Numbers {
+    pub(super) live: u64,
+    pub(super) opened: u64,
+    pub(super) adopted: u64,
+    pub(super) refreshes: u64,
+    pub(super) closed: [u64; 6],
+    pub(super) overdue: u64,
+    pub(super) sessions: u64,
+    pub(super) relayed: [Traffic; 2],
+    pub(super) recovered: [Traffic; 2],
+    pub(super) unseen: [Traffic; 2],
+}
+
+/// The model of a table with one source and one server.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    now: Timestamp,
+    up: bool,
+    resumed_at: Timestamp,
+    records: Vec<Record>,
+    held: Vec<Held>,
+    realms: BTreeMap<Vec<u8>, Numbers>,
+    pub(super) unallocated: Traffic,
+}
+
+const GRACE: Duration = Duration::from_secs(90);
+const UNKNOWN: Duration = Duration::from_secs(3600);
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self { up: true, ..Self::default() }
+    }
+
+    pub(super) fn numbers(&self) -> BTreeMap<Vec<u8>, Numbers> {
+        let mut all = self.realms.clone();
+        for (realm, numbers) in &mut all {
+            let of_realm = || self.records.iter().filter(|record| record.realm == *realm);
+            let live = || of_realm().filter(|record| record.phase == Phase::Live);
+            numbers.live = live().count() as u64;
+            numbers.sessions = live().map(|record| &record.user).collect::<BTreeSet<_>>().len() as u64;
+            numbers.overdue = of_realm().filter(|record| record.overdue_orphan).count() as u64;
+        }
+        all
+    }
+
+    pub(super) fn link_down(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.up = false;
+    }
+
+    pub(super) fn link_up(&mut self, now: Timestamp) {
+        self.advance(now);
+        if !self.up {
+            self.resumed_at = now;
+        }
+        self.up = true;
+    }
+
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        self.now = now;
+        for at in 0..self.records.len() {
+            let record = &self.records[at];
+            let due = self.due(record);
+            if record.phase == Phase::Live && self.up && now > due {
+                self.fall_overdue(at, due.plus(Duration::from_millis(1)));
+            }
+        }
+        self.records.retain(|record| match record.phase {
+            Phase::Closing { until, .. } | Phase::Overdue { until } => until > now,
+            Phase::Live => true,
+        });
+        let unclaimed = self.held.extract_if(.., |held| held.0 <= now);
+        for (.., traffic) in unclaimed {
+            self.unallocated.add(&traffic);
+        }
+    }
+
+    pub(super) fn apply(&mut self, now: Timestamp, key: &Key<'_>, event: &Event<'_>) {
+        self.advance(now);
+        match event {
+            Event::New(grant) => {
+                if let Some(at) = self.open_record(key) {
+                    if self.records[at].phase == Phase::Live {
+                        self.close(at, Cause::Replaced);
+                    }
+                    self.records.remove(at);
+                }
+                self.open(key, seconds(grant.lifetime), true, false);
+            }
+            Event::Refreshed(grant) if grant.lifetime == 0 => {
+                let at = self.open_record(key).unwrap_or_else(|| self.open(key, UNKNOWN, false, false));
+                self.records[at].release_pending = true;
+            }
+            Event::Refreshed(grant) => {
+                let lifetime = seconds(grant.lifetime);
+                let at = self.open_record(key).unwrap_or_else(|| self.open(key, lifetime, false, false));
+                let record = &mut self.records[at];
+                if matches!(record.phase, Phase::Overdue { .. }) {
+                    record.phase = Phase::Live;
+                    record.overdue_orphan = false;
+                    self.realms.get_mut(&record.realm).unwrap().adopted += 1;
+                }
+                record.granted_at = now;
+                record.lifetime = lifetime;
+                record.alive_until = now.plus(lifetime);
+                (record.release_pending, record.by_traffic) = (false, false);
+                self.realms.get_mut(&record.realm).unwrap().refreshes += 1;
+            }
+            Event::Deleted => match self.open_record(key) {
+                Some(at) => self.end(at, None),
+                None if self.closing_record(key, None).is_some() => {}
+                None => {
+                    let at = self.open(key, UNKNOWN, false, false);
+                    self.end(at, Some(Cause::Missed));
+                }
+            },
+            Event::Traffic(leg, traffic) => self.traffic(key, *leg, traffic),
+            Event::Total(leg, total) => self.total(key, *leg, total),
+        }
+    }
+
+    fn traffic(&mut self, key: &Key<'_>, leg: Leg, traffic: &Traffic) {
+        let known = self.open_record(key).or_else(|| self.closing_record(key, None));
+        let at = match known {
+            Some(at) => at,
+            None if traffic.is_zero() => return,
+            None if leg == Leg::Peer => self.open(key, UNKNOWN, false, true),
+            None => {
+                let (realm, user, id) = owned(key);
+                let same = |held: &&mut Held| (&held.1, &held.2, held.3) == (&realm, &user, id);
+                match self.held.iter_mut().find(same) {
+                    Some(held) => held.4.add(traffic),
+                    None => self.held.push((self.now.plus(seconds(10)), realm, user, id, *traffic)),
+                }
+                return;
+            }
+        };
+        self.count(at, leg, traffic);
+    }
+
+    fn count(&mut self, at: usize, leg: Leg, traffic: &Traffic) {
+        let record = &mut self.records[at];
+        record.counted[leg as usize].add(traffic);
+        self.realms.get_mut(&record.realm).unwrap().relayed[leg as usize].add(traffic);
+        if record.phase == Phase::Live && !traffic.is_zero() && self.now > record.alive_until {
+            record.alive_until = self.now.plus(record.lifetime);
+        }
+    }
+
+    fn total(&mut self, key: &Key<'_>, leg: Leg, total: &Traffic) {
+        let at = match (self.closing_record(key, Some(leg)), self.open_record(key)) {
+            (Some(at), _) => at,
+            (None, Some(at)) => {
+                self.end(at, Some(Cause::Missed));
+                at
+            }
+            (None, None) if self.closing_record(key, None).is_some() => return,
+            (None, None) => {
+                let at = self.open(key, UNKNOWN, false, false);
+                self.end(at, Some(Cause::Missed));
+                at
+            }
+        };
+        let record = &mut self.records[at];
+        let Phase::Closing { settled, client_loss, .. } = &mut record.phase else { unreachable!() };
+        settled[leg as usize] = true;
+        if let Ok(lost) = settle::beyond(leg, total, &record.counted[leg as usize], client_loss.as_ref()) {
+            if leg == Leg::Client {
+                *client_loss = Some(lost);
+            }
+            let numbers = self.realms.get_mut(&record.realm).unwrap();
+            if record.born {
+                record.counted[leg as usize].add(&lost);
+                numbers.relayed[leg as usize].add(&lost);
+                numbers.recovered[leg as usize].add(&lost);
+            } else {
+                numbers.unseen[leg as usize].add(&lost);
+            }
+        }
+        if matches!(record.phase, Phase::Closing { settled: [true, true], .. }) {
+            self.records.remove(at);
+        }
+    }
+
+    fn end(&mut self, at: usize, cause: Option<Cause>) {
+        let record = &self.records[at];
+        if record.phase == Phase::Live {
+            let end = record.granted_at.plus(record.lifetime);
+            let by_moment = if record.by_traffic || self.now > end.plus(GRACE) {
+                Cause::Missed
+            } else if record.release_pending {
+                Cause::Released
+            } else if self.now >= end.minus(seconds(2)) {
+                Cause::Expired
+            } else {
+                Cause::Disconnected
+            };
+            self.close(at, cause.unwrap_or(by_moment));
+        }
+        let until = self.now.plus(seconds(10));
+        let record = &mut self.records[at];
+        record.phase = Phase::Closing { until, settled: [false; 2], client_loss: None };
+        record.overdue_orphan = false;
+    }
+
+    fn due(&self, record: &Record) -> Timestamp {
+        let due = record.alive_until.plus(GRACE);
+        let after_gap = self.resumed_at.plus(record.lifetime).plus(GRACE);
+        if record.granted_at < self.resumed_at { due.max(after_gap) } else { due }
+    }
+
+    fn fall_overdue(&mut self, at: usize, moment: Timestamp) {
+        let record = &self.records[at];
+        let released = record.release_pending;
+        let cause = match record.granted_at < self.resumed_at {
+            true => Cause::Missed,
+            false if released => Cause::Released,
+            false => Cause::Abandoned,
+        };
+        self.close(at, cause);
+        self.records[at].phase = Phase::Overdue { until: moment.plus(seconds(24 * 3600)) };
+        self.records[at].overdue_orphan = !released;
+    }
+
+    fn close(&mut self, at: usize, cause: Cause) {
+        self.realms.get_mut(&self.records[at].realm).unwrap().closed[cause as usize] += 1;
+    }
+
+    fn open(&mut self, key: &Key<'_>, lifetime: Duration, born: bool, by_traffic: bool) -> usize {
+        let (realm, user, id) = owned(key);
+        let numbers = self.realms.entry(realm.clone()).or_default();
+        if born {
+            numbers.opened += 1;
+        } else {
+            numbers.adopted += 1;
+        }
+        let place = self.held.iter().position(|held| (&held.1, &held.2, held.3) == (&realm, &user, id));
+        self.records.push(Record {
+            realm,
+            user,
+            id,
+            phase: Phase::Live,
+            born,
+            by_traffic,
+            granted_at: self.now,
+            lifetime,
+            alive_until: self.now.plus(lifetime),
+            release_pending: false,
+            overdue_orphan: false,
+            counted: [Traffic::ZERO; 2],
+        });
+        let at = self.records.len() - 1;
+        if let Some(place) = place {
+            let (.., traffic) = self.held.remove(place);
+            self.count(at, Leg::Client, &traffic);
+        }
+        at
+    }
+
+    fn open_record(&self, key: &Key<'_>) -> Option<usize> {
+        self.position(key, |record| !matches!(record.phase, Phase::Closing { .. }))
+    }
+
+    /// The closing record of the key; with a leg, one that still waits for that leg's total.
+    fn closing_record(&self, key: &Key<'_>, waiting: Option<Leg>) -> Option<usize> {
+        self.position(key, |record| match record.phase {
+            Phase::Closing { settled, .. } => waiting.is_none_or(|leg| !settled[leg as usize]),
+            _ => false,
+        })
+    }
+
+    fn position(&self, key: &Key<'_>, wanted: impl Fn(&Record) -> bool) -> Option<usize> {
+        let (realm, user, id) = owned(key);
+        let is_its = |record: &Record| (&record.realm, &record.user, record.id) == (&realm, &user, id);
+        self.records.iter().position(|record| is_its(record) && wanted(record))
+    }
+}
+
+fn owned(key: &Key<'_>) -> (Vec<u8>, Vec<u8>, AllocationId) {
+    (key.realm.unwrap_or_default().to_vec(), key.user.to_vec(), key.id)
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}

@@ -1,0 +1,17 @@
+//! The HTTP server over real sockets: what it answers, what it withstands, how it ends.
+//!
+//! Nothing here sleeps: whatever takes time is waited for, with [`support::PATIENCE`] as the end of waiting, and
+//! renderings are held and let go by the tests.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that fails fails the test"
+)]
+
+mod answers;
+mod hostile;
+mod limits;
+mod stop;
+mod support;
