@@ -302,6 +302,15 @@ fn a_naive_reading_of_the_stream_agrees() {
         same("rejected", case.later.count("coturn_exporter_rejected_messages_total", &[]), 0)?;
         let messages = case.page.count("coturn_exporter_messages_total", &[]);
         same("messages", messages, case.events.len() as u64)?;
+        // Every event of an allocation is a sign of its server; what has no allocation names none.
+        let last = allocations.iter().map(|life| life.last).fold(f64::NEG_INFINITY, f64::max);
+        let servers = case.page.label_values("coturn_server_last_seen_timestamp_seconds", "server");
+        let seen = servers
+            .iter()
+            .map(|server| case.page.sum("coturn_server_last_seen_timestamp_seconds", &[("server", server)]));
+        let seen = seen.fold(f64::NEG_INFINITY, f64::max);
+        same("last sign of a server", seen.is_finite(), !allocations.is_empty())?;
+        same("last sign of a server", seen.is_infinite() || (seen - last).abs() < 0.001, true)?;
         for life in &allocations {
             let realm = life.realm();
             let of_realm = allocations.iter().filter(|life| life.realm() == realm).copied();

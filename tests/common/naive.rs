@@ -28,6 +28,8 @@ pub(crate) struct Life {
     pub(crate) born: Option<f64>,
     /// When `deleted` came.
     pub(crate) deleted: Option<f64>,
+    /// When the last event came, of whatever kind.
+    pub(crate) last: f64,
     /// Statuses that grant a lifetime or ask for the end, in order.
     pub(crate) statuses: Vec<(f64, String)>,
     /// Deltas of `traffic` and `traffic/peer` summed up.
@@ -138,6 +140,7 @@ pub(crate) fn lives(events: &[Event]) -> Vec<Life> {
             lives.len() - 1
         });
         let life = &mut lives[at];
+        life.last = event.at;
         let traffic = || Traffic::parse(&event.payload).unwrap_or_else(|| panic!("{}", event.line));
         match event.kind.as_str() {
             "status" if !is_status => life.deleted = Some(event.at),
