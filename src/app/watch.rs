@@ -52,16 +52,22 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     parts.spawn(until(stop.clone(), let_time_pass(shared.clone())));
     let serving = server.serve(site, limits, stop.clone());
     tokio::pin!(serving);
+    let mut is_serving = true;
     let ended = tokio::select! {
         signal = shutdown::on_signal() => signal.map_err(Error::Signal).map(|signal| {
             tracing::info!(signal, "stopping");
         }),
         // None of them ends by itself.
         Some(ended) = parts.join_next() => Err(Error::Fell(describe(ended))),
-        () = &mut serving => Err(Error::Fell("the web server ended".to_owned())),
+        () = &mut serving => {
+            is_serving = false;
+            Err(Error::Fell("the web server ended, which is a bug".to_owned()))
+        }
     };
     stop.trigger();
-    serving.await;
+    if is_serving {
+        serving.await;
+    }
     while let Some(part) = parts.join_next().await {
         part.map_err(|error| Error::Fell(describe(Err(error))))?;
     }

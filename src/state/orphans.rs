@@ -74,7 +74,7 @@ impl Table {
         let allocation = &self.allocations[at];
         // One whose lifetime is over is not being held: it waits for its end.
         let may_be_idle = allocation.over_max_lifetime && !allocation.idle && now <= allocation.alive_until;
-        if may_be_idle && now.since(self.gathering_quiet_since(at)) > self.settings.idle_after {
+        if may_be_idle && self.idle_from(at).is_some_and(|from| self.heard_of(at) > from) {
             self.allocations[at].idle = true;
             let series = self.realms.series(realm);
             series.orphans.add(Orphan::Idle as usize);
@@ -95,9 +95,13 @@ impl Table {
 
     /// Whether a live allocation is overdue for certain: as far as its source has been heard.
     fn is_overdue(&self, at: u32) -> bool {
+        self.due(at).is_some_and(|due| self.heard_of(at) > due)
+    }
+
+    /// How far the allocation's source has been heard.
+    fn heard_of(&self, at: u32) -> Timestamp {
         let source = self.sources.get(self.allocations[at].source as usize);
-        let heard_until = source.map_or(self.now, |source| source.heard_until.min(self.now));
-        self.due(at).is_some_and(|due| heard_until > due)
+        source.map_or(self.now, |source| source.heard_until.min(self.now))
     }
 
     /// The next moment at which [`Table::judge`] could find something, or an earlier one.
@@ -105,24 +109,26 @@ impl Table {
         let allocation = &self.allocations[at];
         // However soon the link is back, the allocation has its lifetime from then.
         let no_sooner = || self.now.plus(allocation.lifetime).plus(self.settings.grace);
-        let mut due = self.due(at).unwrap_or_else(no_sooner);
-        if due < self.now {
-            // Its source has not been heard so far yet.
-            due = self.now.plus(UNHEARD);
-        }
+        let due = self.due(at).unwrap_or_else(no_sooner);
         let other = if !allocation.over_max_lifetime {
             allocation.started.plus(self.settings.max_lifetime)
         } else if !allocation.idle && self.now <= allocation.alive_until {
-            self.gathering_quiet_since(at).plus(self.settings.idle_after)
+            self.idle_from(at).unwrap_or_else(|| self.now.plus(self.settings.idle_after))
         } else {
             Timestamp::MAX
         };
-        due.min(other).plus(TICK)
+        let next = due.min(other);
+        // What has passed was not heard of so far yet.
+        if next < self.now { self.now.plus(UNHEARD) } else { next.plus(TICK) }
     }
 
-    fn gathering_quiet_since(&self, at: u32) -> Timestamp {
+    /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was
+    /// listened to: reports of a gap are lost, and a busy call must not look leaked for that.
+    fn idle_from(&self, at: u32) -> Option<Timestamp> {
+        let source = self.sources.get(self.allocations[at].source as usize)?;
         let quiet =
             gatherings::members(&self.allocations, at).map(|member| self.allocations[member].quiet_since);
-        quiet.max().unwrap_or(self.allocations[at].quiet_since)
+        let quiet_since = quiet.max()?.max(source.resumed_at);
+        source.up.then(|| quiet_since.plus(self.settings.idle_after))
     }
 }

@@ -316,6 +316,25 @@ fn while_the_source_is_down_nothing_becomes_due() {
 }
 
 #[test]
+fn a_gap_makes_nobody_idle() {
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    for moment in (500..4000).step_by(500) {
+        story.tell(moment, &refreshed(600));
+    }
+    story.tell(4000, &delta(Leg::Peer, [9, 9, 9, 9]));
+    story.table.link_down(at(4001), SOURCE);
+    assert_eq!(story.wait(9000).orphans(Orphan::Idle), 0);
+    story.table.link_up(at(9000), SOURCE);
+    for moment in (9100..10_900).step_by(500) {
+        story.tell(moment, &refreshed(600));
+    }
+    assert_eq!(story.wait(10_800).orphans(Orphan::Idle), 0);
+    assert_eq!(story.wait(10_801).orphans(Orphan::Idle), 1, "quiet for half an hour that was listened to");
+    story.ends_empty();
+}
+
+#[test]
 fn a_refresh_after_the_gap_makes_the_gap_irrelevant() {
     let mut story = Story::new();
     story.tell(0, &new(600));
