@@ -1,6 +1,8 @@
 //! One Redis source from connection to connection: subscribe, resync, take messages in, notice the end, try again.
 
-use tokio::sync::mpsc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
@@ -10,9 +12,12 @@ use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
-use crate::source::redis::{Link, LinkError, Pulse, RawMessage, subscribe};
+use crate::source::redis::{BEAT, Link, LinkError, Pulse, RawMessage, subscribe};
 use crate::source::resync::{FoundKey, Scan, ScanError};
-use crate::state::{Scanned, SourceId};
+use crate::state::{Look, Scanned, SourceId};
+
+/// How often the status keys are read again.
+const RESYNC: Duration = Duration::from_secs(5 * 60);
 
 /// Follows one source for as long as the program runs.
 #[derive(Debug)]
@@ -25,18 +30,19 @@ pub(super) struct Follower {
     complaint: Option<String>,
 }
 
-/// What a scan hands over to the one who takes messages in, in its place among them.
+/// What the tasks beside the stream hand over to the one who takes messages in, in its place among them.
 enum Step {
-    Keys(Vec<Read>),
-    /// Keys that were left unread: of known allocations, or because of their age.
-    Unread(StatusKeys),
-    Over(Result<(), ScanError>),
-}
-
-/// A key with its value, as read before the barrier.
-struct Read {
-    found: FoundKey,
-    value: Option<Vec<u8>>,
+    /// Everything published before this moment stands before this step.
+    Heard(Timestamp),
+    ScanBegins,
+    /// Keys as found; the answer is those whose values are wanted.
+    Found(Vec<FoundKey>, oneshot::Sender<Vec<FoundKey>>),
+    /// Keys with their values, as read before the barrier.
+    Read(Vec<(FoundKey, Option<Vec<u8>>)>),
+    /// It will be tried again.
+    ScanFailed,
+    /// It came to its end, or is not permitted.
+    ScanOver(Result<(), ScanError>),
 }
 
 impl Follower {
@@ -76,17 +82,9 @@ impl Follower {
         let (steps_to_us, mut steps) = mpsc::channel(1);
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
-        let pulse_of_link = pulse.clone();
-        beside.spawn(async { Some(pulse_of_link.until_lost().await) });
-        let rescan = Rescan {
-            source: self.source.clone(),
-            id: self.id,
-            shared: self.shared.clone(),
-            pulse,
-            out: steps_to_us,
-        };
-        beside.spawn(rescan.run());
-        let mut resync = Resync { began: now, keys: StatusKeys::default() };
+        beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
+        beside.spawn(Rescan { source: self.source.clone(), pulse, out: steps_to_us }.run());
+        let mut resync = Resync::default();
         let mut batch = Vec::new();
         loop {
             tokio::select! {
@@ -100,8 +98,7 @@ impl Follower {
                 }
                 Some(step) = steps.recv() => self.take_step(&mut resync, step),
                 Some(ended) = beside.join_next() => match ended {
-                    Ok(Some(error)) => return error,
-                    Ok(None) => {}
+                    Ok(error) => return error,
                     Err(error) => panic_again(error),
                 },
             }
@@ -119,14 +116,27 @@ impl Follower {
 
     fn take_step(&self, resync: &mut Resync, step: Step) {
         let now = self.shared.now();
+        let mut ingest = self.shared.lock();
         match step {
-            Step::Unread(keys) => {
-                resync.keys.live += keys.live;
-                resync.keys.stale += keys.stale;
+            Step::Heard(moment) => ingest.heard_until(self.id, moment),
+            Step::ScanBegins => {
+                *resync = Resync { began: now, ..Resync::default() };
+                ingest.scan_begins(now, self.id);
             }
-            Step::Keys(read) => {
-                let mut ingest = self.shared.lock();
-                for Read { found, value } in read {
+            Step::Found(keys, wanted) => {
+                let mut to_read = Vec::new();
+                for found in keys {
+                    match ingest.look(now, self.id, &found.key, found.idle) {
+                        Some(Look::Read) => to_read.push(found),
+                        Some(Look::Known) => resync.keys.live += 1,
+                        Some(Look::Stale) => resync.keys.stale += 1,
+                        None => {}
+                    }
+                }
+                let _ = wanted.send(to_read);
+            }
+            Step::Read(keys) => {
+                for (found, value) in keys {
                     let Some(value) = value else { continue };
                     match ingest.scanned(now, self.id, &found.key, &value, found.idle) {
                         Some(Scanned::Stale) => resync.keys.stale += 1,
@@ -135,24 +145,55 @@ impl Follower {
                     }
                 }
             }
-            Step::Over(result) => {
-                let took = now.since(resync.began);
-                let found = result.is_ok().then_some((resync.keys, took));
-                let mut ingest = self.shared.lock();
-                ingest.scan_ends(self.id, found);
-                ingest.link_up(now, self.id);
+            Step::ScanFailed => ingest.scan_failed(self.id),
+            Step::ScanOver(result) => {
                 drop(ingest);
-                let source = self.source.name.as_str();
-                let StatusKeys { live, stale } = resync.keys;
-                match result {
-                    Ok(()) => {
-                        tracing::info!(source, live, stale, seconds = took.as_secs_f64(), "status keys read");
-                    }
-                    Err(error) => tracing::warn!(source, %error, "no resync: only events tell what is live"),
-                }
-                self.board.set(self.id, None);
+                self.finish_scan(resync, result);
             }
         }
+    }
+
+    fn finish_scan(&self, resync: &Resync, result: Result<(), ScanError>) {
+        let source = self.source.name.as_str();
+        let now = self.shared.now();
+        let StatusKeys { live, stale } = resync.keys;
+        match result {
+            Ok(()) => {
+                let absent = self.sweep();
+                let took = now.since(resync.began);
+                let is_right_db = self.shared.lock().scan_succeeded(self.id, resync.keys, absent, took);
+                if !is_right_db {
+                    tracing::warn!(
+                        source,
+                        live_without_key = absent,
+                        "no live allocation has its key in this db: does redis-statsdb name another dbname?"
+                    );
+                }
+                // The first of a link is news; that of each five minutes is not.
+                if self.board.is_waiting(self.id) {
+                    tracing::info!(source, live, stale, seconds = took.as_secs_f64(), "status keys read");
+                }
+            }
+            Err(error) => {
+                self.shared.lock().scan_failed(self.id);
+                if self.board.is_waiting(self.id) {
+                    tracing::warn!(source, %error, "no resync: only events tell what is live");
+                }
+            }
+        }
+        self.shared.lock().link_up(now, self.id);
+        self.board.set(self.id, None);
+    }
+
+    /// Looks at every allocation of the source, a few thousand at a time; gives how many live ones have no key.
+    fn sweep(&self) -> u64 {
+        let (mut from, mut absent) = (Some(0), 0);
+        while let Some(place) = from {
+            let swept = self.shared.lock().sweep(self.shared.now(), self.id, place);
+            absent += swept.absent;
+            from = swept.next;
+        }
+        absent
     }
 
     fn complain(&mut self, error: &LinkError) {
@@ -172,68 +213,68 @@ fn panic_again(error: JoinError) {
     }
 }
 
+#[derive(Default)]
 struct Resync {
     began: Timestamp,
     keys: StatusKeys,
 }
 
-/// The scan beside the stream.
+/// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.
+async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkError {
+    loop {
+        let asked = shared.now();
+        if let Err(error) = pulse.beat().await {
+            return error;
+        }
+        let _ = out.send(Step::Heard(asked)).await;
+        sleep(BEAT).await;
+    }
+}
+
+/// The scans beside the stream.
 struct Rescan {
     source: RedisSource,
-    id: SourceId,
-    shared: Shared,
     pulse: Pulse,
     out: mpsc::Sender<Step>,
 }
 
 impl Rescan {
-    /// Scans until it succeeds or is forbidden. An error of the subscription itself ends the link.
-    async fn run(mut self) -> Option<LinkError> {
+    /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
+    async fn run(mut self) -> LinkError {
         let mut backoff = Backoff::new();
         loop {
-            self.shared.lock().scan_begins(self.id);
-            let error = match self.scan().await {
-                Err(ScanError::Pulse(error)) => return Some(error),
-                Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => error,
+            let _ = self.out.send(Step::ScanBegins).await;
+            let wait = match self.scan().await {
+                Err(ScanError::Pulse(error)) => return error,
+                Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
+                    tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
+                    let _ = self.out.send(Step::ScanFailed).await;
+                    backoff.next_wait(fastrand::f64())
+                }
                 over => {
-                    let _ = self.out.send(Step::Over(over)).await;
-                    return None;
+                    let _ = self.out.send(Step::ScanOver(over)).await;
+                    backoff = Backoff::new();
+                    RESYNC
                 }
             };
-            self.shared.lock().scan_ends(self.id, None);
-            tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
-            sleep(backoff.next_wait(fastrand::f64())).await;
+            sleep(wait).await;
         }
     }
 
     async fn scan(&mut self) -> Result<(), ScanError> {
         let mut scan = Scan::begin(&self.source).await?;
         while let Some(found) = scan.step().await? {
-            let (wanted, unread) = self.worth_reading(found);
+            let (answer, wanted) = oneshot::channel();
+            let _ = self.out.send(Step::Found(found, answer)).await;
+            let wanted = wanted.await.unwrap_or_default();
             let values = scan.read(wanted.iter()).await?;
-            let read = wanted.into_iter().zip(values).map(|(found, value)| Read { found, value }).collect();
+            if values.is_empty() {
+                continue;
+            }
             // What was published before the keys were read is on our side after this.
             self.pulse.beat().await.map_err(ScanError::Pulse)?;
-            let _ = self.out.send(Step::Unread(unread)).await;
-            let _ = self.out.send(Step::Keys(read)).await;
+            let _ = self.out.send(Step::Read(wanted.into_iter().zip(values).collect())).await;
         }
         Ok(())
-    }
-
-    /// The keys whose value is wanted: reading sets a key's idle time to zero, so the known and the stale are spared.
-    fn worth_reading(&self, found: Vec<FoundKey>) -> (Vec<FoundKey>, StatusKeys) {
-        let ingest = self.shared.lock();
-        let largest = ingest.largest_lifetime();
-        let mut unread = StatusKeys::default();
-        let mut wanted = Vec::new();
-        for key in found {
-            match ingest.is_known(self.id, &key.key) {
-                Some(true) => unread.live += 1,
-                Some(false) if key.idle.is_some_and(|idle| idle > largest) => unread.stale += 1,
-                Some(false) => wanted.push(key),
-                None => {}
-            }
-        }
-        (wanted, unread)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Observe, View};
-use crate::state::{Applied, Scanned, Settings, SourceId, Table};
+use crate::state::{Applied, Look, Scanned, Settings, SourceId, Sweep, Table};
 use crate::wire::{self, Message, Rejection};
 
 /// The table with the statistics of its sources. One writer at a time.
@@ -69,30 +69,44 @@ impl Ingest {
         }
     }
 
-    /// The subscription is lost; a gap begins.
+    /// Everything that the source published up to `moment` has been taken in.
+    pub fn heard_until(&mut self, source: SourceId, moment: Timestamp) {
+        self.table.heard_until(source, moment);
+        if let Some(stats) = self.stats(source) {
+            stats.heard_until = Some(moment);
+        }
+    }
+
+    /// The subscription is lost; the gap began when it was last known to be well.
     pub fn link_lost(&mut self, now: Timestamp, source: SourceId) {
         self.table.link_down(now, source);
         if let Some(stats) = self.stats(source) {
-            stats.gap_begins(now);
+            stats.gap_begins(stats.heard_until.max(stats.last_message).unwrap_or(now));
         }
     }
 
     /// A scan of the status keys begins.
-    pub fn scan_begins(&mut self, source: SourceId) {
-        self.table.scan_begins(source);
+    pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
+        self.table.scan_begins(now, source);
         if let Some(stats) = self.stats(source) {
             stats.resyncs += 1;
         }
     }
 
-    /// Whether the allocation of a status key is in the table; `None` for a key that is none of coturn's.
-    pub fn is_known(&self, source: SourceId, key: &[u8]) -> Option<bool> {
+    /// Whether the value of a status key is wanted; `None` for a key that is none of coturn's. `idle` is the time since
+    /// its last status, where Redis can tell.
+    pub fn look(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        key: &[u8],
+        idle: Option<Duration>,
+    ) -> Option<Look> {
         let key = wire::parse_key(key).ok()?;
-        Some(self.table.is_known(source, &key))
+        Some(self.table.look(now, source, &key, idle))
     }
 
-    /// Takes in a status key as the scan read it; `idle` is the time since its last status, where Redis can tell.
-    /// `None` for a key that is no status key of coturn's.
+    /// Takes in a status key as the scan read it. `None` for a key that is no status key of coturn's.
     pub fn scanned(
         &mut self,
         now: Timestamp,
@@ -107,20 +121,35 @@ impl Ingest {
         }
     }
 
-    /// A status key idle for longer than this is stale, whatever its value: the largest grant and the grace.
-    pub fn largest_lifetime(&self) -> Duration {
-        let settings = self.table.settings();
-        settings.max_lifetime + settings.grace
+    /// Judges a part of the allocations whose keys the scan did not find, from `from` on.
+    pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
+        self.table.sweep(now, source, from)
     }
 
-    /// The scan is over: it found `keys` and took `duration`, or it failed.
-    pub fn scan_ends(&mut self, source: SourceId, found: Option<(StatusKeys, Duration)>) {
+    /// The scan came to its end: it found `keys`, missed those of `absent` live allocations and took `duration`.
+    /// Gives whether the keys are in the db that was scanned, as far as that shows.
+    pub fn scan_succeeded(
+        &mut self,
+        source: SourceId,
+        keys: StatusKeys,
+        absent: u64,
+        duration: Duration,
+    ) -> bool {
+        let found = self.table.scan_ends(source);
+        let is_right_db = absent == 0 || found > 0 || keys.live > 0;
+        if let Some(stats) = self.stats(source) {
+            (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
+            stats.status_keys = Some(keys);
+            stats.is_right_db = Some(is_right_db);
+        }
+        is_right_db
+    }
+
+    /// The scan failed, or is not permitted.
+    pub fn scan_failed(&mut self, source: SourceId) {
         self.table.scan_ends(source);
         if let Some(stats) = self.stats(source) {
-            stats.resync_ok = Some(found.is_some());
-            if let Some((keys, duration)) = found {
-                (stats.status_keys, stats.resync_duration) = (Some(keys), Some(duration));
-            }
+            stats.resync_ok = Some(false);
         }
     }
 

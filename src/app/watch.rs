@@ -115,6 +115,12 @@ impl Board {
         Self { reasons: Arc::new(Mutex::new(reasons)), readiness }
     }
 
+    /// Whether the source is not ready yet.
+    pub(super) fn is_waiting(&self, source: SourceId) -> bool {
+        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.get(source.0 as usize).is_some_and(Option::is_some)
+    }
+
     /// The source is ready, or not for this reason.
     pub(super) fn set(&self, source: SourceId, reason: Option<String>) {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);

@@ -209,6 +209,13 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
             }
         }
     });
+    page.add(names::REDIS_SETTING_OK, |out| {
+        for (source, stats) in &both {
+            if let Some(ok) = stats.is_right_db {
+                out.number(&[&source.name, "dbname"], u64::from(ok));
+            }
+        }
+    });
 }
 
 fn table(page: &mut Page, table: &Snapshot) {

@@ -22,6 +22,8 @@ pub struct SourceStats {
     pub gap_since: Option<Timestamp>,
     /// When the last message came.
     pub last_message: Option<Timestamp>,
+    /// All that was published up to here has been taken in.
+    pub heard_until: Option<Timestamp>,
     /// Scans begun.
     pub resyncs: u64,
     /// How long the last finished scan took.
@@ -30,6 +32,8 @@ pub struct SourceStats {
     pub resync_ok: Option<bool>,
     /// What the last finished scan found.
     pub status_keys: Option<StatusKeys>,
+    /// The keys of live allocations are in the db that was scanned.
+    pub is_right_db: Option<bool>,
 }
 
 /// What a scan of the status keys found.
@@ -57,10 +61,10 @@ impl SourceStats {
         }
     }
 
-    /// The watch is interrupted. Calling it again within a gap changes nothing.
-    pub fn gap_begins(&mut self, now: Timestamp) {
+    /// The watch is interrupted since `since`. Calling it again within a gap changes nothing.
+    pub fn gap_begins(&mut self, since: Timestamp) {
         if self.gap_since.is_none() {
-            self.gap_since = Some(now);
+            self.gap_since = Some(since);
             self.gaps += 1;
         }
     }

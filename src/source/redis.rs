@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use redis::aio::{PubSubSink, PubSubStream};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
 use tokio::time::{sleep, timeout};
 
@@ -20,10 +22,13 @@ pub const PATTERN: &str = "turn/*";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a link is asked whether it is there: a dead peer is not noticed otherwise.
-const BEAT: Duration = Duration::from_secs(10);
+pub const BEAT: Duration = Duration::from_secs(10);
 
 /// How long a PONG may take before the link counts as dead.
 const PONG_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Silence after which the system itself asks whether the other end is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Messages handed on at once, at most: the table is locked for that many.
 const BATCH: usize = 1024;
@@ -102,7 +107,13 @@ pub(super) fn client(source: &RedisSource) -> Result<Client, LinkError> {
     if let Some(password) = &source.password {
         login = login.set_password(password.expose());
     }
-    let info = address.into_connection_info().map_err(LinkError::Address)?.set_redis_settings(login);
+    // A peer that vanished without a word is noticed while nothing is sent, and while something is.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(2 * KEEPALIVE);
+    let info = address.into_connection_info().map_err(LinkError::Address)?;
+    let info = info.set_redis_settings(login).set_tcp_settings(tcp);
     Client::open(info).map_err(LinkError::Address)
 }
 

@@ -120,6 +120,10 @@ pub(super) struct Allocation {
     /// Nothing was relayed since; the moment of adoption where nothing was seen at all.
     pub(super) quiet_since: Timestamp,
     pub(super) ended: Timestamp,
+    /// When its key was read by us, which set the key's idle time to zero.
+    pub(super) read_at: Timestamp,
+    /// The last scan that found its key.
+    pub(super) seen_in_scan: u32,
     /// The one entry in the deadlines that is this record's.
     pub(super) deadline: Timestamp,
 
@@ -193,11 +197,13 @@ impl Allocation {
             && (self.server, self.server_port) != (granted.server, granted.server_port)
     }
 
-    /// Traffic after the lifetime's end: a refresh was lost on the way.
-    pub(super) fn prove_alive(&mut self, now: Timestamp) {
-        if now > self.alive_until {
+    /// Traffic after the lifetime's end: a refresh was lost on the way. True if it was so.
+    pub(super) fn prove_alive(&mut self, now: Timestamp) -> bool {
+        let lost = now > self.alive_until;
+        if lost {
             self.alive_until = now.plus(self.lifetime);
         }
+        lost
     }
 
     /// How it ended, if `deleted` comes now and its end was still open.

@@ -48,7 +48,7 @@ impl Table {
         let (at, applied) = match self.find_open(hash, name) {
             Some(at) => {
                 let was_overdue = self.allocations[at].phase == Phase::Overdue;
-                self.refresh(at, &granted);
+                self.refresh(at, &granted, self.now);
                 (at, if was_overdue { Applied::Adopted } else { Applied::Updated })
             }
             None => match self.open(name, hash, &granted, Origin::Adopted, self.now) {
@@ -102,13 +102,18 @@ impl Table {
             Applied::Closed(cause)
         } else {
             // Its end was counted when it became overdue.
-            self.absolve(at);
             Applied::Updated
         };
+        self.begin_closing(at);
+        applied
+    }
+
+    /// An ended record waits for its totals.
+    pub(super) fn begin_closing(&mut self, at: u32) {
+        self.absolve(at);
         self.remember_end(at);
         self.allocations[at].phase = Phase::Closing;
         self.wake_at(at, self.now.plus(SETTLING));
-        applied
     }
 
     /// A grant where none was seen: met by its traffic or by its end.
@@ -147,6 +152,8 @@ impl Table {
             last_sign: started,
             quiet_since: self.now,
             ended: Timestamp::ZERO,
+            read_at: Timestamp::ZERO,
+            seen_in_scan: 0,
             deadline: Timestamp::MAX,
             counted: ByLeg { client: Traffic::ZERO, peer: Traffic::ZERO },
             accounted_bytes: 0,
@@ -192,7 +199,7 @@ impl Table {
     }
 
     /// Counts the end of a live record. `seen` if it is coturn's word; otherwise it ended some time after its last sign.
-    fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
+    pub(super) fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
         let key = self.gathering_key(at);
         self.gatherings.leave(&mut self.allocations, at, key);
         self.uncount_live(at);
@@ -245,22 +252,22 @@ impl Table {
         self.wake_at(at, self.now.plus(OVERDUE_MEMORY));
     }
 
-    /// A refresh of an open record; one that was overdue lives again.
-    fn refresh(&mut self, at: u32, granted: &Granted) {
+    /// A refresh of an open record at `moment`; one that was overdue lives again.
+    pub(super) fn refresh(&mut self, at: u32, granted: &Granted, moment: Timestamp) {
         if self.allocations[at].phase == Phase::Overdue {
             self.absolve(at);
             let allocation = &mut self.allocations[at];
             allocation.phase = Phase::Live;
             allocation.deadline = Timestamp::MAX;
             allocation.locate(granted);
-            allocation.grant(self.now, granted);
+            allocation.grant(moment, granted);
             allocation.quiet_since = self.now;
             self.enter(at, false);
         } else {
             self.uncount_live(at);
             let allocation = &mut self.allocations[at];
             allocation.locate(granted);
-            allocation.grant(self.now, granted);
+            allocation.grant(moment, granted);
             self.count_live(at);
         }
         self.note_sign(at);
@@ -294,7 +301,7 @@ impl Table {
     }
 
     /// An overdue allocation is no orphan any more.
-    fn absolve(&mut self, at: u32) {
+    pub(super) fn absolve(&mut self, at: u32) {
         let allocation = &mut self.allocations[at];
         if std::mem::take(&mut allocation.overdue_orphan) {
             self.realms.series(allocation.realm).orphans.sub(Orphan::Overdue as usize);
@@ -312,10 +319,8 @@ impl Table {
     fn remember_end(&mut self, at: u32) {
         let source = self.allocations[at].source;
         let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
-        if let Some(ended) =
-            self.sources.get_mut(source as usize).and_then(|source| source.ended_in_scan.as_mut())
-        {
-            ended.insert(hash);
+        if let Some(scan) = self.sources.get_mut(source as usize).and_then(|source| source.scan.as_mut()) {
+            scan.remember_end(hash);
         }
     }
 

@@ -20,6 +20,7 @@ mod held;
 mod life;
 mod names;
 mod orphans;
+mod scan;
 mod series;
 mod session;
 mod settings;
@@ -30,7 +31,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -40,10 +41,11 @@ use hashbrown::HashTable;
 
 use crate::clock::Timestamp;
 use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
-use allocation::{Allocation, Granted, Origin, Phase};
+use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::Cause;
 pub use names::OTHER;
+pub use scan::{Look, Scanned, Sweep};
 pub use series::{
     ALLOCATIONS_BUCKETS, Allocations, Anomaly, BYTES_BUCKETS, ByLeg, Bytes, DURATION_BUCKETS, Durations,
     Histogram, Orphan, Outcome, RealmSeries, Tally,
@@ -76,19 +78,6 @@ pub enum Applied {
     Refused,
 }
 
-/// What became of a key that a resync read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scanned {
-    /// Its allocation was known, or ended while the scan went on.
-    Known,
-    /// Its allocation is live from now on.
-    Adopted,
-    /// Older than its lifetime allows: a left-over of a server that died, or of a lost end.
-    Stale,
-    /// The table is full.
-    Refused,
-}
-
 /// An allocation's key with its source, as looked up.
 #[derive(Clone, Copy, Debug)]
 struct Name<'a> {
@@ -108,9 +97,14 @@ struct Source {
     known: bool,
     /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
     resumed_at: Timestamp,
+    /// How far it has been heard without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
+    /// not tell: up to the present then.
+    heard_until: Timestamp,
     live: u64,
-    /// Keys that ended while a scan goes on.
-    ended_in_scan: Option<HashSet<u64, ahash::RandomState>>,
+    /// The scan of its keys that goes on.
+    scan: Option<scan::Progress>,
+    /// Scans begun; the number of the present one.
+    scans: u32,
 }
 
 /// The table. One writer; every call takes the present moment, which never steps back.
@@ -146,8 +140,10 @@ impl Table {
             up: false,
             known: false,
             resumed_at: Timestamp::ZERO,
+            heard_until: Timestamp::MAX,
             live: 0,
-            ended_in_scan: None,
+            scan: None,
+            scans: 0,
         };
         Self {
             hasher: ahash::RandomState::new(),
@@ -170,11 +166,6 @@ impl Table {
             refused: 0,
             settings,
         }
-    }
-
-    /// How it judges.
-    pub const fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     /// Takes one event in.
@@ -216,7 +207,7 @@ impl Table {
         self.advance(now);
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
             source.up = false;
-            source.ended_in_scan = None;
+            source.scan = None;
         }
     }
 
@@ -232,61 +223,12 @@ impl Table {
         }
     }
 
-    /// A scan of the source's keys begins: ends are remembered until it is over.
-    pub fn scan_begins(&mut self, source: SourceId) {
+    /// All that the source published up to `moment` has been taken in. A source that says so is believed: what seems
+    /// due later waits for the next word, for a refresh may be on the way (a stalled link, a stopped process).
+    pub fn heard_until(&mut self, source: SourceId, moment: Timestamp) {
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
-            source.ended_in_scan = Some(HashSet::default());
+            source.heard_until = moment;
         }
-    }
-
-    /// The scan is over.
-    pub fn scan_ends(&mut self, source: SourceId) {
-        if let Some(source) = self.sources.get_mut(source.0 as usize) {
-            source.ended_in_scan = None;
-        }
-    }
-
-    /// Whether the allocation of a key is in the table, live or overdue.
-    pub fn is_known(&self, source: SourceId, key: &Key<'_>) -> bool {
-        let name = Name::of(source, key);
-        self.find_open(self.key_hash(&name), &name).is_some()
-    }
-
-    /// Takes in a status key that a scan read: its last status was `idle` ago; `None` where Redis cannot tell.
-    ///
-    /// The caller must have seen everything published before the key was read: events win over the scan.
-    pub fn scanned(
-        &mut self,
-        now: Timestamp,
-        source: SourceId,
-        key: &Key<'_>,
-        event: &Event<'_>,
-        idle: Option<Duration>,
-    ) -> Scanned {
-        self.advance(now);
-        let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
-        let name = Name::of(source, key);
-        let hash = self.key_hash(&name);
-        let source = self.sources.get(source.0 as usize);
-        let ended = source.and_then(|source| source.ended_in_scan.as_ref());
-        if self.find(hash, &name, |_| true).is_some() || ended.is_some_and(|ended| ended.contains(&hash)) {
-            return Scanned::Known;
-        }
-        let mut granted = self.understand(name.source, grant);
-        let released = grant.lifetime == 0;
-        if released {
-            granted.lifetime = allocation::UNKNOWN_LIFETIME;
-        }
-        if idle.is_some_and(|idle| idle > granted.lifetime + self.settings.grace) {
-            return Scanned::Stale;
-        }
-        let set_at = self.now.minus(idle.unwrap_or_default());
-        let Some(at) = self.open(&name, hash, &granted, Origin::Adopted, set_at) else {
-            return Scanned::Refused;
-        };
-        self.allocations[at].release_pending = released;
-        self.allocations[at].scanned_birth = matches!(event, Event::New(_));
-        Scanned::Adopted
     }
 
     /// The record of a key that satisfies `wanted`.

@@ -158,6 +158,8 @@ pub(super) struct Server {
     pub(super) live: u64,
     pub(super) closed: Tally<{ Cause::ALL.len() }>,
     pub(super) last_seen: Timestamp,
+    /// When the oldest of its keys was set that the present scan found.
+    pub(super) oldest_key: Timestamp,
 }
 
 impl Server {
@@ -198,6 +200,10 @@ impl Servers {
         &mut self.slots[at as usize]
     }
 
+    pub(super) fn of_source(&mut self, source: u32) -> impl Iterator<Item = &mut Server> {
+        self.slots.iter_mut().filter(move |server| server.source == source)
+    }
+
     pub(super) fn all(&self) -> &[Server] {
         &self.slots
     }
@@ -217,8 +223,9 @@ impl Servers {
         }
         let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.by_name.insert((source, Arc::clone(&label)), at);
-        let (live, closed, last_seen) = (0, Tally::default(), Timestamp::ZERO);
-        self.slots.push(Server { source, label, live, closed, last_seen });
+        let (live, closed) = (0, Tally::default());
+        let (last_seen, oldest_key) = (Timestamp::ZERO, Timestamp::MAX);
+        self.slots.push(Server { source, label, live, closed, last_seen, oldest_key });
         at
     }
 }

@@ -10,6 +10,9 @@ use crate::clock::Timestamp;
 /// "Later than" is one tick of the clock later.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How soon to ask again whether the source of an allocation that seems overdue has been heard.
+const UNHEARD: Duration = Duration::from_secs(1);
+
 impl Table {
     /// Looks at a record whose moment has come.
     pub(super) fn wake(&mut self, at: u32, moment: Timestamp) {
@@ -58,7 +61,7 @@ impl Table {
     /// Sees what time has done to a live allocation, and when to look again.
     pub(super) fn judge(&mut self, at: u32) {
         let now = self.now;
-        if self.due(at).is_some_and(|due| now > due) {
+        if self.is_overdue(at) {
             self.fall_overdue(at);
             return;
         }
@@ -69,7 +72,8 @@ impl Table {
             self.realms.series(realm).over_max_lifetime += 1;
         }
         let allocation = &self.allocations[at];
-        let may_be_idle = allocation.over_max_lifetime && !allocation.idle;
+        // One whose lifetime is over is not being held: it waits for its end.
+        let may_be_idle = allocation.over_max_lifetime && !allocation.idle && now <= allocation.alive_until;
         if may_be_idle && now.since(self.gathering_quiet_since(at)) > self.settings.idle_after {
             self.allocations[at].idle = true;
             let series = self.realms.series(realm);
@@ -89,15 +93,26 @@ impl Table {
         source.up.then(|| if refresh_may_be_lost { due.max(after_gap) } else { due })
     }
 
+    /// Whether a live allocation is overdue for certain: as far as its source has been heard.
+    fn is_overdue(&self, at: u32) -> bool {
+        let source = self.sources.get(self.allocations[at].source as usize);
+        let heard_until = source.map_or(self.now, |source| source.heard_until.min(self.now));
+        self.due(at).is_some_and(|due| heard_until > due)
+    }
+
     /// The next moment at which [`Table::judge`] could find something, or an earlier one.
     fn next_look(&self, at: u32) -> Timestamp {
         let allocation = &self.allocations[at];
         // However soon the link is back, the allocation has its lifetime from then.
         let no_sooner = || self.now.plus(allocation.lifetime).plus(self.settings.grace);
-        let due = self.due(at).unwrap_or_else(no_sooner);
+        let mut due = self.due(at).unwrap_or_else(no_sooner);
+        if due < self.now {
+            // Its source has not been heard so far yet.
+            due = self.now.plus(UNHEARD);
+        }
         let other = if !allocation.over_max_lifetime {
             allocation.started.plus(self.settings.max_lifetime)
-        } else if !allocation.idle {
+        } else if !allocation.idle && self.now <= allocation.alive_until {
             self.gathering_quiet_since(at).plus(self.settings.idle_after)
         } else {
             Timestamp::MAX

@@ -63,7 +63,10 @@ impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
     pub(super) fn join_session(&mut self, at: u32, born: bool) {
         let allocation = &self.allocations[at];
-        let (started, realm) = (allocation.started, allocation.realm);
+        // One that lives again was part of a session before; its part in this one begins now.
+        let revived = allocation.ended > Timestamp::ZERO;
+        let started = if revived { self.now } else { allocation.started };
+        let realm = allocation.realm;
         let user = Arc::clone(&allocation.user);
         let host = self.session_host(&user, allocation.client_host());
         let source = allocation.source;
@@ -199,8 +202,9 @@ impl Table {
         session.bytes = session.bytes.saturating_add(bytes.saturating_sub(allocation.accounted_bytes));
         allocation.accounted_bytes = bytes;
         if allocation.relayed {
-            let (first, last) = session.relay.unwrap_or((allocation.started, allocation.ended));
-            session.relay = Some((first.min(allocation.started), last.max(allocation.ended)));
+            let started = allocation.started.max(session.started);
+            let (first, last) = session.relay.unwrap_or((started, allocation.ended));
+            session.relay = Some((first.min(started), last.max(allocation.ended)));
         }
         session.unsettled -= 1;
         if !session.open && session.unsettled == 0 {

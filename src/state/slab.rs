@@ -21,6 +21,11 @@ impl<T> Slab<T> {
         self.places.len() - self.free.len()
     }
 
+    /// Numbers ever given out; each is below this.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// Stores a record and gives its number.
     pub(super) fn insert(&mut self, record: T) -> u32 {
         if let Some(at) = self.free.pop() {

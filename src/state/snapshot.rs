@@ -82,7 +82,7 @@ impl Table {
         let name_of = |source: u32| self.sources.get(source as usize).map(|source| Arc::clone(&source.name));
         let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));
         let servers = present.filter_map(|server| {
-            let names::Server { source, ref label, live, closed, last_seen } = *server;
+            let names::Server { source, ref label, live, closed, last_seen, .. } = *server;
             Some(ServerView { source: name_of(source)?, label: Arc::clone(label), live, closed, last_seen })
         });
         let sources = self.sources.iter().map(|source| SourceView {

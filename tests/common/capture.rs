@@ -11,9 +11,9 @@ pub(crate) struct Message {
     pub(crate) payload: String,
 }
 
-/// All messages of `tests/data/<name>`, those included that are not coturn's events.
+/// All messages of `tests/golden/<name>`, those included that are not coturn's events.
 pub(crate) fn read(name: &str) -> Vec<Message> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().map(message).collect()
 }

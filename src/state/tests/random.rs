@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::super::{Cause, RealmView, Settings, Snapshot};
+use super::super::{Cause, Look, RealmView, Settings, Snapshot};
 use super::audit::{audit, is_empty};
 use super::model::{Model, Numbers};
 use super::*;
@@ -16,6 +16,8 @@ enum Step {
     /// A message of a key of which nothing else is told: the model does not know hosts and servers.
     Other(Key<'static>, Event<'static>),
     Scan(Key<'static>, Event<'static>, Option<u64>),
+    ScanBegins,
+    Sweep,
     LinkDown,
     LinkUp,
 }
@@ -79,7 +81,9 @@ fn anything() -> BoxedStrategy<Step> {
     prop_oneof![
         10 => modelled(),
         10 => (other_key(), other_event).prop_map(|(key, event)| Step::Other(key, event)),
-        2 => (other_key(), any_event(), prop::option::of(0..5000_u64)).prop_map(|(k, e, idle)| Step::Scan(k, e, idle)),
+        4 => (other_key(), any_event(), prop::option::of(0..5000_u64)).prop_map(|(k, e, idle)| Step::Scan(k, e, idle)),
+        1 => Just(Step::ScanBegins),
+        1 => Just(Step::Sweep),
     ]
     .boxed()
 }
@@ -126,7 +130,6 @@ fn run(steps: Vec<(u64, Step)>, settings: Settings, with_model: bool) -> Result<
     let mut model = Model::new();
     let mut now = Timestamp::from_millis(1_000_000);
     let mut before = Vec::new();
-    table.scan_begins(SOURCE);
     for (pause, step) in steps {
         now = now.plus(Duration::from_millis(pause));
         match step {
@@ -136,7 +139,15 @@ fn run(steps: Vec<(u64, Step)>, settings: Settings, with_model: bool) -> Result<
             }
             Step::Other(key, event) => drop(table.apply(now, SOURCE, &key, &event)),
             Step::Scan(key, event, idle) => {
-                table.scanned(now, SOURCE, &key, &event, idle.map(Duration::from_secs));
+                let idle = idle.map(Duration::from_secs);
+                if table.look(now, SOURCE, &key, idle) == Look::Read {
+                    table.scanned(now, SOURCE, &key, &event, idle);
+                }
+            }
+            Step::ScanBegins => table.scan_begins(now, SOURCE),
+            Step::Sweep => {
+                table.sweep(now, SOURCE, 0);
+                table.scan_ends(SOURCE);
             }
             Step::LinkDown => {
                 table.link_down(now, SOURCE);

@@ -1,7 +1,7 @@
 //! Stories with known ends: one rule of the design each.
 
 use super::super::{
-    Anomaly, Applied, Cause, Orphan, Outcome, RealmSeries, Scanned, SessionBy, Settings, Table,
+    Anomaly, Applied, Cause, Look, Orphan, Outcome, RealmSeries, Scanned, SessionBy, Settings, Table,
 };
 use super::audit::{audit, is_empty};
 use super::*;
@@ -360,6 +360,19 @@ fn an_old_quiet_gathering_is_idle_until_it_relays() {
 }
 
 #[test]
+fn one_that_waits_for_its_expiry_is_not_held() {
+    let mut story = Story::new();
+    story.tell(0, &new(3600));
+    story.wait(3601);
+    assert_eq!((story.realm().over_max_lifetime, story.orphans(Orphan::Idle)), (1, 0));
+    // a report proves that a refresh was lost; quiet after that, it is held
+    story.tell(3602, &delta(Leg::Client, [1, 1, 1, 1]));
+    assert_eq!(story.wait(3602 + 1800).orphans(Orphan::Idle), 0);
+    assert_eq!(story.wait(3602 + 1801).orphans(Orphan::Idle), 1);
+    story.ends_empty();
+}
+
+#[test]
 fn a_used_member_that_ends_leaves_its_clock_to_the_spare() {
     let mut story =
         Story::with(Settings { max_lifetime: secs(60), idle_after: secs(100), ..Settings::default() });
@@ -502,29 +515,163 @@ fn a_full_table_refuses_and_counts() {
     story.ends_empty();
 }
 
+/// A key as a scan finds it; the value is read if it is wanted.
+fn scan(
+    story: &mut Story,
+    seconds: u64,
+    key: &Key<'_>,
+    event: &Event<'_>,
+    idle: Option<u64>,
+) -> (Look, Option<Scanned>) {
+    let idle = idle.map(secs);
+    let look = story.table.look(at(seconds), SOURCE, key, idle);
+    let read = look == Look::Read;
+    let scanned = read.then(|| story.table.scanned(at(seconds), SOURCE, key, event, idle));
+    audit(&story.table).unwrap();
+    (look, scanned)
+}
+
+/// From a lost link to the first key of the scan after it.
+fn gap(story: &mut Story, from: u64, to: u64) {
+    story.table.link_down(at(from), SOURCE);
+    story.table.scan_begins(at(to), SOURCE);
+}
+
+fn end_of_gap(story: &mut Story, seconds: u64) -> u64 {
+    let absent = story.table.sweep(at(seconds), SOURCE, 0).absent;
+    story.table.scan_ends(SOURCE);
+    story.table.link_up(at(seconds), SOURCE);
+    audit(&story.table).unwrap();
+    absent
+}
+
 #[test]
 fn a_scan_adopts_what_lives_and_leaves_what_is_stale() {
     let mut story = Story::new();
-    let scan = |story: &mut Story, id, event: &Event<'_>, idle| {
-        let scanned = story.table.scanned(at(10_000), SOURCE, &key("r", "alice", id), event, idle);
-        audit(&story.table).unwrap();
-        scanned
-    };
-    story.table.scan_begins(SOURCE);
-    assert_eq!(scan(&mut story, 1, &new(600), Some(secs(690))), Scanned::Adopted);
-    assert_eq!(scan(&mut story, 1, &new(600), Some(secs(0))), Scanned::Known);
-    assert_eq!(scan(&mut story, 2, &new(600), Some(secs(691))), Scanned::Stale);
-    assert_eq!(scan(&mut story, 3, &refreshed(0), Some(secs(1000))), Scanned::Adopted);
-    assert_eq!(scan(&mut story, 4, &new(600), None), Scanned::Adopted);
-    story.tell_of(10_000, &key("r", "alice", 5), &Event::Deleted);
+    let alice = |id| key("r", "alice", id);
+    story.table.scan_begins(at(10_000), SOURCE);
+    let mut found = |id, event: &Event<'_>, idle| scan(&mut story, 10_000, &alice(id), event, idle);
+    assert_eq!(found(1, &new(600), Some(690)), (Look::Read, Some(Scanned::Adopted)));
+    assert_eq!(found(1, &new(600), Some(0)), (Look::Known, None));
+    assert_eq!(found(2, &new(600), Some(691)), (Look::Read, Some(Scanned::Stale)));
+    assert_eq!(found(2, &new(600), Some(3691)), (Look::Stale, None), "not even read");
+    assert_eq!(found(3, &refreshed(0), Some(1000)), (Look::Read, Some(Scanned::Adopted)));
+    assert_eq!(found(4, &new(600), None), (Look::Read, Some(Scanned::Adopted)));
+    story.tell_of(10_000, &alice(5), &Event::Deleted);
     story.wait(10_011);
-    assert_eq!(
-        scan(&mut story, 5, &new(600), Some(secs(3))),
-        Scanned::Known,
-        "it ended while the scan went on"
-    );
-    story.table.scan_ends(SOURCE);
+    let (ended, _) = scan(&mut story, 10_011, &alice(5), &new(600), Some(3));
+    assert_eq!(ended, Look::Known, "it ended while the scan went on");
+    assert_eq!(end_of_gap(&mut story, 10_011), 0);
     assert_eq!(story.table.snapshot().realms[0].oldest_allocation, Some(at(9000)));
+    story.ends_empty();
+}
+
+#[test]
+fn after_a_gap_a_key_that_was_set_meanwhile_refreshes() {
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    gap(&mut story, 100, 1000);
+    assert_eq!(
+        scan(&mut story, 1000, &alice, &refreshed(600), Some(500)),
+        (Look::Read, Some(Scanned::Known))
+    );
+    assert_eq!(
+        scan(&mut story, 1001, &alice, &refreshed(600), Some(1)).0,
+        Look::Known,
+        "that was our own reading"
+    );
+    end_of_gap(&mut story, 1001);
+    story.table.heard_until(SOURCE, Timestamp::MAX);
+    assert!(story.wait(1691).closed().is_empty());
+    assert_eq!(story.wait(1692).closed(), [("missed", 1)], "a lifetime and the grace after the gap");
+    story.ends_empty();
+}
+
+#[test]
+fn after_a_gap_a_key_that_was_made_anew_is_another_allocation() {
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    gap(&mut story, 100, 1000);
+    assert_eq!(scan(&mut story, 1000, &alice, &new(600), Some(500)), (Look::Read, Some(Scanned::Adopted)));
+    end_of_gap(&mut story, 1000);
+    let realm = story.realm();
+    assert_eq!((story.closed(), realm.opened.total(), realm.adopted), (vec![("missed", 1)], 2, 0));
+    assert_eq!(story.table.snapshot().realms[0].oldest_allocation, Some(at(500)));
+    story.tell(1100, &Event::Deleted);
+    story.tell(1100, &total(Leg::Client, [9, 90, 9, 90]));
+    assert_eq!(
+        story.realm().recovered.client,
+        traffic([9, 90, 9, 90]),
+        "its whole life is after the last one's"
+    );
+    story.ends_empty();
+}
+
+#[test]
+fn without_a_gap_a_fresh_key_proves_nothing() {
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    story.table.scan_begins(at(300), SOURCE);
+    assert_eq!(
+        scan(&mut story, 300, &alice, &new(600), Some(10)).0,
+        Look::Known,
+        "another reader touched it"
+    );
+}
+
+#[test]
+fn a_missing_key_ends_nothing_but_where_an_older_one_stands() {
+    let mut story = Story::new();
+    let bob = key("r", "bob", 2);
+    story.tell(0, &new(600));
+    story.tell_of(10, &bob, &new(600));
+    gap(&mut story, 100, 200);
+    assert_eq!(end_of_gap(&mut story, 200), 2, "all keys are gone: a wipe, or an empty Redis");
+    assert_eq!(story.realm().live.total(), 2);
+    gap(&mut story, 300, 400);
+    let alice = story.key;
+    assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
+    assert_eq!(end_of_gap(&mut story, 400), 1, "alice's older key is there: bob's was deleted");
+    assert_eq!((story.closed(), story.realm().live.total()), (vec![("missed", 1)], 1));
+    story.ends_empty();
+}
+
+#[test]
+fn an_overdue_allocation_is_no_orphan_without_its_key() {
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    story.wait(700);
+    story.table.scan_begins(at(701), SOURCE);
+    assert_eq!(scan(&mut story, 701, &alice, &new(600), Some(701)).0, Look::Stale);
+    end_of_gap(&mut story, 701);
+    assert_eq!(story.orphans(Orphan::Overdue), 1);
+    story.table.scan_begins(at(1000), SOURCE);
+    end_of_gap(&mut story, 1000);
+    assert_eq!(story.orphans(Orphan::Overdue), 0);
+    story.tell(1100, &Event::Deleted);
+    assert_eq!(story.closed(), [("abandoned", 1)], "its sums were kept all the same");
+    story.ends_empty();
+}
+
+#[test]
+fn nothing_becomes_due_beyond_what_was_heard() {
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    story.table.heard_until(SOURCE, at(600));
+    assert!(
+        story.wait(5000).closed().is_empty(),
+        "the process stood still: the refresh may be in the socket"
+    );
+    story.tell(5000, &refreshed(600));
+    story.table.heard_until(SOURCE, at(5690));
+    assert!(story.wait(6000).closed().is_empty());
+    story.table.heard_until(SOURCE, at(5691));
+    assert_eq!(story.wait(6001).closed(), [("abandoned", 1)]);
+    story.table.heard_until(SOURCE, Timestamp::MAX);
     story.ends_empty();
 }
 

@@ -1,0 +1,276 @@
+//! What the status keys in Redis tell that the events did not: at the start, and after a gap.
+//!
+//! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
+//! and the time since it was set is known to the second only, if nobody has read it meanwhile.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::allocation::{Allocation, Cause, Origin, Phase, UNKNOWN_LIFETIME};
+use super::{Name, SourceId, Table};
+use crate::clock::Timestamp;
+use crate::wire::{Event, Grant, Key};
+
+/// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
+const PRECISION: Duration = Duration::from_secs(2);
+
+/// Records looked at by one call of [`Table::sweep`]: a few milliseconds.
+const SWEEP: u32 = 8192;
+
+/// A scan that goes on.
+#[derive(Debug)]
+pub(super) struct Progress {
+    began: Timestamp,
+    /// The source was up before: events were missed.
+    after_gap: bool,
+    /// Keys that ended meanwhile.
+    ended: HashSet<u64, ahash::RandomState>,
+    /// Records whose keys were found.
+    found: u64,
+}
+
+impl Progress {
+    pub(super) fn remember_end(&mut self, hash: u64) {
+        self.ended.insert(hash);
+    }
+}
+
+/// What to do with a key that a scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Its value is wanted.
+    Read,
+    /// It tells nothing new.
+    Known,
+    /// It is older than any lifetime allows.
+    Stale,
+}
+
+/// What became of a key whose value was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// Its allocation was known, or ended while the scan went on.
+    Known,
+    /// Its allocation is live from now on.
+    Adopted,
+    /// Older than its lifetime allows: a left-over of a server that died, or of a lost end.
+    Stale,
+    /// The table is full.
+    Refused,
+}
+
+/// How far a sweep has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Where to go on; `None` at the end.
+    pub next: Option<u32>,
+    /// Live allocations whose key the scan did not find.
+    pub absent: u64,
+}
+
+impl Table {
+    /// A scan of the source's keys begins: ends are remembered until it is over.
+    pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
+        self.advance(now);
+        let began = self.now;
+        for server in self.servers.of_source(source.0) {
+            server.oldest_key = Timestamp::MAX;
+        }
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            source.scans = source.scans.wrapping_add(1).max(1);
+            let after_gap = source.known && !source.up;
+            source.scan = Some(Progress { began, after_gap, ended: HashSet::default(), found: 0 });
+        }
+    }
+
+    /// The scan is over; gives the number of known allocations whose keys it found.
+    pub fn scan_ends(&mut self, source: SourceId) -> u64 {
+        let source = self.sources.get_mut(source.0 as usize);
+        source.and_then(|source| source.scan.take()).map_or(0, |scan| scan.found)
+    }
+
+    /// Whether the value of a key is worth a GET, which destroys its idle time (`idle`; `None` where Redis cannot
+    /// tell).
+    pub fn look(&mut self, now: Timestamp, source: SourceId, key: &Key<'_>, idle: Option<Duration>) -> Look {
+        self.advance(now);
+        let name = Name::of(source, key);
+        let hash = self.key_hash(&name);
+        let Some(at) = self.find_open(hash, &name) else {
+            let largest = self.settings.max_lifetime + self.settings.grace;
+            return if self.ended_in_scan(source, hash) {
+                Look::Known
+            } else if idle.is_some_and(|idle| idle > largest) {
+                Look::Stale
+            } else {
+                Look::Read
+            };
+        };
+        let set_at = idle.map(|idle| self.now.minus(idle));
+        let allocation = &mut self.allocations[at];
+        let mut after_gap = false;
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            allocation.seen_in_scan = source.scans;
+            if let Some(scan) = &mut source.scan {
+                scan.found += 1;
+                after_gap = scan.after_gap;
+            }
+        }
+        if let Some(set_at) = set_at {
+            let server = self.servers.get_mut(allocation.server);
+            server.oldest_key = server.oldest_key.min(set_at);
+        }
+        if after_gap && allocation.was_set_since(set_at) {
+            Look::Read
+        } else if allocation.phase == Phase::Overdue {
+            Look::Stale
+        } else {
+            Look::Known
+        }
+    }
+
+    /// Takes in the value of a status key: its last status was `idle` ago; `None` where Redis cannot tell.
+    ///
+    /// The caller must have taken in everything published before the key was read: events win over the scan.
+    pub fn scanned(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        key: &Key<'_>,
+        event: &Event<'_>,
+        idle: Option<Duration>,
+    ) -> Scanned {
+        self.advance(now);
+        let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
+        let is_birth = matches!(event, Event::New(_));
+        let name = Name::of(source, key);
+        let hash = self.key_hash(&name);
+        let set_at = idle.map(|idle| self.now.minus(idle));
+        if let Some(at) = self.find_open(hash, &name) {
+            let missed = self.allocations[at].was_set_since(set_at);
+            self.mark_read(at);
+            return match set_at {
+                Some(set_at) if missed => self.catch_up(&name, hash, at, grant, is_birth, set_at),
+                _ => Scanned::Known,
+            };
+        }
+        if self.find_closing(hash, &name).is_some() || self.ended_in_scan(source, hash) {
+            return Scanned::Known;
+        }
+        let mut granted = self.understand(name.source, grant);
+        let released = grant.lifetime == 0;
+        if released {
+            granted.lifetime = UNKNOWN_LIFETIME;
+        }
+        if idle.is_some_and(|idle| idle > granted.lifetime + self.settings.grace) {
+            return Scanned::Stale;
+        }
+        let set_at = set_at.unwrap_or(self.now);
+        let Some(at) = self.open(&name, hash, &granted, Origin::Adopted, set_at) else {
+            return Scanned::Refused;
+        };
+        let allocation = &mut self.allocations[at];
+        allocation.release_pending = released;
+        allocation.scanned_birth = is_birth;
+        self.mark_read(at);
+        Scanned::Adopted
+    }
+
+    /// The record's key was found by the present scan and read by us.
+    fn mark_read(&mut self, at: u32) {
+        let allocation = &mut self.allocations[at];
+        allocation.read_at = self.now;
+        if let Some(source) = self.sources.get(allocation.source as usize) {
+            allocation.seen_in_scan = source.scans;
+        }
+    }
+
+    /// A status of a known allocation that was missed in a gap, as its key tells it.
+    fn catch_up(
+        &mut self,
+        name: &Name<'_>,
+        hash: u64,
+        at: u32,
+        grant: &Grant<'_>,
+        is_birth: bool,
+        set_at: Timestamp,
+    ) -> Scanned {
+        let granted = self.understand(name.source, grant);
+        if is_birth {
+            // Another allocation: the end of ours was missed too.
+            self.end_missed(at);
+            self.finish(at);
+            let Some(at) = self.open(name, hash, &granted, Origin::Born, set_at) else {
+                return Scanned::Refused;
+            };
+            self.allocations[at].scanned_birth = true;
+            self.allocations[at].read_at = self.now;
+            return Scanned::Adopted;
+        }
+        if grant.lifetime == 0 {
+            self.allocations[at].release_pending = true;
+        } else {
+            self.refresh(at, &granted, set_at);
+        }
+        Scanned::Known
+    }
+
+    /// After a whole scan: judges a part of the records, from number `from` on, whose keys it did not find.
+    ///
+    /// An overdue allocation is no orphan without its key. A live one has ended in the gap only if a key of its server
+    /// is older than its own last status: a wipe would have taken both.
+    pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
+        self.advance(now);
+        let of_source = self.sources.get(source.0 as usize);
+        let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.scans)));
+        let Some((&Progress { began, after_gap, .. }, number)) = scan else {
+            return Sweep { next: None, absent: 0 };
+        };
+        let mut absent = 0;
+        let until = from.saturating_add(SWEEP);
+        for at in from..until {
+            let Some(allocation) = self.allocations.get(at) else { continue };
+            // What was heard of since may have set its key behind the scan's back.
+            let judged = allocation.source == source.0
+                && allocation.phase != Phase::Closing
+                && allocation.seen_in_scan != number
+                && allocation.last_sign < began;
+            if !judged {
+                continue;
+            }
+            if allocation.phase == Phase::Overdue {
+                self.absolve(at);
+                continue;
+            }
+            absent += 1;
+            let (granted_at, long_form, server) =
+                (allocation.granted_at, allocation.long_form, allocation.server);
+            let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
+            if after_gap && long_form && no_wipe {
+                self.end_missed(at);
+            }
+        }
+        let more = (until as usize) < self.allocations.places();
+        Sweep { next: more.then_some(until), absent }
+    }
+
+    fn ended_in_scan(&self, source: SourceId, hash: u64) -> bool {
+        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        scan.is_some_and(|scan| scan.ended.contains(&hash))
+    }
+
+    /// An open record turns out to have ended unheard.
+    fn end_missed(&mut self, at: u32) {
+        if self.allocations[at].phase == Phase::Live {
+            let last_sign = self.allocations[at].last_sign;
+            self.close(at, Cause::Missed, last_sign, false);
+        }
+        self.begin_closing(at);
+    }
+}
+
+impl Allocation {
+    /// The key was set later than by the status we know, and not merely read by us.
+    fn was_set_since(&self, set_at: Option<Timestamp>) -> bool {
+        set_at.is_some_and(|set_at| set_at > self.granted_at.max(self.read_at).plus(PRECISION))
+    }
+}
