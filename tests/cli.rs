@@ -79,6 +79,15 @@ fn each_kind_of_bad_argument_is_one_line() {
 }
 
 #[test]
+fn a_flag_in_the_wrong_place_is_not_taken_for_a_value() {
+    let error = error(&[], &["replay", "--web.listen-address=:1", "x"]);
+    assert!(
+        error.contains("unexpected argument '--web.listen-address'") && !error.contains("tip"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_bad_variable_is_named() {
     for (name, value, says) in [
         ("COTURN_EXPORTER_WEB_MAX_REQUESTS", "x", "\"x\" is not a whole number"),

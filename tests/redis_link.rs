@@ -182,6 +182,28 @@ fn a_wrong_password_is_said_and_not_shown() {
     assert_eq!(exporter.status("/-/healthy"), 200);
 }
 
+/// What is said of a source at its first attempt.
+#[track_caller]
+fn complaint(url: &str) -> String {
+    let exporter = Exporter::start(&["--redis.url", url]);
+    poll::until(PATIENCE, "a complaint in the log", || {
+        let log = exporter.log();
+        let line = log.lines().find(|line| line.contains("not watching")).map(str::to_owned);
+        line.ok_or(log)
+    })
+}
+
+#[test]
+fn a_missing_password_and_a_missing_db_are_told_apart() {
+    let redis = Redis::start_with_password("right-one");
+    for db in [0, 1] {
+        let said = complaint(&redis.url_with("", db));
+        assert!(said.contains("--redis.password-file"), "db {db}: {said}");
+    }
+    let said = complaint(&redis.url(99));
+    assert!(said.contains("check the db in the URL"), "{said}");
+}
+
 #[test]
 fn the_right_password_is_taken_and_not_shown() {
     let redis = Redis::start_with_password("right-one");

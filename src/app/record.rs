@@ -1,7 +1,7 @@
 //! `record`: the stream of a Redis into a capture, for tests and bug reports. Judges no message.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +28,10 @@ pub(super) async fn record(
 ) -> Result<(), Error> {
     let out: Box<dyn Write + Send> = match output {
         // Never over a capture that exists: it may be the only one of its incident.
-        Some(path) => {
-            Box::new(File::create_new(path).map_err(|error| Error::Open { path: path.to_owned(), error })?)
-        }
+        Some(path) => Box::new(
+            File::create_new(path)
+                .map_err(|error| Error::Open { path: path.to_owned(), error: explained(error) })?,
+        ),
         None => Box::new(io::stdout()),
     };
     let mut recorder =
@@ -45,6 +46,16 @@ pub(super) async fn record(
     };
     tracing::info!(messages = recorder.messages, "recorded");
     ended
+}
+
+fn explained(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::AlreadyExists => io::Error::new(
+            ErrorKind::AlreadyExists,
+            "it exists, and nothing is overwritten; name another file",
+        ),
+        _ => error,
+    }
 }
 
 /// Resolves after `limit`; never, if that is further away than timers reach.
@@ -62,9 +73,12 @@ impl Recorder {
     /// Records from connection to connection; only the output can end it.
     async fn run(&mut self, source: &RedisSource) -> Result<(), Error> {
         let mut backoff = Backoff::new();
+        // What was last said about the source; said once, not at each attempt.
+        let mut complaint = None;
         loop {
             let error = match subscribe(source).await {
                 Ok(mut link) => {
+                    complaint = None;
                     tracing::info!(source = %source.name, "recording");
                     let since = self.clock.now();
                     let mut batch = Vec::new();
@@ -86,7 +100,11 @@ impl Recorder {
                 }
                 Err(error) => error,
             };
-            tracing::warn!(source = %source.name, %error, "not recording; trying again");
+            let said = Some(error.to_string());
+            if complaint != said {
+                tracing::warn!(source = %source.name, %error, "not recording; trying again");
+                complaint = said;
+            }
             sleep(backoff.next_wait(fastrand::f64())).await;
         }
     }

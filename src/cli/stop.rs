@@ -28,7 +28,10 @@ impl Stop {
         }
         // clap writes a paragraph: what is wrong, tips, then usage. We keep what comes before the usage.
         let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+        // No value of ours begins with a dash: to be told how to pass one would lead astray.
+        let noise = ["For more information", "tip: to pass '-"];
+        let lines =
+            lines.filter(|line| !line.is_empty() && !noise.iter().any(|noise| line.starts_with(noise)));
         let mut message = String::new();
         for line in lines {
             let line = line.strip_prefix("error: ").unwrap_or(line);

@@ -17,10 +17,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listen address that could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; stop what uses the port or set another --web.listen-address")]
+#[error("cannot listen on {address}: {source}; {}", advice(.source))]
 pub struct BindError {
     address: String,
     source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what uses the port or set another --web.listen-address",
+        io::ErrorKind::PermissionDenied => {
+            "this user may not use the port (below 1024?); set another --web.listen-address"
+        }
+        _ => "set a --web.listen-address that this machine has",
+    }
 }
 
 /// Binds one address: every interface needs up to two sockets, a name one for each address it has.

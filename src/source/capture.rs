@@ -52,7 +52,7 @@ pub enum CaptureProblem {
     #[error("the line is longer than {MAX_LINE} bytes; is this a capture?")]
     TooLong,
     /// Not a JSON object, or a field of another type.
-    #[error("not a JSON object with t, channel and payload: {0}")]
+    #[error("not a JSON object with t, channel and payload: {}", without_place(.0))]
     Json(serde_json::Error),
     /// Neither the field nor its base64 form.
     #[error("{0} is missing")]
@@ -68,8 +68,15 @@ pub enum CaptureProblem {
     Time(f64),
 }
 
+/// What is wrong, without serde's place: it read one line only, which it calls line 1.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned()
+}
+
 /// A line, as JSON has it.
 #[derive(Deserialize, Serialize)]
+#[serde(expecting = "an object")]
 struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     t: Option<f64>,

@@ -45,6 +45,9 @@ pub enum LinkError {
     /// Wrong or missing password.
     #[error("Redis refuses the login: {0}; set the password (--redis.password-file) or the ACL user")]
     Login(RedisError),
+    /// The db does not exist, or the user may not change to it.
+    #[error("{0}; check the db in the URL; for a db other than 0 the ACL user needs +select")]
+    Db(RedisError),
     /// The subscription is not allowed.
     #[error("Redis refuses the subscription: {0}; the ACL user needs +psubscribe and &turn/*")]
     Refused(RedisError),
@@ -85,7 +88,7 @@ pub struct Link {
 pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
     let client = client(source)?;
     let mut pubsub = in_time(client.get_async_pubsub()).await?.map_err(connect_error)?;
-    in_time(pubsub.psubscribe(PATTERN)).await?.map_err(LinkError::Refused)?;
+    in_time(pubsub.psubscribe(PATTERN)).await?.map_err(subscribe_error)?;
     let (sink, stream) = pubsub.split();
     Ok(Link { messages: Messages { stream }, pulse: Pulse { sink } })
 }
@@ -118,12 +121,27 @@ pub(super) fn connect_error(error: RedisError) -> LinkError {
     use redis::{ErrorKind, ServerErrorKind};
     let login =
         matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm));
-    // Redis without a login answers NOAUTH to the first command, whatever it is.
-    if login || matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) {
+    if login || wants_login(&error) {
         LinkError::Login(error)
+    } else if error.to_string().starts_with(NO_SELECT) {
+        LinkError::Db(error)
     } else {
         LinkError::Connect(error)
     }
+}
+
+fn subscribe_error(error: RedisError) -> LinkError {
+    if wants_login(&error) { LinkError::Login(error) } else { LinkError::Refused(error) }
+}
+
+/// How the client library begins what it says of a failed SELECT; the error has nothing else to know it by.
+const NO_SELECT: &str = "Redis server refused to switch database";
+
+/// Whether the password is wrong or missing. Redis without a login answers NOAUTH to the first command, whatever it is;
+/// where that is the SELECT of the client library, only the text is left of it.
+fn wants_login(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        || error.detail().is_some_and(|detail| detail.starts_with("Authentication required"))
 }
 
 async fn in_time<T>(attempt: impl Future<Output = T>) -> Result<T, LinkError> {
