@@ -103,6 +103,15 @@ impl Exporter {
         });
     }
 
+    /// The kernel's account of its CPU time, user and system (in ticks of 10 ms).
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
+        let (_, fields) = stat.rsplit_once(") ").expect("proc(5)");
+        let ticks: f64 =
+            fields.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().expect("ticks")).sum();
+        ticks / 100.0
+    }
+
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
