@@ -93,7 +93,11 @@ fn a_bad_variable_is_named() {
         ("COTURN_EXPORTER_WEB_MAX_REQUESTS", "x", "\"x\" is not a whole number"),
         ("COTURN_EXPORTER_WEB_LISTEN_ADDRESS", ":1, x", "\"x\" is not an address to listen on"),
         ("COTURN_EXPORTER_LOG_FORMAT", "x", "\"x\" is not accepted"),
-        ("COTURN_EXPORTER_REDIS_URL", "redis://a,redis://b,redis://a/0", "redis://a:6379/0 is given twice"),
+        (
+            "COTURN_EXPORTER_REDIS_URL",
+            "redis://a,redis://b,redis://a/0",
+            "redis://a:6379/0 and redis://a:6379/0 are one Redis",
+        ),
         ("COTURN_EXPORTER_REDIS_PASSWORD_FILE", "/nowhere/p", "cannot read \"/nowhere/p\""),
         ("COTURN_EXPORTER_METRICS_REALM", "a,_other", "\"_other\" stands for"),
     ] {

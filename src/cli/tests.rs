@@ -126,7 +126,10 @@ fn a_bad_value_is_named_with_its_flag_and_what_is_accepted() {
         ("--log.format=xml", "--log.format: \"xml\" is not accepted; it must be one of logfmt, json"),
         ("--redis.url=localhost", "--redis.url: \"localhost\" is not a Redis URL; write redis://"),
         ("--redis.url=rediss://h", "--redis.url: \"rediss://h\" asks for TLS, which this build cannot do"),
-        ("--redis.url=redis://h --redis.url=redis://u@h/0", "--redis.url: redis://h:6379/0 is given twice"),
+        (
+            "--redis.url=redis://h --redis.url=redis://u@h/0",
+            "--redis.url: redis://h:6379/0 and redis://h:6379/0 are one Redis",
+        ),
         (
             "--redis.password-file=/nowhere/p",
             "--redis.password-file: cannot read \"/nowhere/p\": No such file",

@@ -128,17 +128,18 @@ pub fn distinct_addresses(addresses: Vec<ListenAddress>) -> Result<Vec<ListenAdd
     }
 }
 
-/// The sources, if their names differ.
+/// The sources, if no two of them are one Redis: pub/sub knows no dbs, so both would get all events.
 ///
 /// # Errors
 ///
 /// [`ConfigError::SourceTwice`].
 pub fn distinct_sources(sources: Vec<RedisSource>) -> Result<Vec<RedisSource>, ConfigError> {
-    let mut seen = HashSet::new();
-    match sources.iter().find(|source| !seen.insert(source.name.as_str())) {
-        Some(twice) => Err(ConfigError::SourceTwice { name: twice.name.clone() }),
-        None => Ok(sources),
+    for (place, second) in sources.iter().enumerate() {
+        if let Some(first) = sources.iter().take(place).find(|first| first.address == second.address) {
+            return Err(ConfigError::SourceTwice { first: first.name.clone(), second: second.name.clone() });
+        }
     }
+    Ok(sources)
 }
 
 /// Whether there is one source only, as a capture needs: its lines do not say whose they are.
@@ -194,11 +195,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_sources_of_one_name_are_refused_whatever_their_users() {
-        let sources = ["redis://a:b@h", "redis://h:6379/0"].map(|url| url.parse().unwrap());
-        let error = distinct_sources(sources.into()).unwrap_err();
-        assert!(matches!(error, ConfigError::SourceTwice { name } if name == "redis://h:6379/0"));
-        let sources = ["redis://h/0", "redis://h/1"].map(|url| url.parse().unwrap());
+    fn one_redis_twice_is_refused_whatever_the_user_and_the_db() {
+        for urls in [["redis://a:b@h", "redis://h:6379/0"], ["redis://h/0", "redis://h/1"]] {
+            let error = distinct_sources(urls.map(|url| url.parse().unwrap()).into()).unwrap_err();
+            assert!(matches!(error, ConfigError::SourceTwice { first, .. } if first == "redis://h:6379/0"));
+        }
+        let sources = ["redis://h:1/0", "redis://h:2/0"].map(|url| url.parse().unwrap());
         assert_eq!(distinct_sources(sources.into()).unwrap().len(), 2);
     }
 
