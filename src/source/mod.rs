@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod inspect;
 pub mod redis;
 pub mod resync;
