@@ -28,8 +28,15 @@ fn error(variables: &[(&str, &str)], arguments: &[&str]) -> String {
 
 #[test]
 fn help_is_an_answer_grouped_by_heading() {
-    for arguments in [["--help"].as_slice(), &["-h"], &["replay", "--help"], &["record", "--help"], &["help"]]
-    {
+    for arguments in [
+        ["--help"].as_slice(),
+        &["-h"],
+        &["replay", "--help"],
+        &["record", "--help"],
+        &["doctor", "--help"],
+        &["prune", "--help"],
+        &["help"],
+    ] {
         let output = run(&[("COTURN_EXPORTER_REDIS_URL", "redis://:geheim@h")], arguments);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");

@@ -56,6 +56,16 @@ pub enum Command {
         /// When to stop by itself.
         duration: Option<Duration>,
     },
+    /// Look at the sources and say what to change.
+    Doctor {
+        /// As JSON instead of text.
+        json: bool,
+    },
+    /// List the status keys that no live allocation can own.
+    Prune {
+        /// Delete them.
+        apply: bool,
+    },
 }
 
 /// The HTTP server.

@@ -2,5 +2,7 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod inspect;
+pub mod prune;
 pub mod redis;
 pub mod resync;

@@ -1,15 +1,16 @@
-//! A Redis that coturn publishes to: the subscription with its pulse, and where it is reached. The only files that name
-//! the `redis` crate are this one and `resync`. Bytes come out; what they mean is `wire`'s business.
+//! A Redis that coturn publishes to: the subscription with its pulse, and where it is reached. Bytes come out; what they mean is `wire`'s business.
 
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use redis::aio::{PubSubSink, PubSubStream};
+use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::config::{RedisAddress, RedisSource};
@@ -93,8 +94,16 @@ pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
     Ok(Link { messages: Messages { stream }, pulse: Pulse { sink } })
 }
 
+/// A connection for commands, logged in, on which connecting and each answer have a deadline.
+pub(super) async fn connect(source: &RedisSource) -> Result<MultiplexedConnection, LinkError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_DEADLINE))
+        .set_response_timeout(Some(CONNECT_DEADLINE));
+    client(source)?.get_multiplexed_async_connection_with_config(&config).await.map_err(connect_error)
+}
+
 /// The client library's view of a source.
-pub(super) fn client(source: &RedisSource) -> Result<Client, LinkError> {
+fn client(source: &RedisSource) -> Result<Client, LinkError> {
     let address = match &source.address {
         RedisAddress::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
         RedisAddress::Unix { path } => ConnectionAddr::Unix(path.clone()),

@@ -11,6 +11,7 @@
 )]
 
 pub(crate) mod capture;
+pub(crate) mod command;
 pub(crate) mod coturn;
 pub(crate) mod coturn_log;
 pub(crate) mod exporter;

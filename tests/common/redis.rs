@@ -132,3 +132,19 @@ impl Redis {
         self.process.as_ref().expect("redis-server runs").signal(Signal::CONT);
     }
 }
+
+/// Makes keys that seem to have been idle for so many seconds; of coturn's kind, whatever their names.
+pub(crate) fn restore_idle<'a>(
+    connection: &mut redis::Connection,
+    keys: impl IntoIterator<Item = (&'a [u8], u64)>,
+) {
+    const SAMPLE: &str = "sample of a value";
+    redis::cmd("SET").arg(SAMPLE).arg("new lifetime=600").query::<()>(connection).expect("SET");
+    let value: Vec<u8> = redis::cmd("DUMP").arg(SAMPLE).query(connection).expect("DUMP");
+    redis::cmd("DEL").arg(SAMPLE).query::<()>(connection).expect("DEL");
+    let mut restores = redis::pipe();
+    for (key, idle) in keys {
+        restores.cmd("RESTORE").arg(key).arg(0).arg(&value).arg("REPLACE").arg("IDLETIME").arg(idle).ignore();
+    }
+    restores.query::<()>(connection).expect("RESTORE");
+}
