@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+use crate::doctor::facts::ConfigValues;
+use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Observe, View};
 use crate::state::{Applied, Look, Scanned, Settings, SourceId, Sweep, Table};
@@ -140,9 +142,18 @@ impl Ingest {
         if let Some(stats) = self.stats(source) {
             (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
             stats.status_keys = Some(keys);
-            stats.is_right_db = Some(is_right_db);
+            stats.settings_ok.insert(Setting::Dbname.as_str(), is_right_db);
         }
         is_right_db
+    }
+
+    /// What `CONFIG GET` told of the source's Redis.
+    pub fn configured(&mut self, source: SourceId, values: &ConfigValues) {
+        if let Some(stats) = self.stats(source) {
+            let judged =
+                SETTINGS.iter().filter_map(|&setting| Some((setting.as_str(), setting_ok(setting, values)?)));
+            stats.settings_ok.extend(judged);
+        }
     }
 
     /// The scan failed, or is not permitted.

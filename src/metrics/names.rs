@@ -150,9 +150,9 @@ families! {
         "Status keys found by the last finished scan. stale: older than any lifetime allows, left behind by a server \
          that died; they are not counted live.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
-        "1 where Redis is set as coturn and this exporter need it, else 0. dbname: the keys of live allocations are in \
-         the db of --redis.url; 0 means that coturn's redis-statsdb names another one, or that a coturn has just \
-         started and wiped them.";
+        "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages; doctor says more. dbname: \
+         the keys of live allocations are in the db of --redis.url; 0 means that coturn's redis-statsdb names another \
+         one, or that a coturn has just started and wiped them. The others are absent where CONFIG is forbidden.";
     ANOMALIES: Counter "coturn_exporter_accounting_anomalies_total" ["kind"]
         "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
