@@ -195,6 +195,12 @@ impl Table {
         set_at: Timestamp,
     ) -> Scanned {
         let granted = self.understand(name.source, grant);
+        let allocation = &mut self.allocations[at];
+        if is_birth && allocation.may_be_born_by(&granted) {
+            // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
+            // seem new.
+            return Scanned::Known;
+        }
         if is_birth {
             // Another allocation: the end of ours was missed too.
             self.end_missed(at);
@@ -207,7 +213,10 @@ impl Table {
             return Scanned::Adopted;
         }
         if grant.lifetime == 0 {
-            self.allocations[at].release_pending = true;
+            allocation.release_pending = true;
+        } else if allocation.phase == Phase::Live && allocation.lifetime == granted.lifetime {
+            // A refresh was missed, or Redis was restarted, or somebody else has read the key: no telling which.
+            allocation.grant_perhaps(set_at);
         } else {
             self.refresh(at, &granted, set_at);
         }
