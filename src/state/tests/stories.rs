@@ -667,14 +667,35 @@ fn a_missing_key_ends_nothing_but_where_an_older_one_stands() {
     story.tell(0, &new(600));
     story.tell_of(10, &bob, &new(600));
     gap(&mut story, 100, 200);
-    assert_eq!(end_of_gap(&mut story, 200), 2, "all keys are gone: a wipe, or an empty Redis");
+    assert_eq!(
+        end_of_gap(&mut story, 200),
+        0,
+        "all keys are gone: a wipe, or an empty Redis; not another db"
+    );
     assert_eq!(story.realm().live.total(), 2);
     gap(&mut story, 300, 400);
     let alice = story.key;
     assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
-    assert_eq!(end_of_gap(&mut story, 400), 1, "alice's older key is there: bob's was deleted");
-    assert_eq!((story.closed(), story.realm().live.total()), (vec![("missed", 1)], 1));
+    end_of_gap(&mut story, 400);
+    assert_eq!(story.closed(), [("missed", 1)], "alice's older key is there: bob's was deleted");
+    assert_eq!(story.realm().live.total(), 1);
     story.ends_empty();
+}
+
+#[test]
+fn a_key_that_should_be_there_and_is_not_is_perhaps_in_another_db() {
+    let mut story = Story::new();
+    let absent = |story: &mut Story, seconds| {
+        story.table.scan_begins(at(seconds), SOURCE);
+        end_of_gap(story, seconds)
+    };
+    story.tell(0, &new(600));
+    assert_eq!(absent(&mut story, 100), 1, "it was heard, and is not there");
+    gap(&mut story, 100, 200);
+    assert_eq!(end_of_gap(&mut story, 200), 0, "Redis may have lost it in the gap");
+    assert_eq!(absent(&mut story, 300), 0, "and it does not come back before it is refreshed");
+    story.tell(400, &refreshed(600));
+    assert_eq!(absent(&mut story, 500), 1);
 }
 
 #[test]
