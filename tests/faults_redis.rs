@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use common::balance::Books;
 use common::coturn::{Coturn, Settings};
-use common::coturn_log::CoturnLog;
 use common::exporter::Exporter;
 use common::flood::Flood;
 use common::page::Page;
@@ -22,8 +21,9 @@ use common::poll::{self, PATIENCE, Stopwatch};
 use common::published::Published;
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb, counters};
+use common::sums::{assert_between, legs};
 use common::traffic::{Legs, Traffic};
-use common::uclient::{Job, Kind, Uclient};
+use common::uclient::{Job, Kind, Uclient, wait_for_all};
 use common::witness::Witness;
 
 const REALM: &str = "one.example";
@@ -32,36 +32,12 @@ const UP: &str = "coturn_exporter_source_up";
 const SERVER: Settings<'static> =
     Settings { ip: "127.0.0.1", realm: REALM, users: &["udp", "tcp"], max_lifetime: 30 };
 
-/// One metric of both legs and directions.
-fn legs(page: &Page, what: &str) -> Legs {
-    let of = |unit: &str, leg: &str, direction: &str| {
-        let labels = [IN_REALM[0], ("leg", leg), ("direction", direction)];
-        page.count(&format!("coturn_{what}_{unit}_total"), &labels)
-    };
-    let leg = |leg: &str| Traffic {
-        received_packets: of("packets", leg, "received"),
-        received_bytes: of("bytes", leg, "received"),
-        sent_packets: of("packets", leg, "sent"),
-        sent_bytes: of("bytes", leg, "sent"),
-    };
-    Legs { client: leg("client"), peer: leg("peer") }
-}
-
-fn live(log: &CoturnLog) -> u64 {
-    log.allocations().filter(|session| session.is_live()).count() as u64
-}
-
-fn reports(log: &CoturnLog) -> u64 {
-    log.allocations().map(|session| session.reports).sum()
-}
-
 /// Waits until the page has as many live allocations as coturn's log, all of whose births were witnessed.
 #[track_caller]
 fn until_same_allocations(exporter: &Exporter, coturn: &Coturn) {
     exporter.until("the live allocations to be those of coturn's log", |page| {
         let log = coturn.log();
-        let opened: u64 = log.allocations().map(|session| session.opened).sum();
-        let wanted = (live(&log), opened, 0);
+        let wanted = (log.live(), log.opened(), 0);
         let of = |name: &str| page.count(name, &IN_REALM);
         let seen = (
             of("coturn_allocations"),
@@ -83,15 +59,6 @@ fn talk(coturn: &Coturn, peer: &EchoPeer, messages: u32) -> [Uclient; 2] {
     [Uclient::start(coturn, peer.port(), udp), Uclient::start(coturn, peer.port(), tcp)]
 }
 
-/// Waits for the end of all clients.
-#[track_caller]
-fn until_done(clients: &mut [Uclient]) {
-    for client in clients {
-        let report = client.wait(PATIENCE).unwrap_or_else(|| panic!("{}", client.output()));
-        assert!(report.sent_messages > 0, "{report:?}");
-    }
-}
-
 /// Redis restarts twice while real clients talk. After the first time coturn loses nothing that comes after the gap, so
 /// everything is exact. From the second on it may lose up to two groups of events per relay thread (its socket is no
 /// longer watched for reading), so what it told decides: an allocation whose sums a witness has seen is exact, and one
@@ -106,30 +73,30 @@ fn redis_restarts_mid_traffic(mut redis: Redis) {
     let mut heard = Vec::new();
     for outage in 1..=2 {
         let mut clients = talk(&coturn, &peer, 4000);
-        let before = reports(&coturn.log());
-        poll::until(PATIENCE, "reports while Redis is there", || match reports(&coturn.log()) {
+        let before = coturn.log().reports();
+        poll::until(PATIENCE, "reports while Redis is there", || match coturn.log().reports() {
             reports if reports >= before + 3 => Ok(()),
             reports => Err(format!("{reports}")),
         });
         until_same_allocations(&exporter, &coturn);
         redis.kill();
         exporter.until_value(UP, &[], 0.0);
-        let before = reports(&coturn.log());
-        poll::until(PATIENCE, "reports while Redis is away", || match reports(&coturn.log()) {
+        let before = coturn.log().reports();
+        poll::until(PATIENCE, "reports while Redis is away", || match coturn.log().reports() {
             reports if reports >= before + 3 => Ok(()),
             reports => Err(format!("{reports}")),
         });
-        let live_then = live(&coturn.log());
+        let live_then = coturn.log().live();
         assert!(live_then >= 4, "{live_then} live allocations: the traffic was over before Redis came back");
 
         redis.start_again();
         heard.extend(witness.seen());
         witness = Witness::listen(&redis);
         exporter.until_value(UP, &[], 1.0);
-        assert_eq!(live(&coturn.log()), live_then, "too slow: allocations ended before all were back");
+        assert_eq!(coturn.log().live(), live_then, "too slow: allocations ended before all were back");
         until_same_allocations(&exporter, &coturn);
         assert_eq!(exporter.page().count("coturn_exporter_gaps_total", &[]), outage);
-        until_done(&mut clients);
+        wait_for_all(&mut clients);
 
         let log = poll::until(PATIENCE, "coturn to end all allocations", || {
             let log = coturn.log();
@@ -163,27 +130,20 @@ fn redis_restarts_mid_traffic(mut redis: Redis) {
         let upper = log.relayed();
         exporter.until("each byte that coturn told to be counted once", |page| {
             books.look(page);
-            let relayed = legs(page, "relayed");
+            let relayed = legs(page, REALM, "relayed");
             if silent.is_empty() && relayed != upper {
                 return Err(format!("page {relayed:?}\nlog  {upper:?}"));
             }
             Ok(())
         });
         let page = exporter.page();
-        let relayed = legs(&page, "relayed");
+        let relayed = legs(&page, REALM, "relayed");
         // Of those whose end was lost, at least what was told of them.
         let mut lower = Legs::default();
         for (id, session) in &log.sessions {
             lower += if whole.contains(id) { session.legs } else { told.of_session(*id).deltas };
         }
-        for (lower, page, upper) in [
-            (lower.client.received_bytes, relayed.client.received_bytes, upper.client.received_bytes),
-            (lower.client.sent_bytes, relayed.client.sent_bytes, upper.client.sent_bytes),
-            (lower.peer.received_bytes, relayed.peer.received_bytes, upper.peer.received_bytes),
-            (lower.peer.sent_bytes, relayed.peer.sent_bytes, upper.peer.sent_bytes),
-        ] {
-            assert!((lower..=upper).contains(&page), "{page} is not in {lower}..={upper}");
-        }
+        assert_between(lower, relayed, upper);
         let recovered = page.count("coturn_recovered_bytes_total", &IN_REALM);
         println!("outage {outage}: relayed {relayed:?}, of which {recovered} bytes by totals only");
         assert!(recovered > 0, "reports were lost in the gap");
@@ -222,15 +182,10 @@ fn some(packets: u64) -> Traffic {
     }
 }
 
-fn plus(mut one: Traffic, other: Traffic) -> Traffic {
-    one += other;
-    one
-}
-
 /// Waits for the sums of both legs.
 #[track_caller]
 fn until_legs(exporter: &Exporter, what: &str, wanted: Legs) {
-    exporter.until(&format!("{what} to be {wanted:?}"), |page| match legs(page, what) {
+    exporter.until(&format!("{what} to be {wanted:?}"), |page| match legs(page, REALM, what) {
         seen if seen == wanted => Ok(()),
         seen => Err(format!("{seen:?}")),
     });
@@ -254,8 +209,7 @@ fn keys_reloaded_from_disk_are_the_allocations_that_we_know() {
         statsdb.open(allocation, 600);
         statsdb.report(allocation, some(100), some(90));
     }
-    let times = |n: u64, traffic: Traffic| (0..n).fold(Traffic::default(), |sum, _| plus(sum, traffic));
-    until_legs(&exporter, "relayed", Legs { client: times(10, some(100)), peer: times(10, some(90)) });
+    until_legs(&exporter, "relayed", Legs { client: some(100) * 10, peer: some(90) * 10 });
     // The keys must be older than what passes for the same moment: as old as the resync can tell.
     poll::until(PATIENCE, "the keys to be some seconds old", || {
         let key = allocations[0].key();
@@ -282,8 +236,8 @@ fn keys_reloaded_from_disk_are_the_allocations_that_we_know() {
     for allocation in &allocations {
         statsdb.close(allocation, some(300), some(290));
     }
-    until_legs(&exporter, "relayed", Legs { client: times(10, some(300)), peer: times(10, some(290)) });
-    until_legs(&exporter, "recovered", Legs { client: times(10, some(200)), peer: times(10, some(200)) });
+    until_legs(&exporter, "relayed", Legs { client: some(300) * 10, peer: some(290) * 10 });
+    until_legs(&exporter, "recovered", Legs { client: some(200) * 10, peer: some(200) * 10 });
     let page = exporter.page();
     assert_eq!(page.count("coturn_allocations_closed_total", &[IN_REALM[0], ("cause", "disconnected")]), 10);
     assert_no_anomalies(&page);
@@ -340,13 +294,13 @@ fn redis_hangs_under_traffic() {
     let noticed = stopwatch.elapsed();
     // 10 s between two PINGs, 10 s for the answer; and a machine that is busy.
     assert!(noticed < Duration::from_secs(30), "noticed after {noticed:?}");
-    let before = reports(&coturn.log());
+    let before = coturn.log().reports();
     redis.thaw();
     exporter.until_value(UP, &[], 1.0);
     let back = stopwatch.elapsed();
     assert!(clients.iter_mut().all(Uclient::is_running), "too slow: the traffic is over");
     until_same_allocations(&exporter, &coturn);
-    until_done(&mut clients);
+    wait_for_all(&mut clients);
 
     exporter.until("the page to be what coturn logged", |page| {
         books.look(page);
@@ -354,14 +308,14 @@ fn redis_hangs_under_traffic() {
         if !log.all_ended() {
             return Err("allocations are open".to_owned());
         }
-        let (page, log) = (legs(page, "relayed"), log.relayed());
+        let (page, log) = (legs(page, REALM, "relayed"), log.relayed());
         if page == log { Ok(()) } else { Err(format!("page {page:?}\nlog  {log:?}")) }
     });
     let page = exporter.page();
     let log = coturn.log();
     println!(
         "noticed after {noticed:?}, back after {back:?}; {before} reports until then; recovered {:?} of {:?}",
-        legs(&page, "recovered"),
+        legs(&page, REALM, "recovered"),
         log.relayed()
     );
     assert_eq!(page.count("coturn_allocations", &IN_REALM), 0);
@@ -386,8 +340,7 @@ fn reports_in_a_gap_come_back_with_the_totals() {
         statsdb.open(allocation, 600);
         statsdb.report(allocation, some(1000), some(990));
     }
-    let times = |n: u64, traffic: Traffic| (0..n).fold(Traffic::default(), |sum, _| plus(sum, traffic));
-    until_legs(&exporter, "relayed", Legs { client: times(20, some(1000)), peer: times(20, some(990)) });
+    until_legs(&exporter, "relayed", Legs { client: some(1000) * 20, peer: some(990) * 20 });
 
     // One packet: Redis executes it without listening to anybody else in between.
     let mut in_one_go = redis::pipe();
@@ -406,20 +359,16 @@ fn reports_in_a_gap_come_back_with_the_totals() {
     for allocation in &allocations {
         statsdb.report(allocation, some(50), some(40));
     }
-    let client = plus(times(20, some(1000)), times(20, some(50)));
-    let peer = plus(times(20, some(990)), times(20, some(40)));
+    let client = some(1000) * 20 + some(50) * 20;
+    let peer = some(990) * 20 + some(40) * 20;
     until_legs(&exporter, "relayed", Legs { client, peer });
     assert_eq!(exporter.page().count("coturn_recovered_bytes_total", &[]), 0);
     for allocation in &allocations {
-        statsdb.close(
-            allocation,
-            plus(plus(some(1000), some(400)), some(50)),
-            plus(plus(some(990), some(390)), some(40)),
-        );
+        statsdb.close(allocation, some(1000) + some(400) + some(50), some(990) + some(390) + some(40));
     }
-    let gap = Legs { client: times(20, some(400)), peer: times(20, some(390)) };
+    let gap = Legs { client: some(400) * 20, peer: some(390) * 20 };
     until_legs(&exporter, "recovered", gap);
-    until_legs(&exporter, "relayed", Legs { client: plus(client, gap.client), peer: plus(peer, gap.peer) });
+    until_legs(&exporter, "relayed", Legs { client: client + gap.client, peer: peer + gap.peer });
     let page = exporter.page();
     Books::default().look(&page);
     assert_eq!(page.count("coturn_allocations", &IN_REALM), 0);
@@ -440,11 +389,7 @@ fn redis_cuts_us_off_for_being_slow() {
         statsdb.open(allocation, 600);
         statsdb.report(allocation, some(1000), some(990));
     }
-    until_legs(
-        &exporter,
-        "relayed",
-        Legs { client: plus(some(1000), some(1000)), peer: plus(some(990), some(990)) },
-    );
+    until_legs(&exporter, "relayed", Legs { client: some(1000) + some(1000), peer: some(990) + some(990) });
 
     exporter.freeze();
     let mut flood = Flood::connect(&redis);
@@ -476,16 +421,16 @@ fn redis_cuts_us_off_for_being_slow() {
             other => Err(format!("{other:?}")),
         }
     });
-    let before_ends = legs(&exporter.page(), "relayed");
+    let before_ends = legs(&exporter.page(), REALM, "relayed");
 
     for (allocation, client, peer) in [(&stays, client, peer), (&comes, some(150), some(130))] {
         statsdb.close(allocation, client, peer);
     }
     // Watched from birth: exact. Not watched from birth: what its totals have beyond what was heard stands apart.
-    until_legs(&exporter, "relayed", Legs { client: plus(client, some(1000)), peer: plus(peer, some(990)) });
+    until_legs(&exporter, "relayed", Legs { client: client + some(1000), peer: peer + some(990) });
     until_legs(&exporter, "unseen", Legs { client: some(150), peer: some(130) });
     let page = exporter.page();
-    println!("relayed before the ends {before_ends:?}, after {:?}", legs(&page, "relayed"));
+    println!("relayed before the ends {before_ends:?}, after {:?}", legs(&page, REALM, "relayed"));
     assert!(page.count("coturn_recovered_bytes_total", &IN_REALM) > 0, "something was lost");
     Books::default().look(&page);
     assert_no_anomalies(&page);

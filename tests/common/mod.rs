@@ -29,6 +29,7 @@ pub(crate) mod published;
 pub(crate) mod redis;
 pub(crate) mod stale;
 pub(crate) mod statsdb;
+pub(crate) mod sums;
 pub(crate) mod temp_dir;
 pub(crate) mod traffic;
 pub(crate) mod uclient;
