@@ -9,12 +9,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::balance::Books;
 use common::coturn::{Coturn, Settings};
 use common::exporter::Exporter;
 use common::page::Page;
 use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE};
+use common::poll::{self, PATIENCE, Stopwatch};
 use common::published::Published;
 use common::redis::Redis;
 use common::sums::{assert_between, legs};
@@ -216,4 +218,81 @@ fn two_coturns_share_realm_users_and_ids() {
             apart => Err(format!("{apart} apart, {missing} not there")),
         }
     });
+}
+
+/// What coturn sends while its connection to Redis fails is lost, a refresh too; we notice nothing. The allocation lives
+/// as long as it reports traffic, though its last known lifetime is over.
+#[test]
+fn a_refresh_is_lost_between_coturn_and_redis() {
+    // uclient refreshes after 30 s and after 60.
+    const LIFETIME: Duration = Duration::from_secs(40);
+    const GRACE: Duration = Duration::from_secs(8);
+    let redis = Redis::start();
+    let coturn = Coturn::start(&redis, 0, Settings { max_lifetime: 40, ..SERVER });
+    let exporter = Exporter::watching_with(&redis.url(0), &["--allocation.grace", "8s"]);
+    let witness = Witness::listen(&redis);
+    let peer = EchoPeer::start();
+    let mut books = Books::default();
+    let job = Job { clients: 2, messages: 15_500, interval: 4, ..Job::default() };
+    let mut clients = [Uclient::start(&coturn, peer.port(), job)];
+    poll::until(PATIENCE, "four births", || match coturn.log().opened() {
+        4 => Ok(()),
+        opened => Err(format!("{opened}")),
+    });
+    let born = Stopwatch::start();
+    until_busy(&exporter, &coturn, 4);
+    let (refreshed, told) = (refreshes(&coturn), statuses(&witness));
+
+    // coturn's commands fail, and it does not look at the answers; those who only listen go on.
+    let allow = |how: [&str; 2]| {
+        let mut acl = redis::cmd("ACL");
+        acl.arg(&["SETUSER", "default"]).arg(&how).exec(&mut redis.connect(0)).expect("ACL SETUSER");
+    };
+    allow(["-publish", "-set"]);
+    poll::until(PATIENCE, "both clients to refresh unheard", || match refreshes(&coturn) {
+        now if now >= refreshed + 2 => Ok(()),
+        now => Err(format!("{refreshed}, {now} now")),
+    });
+    allow(["+publish", "+set"]);
+    assert_eq!(statuses(&witness), told, "the refreshes were published");
+    assert!(born.elapsed() < LIFETIME, "too slow: the lifetime is over");
+
+    let mut beyond = 0;
+    poll::until(PATIENCE, "a refresh that is heard", || {
+        let page = exporter.page();
+        books.look(&page);
+        let log = coturn.log();
+        // The page may be a message behind the log, not behind the time.
+        assert!(live(&page) >= 2, "{} live on the page, {} in the log", live(&page), log.live());
+        assert_eq!(closed(&page, "abandoned") + closed(&page, "missed"), 0);
+        beyond += u64::from(born.elapsed() > LIFETIME + GRACE);
+        if statuses(&witness) > told { Ok(()) } else { Err("none".to_owned()) }
+    });
+    println!("looked {beyond} times after lifetime and grace were over, until {:?}", born.elapsed());
+    assert!(beyond > 10, "the next refresh came too soon to see anything");
+    wait_for_all(&mut clients);
+    exporter.until("the page to be what coturn logged", |page| {
+        books.look(page);
+        let log = coturn.log();
+        if !log.all_ended() {
+            return Err("allocations are open".to_owned());
+        }
+        let (page, log) = (legs(page, REALM, "relayed"), log.relayed());
+        if page == log { Ok(()) } else { Err(format!("page {page:?}\nlog  {log:?}")) }
+    });
+    let page = exporter.page();
+    assert_eq!((live(&page), page.count("coturn_allocations_opened_total", &IN_REALM)), (0, 4));
+    assert!(page.count("coturn_recovered_bytes_total", &IN_REALM) > 0, "reports were lost, too");
+    assert_eq!(page.count("coturn_exporter_gaps_total", &[]), 0, "our own link was well all the time");
+    for (cause, wanted) in coturn.log().causes() {
+        assert_eq!(closed(&page, &cause.to_string()), wanted, "{cause}");
+    }
+}
+
+fn refreshes(coturn: &Coturn) -> u64 {
+    coturn.log().allocations().map(|session| session.refreshed).sum()
+}
+
+fn statuses(witness: &Witness) -> u64 {
+    Published::of(&witness.seen()).0.values().map(|told| told.opened + told.refreshed).sum()
 }
