@@ -165,6 +165,7 @@ impl Table {
             long_form: granted.long_form,
             has_peer_leg: false,
             release_pending: false,
+            granted_perhaps: false,
             scanned_birth: false,
             relayed: false,
             over_max_lifetime: false,

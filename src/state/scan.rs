@@ -64,7 +64,8 @@ pub enum Scanned {
 pub struct Sweep {
     /// Where to go on; `None` at the end.
     pub next: Option<u32>,
-    /// Live allocations whose key the scan did not find.
+    /// Live allocations whose key the scan did not find though their last status was heard since the source is up. A
+    /// restart of Redis in a gap takes keys away; no gap, no such excuse.
     pub absent: u64,
 }
 
@@ -195,6 +196,12 @@ impl Table {
         set_at: Timestamp,
     ) -> Scanned {
         let granted = self.understand(name.source, grant);
+        let allocation = &mut self.allocations[at];
+        if is_birth && allocation.may_be_born_by(&granted) {
+            // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
+            // seem new.
+            return Scanned::Known;
+        }
         if is_birth {
             // Another allocation: the end of ours was missed too.
             self.end_missed(at);
@@ -207,7 +214,10 @@ impl Table {
             return Scanned::Adopted;
         }
         if grant.lifetime == 0 {
-            self.allocations[at].release_pending = true;
+            allocation.release_pending = true;
+        } else if allocation.phase == Phase::Live && allocation.lifetime == granted.lifetime {
+            // A refresh was missed, or Redis was restarted, or somebody else has read the key: no telling which.
+            allocation.grant_perhaps(set_at);
         } else {
             self.refresh(at, &granted, set_at);
         }
@@ -221,8 +231,9 @@ impl Table {
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.advance(now);
         let of_source = self.sources.get(source.0 as usize);
-        let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.scans)));
-        let Some((&Progress { began, after_gap, .. }, number)) = scan else {
+        let scan =
+            of_source.and_then(|source| Some((source.scan.as_ref()?, source.scans, source.resumed_at)));
+        let Some((&Progress { began, after_gap, .. }, number, resumed_at)) = scan else {
             return Sweep { next: None, absent: 0 };
         };
         let mut absent = 0;
@@ -241,9 +252,9 @@ impl Table {
                 self.absolve(at);
                 continue;
             }
-            absent += 1;
             let (granted_at, long_form, server) =
                 (allocation.granted_at, allocation.long_form, allocation.server);
+            absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
             if after_gap && long_form && no_wipe {
                 self.end_missed(at);

@@ -17,21 +17,28 @@ pub(crate) struct Redis {
     process: Option<Process>,
     port: Port,
     password: Option<String>,
+    /// Settings of the command line besides our own: name and value.
+    settings: Vec<(String, String)>,
     dir: TempDir,
 }
 
 impl Redis {
     /// One with the default settings, nothing stored on disk.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, &[])
+    }
+
+    /// One with settings of the test's own, as `redis.conf` names them.
+    pub(crate) fn start_with_settings(settings: &[(&str, &str)]) -> Self {
+        Self::start_with(None, settings)
     }
 
     /// One that asks for a password.
     pub(crate) fn start_with_password(password: &str) -> Self {
-        Self::start_with(Some(password))
+        Self::start_with(Some(password), &[])
     }
 
-    fn start_with(password: Option<&str>) -> Self {
+    fn start_with(password: Option<&str>, settings: &[(&str, &str)]) -> Self {
         // A second and third attempt, should a stranger have taken the port between our look and redis-server's.
         let mut last = String::new();
         for _ in 0..3 {
@@ -39,6 +46,7 @@ impl Redis {
                 process: None,
                 port: Port::claim(),
                 password: password.map(str::to_owned),
+                settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
                 dir: TempDir::new("redis"),
             };
             match redis.try_start() {
@@ -49,7 +57,7 @@ impl Redis {
         panic!("redis-server does not start: {last}");
     }
 
-    /// Starts it again where it was; its keys are gone, as after a restart without persistence.
+    /// Starts it again where it was; its keys are gone, unless its settings say that they are kept.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "redis-server still runs");
         self.try_start().unwrap_or_else(|why| panic!("redis-server does not start again: {why}"));
@@ -63,6 +71,9 @@ impl Redis {
             [("--port", port.as_str()), ("--bind", "127.0.0.1"), ("--save", ""), ("--dir", dir.as_str())]
         {
             args.extend([option.to_owned(), value.to_owned()]);
+        }
+        for (name, value) in &self.settings {
+            args.extend([format!("--{name}"), value.clone()]);
         }
         if let Some(password) = &self.password {
             args.extend(["--requirepass".to_owned(), password.clone()]);
@@ -115,6 +126,21 @@ impl Redis {
             .lines()
             .find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok())
             .unwrap_or(0)
+    }
+
+    /// `CLIENT KILL TYPE`: closes all connections of a kind; gives their number.
+    pub(crate) fn kill_clients(&self, kind: &str) -> u64 {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg(&["KILL", "TYPE", kind, "SKIPME", "yes"]);
+        kill.query(&mut self.connect(0)).expect("CLIENT KILL")
+    }
+
+    /// How many connections subscribe to something.
+    pub(crate) fn subscribers(&self) -> usize {
+        let mut list = redis::cmd("CLIENT");
+        let list: String =
+            list.arg(&["LIST", "TYPE", "pubsub"]).query(&mut self.connect(0)).expect("CLIENT LIST");
+        list.lines().count()
     }
 
     /// Ends it as a crash would.

@@ -613,7 +613,8 @@ fn after_a_gap_a_key_that_was_made_anew_is_another_allocation() {
     let alice = story.key;
     story.tell(0, &new(600));
     gap(&mut story, 100, 1000);
-    assert_eq!(scan(&mut story, 1000, &alice, &new(600), Some(500)), (Look::Read, Some(Scanned::Adopted)));
+    let anew = Event::New(grant(600, LOCAL, "198.51.100.7:40001"));
+    assert_eq!(scan(&mut story, 1000, &alice, &anew, Some(500)), (Look::Read, Some(Scanned::Adopted)));
     end_of_gap(&mut story, 1000);
     let realm = story.realm();
     assert_eq!((story.closed(), realm.opened.total(), realm.adopted), (vec![("missed", 1)], 2, 0));
@@ -626,6 +627,43 @@ fn after_a_gap_a_key_that_was_made_anew_is_another_allocation() {
         "its whole life is after the last one's"
     );
     story.ends_empty();
+}
+
+#[test]
+fn a_restarted_redis_makes_old_keys_young_and_nothing_of_them_new() {
+    // Redis counts the idle time from its own start where it has loaded its keys from disk.
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    story.tell(50, &delta(Leg::Client, [1, 10, 1, 10]));
+    gap(&mut story, 100, 110);
+    assert_eq!(scan(&mut story, 110, &alice, &new(600), Some(5)), (Look::Read, Some(Scanned::Known)));
+    end_of_gap(&mut story, 110);
+    story.tell(600, &Event::Deleted);
+    story.tell(600, &total(Leg::Client, [3, 30, 3, 30]));
+    let realm = story.realm();
+    assert_eq!((story.closed(), realm.opened.total()), (vec![("expired", 1)], 1));
+    assert_eq!(realm.relayed.client, traffic([3, 30, 3, 30]), "each byte once");
+    story.ends_empty();
+}
+
+#[test]
+fn a_key_that_may_have_been_set_in_the_gap_allows_both_ends() {
+    // The refresh of second 50 was heard; the key says 105, which was a refresh or merely a restart of Redis.
+    for (end, cause) in
+        [(500, "disconnected"), (649, "expired"), (660, "disconnected"), (703, "expired"), (796, "missed")]
+    {
+        let mut story = Story::new();
+        let alice = story.key;
+        story.tell(0, &new(600));
+        story.tell(50, &refreshed(600));
+        gap(&mut story, 100, 110);
+        assert_eq!(scan(&mut story, 110, &alice, &refreshed(600), Some(5)).1, Some(Scanned::Known));
+        end_of_gap(&mut story, 110);
+        story.tell(end, &Event::Deleted);
+        assert_eq!(story.closed(), [(cause, 1)], "{end}");
+        story.ends_empty();
+    }
 }
 
 #[test]
@@ -648,14 +686,35 @@ fn a_missing_key_ends_nothing_but_where_an_older_one_stands() {
     story.tell(0, &new(600));
     story.tell_of(10, &bob, &new(600));
     gap(&mut story, 100, 200);
-    assert_eq!(end_of_gap(&mut story, 200), 2, "all keys are gone: a wipe, or an empty Redis");
+    assert_eq!(
+        end_of_gap(&mut story, 200),
+        0,
+        "all keys are gone: a wipe, or an empty Redis; not another db"
+    );
     assert_eq!(story.realm().live.total(), 2);
     gap(&mut story, 300, 400);
     let alice = story.key;
     assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
-    assert_eq!(end_of_gap(&mut story, 400), 1, "alice's older key is there: bob's was deleted");
-    assert_eq!((story.closed(), story.realm().live.total()), (vec![("missed", 1)], 1));
+    end_of_gap(&mut story, 400);
+    assert_eq!(story.closed(), [("missed", 1)], "alice's older key is there: bob's was deleted");
+    assert_eq!(story.realm().live.total(), 1);
     story.ends_empty();
+}
+
+#[test]
+fn a_key_that_should_be_there_and_is_not_is_perhaps_in_another_db() {
+    let mut story = Story::new();
+    let absent = |story: &mut Story, seconds| {
+        story.table.scan_begins(at(seconds), SOURCE);
+        end_of_gap(story, seconds)
+    };
+    story.tell(0, &new(600));
+    assert_eq!(absent(&mut story, 100), 1, "it was heard, and is not there");
+    gap(&mut story, 100, 200);
+    assert_eq!(end_of_gap(&mut story, 200), 0, "Redis may have lost it in the gap");
+    assert_eq!(absent(&mut story, 300), 0, "and it does not come back before it is refreshed");
+    story.tell(400, &refreshed(600));
+    assert_eq!(absent(&mut story, 500), 1);
 }
 
 #[test]
