@@ -250,16 +250,20 @@ impl Rescan {
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
     async fn run(mut self) -> LinkError {
         let mut backoff = Backoff::new();
+        let mut failing = false;
         loop {
             let _ = self.out.send(Step::ScanBegins).await;
             let wait = match self.scan().await {
                 Err(ScanError::Pulse(error)) => return error,
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
-                    tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
+                    }
                     let _ = self.out.send(Step::ScanFailed).await;
                     backoff.next_wait(fastrand::f64())
                 }
                 over => {
+                    failing = false;
                     let _ = self.out.send(Step::ScanOver(over)).await;
                     backoff = Backoff::new();
                     RESYNC

@@ -1,7 +1,7 @@
 //! One message's way through the pure parts: parse, apply, count. Holds the table and what is told of the sources;
 //! knows neither Redis nor HTTP nor the clock.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -68,6 +68,7 @@ impl Ingest {
     pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
         if let Some(stats) = self.stats(source) {
             stats.gap_ends(now);
+            stats.heard_until = Some(now);
         }
     }
 
@@ -193,9 +194,14 @@ impl Shared {
     }
 
     /// The table, for a short while; never across an `await`.
+    ///
+    /// # Panics
+    ///
+    /// If somebody panicked while writing. Who asks next ends too, so that the program does: half a table must not go
+    /// on telling half the truth.
+    #[expect(clippy::expect_used, reason = "see above")]
     pub fn lock(&self) -> MutexGuard<'_, Ingest> {
-        // Who panicked while writing has ended the program by then (see `app::watch`); a last scrape may still read.
-        self.ingest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ingest.lock().expect("nobody panicked while writing the table")
     }
 }
 
@@ -204,6 +210,6 @@ impl Observe for Shared {
         let now = self.clock.now();
         let mut ingest = self.lock();
         ingest.advance(now);
-        ingest.view(self.clock.wall())
+        ingest.view(self.clock.to_wall(now))
     }
 }

@@ -135,6 +135,8 @@ pub(super) struct Allocation {
     pub(super) age: Links,
     /// Neighbours in its gathering, in a circle.
     pub(super) gathering: Links,
+    /// What the gathering was joined by; the client may have moved since.
+    pub(super) gathering_key: u64,
 
     pub(super) phase: Phase,
     pub(super) origin: Origin,

@@ -3,11 +3,11 @@
 //! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
 //! and the time since it was set is known to the second only, if nobody has read it meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::allocation::{Allocation, Cause, Origin, Phase, UNKNOWN_LIFETIME};
-use super::{Name, SourceId, Table};
+use super::{MANGLED, Name, SourceId, Table};
 use crate::clock::Timestamp;
 use crate::wire::{Event, Grant, Key};
 
@@ -23,6 +23,7 @@ pub(super) struct Progress {
     began: Timestamp,
     /// The source was up before: events were missed.
     after_gap: bool,
+    adopts: Adopts,
     /// Keys that ended meanwhile.
     ended: HashSet<u64, ahash::RandomState>,
     /// Records whose keys were found.
@@ -32,6 +33,60 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn remember_end(&mut self, hash: u64) {
         self.ended.insert(hash);
+    }
+}
+
+/// Which unknown keys belong to allocations that may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adopts {
+    /// The source was never watched before: any.
+    All,
+    /// Those set in the gap. An older one has been heard of, and has ended since: its DEL missed it, as that of coturn
+    /// before 4.13 does for names with a `%`.
+    SetSince(Timestamp),
+    /// Nothing was missed: none.
+    Nothing,
+}
+
+impl Adopts {
+    fn includes(self, set_at: Option<Timestamp>) -> bool {
+        match self {
+            Self::All => true,
+            Self::SetSince(lost_at) => set_at.is_none_or(|set_at| set_at.plus(PRECISION) >= lost_at),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Keys that were read and found to be left-overs: reading made them look young.
+#[derive(Debug, Default)]
+pub(super) struct LeftOvers {
+    /// When it was read, and when it had been set.
+    by_key: HashMap<u64, (Timestamp, Timestamp), ahash::RandomState>,
+    in_order: VecDeque<u64>,
+}
+
+impl LeftOvers {
+    /// More than so many are not remembered; the oldest is forgotten.
+    const MAX_KEYS: usize = 65_536;
+
+    fn remember(&mut self, key: u64, read_at: Timestamp, set_at: Timestamp) {
+        if self.by_key.insert(key, (read_at, set_at)).is_none() {
+            self.in_order.push_back(key);
+        }
+        if self.in_order.len() > Self::MAX_KEYS
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.by_key.remove(&oldest);
+        }
+    }
+
+    /// When a key was set that seems set at `seeming`.
+    fn set_at(&self, key: u64, seeming: Timestamp) -> Timestamp {
+        match self.by_key.get(&key) {
+            Some(&(read_at, set_at)) if seeming <= read_at.plus(PRECISION) => set_at.min(seeming),
+            _ => seeming,
+        }
     }
 }
 
@@ -80,7 +135,12 @@ impl Table {
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
             source.scans = source.scans.wrapping_add(1).max(1);
             let after_gap = source.known && !source.up;
-            source.scan = Some(Progress { began, after_gap, ended: HashSet::default(), found: 0 });
+            let adopts = match (source.known, source.up) {
+                (false, _) => Adopts::All,
+                (true, false) => Adopts::SetSince(source.lost_at),
+                (true, true) => Adopts::Nothing,
+            };
+            source.scan = Some(Progress { began, after_gap, adopts, ended: HashSet::default(), found: 0 });
         }
     }
 
@@ -98,9 +158,11 @@ impl Table {
         let hash = self.key_hash(&name);
         let Some(at) = self.find_open(hash, &name) else {
             let largest = self.settings.max_lifetime + self.settings.grace;
+            let set_at = self.true_set_at(source, hash, idle);
+            let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > largest);
             return if self.ended_in_scan(source, hash) {
                 Look::Known
-            } else if idle.is_some_and(|idle| idle > largest) {
+            } else if is_old || name.user == MANGLED || !self.adopts(source, set_at) {
                 Look::Stale
             } else {
                 Look::Read
@@ -157,12 +219,17 @@ impl Table {
         if self.find_closing(hash, &name).is_some() || self.ended_in_scan(source, hash) {
             return Scanned::Known;
         }
+        let set_at = self.true_set_at(source, hash, idle);
         let mut granted = self.understand(name.source, grant);
         let released = grant.lifetime == 0;
         if released {
             granted.lifetime = UNKNOWN_LIFETIME;
         }
-        if idle.is_some_and(|idle| idle > granted.lifetime + self.settings.grace) {
+        let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
+        if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
+            if let Some(source) = self.sources.get_mut(source.0 as usize) {
+                source.left_overs.remember(hash, self.now, set_at);
+            }
             return Scanned::Stale;
         }
         let set_at = set_at.unwrap_or(self.now);
@@ -262,6 +329,18 @@ impl Table {
         }
         let more = (until as usize) < self.allocations.places();
         Sweep { next: more.then_some(until), absent }
+    }
+
+    /// When a key was set, our own reading of it set aside.
+    fn true_set_at(&self, source: SourceId, hash: u64, idle: Option<Duration>) -> Option<Timestamp> {
+        let seeming = self.now.minus(idle?);
+        let source = self.sources.get(source.0 as usize);
+        Some(source.map_or(seeming, |source| source.left_overs.set_at(hash, seeming)))
+    }
+
+    fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
+        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        scan.is_none_or(|scan| scan.adopts.includes(set_at))
     }
 
     fn ended_in_scan(&self, source: SourceId, hash: u64) -> bool {

@@ -19,6 +19,11 @@ impl Story {
         Self::with(Settings::default())
     }
 
+    /// Before its source was ever watched: the next scan is the first.
+    fn before_the_watch() -> Self {
+        Self { table: Table::new(Settings::default(), &["test"]), key: key("r", "alice", 1) }
+    }
+
     fn with(settings: Settings) -> Self {
         Self { table: table(settings), key: key("r", "alice", 1) }
     }
@@ -530,7 +535,11 @@ fn a_full_table_refuses_and_counts() {
     {
         assert_eq!(story.tell_of(1, &other, &event), Applied::Refused, "{event:?}");
     }
-    assert_eq!((story.table.snapshot().refused, story.realm().live.total()), (5, 1));
+    assert_eq!(
+        (story.table.snapshot().refused, story.realm().live.total()),
+        (1, 1),
+        "one allocation, five messages"
+    );
     story.ends_empty();
 }
 
@@ -566,7 +575,7 @@ fn end_of_gap(story: &mut Story, seconds: u64) -> u64 {
 
 #[test]
 fn a_scan_adopts_what_lives_and_leaves_what_is_stale() {
-    let mut story = Story::new();
+    let mut story = Story::before_the_watch();
     let alice = |id| key("r", "alice", id);
     story.table.scan_begins(at(10_000), SOURCE);
     let mut found = |id, event: &Event<'_>, idle| scan(&mut story, 10_000, &alice(id), event, idle);
@@ -781,4 +790,82 @@ fn two_sources_do_not_mix() {
     let snapshot = table.snapshot();
     assert_eq!(snapshot.sources.iter().map(|source| source.live).collect::<Vec<_>>(), [0, 1]);
     assert_eq!((snapshot.realms[0].series.sessions, snapshot.servers.len()), (1, 2));
+}
+
+#[test]
+fn a_client_that_moved_leaves_its_gathering_whole() {
+    let mut story = Story::new();
+    let second = key("r", "alice", 2);
+    story.tell(0, &new(600));
+    // a mobility move, or the first long status after an adoption by traffic
+    story.tell(1, &Event::Refreshed(grant(600, LOCAL, "203.0.113.9:1")));
+    story.tell(2, &Event::Deleted);
+    story.wait(8);
+    story.tell_of(9, &second, &new(600));
+    story.ends_empty();
+}
+
+#[test]
+fn a_left_over_stays_one_though_reading_made_it_young() {
+    let mut story = Story::before_the_watch();
+    let alice = story.key;
+    story.table.scan_begins(at(10_000), SOURCE);
+    assert_eq!(scan(&mut story, 10_000, &alice, &new(600), Some(1000)), (Look::Read, Some(Scanned::Stale)));
+    end_of_gap(&mut story, 10_000);
+    gap(&mut story, 10_200, 10_300);
+    assert_eq!(
+        scan(&mut story, 10_300, &alice, &new(600), Some(300)),
+        (Look::Stale, None),
+        "idle since our own reading"
+    );
+    end_of_gap(&mut story, 10_300);
+    gap(&mut story, 10_400, 10_500);
+    let revived = scan(&mut story, 10_500, &alice, &new(600), Some(50));
+    assert_eq!(revived, (Look::Read, Some(Scanned::Adopted)), "set since: it lives");
+    end_of_gap(&mut story, 10_500);
+    story.ends_empty();
+}
+
+#[test]
+fn a_key_that_outlives_its_end_is_a_left_over() {
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    story.tell(100, &Event::Deleted);
+    story.wait(200);
+    story.table.scan_begins(at(300), SOURCE);
+    assert_eq!(scan(&mut story, 300, &alice, &new(600), Some(300)).0, Look::Stale, "nothing was missed");
+    end_of_gap(&mut story, 300);
+    gap(&mut story, 400, 500);
+    assert_eq!(
+        scan(&mut story, 500, &alice, &new(600), Some(500)).0,
+        Look::Stale,
+        "set before the gap: it ended in sight"
+    );
+    let mangled = key("r", "alice  0.0e+00xample.org", 3);
+    assert_eq!(
+        scan(&mut story, 500, &mangled, &new(600), Some(1)).0,
+        Look::Stale,
+        "whose it is cannot be told"
+    );
+    end_of_gap(&mut story, 500);
+    story.ends_empty();
+}
+
+#[test]
+fn a_final_block_that_comes_twice_is_one_end() {
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    for _ in 0..2 {
+        story.tell(9, &Event::Deleted);
+        story.tell(9, &total(Leg::Client, [1, 10, 1, 10]));
+        story.tell(9, &total(Leg::Peer, [1, 6, 1, 6]));
+    }
+    let realm = story.realm();
+    assert_eq!(
+        (story.closed(), realm.adopted, realm.sessions_closed.total()),
+        (vec![("disconnected", 1)], 0, 1)
+    );
+    assert!(realm.unseen.client.is_zero());
+    story.ends_empty();
 }
