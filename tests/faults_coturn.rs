@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use common::balance::Books;
 use common::coturn::{Coturn, Settings};
+use common::coturn_log::Session;
 use common::exporter::Exporter;
 use common::page::Page;
 use common::peer::EchoPeer;
@@ -187,7 +188,7 @@ fn two_coturns_share_realm_users_and_ids() {
         if shared && one.all_ended() && two.all_ended() { Ok([one, two]) } else { Err("open".to_owned()) }
     });
     let [one, two] = &both;
-    let allocated = |id: &&u64| two.sessions.get(id).is_some_and(common::coturn_log::Session::has_allocation);
+    let allocated = |id: &&u64| two.sessions.get(id).is_some_and(Session::has_allocation);
     let shared = one.sessions.iter().filter(|(_, session)| session.has_allocation()).map(|(id, _)| id);
     let shared = shared.filter(allocated).count() as u64;
     assert!(shared > 0, "no id of one is an id of the other");

@@ -1,6 +1,6 @@
 //! What holds on every page, whatever happened before: the books balance, and nothing that only rises has fallen.
 
-use super::page::{Page, Series};
+use super::page::Page;
 
 /// The pages of one life of an exporter, in order.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ impl Books {
     #[track_caller]
     pub(crate) fn look(&mut self, page: &Page) {
         for (series, before) in self.last.iter().filter(|(series, _)| self.last.is_cumulative(series)) {
-            let now = value_of(page, series);
+            let now = page.get(series);
             assert!(now.is_some_and(|now| now >= before), "{series} fell from {before} to {now:?}");
         }
         for (series, value) in page.iter() {
@@ -32,8 +32,4 @@ impl Books {
         }
         self.last = page.clone();
     }
-}
-
-fn value_of(page: &Page, series: &Series) -> Option<f64> {
-    page.iter().find(|(other, _)| *other == series).map(|(_, value)| value)
 }

@@ -134,6 +134,11 @@ impl Exporter {
         self.process.signal(Signal::CONT);
     }
 
+    /// The most memory that it has had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
     /// Ends it as a crash would.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
