@@ -84,10 +84,26 @@ impl Scene {
         page
     }
 
+    /// Waits until the attack's messages have been taken in, or Redis has cut us off for being slow and that was noticed:
+    /// what the honest ones say then is not lost behind them.
+    #[track_caller]
+    fn outlast(&self, messages: u64) {
+        self.exporter.until("all to be taken in, or a gap", |page| {
+            let accepted = page.count("coturn_exporter_messages_total", &[]);
+            let rejected = page.count("coturn_exporter_rejected_messages_total", &[]);
+            let gaps = page.count("coturn_exporter_gaps_total", &[]);
+            if accepted + rejected >= messages || gaps > 0 {
+                Ok(())
+            } else {
+                Err(format!("{accepted} {rejected}"))
+            }
+        });
+        self.exporter.until_value(UP, &[], 1.0);
+    }
+
     /// The honest ones go on and come to their end; each byte of theirs was counted once, those of a gap too.
     #[track_caller]
     fn end(mut self, name: &str, bound: u64) {
-        self.exporter.until_value(UP, &[], 1.0);
         let mut statsdb = Statsdb::connect(&self.redis, 0);
         for allocation in &self.honest {
             statsdb.report(allocation, AFTER, AFTER);
@@ -162,11 +178,7 @@ fn a_million_realms_and_users() {
     }
     flood.settle();
     let published = stopwatch.elapsed();
-    scene.exporter.until("all to be taken in, or a gap", |page| {
-        let messages = page.count("coturn_exporter_messages_total", &[]);
-        let gaps = page.count("coturn_exporter_gaps_total", &[]);
-        if messages >= NAMES || gaps > 0 { Ok(()) } else { Err(format!("{messages}")) }
-    });
+    scene.outlast(NAMES);
     println!("{NAMES} published in {published:?}, taken in after {:?}", stopwatch.elapsed());
     let page = scene.look();
     let realms = page.label_values("coturn_allocations", "realm");
@@ -180,11 +192,12 @@ fn a_million_realms_and_users() {
 /// Nobody means well who sends ten megabytes where two hundred bytes belong.
 #[test]
 fn payloads_of_ten_megabytes() {
+    const MESSAGES: u64 = 40;
     let mut scene = Scene::new();
     let mut flood = Flood::connect(&scene.redis);
     let honest = scene.honest[0].clone();
     let large = vec![b'7'; 10 << 20];
-    for number in 0..40_u32 {
+    for number in 0..MESSAGES {
         match number % 4 {
             // Of an honest allocation's own channels: nothing of it is believed.
             0 => flood.publish(honest.channel("traffic").as_bytes(), &large),
@@ -196,12 +209,14 @@ fn payloads_of_ten_megabytes() {
         scene.look();
     }
     flood.settle();
+    scene.outlast(MESSAGES);
     scene.end("payloads", PAYLOADS);
 }
 
 /// Bytes without sense, on channels that match the pattern and on some that look right for a while.
 #[test]
 fn binary_garbage() {
+    const MESSAGES: u64 = 200_000;
     let mut scene = Scene::new();
     let mut flood = Flood::connect(&scene.redis);
     let mut random = fastrand::Rng::with_seed(3);
@@ -212,7 +227,7 @@ fn binary_garbage() {
         b"turn/user//allocation/",
     ];
     let endings: [&[u8]; 4] = [b"", b"/status", b"/traffic", b"/total_traffic/peer"];
-    for number in 0..200_000 {
+    for number in 0..MESSAGES {
         let bytes: Vec<u8> = (0..random.usize(0..80)).map(|_| random.u8(..)).collect();
         let channel = [beginnings[random.usize(..4)], &bytes, endings[random.usize(..4)]].concat();
         let payload: Vec<u8> = (0..random.usize(0..200)).map(|_| random.u8(..)).collect();
@@ -223,5 +238,6 @@ fn binary_garbage() {
         }
     }
     flood.settle();
+    scene.outlast(MESSAGES);
     scene.end("garbage", NOTHING);
 }
