@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::balance::Books;
 use common::coturn::{Coturn, Settings};
-use common::coturn_log::Session;
+use common::coturn_log::{CoturnLog, Session};
 use common::exporter::Exporter;
 use common::page::Page;
 use common::peer::EchoPeer;
@@ -29,7 +29,7 @@ const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];
 const UP: &str = "coturn_exporter_source_up";
 const SERVER: Settings<'static> =
-    Settings { ip: "127.0.0.1", realm: REALM, users: &["udp"], max_lifetime: 30 };
+    Settings { ip: "127.0.0.1", realm: REALM, users: &["udp"], max_lifetime: 40 };
 
 /// More messages than any test waits for.
 const ENDLESS: u32 = 100_000;
@@ -120,7 +120,7 @@ fn another_coturn_wipes_the_keys_of_live_allocations() {
     let exporter = Exporter::watching(&redis.url(0));
     let peer = EchoPeer::start();
     let mut books = Books::default();
-    let job = Job { clients: 2, messages: 5000, ..Job::default() };
+    let job = Job { clients: 2, messages: 7000, ..Job::default() };
     let mut clients = vec![Uclient::start(&one, peer.port(), job)];
     until_busy(&exporter, &one, 4);
 
@@ -176,22 +176,31 @@ fn two_coturns_share_realm_users_and_ids() {
     let witness = Witness::listen(&redis);
     let peer = EchoPeer::start();
     let mut books = Books::default();
-    let job = Job { clients: 2, messages: 2000, ..Job::default() };
-    let mut clients = [
-        Uclient::start(&one, peer.port(), job),
-        Uclient::start(&two, peer.port(), Job { length: 400, ..job }),
-    ];
+    let job = Job { clients: 2, messages: 1000, ..Job::default() };
+    let mut clients = Vec::new();
+    // Each relay thread has ids of its own, and which one a client comes to is coturn's choice.
+    poll::until(PATIENCE, "ids that both servers use at one time", || {
+        clients.push(Uclient::start(&one, peer.port(), job));
+        clients.push(Uclient::start(&two, peer.port(), Job { length: 400, ..job }));
+        let opened = clients.len() as u64 / 2 * 4;
+        poll::until(PATIENCE, "all clients to have their allocations", || {
+            match (one.log().opened(), two.log().opened()) {
+                (one, two) if one == opened && two == opened => Ok(()),
+                other => Err(format!("{other:?} of {opened}")),
+            }
+        });
+        match shared_ids(&one.log(), &two.log()) {
+            0 => Err(format!("none of {opened}")),
+            _ => Ok(()),
+        }
+    });
     wait_for_all(&mut clients);
     let both = poll::until(PATIENCE, "both servers to end all allocations", || {
         let (one, two) = (one.log(), two.log());
-        let shared = one.allocations().count() > 0 && two.allocations().count() > 0;
-        if shared && one.all_ended() && two.all_ended() { Ok([one, two]) } else { Err("open".to_owned()) }
+        if one.all_ended() && two.all_ended() { Ok([one, two]) } else { Err("open".to_owned()) }
     });
     let [one, two] = &both;
-    let allocated = |id: &&u64| two.sessions.get(id).is_some_and(Session::has_allocation);
-    let shared = one.sessions.iter().filter(|(_, session)| session.has_allocation()).map(|(id, _)| id);
-    let shared = shared.filter(allocated).count() as u64;
-    assert!(shared > 0, "no id of one is an id of the other");
+    let shared = shared_ids(one, two);
 
     let logged = one.relayed() + two.relayed();
     assert_eq!(deltas(&witness), logged, "coturn reports what it logs");
@@ -229,7 +238,7 @@ fn a_refresh_is_lost_between_coturn_and_redis() {
     const LIFETIME: Duration = Duration::from_secs(40);
     const GRACE: Duration = Duration::from_secs(8);
     let redis = Redis::start();
-    let coturn = Coturn::start(&redis, 0, Settings { max_lifetime: 40, ..SERVER });
+    let coturn = Coturn::start(&redis, 0, SERVER);
     let exporter = Exporter::watching_with(&redis.url(0), &["--allocation.grace", "8s"]);
     let witness = Witness::listen(&redis);
     let peer = EchoPeer::start();
@@ -288,6 +297,13 @@ fn a_refresh_is_lost_between_coturn_and_redis() {
     for (cause, wanted) in coturn.log().causes() {
         assert_eq!(closed(&page, &cause.to_string()), wanted, "{cause}");
     }
+}
+
+/// How many ids have an allocation on both.
+fn shared_ids(one: &CoturnLog, two: &CoturnLog) -> u64 {
+    let allocated = |id: &u64| two.sessions.get(id).is_some_and(Session::has_allocation);
+    let both = one.sessions.iter().filter(|&(id, session)| session.has_allocation() && allocated(id));
+    both.count() as u64
 }
 
 fn refreshes(coturn: &Coturn) -> u64 {

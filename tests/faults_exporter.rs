@@ -30,11 +30,11 @@ const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];
 /// learns of the time before it stands apart, and with it the account is exact.
 fn restarted_mid_traffic(end: impl FnOnce(&mut Exporter)) {
     let redis = Redis::start();
-    let settings = Settings { ip: "127.0.0.1", realm: REALM, users: &["udp"], max_lifetime: 30 };
+    let settings = Settings { ip: "127.0.0.1", realm: REALM, users: &["udp"], max_lifetime: 40 };
     let coturn = Coturn::start(&redis, 0, settings);
     let peer = EchoPeer::start();
     let mut first_life = Exporter::watching(&redis.url(0));
-    let job = Job { clients: 2, messages: 5000, ..Job::default() };
+    let job = Job { clients: 2, messages: 7000, ..Job::default() };
     let mut clients = [Uclient::start(&coturn, peer.port(), job)];
     first_life.until("some reports of all clients", |page| {
         let reports = page.count("coturn_exporter_messages_total", &[("kind", "traffic")]);
