@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
+use crate::source::connect::Server;
 use crate::source::redis::{BEAT, Link, LinkError, Pulse, RawMessage, subscribe};
 use crate::source::resync::{FoundKey, Scan, ScanError};
 use crate::state::{Look, Scanned, SourceId};
@@ -72,18 +73,19 @@ impl Follower {
 
     /// From a confirmed subscription to its loss.
     async fn attend(&mut self, link: Link) -> LinkError {
-        let Link { mut messages, pulse } = link;
+        let Link { mut messages, pulse, server } = link;
         let now = self.shared.now();
         self.shared.lock().subscribed(now, self.id);
         self.complaint = None;
-        tracing::info!(source = %self.source.name, "subscribed");
+        // Where the source has sentinels, its name does not tell.
+        tracing::info!(source = %self.source.name, %server, "subscribed");
         self.board.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
 
         let (steps_to_us, mut steps) = mpsc::channel(1);
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
-        beside.spawn(Rescan { source: self.source.clone(), pulse, out: steps_to_us }.run());
+        beside.spawn(Rescan { source: self.source.clone(), server, pulse, out: steps_to_us }.run());
         let mut resync = Resync::default();
         let mut batch = Vec::new();
         loop {
@@ -223,7 +225,7 @@ struct Resync {
 async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkError {
     loop {
         let asked = shared.now();
-        if let Err(error) = pulse.beat().await {
+        if let Err(error) = pulse.beat_at_master().await {
             return error;
         }
         let _ = out.send(Step::Heard(asked)).await;
@@ -234,6 +236,7 @@ async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> Li
 /// The scans beside the stream.
 struct Rescan {
     source: RedisSource,
+    server: Server,
     pulse: Pulse,
     out: mpsc::Sender<Step>,
 }
@@ -245,7 +248,10 @@ impl Rescan {
         loop {
             let _ = self.out.send(Step::ScanBegins).await;
             let wait = match self.scan().await {
-                Err(ScanError::Pulse(error)) => return error,
+                // A replica has nothing more to tell, whatever its subscription says.
+                Err(ScanError::Pulse(error) | ScanError::Link(error @ LinkError::Replica(_))) => {
+                    return error;
+                }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
                     tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
                     let _ = self.out.send(Step::ScanFailed).await;
@@ -262,7 +268,7 @@ impl Rescan {
     }
 
     async fn scan(&mut self) -> Result<(), ScanError> {
-        let mut scan = Scan::begin(&self.source).await?;
+        let mut scan = Scan::begin(&self.source, &self.server).await?;
         while let Some(found) = scan.step().await? {
             let (answer, wanted) = oneshot::channel();
             let _ = self.out.send(Step::Found(found, answer)).await;

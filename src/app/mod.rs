@@ -14,6 +14,7 @@ use crate::config::{Command, Config};
 use crate::http::BindError;
 use crate::metrics::DescriptionError;
 use crate::source::capture::CaptureError;
+use crate::source::tls::{self, TlsError};
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum Error {
     /// No threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
+    /// Files for TLS that cannot be used.
+    #[error("{0}")]
+    Tls(TlsError),
     /// An address that cannot be listened on.
     #[error("{0}")]
     Bind(BindError),
@@ -65,6 +69,10 @@ const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 ///
 /// When it cannot start, or cannot go on.
 pub fn run(config: Config) -> Result<(), Error> {
+    // A mistake in a flag is told at once; later, a file in the middle of its renewal is a reason to try again.
+    for source in &config.sources {
+        tls::check(source).map_err(Error::Tls)?;
+    }
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock())

@@ -2,5 +2,9 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod connect;
+mod dial;
 pub mod redis;
 pub mod resync;
+pub mod sentinel;
+pub mod tls;

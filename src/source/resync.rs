@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError, Value, cmd, pipe};
+use redis::{RedisError, Value, cmd, pipe};
 
-use super::redis::{LinkError, client, connect_error};
+use super::connect::{Server, connect_to};
+use super::redis::LinkError;
 use crate::config::RedisSource;
 
 /// The keys of coturn's that hold a status.
@@ -16,9 +17,6 @@ const MATCH: &str = "turn/*/allocation/*/status";
 
 /// How many keys Redis looks at in one step: some tens of microseconds of its time.
 const COUNT: usize = 500;
-
-/// How long an answer may take.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a scan stopped.
 #[derive(Debug, thiserror::Error)]
@@ -55,18 +53,13 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Connects.
+    /// Connects to the server that the subscription is on: keys of another would tell of another stream.
     ///
     /// # Errors
     ///
     /// [`ScanError::Link`].
-    pub async fn begin(source: &RedisSource) -> Result<Self, ScanError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(DEADLINE))
-            .set_response_timeout(Some(DEADLINE));
-        let connecting = client(source)?;
-        let mut connection =
-            connecting.get_multiplexed_async_connection_with_config(&config).await.map_err(connect_error)?;
+    pub async fn begin(source: &RedisSource, server: &Server) -> Result<Self, ScanError> {
+        let mut connection = connect_to(source, server).await?;
         // Keeps the idle times as they are, from Redis 7.2 on; older ones do not know it.
         let _: Result<Value, RedisError> =
             cmd("CLIENT").arg("NO-TOUCH").arg("ON").query_async(&mut connection).await;
