@@ -11,6 +11,7 @@
 )]
 
 pub(crate) mod capture;
+pub(crate) mod certificates;
 pub(crate) mod coturn;
 pub(crate) mod coturn_log;
 pub(crate) mod exporter;
@@ -24,6 +25,7 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod redis;
+pub(crate) mod sentinel;
 pub(crate) mod statsdb;
 pub(crate) mod temp_dir;
 pub(crate) mod traffic;

@@ -9,7 +9,7 @@ use super::ports::Port;
 use super::process::{Process, Tool};
 use super::temp_dir::TempDir;
 
-const REDIS_SERVER: Tool = Tool { program: "redis-server", package: "redis-server" };
+pub(super) const REDIS_SERVER: Tool = Tool { program: "redis-server", package: "redis-server" };
 
 /// See the file's head.
 #[derive(Debug)]
@@ -17,21 +17,39 @@ pub(crate) struct Redis {
     process: Option<Process>,
     port: Port,
     password: Option<String>,
+    options: Vec<String>,
     dir: TempDir,
 }
 
 impl Redis {
     /// One with the default settings, nothing stored on disk.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, &[])
+    }
+
+    /// One that copies another, as far as it has got when this returns.
+    pub(crate) fn start_replica(master: &Self, options: &[&str]) -> Self {
+        let port = master.port.number.to_string();
+        let mut all = vec!["--replicaof", "127.0.0.1", port.as_str()];
+        all.extend(options);
+        let replica = Self::start_with(None, &all);
+        poll::until(PATIENCE, "the replica to be in step", || {
+            let role = redis::cmd("ROLE").query(&mut replica.connect(0));
+            match role.map_err(|error| error.to_string())? {
+                redis::Role::Replica { replication_state, .. } if replication_state == "connected" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        replica
     }
 
     /// One that asks for a password.
     pub(crate) fn start_with_password(password: &str) -> Self {
-        Self::start_with(Some(password))
+        Self::start_with(Some(password), &[])
     }
 
-    fn start_with(password: Option<&str>) -> Self {
+    /// With more options, as `redis-server` takes them.
+    pub(crate) fn start_with(password: Option<&str>, options: &[&str]) -> Self {
         // A second and third attempt, should a stranger have taken the port between our look and redis-server's.
         let mut last = String::new();
         for _ in 0..3 {
@@ -39,6 +57,7 @@ impl Redis {
                 process: None,
                 port: Port::claim(),
                 password: password.map(str::to_owned),
+                options: options.iter().map(|&option| option.to_owned()).collect(),
                 dir: TempDir::new("redis"),
             };
             match redis.try_start() {
@@ -67,6 +86,7 @@ impl Redis {
         if let Some(password) = &self.password {
             args.extend(["--requirepass".to_owned(), password.clone()]);
         }
+        args.extend(self.options.iter().cloned());
         let mut process = Process::tool(REDIS_SERVER, &args, self.dir.path(), "redis-server");
         poll::until(PATIENCE, "redis-server to answer or to give up", || {
             if process.exited().is_some() {
@@ -104,6 +124,16 @@ impl Redis {
         connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         redis::cmd("PING").query::<()>(&mut connection)?;
         Ok(connection)
+    }
+
+    /// Any command, without an answer that matters.
+    #[track_caller]
+    pub(crate) fn run(&self, words: &[&str]) {
+        let mut command = redis::Cmd::new();
+        command
+            .arg(words)
+            .query::<()>(&mut self.connect(0))
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
     /// How often a command was called, by anyone, since the start.
