@@ -3,7 +3,7 @@
 //! One time line serves the whole program: milliseconds since the Unix epoch that never step back. A step of the
 //! machine's wall clock (NTP, an operator) would otherwise end calls or make them older than they are.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment, in milliseconds since the Unix epoch (or since the first event of a replayed capture).
@@ -65,11 +65,11 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The present moment; never earlier than an answer given before.
     fn now(&self) -> Timestamp;
 
-    /// The wall clock's opinion, for time stamps that are shown to people.
+    /// A moment of this time line by the wall clock, for time stamps that are shown to people.
     ///
-    /// It may step; `now` may not. Exported time stamps are moved by the difference.
-    fn wall(&self) -> Timestamp {
-        self.now()
+    /// The wall clock may step; `now` may not. The difference stays the same to the millisecond until it steps.
+    fn to_wall(&self, moment: Timestamp) -> Timestamp {
+        moment
     }
 }
 
@@ -78,13 +78,15 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 pub struct SystemClock {
     started: Instant,
     started_wall: Timestamp,
+    /// Milliseconds that the wall clock is ahead of this time line.
+    ahead: AtomicI64,
 }
 
 impl SystemClock {
     /// Starts the time line now.
     #[expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
     pub fn new() -> Self {
-        Self { started: Instant::now(), started_wall: read_wall() }
+        Self { started: Instant::now(), started_wall: read_wall(), ahead: AtomicI64::new(0) }
     }
 }
 
@@ -99,8 +101,16 @@ impl Clock for SystemClock {
         self.started_wall.plus(self.started.elapsed())
     }
 
-    fn wall(&self) -> Timestamp {
-        read_wall()
+    fn to_wall(&self, moment: Timestamp) -> Timestamp {
+        // Less is the drift of the two clocks and the time between looking at one and the other: following it would
+        // make the time stamps of things that do not change tremble.
+        const STEP: u64 = 1000;
+        let (now, wall) = (self.now(), read_wall());
+        let ahead = wall.0.cast_signed().saturating_sub(now.0.cast_signed());
+        if ahead.abs_diff(self.ahead.load(Ordering::Relaxed)) > STEP {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
+        Timestamp(moment.0.saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
     }
 }
 
@@ -163,9 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_follows_the_wall() {
+    fn the_system_clock_follows_the_wall_by_steps() {
         let clock = SystemClock::new();
-        let (now, wall) = (clock.now(), clock.wall());
-        assert!(wall.since(now).max(now.since(wall)) < Duration::from_secs(5), "{now:?} {wall:?}");
+        let moment = clock.now();
+        assert_eq!(clock.to_wall(moment), moment);
+        // As if the wall clock had been set an hour ahead, and is found not to be.
+        clock.ahead.store(3_600_000, Ordering::Relaxed);
+        assert!(clock.to_wall(moment).since(moment) < Duration::from_secs(5), "a step is followed");
+        clock.ahead.store(7, Ordering::Relaxed);
+        assert_eq!(clock.to_wall(moment), moment.plus(Duration::from_millis(7)), "a tremble is not");
     }
 }

@@ -14,21 +14,25 @@
 //! * [`state`]: the table of allocations and sessions, and every sum about them.
 //! * [`metrics`]: the page; the only user of `prometheus`.
 //! * [`http`]: serves the page, the landing page and the probes, whatever clients do; the only user of `hyper`.
+//! * [`doctor`]: judges how a Redis is set up, for coturn and for us; pure.
 //! * [`app`]: joins them; one message's way, start and stop.
 //! * [`cli`]: flags and variables, raw; the only user of `clap`.
 //! * [`config`]: what they ask for, validated and typed.
 //! * [`clock`]: time as a value; the only reader of clocks.
 //! * [`shutdown`]: one cancel signal for every task.
 //! * [`logging`]: the log on standard error.
+//! * [`plain`]: names from strangers, made harmless for a terminal.
 //! * [`version`]: what was built.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod plain;
 pub mod shutdown;
 pub mod source;
 pub mod state;

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         return cli::report_failure(&error);
     }
     match app::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => cli::report_failure(&error),
     }
 }

@@ -28,9 +28,12 @@ const HOUSE: &[Room] = &[
     Room { name: "wire", rooms: &[], crates: &["thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
     Room { name: "config", rooms: &["clock", "state"], crates: &["humantime", "thiserror"] },
+    Room { name: "plain", rooms: &[], crates: &[] },
+    // Pure: what `source` sees of a Redis comes in as its facts.
+    Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
-        rooms: &["clock", "config"],
+        rooms: &["clock", "config", "doctor"],
         // `rustls` and its like for the connection to Redis, which is dialled here
         crates: &[
             "base64",
@@ -63,7 +66,10 @@ const HOUSE: &[Room] = &[
     Room { name: "cli", rooms: &["config", "state", "version"], crates: &["clap", "thiserror"] },
     Room {
         name: "app",
-        rooms: &["clock", "config", "http", "metrics", "shutdown", "source", "state", "version", "wire"],
+        rooms: &[
+            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state",
+            "version", "wire",
+        ],
         crates: &["fastrand", "thiserror", "tokio", "tracing"],
     },
     Room { name: "main", rooms: &["app", "cli", "logging"], crates: &[] },

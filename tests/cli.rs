@@ -28,8 +28,15 @@ fn error(variables: &[(&str, &str)], arguments: &[&str]) -> String {
 
 #[test]
 fn help_is_an_answer_grouped_by_heading() {
-    for arguments in [["--help"].as_slice(), &["-h"], &["replay", "--help"], &["record", "--help"], &["help"]]
-    {
+    for arguments in [
+        ["--help"].as_slice(),
+        &["-h"],
+        &["replay", "--help"],
+        &["record", "--help"],
+        &["doctor", "--help"],
+        &["prune", "--help"],
+        &["help"],
+    ] {
         let output = run(&[("COTURN_EXPORTER_REDIS_URL", "redis://:geheim@h")], arguments);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");
@@ -93,11 +100,15 @@ fn a_bad_variable_is_named() {
         ("COTURN_EXPORTER_WEB_MAX_REQUESTS", "x", "\"x\" is not a whole number"),
         ("COTURN_EXPORTER_WEB_LISTEN_ADDRESS", ":1, x", "\"x\" is not an address to listen on"),
         ("COTURN_EXPORTER_LOG_FORMAT", "x", "\"x\" is not accepted"),
-        ("COTURN_EXPORTER_REDIS_URL", "redis://a,redis://b,redis://a/0", "redis://a:6379/0 is given twice"),
         (
             "COTURN_EXPORTER_REDIS_URL",
-            "redis+sentinel://a,b/m, redis://c,redis+sentinel://a, b/m/0",
-            "redis+sentinel://a:26379,b:26379/m/0 is given twice",
+            "redis://a,redis://b,redis://a/0",
+            "redis://a:6379/0 and redis://a:6379/0 are one Redis",
+        ),
+        (
+            "COTURN_EXPORTER_REDIS_URL",
+            "redis+sentinel://a,b/m, redis://c,redis+sentinel://a, b/m/1",
+            "redis+sentinel://a:26379,b:26379/m/0 and redis+sentinel://a:26379,b:26379/m/1 are one Redis",
         ),
         ("COTURN_EXPORTER_REDIS_TLS_KEY_FILE", "k", "the key of a client certificate needs the certificate"),
         ("COTURN_EXPORTER_REDIS_TLS_CA_FILE", "ca", "no Redis URL asks for TLS"),

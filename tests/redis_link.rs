@@ -261,3 +261,23 @@ fn signals_end_it_while_redis_hangs() {
     redis.thaw();
     assert_eq!(status.code(), Some(0), "{status}\n{}", exporter.log());
 }
+
+#[test]
+fn settings_of_redis_that_lose_messages_are_told() {
+    let redis = Redis::start();
+    let set = |value: &str| {
+        let mut connection = redis.connect(0);
+        redis::cmd("CONFIG")
+            .arg("SET")
+            .arg("timeout")
+            .arg(value)
+            .query::<()>(&mut connection)
+            .expect("CONFIG SET");
+    };
+    for (value, told) in [("60", 0.0), ("0", 1.0)] {
+        set(value);
+        let exporter = Exporter::watching(&redis.url(0));
+        exporter.until_value("coturn_exporter_redis_setting_ok", &[("setting", "timeout")], told);
+        exporter.until_value("coturn_exporter_redis_setting_ok", &[("setting", "tcp-keepalive")], 1.0);
+    }
+}

@@ -9,6 +9,7 @@
 mod common;
 
 use common::certificates::Authority;
+use common::command;
 use common::exporter::Exporter;
 use common::poll::{self, PATIENCE};
 use common::ports::Port;
@@ -37,8 +38,8 @@ struct House {
 
 impl House {
     fn start() -> Self {
-        let master = Redis::start_with(None, &["--repl-diskless-sync-delay", "0"]);
-        let replica = Redis::start_replica(&master, &[]);
+        let master = Redis::start_with_settings(&[("repl-diskless-sync-delay", "0")]);
+        let replica = Redis::start_replica(&master);
         let sentinel = Sentinel::start(master.port(), 1);
         let admin = master.connect(0);
         Self { master, admin, replica, sentinel }
@@ -232,25 +233,32 @@ fn a_user_who_may_not_ask_for_the_role_watches_what_the_sentinel_says() {
 }
 
 #[test]
+fn doctor_and_prune_look_at_the_master() {
+    let house = House::start();
+    house.master.run(&["CONFIG", "SET", "timeout", "5"]);
+    let nobody = Port::claim();
+    let url = house.url(&nobody);
+    let doctor = command::exporter(&["doctor", "--redis.url", &url]);
+    let way = format!("redis-cli -h 127.0.0.1 -p {} ", house.master.port());
+    assert!(doctor.stdout.contains(&way), "{doctor:?}");
+    Statsdb::connect(&house.master, 0).leave_key(&Allocation::new(REALM, "alice", 1), 600);
+    let prune = command::exporter(&["prune", "--apply", "--redis.url", &url]);
+    assert!(prune.code == Some(0) && prune.stdout.contains("0 of 1 status keys"), "{prune:?}");
+}
+
+#[test]
 fn tls_is_for_the_sentinel_and_for_the_master() {
     let ours = Authority::new("ours");
     let pair = ours.issue("server", &["127.0.0.1"]);
     let [ca, cert, key] =
         [&ours.cert_file, &pair.cert_file, &pair.key_file].map(|file| file.display().to_string());
     let (redis_port, sentinel_port) = (Port::claim(), Port::claim());
-    let master = Redis::start_with(
-        None,
-        &[
-            "--tls-port",
-            &redis_port.number.to_string(),
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-cert-file",
-            &cert,
-            "--tls-key-file",
-            &key,
-        ],
-    );
+    let master = Redis::start_with_settings(&[
+        ("tls-port", &redis_port.number.to_string()),
+        ("tls-ca-cert-file", &ca),
+        ("tls-cert-file", &cert),
+        ("tls-key-file", &key),
+    ]);
     let settings = format!(
         "tls-port {}\ntls-ca-cert-file {ca}\ntls-cert-file {cert}\ntls-key-file {key}\ntls-replication yes",
         sentinel_port.number

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::certificates::{Authority, Pair};
+use common::command;
 use common::exporter::Exporter;
 use common::poll::PATIENCE;
 use common::ports::Port;
@@ -32,19 +33,19 @@ struct TlsRedis {
 }
 
 impl TlsRedis {
-    fn start(authority: &Authority, pair: &Pair, options: &[&str]) -> Self {
+    fn start(authority: &Authority, pair: &Pair, settings: &[(&str, &str)]) -> Self {
         let port = Port::claim();
         let number = port.number.to_string();
         let [ca, cert, key] = [&authority.cert_file, &pair.cert_file, &pair.key_file].map(|file| text(file));
-        let mut all = vec!["--tls-port", &number, "--tls-ca-cert-file", &ca, "--tls-cert-file", &cert];
-        all.extend(["--tls-key-file", &key]);
-        all.extend(options);
-        Self { redis: Redis::start_with(None, &all), port }
+        let mut all = vec![("tls-port", number.as_str()), ("tls-ca-cert-file", &ca)];
+        all.extend([("tls-cert-file", cert.as_str()), ("tls-key-file", &key)]);
+        all.extend(settings);
+        Self { redis: Redis::start_with_settings(&all), port }
     }
 
     /// One that asks its clients for nothing.
     fn open_to_all(authority: &Authority, pair: &Pair) -> Self {
-        Self::start(authority, pair, &["--tls-auth-clients", "no"])
+        Self::start(authority, pair, &[("tls-auth-clients", "no")])
     }
 
     fn url(&self, host: &str) -> String {
@@ -136,7 +137,7 @@ fn a_server_that_wants_a_client_certificate_gets_it_or_is_said_to_want_it() {
     let (good, bad) = (ours.issue("client", &["exporter"]), strangers.issue("client", &["exporter"]));
     let ca = text(&ours.cert_file);
     for versions in ["TLSv1.3", "TLSv1.2"] {
-        let server = TlsRedis::start(&ours, &pair, &["--tls-protocols", versions]);
+        let server = TlsRedis::start(&ours, &pair, &[("tls-protocols", versions)]);
         let url = server.url("localhost");
         let with = |client: &Pair| {
             let [cert, key] = [&client.cert_file, &client.key_file].map(|file| text(file));
@@ -203,6 +204,20 @@ fn renewed_files_are_taken_up_without_a_restart() {
     exporter.until_logged(&["not watching", "holds no certificate in PEM"]);
     std::fs::copy(&next.cert_file, &ours.cert_file).unwrap();
     must_watch(&exporter, &server.redis, &url);
+}
+
+#[test]
+fn doctor_and_prune_go_over_tls_too() {
+    let ours = Authority::new("ours");
+    let server = TlsRedis::open_to_all(&ours, &ours.issue("server", &HERE));
+    server.redis.run(&["CONFIG", "SET", "timeout", "5"]);
+    let (url, ca) = (server.url("localhost"), text(&ours.cert_file));
+    let doctor = command::exporter(&["doctor", "--redis.url", &url, "--redis.tls-ca-file", &ca]);
+    // What it advises must reach the server in the same way.
+    let way = format!("redis-cli -h localhost -p {} --tls --cacert {ca} ", server.port.number);
+    assert!(doctor.stdout.contains(&way), "{doctor:?}");
+    let prune = command::exporter(&["prune", "--redis.url", &url, "--redis.tls-ca-file", &ca]);
+    assert!(prune.code == Some(0) && prune.stdout.contains("0 of 0 status keys"), "{prune:?}");
 }
 
 /// A run that must end by itself with code 1 and one line, which is given.

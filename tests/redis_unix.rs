@@ -14,7 +14,7 @@ fn a_socket_with_a_password_is_watched_and_comes_back() {
     const DB: u8 = 3;
     let dir = TempDir::short();
     let socket = dir.path().join("redis.sock").display().to_string();
-    let mut redis = Redis::start_with(Some("right-one"), &["--unixsocket", &socket]);
+    let mut redis = Redis::start_with(Some("right-one"), &[("unixsocket", &socket)]);
     let mut statsdb = Statsdb::connect(&redis, DB);
     statsdb.leave_key(&Allocation::new(REALM, "alice", 1), 600);
 
@@ -46,7 +46,7 @@ fn a_socket_that_is_not_there_and_a_wrong_password_are_said() {
     let exporter = Exporter::start(&["--redis.url", &url]);
     exporter.until_logged(&["not watching", "cannot connect: No such file"]);
 
-    let _redis = Redis::start_with(Some("right-one"), &["--unixsocket", &socket]);
+    let _redis = Redis::start_with(Some("right-one"), &[("unixsocket", &socket)]);
     exporter.until_logged(&["not watching", "Redis refuses the login"]);
     assert!(!exporter.log().contains("not-the-one"), "{}", exporter.log());
 }

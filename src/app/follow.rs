@@ -10,6 +10,8 @@ use super::ingest::Shared;
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
+use crate::doctor::ASKED;
+use crate::doctor::facts::ConfigValues;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
@@ -36,6 +38,8 @@ enum Step {
     /// Everything published before this moment stands before this step.
     Heard(Timestamp),
     ScanBegins,
+    /// What Redis says of its settings.
+    Configured(ConfigValues),
     /// Keys as found; the answer is those whose values are wanted.
     Found(Vec<FoundKey>, oneshot::Sender<Vec<FoundKey>>),
     /// Keys with their values, as read before the barrier.
@@ -85,7 +89,10 @@ impl Follower {
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
-        beside.spawn(Rescan { source: self.source.clone(), server, pulse, out: steps_to_us }.run());
+        beside.spawn(
+            Rescan { source: self.source.clone(), server, pulse, out: steps_to_us, asked_settings: false }
+                .run(),
+        );
         let mut resync = Resync::default();
         let mut batch = Vec::new();
         loop {
@@ -125,6 +132,7 @@ impl Follower {
                 *resync = Resync { began: now, ..Resync::default() };
                 ingest.scan_begins(now, self.id);
             }
+            Step::Configured(values) => ingest.configured(self.id, &values),
             Step::Found(keys, wanted) => {
                 let mut to_read = Vec::new();
                 for found in keys {
@@ -239,12 +247,14 @@ struct Rescan {
     server: Server,
     pulse: Pulse,
     out: mpsc::Sender<Step>,
+    asked_settings: bool,
 }
 
 impl Rescan {
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
     async fn run(mut self) -> LinkError {
         let mut backoff = Backoff::new();
+        let mut failing = false;
         loop {
             let _ = self.out.send(Step::ScanBegins).await;
             let wait = match self.scan().await {
@@ -253,11 +263,14 @@ impl Rescan {
                     return error;
                 }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
-                    tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
+                    }
                     let _ = self.out.send(Step::ScanFailed).await;
                     backoff.next_wait(fastrand::f64())
                 }
                 over => {
+                    failing = false;
                     let _ = self.out.send(Step::ScanOver(over)).await;
                     backoff = Backoff::new();
                     RESYNC
@@ -269,6 +282,12 @@ impl Rescan {
 
     async fn scan(&mut self) -> Result<(), ScanError> {
         let mut scan = Scan::begin(&self.source, &self.server).await?;
+        // Once a link: where it is forbidden, Redis' ACL log keeps each attempt.
+        if !std::mem::replace(&mut self.asked_settings, true)
+            && let Some(values) = scan.settings(&ASKED).await
+        {
+            let _ = self.out.send(Step::Configured(values)).await;
+        }
         while let Some(found) = scan.step().await? {
             let (answer, wanted) = oneshot::channel();
             let _ = self.out.send(Step::Found(found, answer)).await;

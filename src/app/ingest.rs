@@ -1,10 +1,12 @@
 //! One message's way through the pure parts: parse, apply, count. Holds the table and what is told of the sources;
 //! knows neither Redis nor HTTP nor the clock.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+use crate::doctor::facts::ConfigValues;
+use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Observe, View};
 use crate::state::{Applied, Look, Scanned, Settings, SourceId, Sweep, Table};
@@ -66,6 +68,7 @@ impl Ingest {
     pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
         if let Some(stats) = self.stats(source) {
             stats.gap_ends(now);
+            stats.heard_until = Some(now);
         }
     }
 
@@ -140,9 +143,18 @@ impl Ingest {
         if let Some(stats) = self.stats(source) {
             (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
             stats.status_keys = Some(keys);
-            stats.is_right_db = Some(is_right_db);
+            stats.settings_ok.insert(Setting::Dbname.as_str(), is_right_db);
         }
         is_right_db
+    }
+
+    /// What `CONFIG GET` told of the source's Redis.
+    pub fn configured(&mut self, source: SourceId, values: &ConfigValues) {
+        if let Some(stats) = self.stats(source) {
+            let judged =
+                SETTINGS.iter().filter_map(|&setting| Some((setting.as_str(), setting_ok(setting, values)?)));
+            stats.settings_ok.extend(judged);
+        }
     }
 
     /// The scan failed, or is not permitted.
@@ -182,9 +194,14 @@ impl Shared {
     }
 
     /// The table, for a short while; never across an `await`.
+    ///
+    /// # Panics
+    ///
+    /// If somebody panicked while writing. Who asks next ends too, so that the program does: half a table must not go
+    /// on telling half the truth.
+    #[expect(clippy::expect_used, reason = "see above")]
     pub fn lock(&self) -> MutexGuard<'_, Ingest> {
-        // Who panicked while writing has ended the program by then (see `app::watch`); a last scrape may still read.
-        self.ingest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ingest.lock().expect("nobody panicked while writing the table")
     }
 }
 
@@ -193,6 +210,6 @@ impl Observe for Shared {
         let now = self.clock.now();
         let mut ingest = self.lock();
         ingest.advance(now);
-        ingest.view(self.clock.wall())
+        ingest.view(self.clock.to_wall(now))
     }
 }

@@ -1,13 +1,16 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
+mod doctor;
 mod follow;
 pub mod ingest;
+mod prune;
 mod record;
 pub mod replay;
 mod watch;
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::config::{Command, Config};
@@ -52,6 +55,9 @@ pub enum Error {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),
+    /// Stale keys could not be listed or deleted; which sources, and why.
+    #[error("prune failed for {0}")]
+    Prune(String),
     /// A part that never ends has ended.
     #[error("{0}")]
     Fell(String),
@@ -63,28 +69,31 @@ const WORKERS: usize = 2;
 /// How long renderings in progress may hold up the end.
 const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 
-/// Does what `config` asks for, until it is done or told to stop.
+/// Does what `config` asks for, until it is done or told to stop; gives the exit code.
 ///
 /// # Errors
 ///
 /// When it cannot start, or cannot go on.
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(config: Config) -> Result<ExitCode, Error> {
+    let done = |()| ExitCode::SUCCESS;
     // A mistake in a flag is told at once; later, a file in the middle of its renewal is a reason to try again.
     for source in &config.sources {
         tls::check(source).map_err(Error::Tls)?;
     }
     match config.command {
         Command::Replay { files, until } => {
-            replay::print(config.table, &files, until, &mut io::stdout().lock())
+            replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
         }
         Command::Record { output, duration } => {
-            block_on(record::record(config.sources, output.as_deref(), duration))
+            block_on(record::record(config.sources, output.as_deref(), duration)).map(done)
         }
-        Command::Watch => block_on(watch::watch(config)),
+        Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
+        Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
+        Command::Watch => block_on(watch::watch(config)).map(done),
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).enable_all().build().map_err(Error::Runtime)?;
     let result = runtime.block_on(work);

@@ -51,6 +51,24 @@ pub(super) enum Command {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
+    /// Look at the Redis: its settings, its ACL, its keys and who is connected; say what to change.
+    ///
+    /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is, 2 for a command line that cannot be used.
+    Doctor {
+        /// Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault),
+        /// message, why and mend.
+        #[arg(id = "json", long)]
+        json: bool,
+    },
+    /// List the status keys that no live allocation can own; with --apply, delete them.
+    ///
+    /// A key is such a leftover when it has been idle for longer than --allocation.max-lifetime and --allocation.grace
+    /// together. Exit code 0 when that worked, 1 when it did not.
+    Prune {
+        /// Delete them, unless they come back to life meanwhile.
+        #[arg(id = "apply", long)]
+        apply: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -14,6 +15,10 @@ use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
 const MANY: u64 = u32::MAX as u64;
+
+/// Flags that mean nothing to a command that looks at the keys of a Redis.
+const NOT_FOR_KEYS: &[&str] =
+    &["web.", "allocation.idle-after", "allocation.max-count", "session.", "metrics."];
 
 /// A value that cannot be used, and where it came from.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +52,23 @@ pub(super) fn config(
         Command::Watch => config.web = read_web(&given, &web)?,
         Command::Replay { .. } => given.refuse(&["web.", "redis."], "replay")?,
         Command::Record { .. } => given.refuse(&["web.", "allocation.", "session.", "metrics."], "record")?,
+        Command::Doctor { .. } => given.refuse(NOT_FOR_KEYS, "doctor")?,
+        Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
     }
     if !matches!(command, Command::Replay { .. }) {
         config.sources = read_sources(&given, &redis)?;
     }
-    if matches!(command, Command::Record { .. }) {
-        let only = config::one_source(&config.sources);
-        only.map_err(|problem| given.wrong("redis.url", problem))?;
-    } else {
-        config.table = read_table(&given, &allocation, &session, &metrics)?;
+    match &command {
+        Command::Record { .. } => {
+            let only = config::one_source(&config.sources);
+            only.map_err(|problem| given.wrong("redis.url", problem))?;
+        }
+        Command::Doctor { .. } | Command::Prune { .. } => {
+            (config.table.max_lifetime, config.table.grace) = read_lifetime(&given, &allocation)?;
+        }
+        Command::Watch | Command::Replay { .. } => {
+            config.table = read_table(&given, &allocation, &session, &metrics)?;
+        }
     }
     Ok(Config { command, ..config })
 }
@@ -72,6 +85,8 @@ fn read_command(given: &Given<'_>, command: Option<args::Command>) -> Result<Com
             let duration = duration.map_err(|problem| given.wrong("duration", problem))?;
             Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
         }
+        Some(args::Command::Doctor { json }) => Ok(Command::Doctor { json }),
+        Some(args::Command::Prune { apply }) => Ok(Command::Prune { apply }),
     }
 }
 
@@ -135,13 +150,10 @@ fn read_table(
 ) -> Result<Settings, UsageError> {
     let max_realms = given.one("metrics.max-realms", &metrics.max_realms, |v| size(v, 1..=MANY))?;
     let realms = given.each("metrics.realm", &metrics.realm, |realm| Ok(realm.to_owned()))?;
+    let (max_lifetime, grace) = read_lifetime(given, allocation)?;
     Ok(Settings {
-        grace: given.one("allocation.grace", &allocation.grace, value::duration)?,
-        max_lifetime: given.one(
-            "allocation.max-lifetime",
-            &allocation.max_lifetime,
-            value::positive_duration,
-        )?,
+        grace,
+        max_lifetime,
         idle_after: given.one("allocation.idle-after", &allocation.idle_after, value::positive_duration)?,
         max_allocations: given.one("allocation.max-count", &allocation.max_count, |v| size(v, 1..=MANY))?,
         session_by: given.one("session.by", &session.by, value::session_by)?,
@@ -153,6 +165,17 @@ fn read_table(
         realms: config::realms(realms, max_realms)
             .map_err(|problem| given.wrong("metrics.realm", problem))?,
     })
+}
+
+/// How long an allocation may live without a refresh: the longest grant, and the grace.
+fn read_lifetime(
+    given: &Given<'_>,
+    allocation: &args::Allocation,
+) -> Result<(Duration, Duration), UsageError> {
+    let id = "allocation.max-lifetime";
+    let max_lifetime = given.one(id, &allocation.max_lifetime, value::positive_duration)?;
+    let grace = given.one("allocation.grace", &allocation.grace, value::duration)?;
+    Ok((max_lifetime, grace))
 }
 
 /// What was given, and how.

@@ -113,7 +113,33 @@ fn record_watches_one_redis() {
 }
 
 #[test]
+fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
+    assert_eq!(config("doctor").command, Command::Doctor { json: false });
+    assert_eq!(config("doctor --json").command, Command::Doctor { json: true });
+    assert_eq!(config("prune").command, Command::Prune { apply: false });
+    let pruning =
+        config("prune --apply --redis.url redis://h/2 --allocation.max-lifetime 2h --allocation.grace=0s");
+    assert_eq!(pruning.command, Command::Prune { apply: true });
+    assert_eq!(pruning.sources[0].name, "redis://h:6379/2");
+    assert_eq!(
+        (pruning.table.max_lifetime, pruning.table.grace),
+        (Duration::from_secs(7200), Duration::ZERO)
+    );
+    assert!(
+        error("doctor --allocation.grace=90").starts_with("--allocation.grace: \"90\" is not a duration")
+    );
+    assert!(error("doctor x").starts_with("unexpected argument 'x'"));
+}
+
+#[test]
 fn flags_that_would_do_nothing_are_refused() {
+    for (line, flag, command) in [
+        ("--web.max-requests=1 doctor", "web.max-requests", "doctor"),
+        ("prune --allocation.idle-after=1m", "allocation.idle-after", "prune"),
+        ("prune --metrics.realm=x", "metrics.realm", "prune"),
+    ] {
+        assert_eq!(error(line), format!("--{flag} has no effect on {command}; leave it out"));
+    }
     assert_eq!(
         error("--web.max-requests=1 replay a"),
         "--web.max-requests has no effect on replay; leave it out"
@@ -150,7 +176,10 @@ fn a_bad_value_is_named_with_its_flag_and_what_is_accepted() {
             "--redis.sentinel-password-file=/nowhere/p",
             "--redis.sentinel-password-file: cannot read \"/nowhere/p\": No such file",
         ),
-        ("--redis.url=redis://h --redis.url=redis://u@h/0", "--redis.url: redis://h:6379/0 is given twice"),
+        (
+            "--redis.url=redis://h --redis.url=redis://u@h/0",
+            "--redis.url: redis://h:6379/0 and redis://h:6379/0 are one Redis",
+        ),
         (
             "--redis.password-file=/nowhere/p",
             "--redis.password-file: cannot read \"/nowhere/p\": No such file",

@@ -72,11 +72,14 @@ pub enum ConfigError {
     RedisUrl(#[from] RedisUrlError),
     /// Two sources that could not be told apart in labels.
     #[error(
-        "{name} is given twice (user and password are not part of a source's name); give each Redis and db once"
+        "{first} and {second} are one Redis, whose subscribers get the events of all its dbs: everything would count \
+         twice; name it once, with the db of coturn's redis-statsdb"
     )]
     SourceTwice {
-        /// The name both would have.
-        name: String,
+        /// The name of the first.
+        first: String,
+        /// The name of the other.
+        second: String,
     },
     /// More sources than a capture can tell apart.
     #[error("record watches one Redis, but {given} are given; name one")]

@@ -58,6 +58,16 @@ pub enum Command {
         /// When to stop by itself.
         duration: Option<Duration>,
     },
+    /// Look at the sources and say what to change.
+    Doctor {
+        /// As JSON instead of text.
+        json: bool,
+    },
+    /// List the status keys that no live allocation can own.
+    Prune {
+        /// Delete them.
+        apply: bool,
+    },
 }
 
 /// The HTTP server.
@@ -130,17 +140,18 @@ pub fn distinct_addresses(addresses: Vec<ListenAddress>) -> Result<Vec<ListenAdd
     }
 }
 
-/// The sources, if their names differ.
+/// The sources, if no two of them are one Redis: pub/sub knows no dbs, so both would get all events.
 ///
 /// # Errors
 ///
 /// [`ConfigError::SourceTwice`].
 pub fn distinct_sources(sources: Vec<RedisSource>) -> Result<Vec<RedisSource>, ConfigError> {
-    let mut seen = HashSet::new();
-    match sources.iter().find(|source| !seen.insert(source.name.as_str())) {
-        Some(twice) => Err(ConfigError::SourceTwice { name: twice.name.clone() }),
-        None => Ok(sources),
+    for (place, second) in sources.iter().enumerate() {
+        if let Some(first) = sources.iter().take(place).find(|first| first.address.is_same(&second.address)) {
+            return Err(ConfigError::SourceTwice { first: first.name.clone(), second: second.name.clone() });
+        }
     }
+    Ok(sources)
 }
 
 /// Whether there is one source only, as a capture needs: its lines do not say whose they are.
@@ -246,11 +257,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_sources_of_one_name_are_refused_whatever_their_users() {
-        let sources = ["redis://a:b@h", "redis://h:6379/0"].map(|url| url.parse().unwrap());
-        let error = distinct_sources(sources.into()).unwrap_err();
-        assert!(matches!(error, ConfigError::SourceTwice { name } if name == "redis://h:6379/0"));
-        let sources = ["redis://h/0", "redis://h/1"].map(|url| url.parse().unwrap());
+    fn one_redis_twice_is_refused_whatever_the_user_and_the_db() {
+        for urls in [
+            ["redis://a:b@h", "redis://h:6379/0"],
+            ["redis://h/0", "redis://h/1"],
+            ["redis://h/0", "rediss://h/0"],
+        ] {
+            let error = distinct_sources(urls.map(|url| url.parse().unwrap()).into()).unwrap_err();
+            assert!(matches!(error, ConfigError::SourceTwice { first, .. } if first == "redis://h:6379/0"));
+        }
+        let sentinels = ["redis+sentinel://a,b/m?sentinel-pass=x", "redis+sentinel://b,c/m/1"];
+        let sources = sentinels.map(|url| url.parse().unwrap());
+        assert!(matches!(distinct_sources(sources.into()), Err(ConfigError::SourceTwice { .. })));
+        let others = ["redis+sentinel://a,b/m", "redis+sentinel://a,b/n"].map(|url| url.parse().unwrap());
+        assert_eq!(distinct_sources(others.into()).unwrap().len(), 2);
+        let sources = ["redis://h:1/0", "redis://h:2/0"].map(|url| url.parse().unwrap());
         assert_eq!(distinct_sources(sources.into()).unwrap().len(), 2);
     }
 

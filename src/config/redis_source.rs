@@ -39,6 +39,19 @@ pub enum RedisAddress {
     Sentinel(Sentinels),
 }
 
+impl RedisAddress {
+    /// Whether both lead to one Redis, whoever logs in.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sentinel(ours), Self::Sentinel(theirs)) => {
+                ours.master == theirs.master
+                    && ours.endpoints.iter().any(|endpoint| theirs.endpoints.contains(endpoint))
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// Those who know where a master is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sentinels {

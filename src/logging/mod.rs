@@ -76,7 +76,7 @@ where
             Level::DEBUG | Level::TRACE => "debug",
         };
         let mut line = Line { format: self.format, text: String::with_capacity(160), message_wanted: true };
-        line.text("ts", &time::rfc3339(self.clock.wall()));
+        line.text("ts", &time::rfc3339(self.clock.to_wall(self.clock.now())));
         line.text("level", level);
         // The message comes first, wherever it stands among the fields.
         event.record(&mut line);

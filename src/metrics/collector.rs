@@ -211,8 +211,8 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
     });
     page.add(names::REDIS_SETTING_OK, |out| {
         for (source, stats) in &both {
-            if let Some(ok) = stats.is_right_db {
-                out.number(&[&source.name, "dbname"], u64::from(ok));
+            for (&setting, &ok) in &stats.settings_ok {
+                out.number(&[&source.name, setting], u64::from(ok));
             }
         }
     });

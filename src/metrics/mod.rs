@@ -64,7 +64,7 @@ impl TextPage {
     pub fn of_process(source: impl Observe) -> Result<Self, DescriptionError> {
         let page = Self::of_capture(source)?;
         // Once: a start time that moved by a millisecond would look like a restart.
-        let started = Process::read().started(SystemClock::new().wall());
+        let started = Process::read().started(SystemClock::new().now());
         page.registry
             .register(Box::new(ProcessCollector { descs: descs(names::ALL, is_of_process)?, started }))?;
         Ok(page)

@@ -118,8 +118,8 @@ families! {
     UNALLOCATED_PACKETS: Counter "coturn_unallocated_packets_total" ["direction"]
         "Client-leg packets of sessions that never got an allocation.";
     SERVER_ALLOCATIONS: Gauge "coturn_server_allocations" ["source", "server"]
-        "Live allocations by the server's address as its clients reach it; empty for coturn before 4.6, which does \
-         not tell.";
+        "Live allocations by the server's address as its clients reach it; empty where no status has told it: coturn \
+         before 4.6, and allocations known by their traffic only.";
     SERVER_LAST_SEEN: Gauge "coturn_server_last_seen_timestamp_seconds" ["source", "server"]
         "When the server's last event came, in seconds since 1970. Dropped 24 h after it.";
     SERVER_CLOSED: Counter "coturn_server_allocations_closed_total" ["source", "server", "cause"]
@@ -133,7 +133,7 @@ families! {
     REJECTED_MESSAGES: Counter "coturn_exporter_rejected_messages_total" ["source", "reason"]
         "Messages not understood; they change nothing.";
     DROPPED_MESSAGES: Counter "coturn_exporter_dropped_messages_total" ["source"]
-        "Messages received and thrown away for lack of room. Each begins a gap.";
+        "Messages received and thrown away for lack of room.";
     GAPS: Counter "coturn_exporter_gaps_total" ["source"]
         "Times the watch was interrupted. What was published meanwhile is lost, but for what totals recover.";
     GAP_SECONDS: Counter "coturn_exporter_gap_seconds_total" ["source"]
@@ -150,9 +150,9 @@ families! {
         "Status keys found by the last finished scan. stale: older than any lifetime allows, left behind by a server \
          that died; they are not counted live.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
-        "1 where Redis is set as coturn and this exporter need it, else 0. dbname: the keys of live allocations are in \
-         the db of --redis.url; 0 means that coturn's redis-statsdb names another one, or that a coturn has just \
-         started and wiped them.";
+        "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages; doctor says more. dbname: \
+         the keys of live allocations are in the db of --redis.url; 0 means that coturn's redis-statsdb names another \
+         one, or that a coturn has just started and wiped them. The others are absent where CONFIG is forbidden.";
     ANOMALIES: Counter "coturn_exporter_accounting_anomalies_total" ["kind"]
         "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
@@ -160,8 +160,8 @@ families! {
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
         "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
-        "Allocations not taken into the table because it was full (--allocation.max-count); they are in no other \
-         number.";
+        "Allocations not taken into the table because it was full (--allocation.max-count), each counted once. Of their \
+         traffic only the client leg is told, as unallocated.";
     BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
         "1, with what this exporter was built from.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []

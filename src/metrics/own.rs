@@ -1,5 +1,6 @@
 //! What the exporter tells of itself, source by source. Plain numbers; whoever reads the messages counts them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -32,8 +33,8 @@ pub struct SourceStats {
     pub resync_ok: Option<bool>,
     /// What the last finished scan found.
     pub status_keys: Option<StatusKeys>,
-    /// The keys of live allocations are in the db that was scanned.
-    pub is_right_db: Option<bool>,
+    /// Settings of Redis that could be looked at, and whether they are as they must be.
+    pub settings_ok: BTreeMap<&'static str, bool>,
 }
 
 /// What a scan of the status keys found.

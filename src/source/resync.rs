@@ -3,6 +3,7 @@
 //!
 //! The order matters: a GET sets a key's idle time to zero (7.0.15), and the idle time is the only sign of its age.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -11,9 +12,10 @@ use redis::{RedisError, Value, cmd, pipe};
 use super::connect::{Server, connect_to};
 use super::redis::LinkError;
 use crate::config::RedisSource;
+use crate::doctor::facts::ConfigValues;
 
 /// The keys of coturn's that hold a status.
-const MATCH: &str = "turn/*/allocation/*/status";
+pub(super) const MATCH: &str = "turn/*/allocation/*/status";
 
 /// How many keys Redis looks at in one step: some tens of microseconds of its time.
 const COUNT: usize = 500;
@@ -64,6 +66,17 @@ impl Scan {
         let _: Result<Value, RedisError> =
             cmd("CLIENT").arg("NO-TOUCH").arg("ON").query_async(&mut connection).await;
         Ok(Self { connection, cursor: Some(0) })
+    }
+
+    /// The values of these settings; `None` where Redis does not tell.
+    pub async fn settings(&mut self, names: &[&str]) -> Option<ConfigValues> {
+        let mut values = Vec::new();
+        for name in names {
+            let pairs: HashMap<String, String> =
+                cmd("CONFIG").arg("GET").arg(*name).query_async(&mut self.connection).await.ok()?;
+            values.extend(pairs);
+        }
+        Some(values.into_iter().collect())
     }
 
     /// The next keys, perhaps none; `None` at the end. A key may come twice.

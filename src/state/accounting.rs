@@ -95,7 +95,8 @@ impl Table {
         }
         self.judge_relayed(at);
         if self.allocations[at].is_settled() {
-            self.finish(at);
+            // The record stays for its time: should the final block come twice, it is nobody's end again.
+            self.member_settled(at);
         }
     }
 

@@ -135,6 +135,8 @@ pub(super) struct Allocation {
     pub(super) age: Links,
     /// Neighbours in its gathering, in a circle.
     pub(super) gathering: Links,
+    /// What the gathering was joined by; the client may have moved since.
+    pub(super) gathering_key: u64,
 
     pub(super) phase: Phase,
     pub(super) origin: Origin,
@@ -143,6 +145,8 @@ pub(super) struct Allocation {
     /// A report of the peer leg was seen: coturn 4.5.1.2 or later.
     pub(super) has_peer_leg: bool,
     pub(super) release_pending: bool,
+    /// Its key told of another grant of the same lifetime, which may not have been one; `alive_until` is its end.
+    pub(super) granted_perhaps: bool,
     /// Adopted from a key whose value was `new`: its birth may still be on the way.
     pub(super) scanned_birth: bool,
     pub(super) relayed: bool,
@@ -168,6 +172,13 @@ impl Allocation {
         self.lifetime = granted.lifetime;
         self.alive_until = at.plus(granted.lifetime);
         self.release_pending = false;
+        self.granted_perhaps = false;
+    }
+
+    /// A grant at that moment is possible, not certain.
+    pub(super) fn grant_perhaps(&mut self, at: Timestamp) {
+        self.alive_until = self.alive_until.max(at.plus(self.lifetime));
+        self.granted_perhaps = true;
     }
 
     /// Takes over where the client is; a mobility move changes it.
@@ -190,6 +201,13 @@ impl Allocation {
             && self.client == granted.client
     }
 
+    /// The status may be the one that made it. The short form does not say whose it is.
+    pub(super) fn may_be_born_by(&self, granted: &Granted) -> bool {
+        !(self.long_form && granted.long_form)
+            || (self.transport, self.server, self.server_port, self.client)
+                == (granted.transport, granted.server, granted.server_port, granted.client)
+    }
+
     /// The status comes from another server than the one before, as far as is known.
     pub(super) fn is_of_other_server(&self, granted: &Granted) -> bool {
         self.long_form
@@ -202,18 +220,21 @@ impl Allocation {
         let lost = now > self.alive_until;
         if lost {
             self.alive_until = now.plus(self.lifetime);
+            self.granted_perhaps = false;
         }
         lost
     }
 
     /// How it ended, if `deleted` comes now and its end was still open.
     pub(super) fn cause_of_deleted(&self, now: Timestamp, grace: Duration) -> Cause {
-        let end = self.granted_at.plus(self.lifetime);
+        let heard = self.granted_at.plus(self.lifetime);
+        let end = if self.granted_perhaps { self.alive_until } else { heard };
+        let is_heard_end = now >= heard.minus(EXPIRY_SLACK) && now <= heard.plus(EXPIRY_SLACK);
         if self.origin == Origin::Traffic || now > end.plus(grace) {
             Cause::Missed
         } else if self.release_pending {
             Cause::Released
-        } else if now >= end.minus(EXPIRY_SLACK) {
+        } else if is_heard_end || now >= end.minus(EXPIRY_SLACK) {
             Cause::Expired
         } else {
             Cause::Disconnected

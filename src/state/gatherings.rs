@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::ages::Links;
 use super::allocation::Allocation;
 use super::slab::{NONE, Slab};
 use crate::clock::Timestamp;
@@ -45,8 +46,8 @@ impl Gatherings {
         started: Timestamp,
         now: Timestamp,
     ) {
-        allocations[at].gathering.prev = at;
-        allocations[at].gathering.next = at;
+        let allocation = &mut allocations[at];
+        (allocation.gathering, allocation.gathering_key) = (Links { prev: at, next: at }, key);
         self.in_order.push_back((now, key));
         let of_key = self.recent.entry(key).or_default();
         let mut fitting = of_key.iter_mut().rev();
@@ -69,8 +70,10 @@ impl Gatherings {
     }
 
     /// Takes an allocation out; those that stay remember what it relayed last.
-    pub(super) fn leave(&mut self, allocations: &mut Slab<Allocation>, at: u32, key: u64) {
-        let (links, quiet_since) = (allocations[at].gathering, allocations[at].quiet_since);
+    pub(super) fn leave(&mut self, allocations: &mut Slab<Allocation>, at: u32) {
+        let allocation = &mut allocations[at];
+        let (key, quiet_since) = (allocation.gathering_key, allocation.quiet_since);
+        let links = std::mem::replace(&mut allocation.gathering, Links::ALONE);
         let heir = if links.next == at { NONE } else { links.next };
         if heir != NONE {
             allocations[links.prev].gathering.next = links.next;
@@ -97,6 +100,14 @@ impl Gatherings {
                 }
             }
         }
+    }
+
+    /// Members that are named and the keys they are named under.
+    #[cfg(test)]
+    pub(super) fn named(&self) -> impl Iterator<Item = (u64, u32)> {
+        let members =
+            self.recent.iter().flat_map(|(&key, all)| all.iter().map(move |recent| (key, recent.member)));
+        members.filter(|&(_, member)| member != NONE)
     }
 
     #[cfg(test)]

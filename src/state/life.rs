@@ -131,10 +131,11 @@ impl Table {
         started: Timestamp,
     ) -> Option<u32> {
         if self.allocations.len() >= self.settings.max_allocations {
-            self.refused += 1;
+            self.refused += u64::from(self.refused_keys.insert(self.now, hash));
             return None;
         }
         let realm = self.realms.acquire(name.realm);
+        self.servers.get_mut(granted.server).records += 1;
         let at = self.allocations.insert(Allocation {
             id: name.id,
             user: name.user.into(),
@@ -159,12 +160,14 @@ impl Table {
             accounted_bytes: 0,
             age: Links::ALONE,
             gathering: Links::ALONE,
+            gathering_key: 0,
             phase: Phase::Live,
             origin,
             settled: ByLeg::default(),
             long_form: granted.long_form,
             has_peer_leg: false,
             release_pending: false,
+            granted_perhaps: false,
             scanned_birth: false,
             relayed: false,
             over_max_lifetime: false,
@@ -200,8 +203,7 @@ impl Table {
 
     /// Counts the end of a live record. `seen` if it is coturn's word; otherwise it ended some time after its last sign.
     pub(super) fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
-        let key = self.gathering_key(at);
-        self.gatherings.leave(&mut self.allocations, at, key);
+        self.gatherings.leave(&mut self.allocations, at);
         self.uncount_live(at);
         let allocation = &mut self.allocations[at];
         allocation.ended = ended;
@@ -256,18 +258,17 @@ impl Table {
     pub(super) fn refresh(&mut self, at: u32, granted: &Granted, moment: Timestamp) {
         if self.allocations[at].phase == Phase::Overdue {
             self.absolve(at);
+            self.locate(at, granted);
             let allocation = &mut self.allocations[at];
             allocation.phase = Phase::Live;
             allocation.deadline = Timestamp::MAX;
-            allocation.locate(granted);
             allocation.grant(moment, granted);
             allocation.quiet_since = self.now;
             self.enter(at, false);
         } else {
             self.uncount_live(at);
-            let allocation = &mut self.allocations[at];
-            allocation.locate(granted);
-            allocation.grant(moment, granted);
+            self.locate(at, granted);
+            self.allocations[at].grant(moment, granted);
             self.count_live(at);
         }
         self.note_sign(at);
@@ -276,6 +277,14 @@ impl Table {
             allocation.origin = Origin::Adopted;
         }
         self.judge(at);
+    }
+
+    /// Takes over where a status says that the client is, and which server speaks.
+    fn locate(&mut self, at: u32, granted: &Granted) {
+        let before = self.allocations[at].server;
+        self.allocations[at].locate(granted);
+        self.servers.get_mut(before).records -= 1;
+        self.servers.get_mut(self.allocations[at].server).records += 1;
     }
 
     /// Something of it was heard.
@@ -297,6 +306,7 @@ impl Table {
         }
         if let Some(allocation) = self.allocations.remove(at) {
             self.realms.release(allocation.realm);
+            self.servers.get_mut(allocation.server).records -= 1;
         }
     }
 

@@ -3,7 +3,7 @@
 //! Pure and single-handed: no I/O, no clock (`now` is an argument), no logging. It knows nothing of Redis or
 //! Prometheus. Calls give back what happened; a scrape takes a [`Snapshot`].
 //!
-//! Nothing here scans all allocations: each has one entry in a heap of deadlines, gauges are kept in step where records
+//! No event, tick or scrape scans all allocations (a resync does, in slices): each has one entry in a heap of deadlines, gauges are kept in step where records
 //! enter and leave, and the oldest is the first of a list.
 
 #![allow(
@@ -95,6 +95,9 @@ struct Source {
     up: bool,
     /// It was up before.
     known: bool,
+    /// How far it had been heard when it was lost.
+    lost_at: Timestamp,
+    left_overs: scan::LeftOvers,
     /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
     resumed_at: Timestamp,
     /// How far it has been heard without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
@@ -113,6 +116,8 @@ pub struct Table {
     settings: Settings,
     hasher: ahash::RandomState,
     now: Timestamp,
+    /// The moment that time passes to; `now` follows it through what falls due.
+    passing_to: Timestamp,
     sources: Vec<Source>,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
@@ -122,7 +127,10 @@ pub struct Table {
     deadlines: deadlines::Deadlines,
     gatherings: gatherings::Gatherings,
     held: held::Held,
-    shared: shared::SharedKeys,
+    /// Keys that two servers use at once: their totals belong to nobody.
+    shared: shared::RecentKeys,
+    /// Keys refused for lack of room, so that each counts once.
+    refused_keys: shared::RecentKeys,
     /// What the client leg's total had beyond its sum, of closing allocations.
     client_losses: HashMap<u32, Traffic, ahash::RandomState>,
     realms: names::Realms,
@@ -139,6 +147,8 @@ impl Table {
             name: name.as_ref().into(),
             up: false,
             known: false,
+            lost_at: Timestamp::ZERO,
+            left_overs: scan::LeftOvers::default(),
             resumed_at: Timestamp::ZERO,
             heard_until: Timestamp::MAX,
             live: 0,
@@ -148,6 +158,7 @@ impl Table {
         Self {
             hasher: ahash::RandomState::new(),
             now: Timestamp::ZERO,
+            passing_to: Timestamp::ZERO,
             sources: sources.iter().map(source).collect(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
@@ -157,7 +168,8 @@ impl Table {
             deadlines: deadlines::Deadlines::default(),
             gatherings: gatherings::Gatherings::default(),
             held: held::Held::default(),
-            shared: shared::SharedKeys::default(),
+            shared: shared::RecentKeys::default(),
+            refused_keys: shared::RecentKeys::default(),
             client_losses: HashMap::default(),
             realms: names::Realms::new(settings.max_realms, &settings.realms),
             servers: names::Servers::new(settings.max_servers),
@@ -186,6 +198,7 @@ impl Table {
     /// Lets time pass: what is due becomes due.
     pub fn advance(&mut self, now: Timestamp) {
         let now = self.now.max(now);
+        self.passing_to = now;
         // Each at its own moment, however long nobody asked: what follows from it is counted from there.
         while let Some((moment, at)) = self.deadlines.pop(now) {
             self.now = self.now.max(moment);
@@ -196,6 +209,7 @@ impl Table {
         self.gatherings.expire(self.now);
         self.close_lingering();
         self.shared.expire(self.now);
+        self.refused_keys.expire(self.now);
         let allocations = &self.allocations;
         self.deadlines.tidy(allocations.len(), |moment, at| {
             allocations.get(at).is_some_and(|allocation| allocation.deadline == moment)
@@ -205,7 +219,11 @@ impl Table {
     /// The source's link is lost: from now on nothing of it becomes due.
     pub fn link_down(&mut self, now: Timestamp, source: SourceId) {
         self.advance(now);
+        let now = self.now;
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            if source.up {
+                source.lost_at = source.heard_until.min(now);
+            }
             source.up = false;
             source.scan = None;
         }

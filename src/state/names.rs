@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::ages::Ages;
 use super::allocation::Cause;
 use super::series::{RealmSeries, Tally};
+use super::shared::RecentKeys;
 use super::slab::Slab;
 use crate::clock::Timestamp;
 
@@ -156,6 +157,8 @@ pub(super) struct Server {
     pub(super) source: u32,
     pub(super) label: Arc<str>,
     pub(super) live: u64,
+    /// Records of the table that name it.
+    pub(super) records: u32,
     pub(super) closed: Tally<{ Cause::ALL.len() }>,
     pub(super) last_seen: Timestamp,
     /// When the oldest of its keys was set that the present scan found.
@@ -168,25 +171,30 @@ impl Server {
     }
 }
 
-/// Servers by source and address. They stay once seen, up to the cap; `_other` takes the rest.
+/// Servers by source and address, up to the cap; `_other` takes the rest. One that is forgotten gives its place away.
 #[derive(Debug)]
 pub(super) struct Servers {
     by_name: HashMap<(u32, Arc<str>), u32, ahash::RandomState>,
     slots: Vec<Server>,
     max: usize,
+    /// Hashes of addresses that were folded, so that each counts once.
+    folded_keys: RecentKeys,
     folded: u64,
 }
 
 impl Servers {
     pub(super) fn new(max: usize) -> Self {
-        Self { by_name: HashMap::default(), slots: Vec::new(), max, folded: 0 }
+        let by_name: HashMap<_, _, ahash::RandomState> = HashMap::default();
+        Self { by_name, slots: Vec::new(), max, folded_keys: RecentKeys::default(), folded: 0 }
     }
 
     /// The number of the server at `local` (its port is left out), met in a status just now.
     pub(super) fn meet(&mut self, now: Timestamp, source: u32, local: &[u8]) -> u32 {
-        let host = host_of(local);
-        let known = self.by_name.get(&(source, host.clone().into())).copied();
-        let at = known.unwrap_or_else(|| self.admit(source, &host));
+        let name = (source, Arc::from(host_of(local)));
+        let at = match self.by_name.get(&name) {
+            Some(&at) => at,
+            None => self.admit(now, name),
+        };
         let server = self.get_mut(at);
         if server.is_forgotten(now) {
             // Its series have left the page; they begin anew.
@@ -194,6 +202,46 @@ impl Servers {
         }
         server.last_seen = now;
         at
+    }
+
+    fn admit(&mut self, now: Timestamp, name: (u32, Arc<str>)) -> u32 {
+        let (source, label) = name;
+        if self.slots.len() < self.max {
+            return self.put(None, source, label);
+        }
+        let free = self.slots.iter().position(|server| server.records == 0 && server.is_forgotten(now));
+        if let Some(free) = free {
+            let old = &self.slots[free];
+            self.by_name.remove(&(old.source, Arc::clone(&old.label)));
+            return self.put(Some(free), source, label);
+        }
+        let hash = self.by_name.hasher().hash_one((source, &label));
+        self.folded += u64::from(self.folded_keys.insert(now, hash));
+        match self.by_name.get(&(source, Arc::from(OTHER))) {
+            Some(&at) => at,
+            None => self.put(None, source, OTHER.into()),
+        }
+    }
+
+    /// A new server, in a place that is free or in one more.
+    fn put(&mut self, place: Option<usize>, source: u32, label: Arc<str>) -> u32 {
+        let at = place.unwrap_or(self.slots.len());
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        self.by_name.insert((source, Arc::clone(&label)), number);
+        let server = Server {
+            source,
+            label,
+            live: 0,
+            records: 0,
+            closed: Tally::default(),
+            last_seen: Timestamp::ZERO,
+            oldest_key: Timestamp::MAX,
+        };
+        match self.slots.get_mut(at) {
+            Some(slot) => *slot = server,
+            None => self.slots.push(server),
+        }
+        number
     }
 
     pub(super) fn get_mut(&mut self, at: u32) -> &mut Server {
@@ -210,23 +258,6 @@ impl Servers {
 
     pub(super) const fn folded(&self) -> u64 {
         self.folded
-    }
-
-    fn admit(&mut self, source: u32, host: &str) -> u32 {
-        let full = self.slots.len() >= self.max;
-        let label: Arc<str> = if full { OTHER.into() } else { host.into() };
-        if full {
-            self.folded += 1;
-            if let Some(&at) = self.by_name.get(&(source, Arc::clone(&label))) {
-                return at;
-            }
-        }
-        let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.by_name.insert((source, Arc::clone(&label)), at);
-        let (live, closed) = (0, Tally::default());
-        let (last_seen, oldest_key) = (Timestamp::ZERO, Timestamp::MAX);
-        self.slots.push(Server { source, label, live, closed, last_seen, oldest_key });
-        at
     }
 }
 
@@ -296,6 +327,20 @@ mod tests {
         let b = servers.meet(now, 0, b"b:1");
         assert_eq!(servers.meet(now, 0, b"c:1"), b);
         assert_eq!(&*servers.get_mut(b).label, OTHER);
-        assert_eq!(servers.folded(), 2);
+        assert_eq!(servers.meet(now, 0, b"c:9"), b);
+        assert_eq!(servers.folded(), 2, "each address once");
+    }
+
+    #[test]
+    fn a_forgotten_server_gives_its_place_away() {
+        let mut servers = Servers::new(1);
+        let first = servers.meet(Timestamp::from_millis(1), 0, b"a:1");
+        let later = Timestamp::from_millis(2).plus(SERVER_MEMORY);
+        servers.get_mut(first).records = 1;
+        let second = servers.meet(later, 0, b"b:1");
+        assert_eq!(&*servers.get_mut(second).label, OTHER, "a record still names the first");
+        servers.get_mut(first).records = 0;
+        assert_eq!(servers.meet(later, 0, b"c:1"), first);
+        assert_eq!(&*servers.get_mut(first).label, "c");
     }
 }

@@ -119,7 +119,7 @@ impl Table {
         };
         let next = due.min(other);
         // What has passed was not heard of so far yet.
-        if next < self.now { self.now.plus(UNHEARD) } else { next.plus(TICK) }
+        if next < self.now { self.passing_to.plus(UNHEARD) } else { next.plus(TICK) }
     }
 
     /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was

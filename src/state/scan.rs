@@ -3,11 +3,11 @@
 //! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
 //! and the time since it was set is known to the second only, if nobody has read it meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::allocation::{Allocation, Cause, Origin, Phase, UNKNOWN_LIFETIME};
-use super::{Name, SourceId, Table};
+use super::{MANGLED, Name, SourceId, Table};
 use crate::clock::Timestamp;
 use crate::wire::{Event, Grant, Key};
 
@@ -23,6 +23,7 @@ pub(super) struct Progress {
     began: Timestamp,
     /// The source was up before: events were missed.
     after_gap: bool,
+    adopts: Adopts,
     /// Keys that ended meanwhile.
     ended: HashSet<u64, ahash::RandomState>,
     /// Records whose keys were found.
@@ -32,6 +33,60 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn remember_end(&mut self, hash: u64) {
         self.ended.insert(hash);
+    }
+}
+
+/// Which unknown keys belong to allocations that may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adopts {
+    /// The source was never watched before: any.
+    All,
+    /// Those set in the gap. An older one has been heard of, and has ended since: its DEL missed it, as that of coturn
+    /// before 4.13 does for names with a `%`.
+    SetSince(Timestamp),
+    /// Nothing was missed: none.
+    Nothing,
+}
+
+impl Adopts {
+    fn includes(self, set_at: Option<Timestamp>) -> bool {
+        match self {
+            Self::All => true,
+            Self::SetSince(lost_at) => set_at.is_none_or(|set_at| set_at.plus(PRECISION) >= lost_at),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Keys that were read and found to be left-overs: reading made them look young.
+#[derive(Debug, Default)]
+pub(super) struct LeftOvers {
+    /// When it was read, and when it had been set.
+    by_key: HashMap<u64, (Timestamp, Timestamp), ahash::RandomState>,
+    in_order: VecDeque<u64>,
+}
+
+impl LeftOvers {
+    /// More than so many are not remembered; the oldest is forgotten.
+    const MAX_KEYS: usize = 65_536;
+
+    fn remember(&mut self, key: u64, read_at: Timestamp, set_at: Timestamp) {
+        if self.by_key.insert(key, (read_at, set_at)).is_none() {
+            self.in_order.push_back(key);
+        }
+        if self.in_order.len() > Self::MAX_KEYS
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.by_key.remove(&oldest);
+        }
+    }
+
+    /// When a key was set that seems set at `seeming`.
+    fn set_at(&self, key: u64, seeming: Timestamp) -> Timestamp {
+        match self.by_key.get(&key) {
+            Some(&(read_at, set_at)) if seeming <= read_at.plus(PRECISION) => set_at.min(seeming),
+            _ => seeming,
+        }
     }
 }
 
@@ -64,7 +119,8 @@ pub enum Scanned {
 pub struct Sweep {
     /// Where to go on; `None` at the end.
     pub next: Option<u32>,
-    /// Live allocations whose key the scan did not find.
+    /// Live allocations whose key the scan did not find though their last status was heard since the source is up. A
+    /// restart of Redis in a gap takes keys away; no gap, no such excuse.
     pub absent: u64,
 }
 
@@ -79,7 +135,12 @@ impl Table {
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
             source.scans = source.scans.wrapping_add(1).max(1);
             let after_gap = source.known && !source.up;
-            source.scan = Some(Progress { began, after_gap, ended: HashSet::default(), found: 0 });
+            let adopts = match (source.known, source.up) {
+                (false, _) => Adopts::All,
+                (true, false) => Adopts::SetSince(source.lost_at),
+                (true, true) => Adopts::Nothing,
+            };
+            source.scan = Some(Progress { began, after_gap, adopts, ended: HashSet::default(), found: 0 });
         }
     }
 
@@ -97,9 +158,11 @@ impl Table {
         let hash = self.key_hash(&name);
         let Some(at) = self.find_open(hash, &name) else {
             let largest = self.settings.max_lifetime + self.settings.grace;
+            let set_at = self.true_set_at(source, hash, idle);
+            let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > largest);
             return if self.ended_in_scan(source, hash) {
                 Look::Known
-            } else if idle.is_some_and(|idle| idle > largest) {
+            } else if is_old || name.user == MANGLED || !self.adopts(source, set_at) {
                 Look::Stale
             } else {
                 Look::Read
@@ -156,12 +219,17 @@ impl Table {
         if self.find_closing(hash, &name).is_some() || self.ended_in_scan(source, hash) {
             return Scanned::Known;
         }
+        let set_at = self.true_set_at(source, hash, idle);
         let mut granted = self.understand(name.source, grant);
         let released = grant.lifetime == 0;
         if released {
             granted.lifetime = UNKNOWN_LIFETIME;
         }
-        if idle.is_some_and(|idle| idle > granted.lifetime + self.settings.grace) {
+        let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
+        if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
+            if let Some(source) = self.sources.get_mut(source.0 as usize) {
+                source.left_overs.remember(hash, self.now, set_at);
+            }
             return Scanned::Stale;
         }
         let set_at = set_at.unwrap_or(self.now);
@@ -195,6 +263,12 @@ impl Table {
         set_at: Timestamp,
     ) -> Scanned {
         let granted = self.understand(name.source, grant);
+        let allocation = &mut self.allocations[at];
+        if is_birth && allocation.may_be_born_by(&granted) {
+            // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
+            // seem new.
+            return Scanned::Known;
+        }
         if is_birth {
             // Another allocation: the end of ours was missed too.
             self.end_missed(at);
@@ -207,7 +281,10 @@ impl Table {
             return Scanned::Adopted;
         }
         if grant.lifetime == 0 {
-            self.allocations[at].release_pending = true;
+            allocation.release_pending = true;
+        } else if allocation.phase == Phase::Live && allocation.lifetime == granted.lifetime {
+            // A refresh was missed, or Redis was restarted, or somebody else has read the key: no telling which.
+            allocation.grant_perhaps(set_at);
         } else {
             self.refresh(at, &granted, set_at);
         }
@@ -221,8 +298,9 @@ impl Table {
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.advance(now);
         let of_source = self.sources.get(source.0 as usize);
-        let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.scans)));
-        let Some((&Progress { began, after_gap, .. }, number)) = scan else {
+        let scan =
+            of_source.and_then(|source| Some((source.scan.as_ref()?, source.scans, source.resumed_at)));
+        let Some((&Progress { began, after_gap, .. }, number, resumed_at)) = scan else {
             return Sweep { next: None, absent: 0 };
         };
         let mut absent = 0;
@@ -241,9 +319,9 @@ impl Table {
                 self.absolve(at);
                 continue;
             }
-            absent += 1;
             let (granted_at, long_form, server) =
                 (allocation.granted_at, allocation.long_form, allocation.server);
+            absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
             if after_gap && long_form && no_wipe {
                 self.end_missed(at);
@@ -251,6 +329,18 @@ impl Table {
         }
         let more = (until as usize) < self.allocations.places();
         Sweep { next: more.then_some(until), absent }
+    }
+
+    /// When a key was set, our own reading of it set aside.
+    fn true_set_at(&self, source: SourceId, hash: u64, idle: Option<Duration>) -> Option<Timestamp> {
+        let seeming = self.now.minus(idle?);
+        let source = self.sources.get(source.0 as usize);
+        Some(source.map_or(seeming, |source| source.left_overs.set_at(hash, seeming)))
+    }
+
+    fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
+        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        scan.is_none_or(|scan| scan.adopts.includes(set_at))
     }
 
     fn ended_in_scan(&self, source: SourceId, hash: u64) -> bool {

@@ -1,25 +1,25 @@
-//! Keys that two servers use at once: their totals belong to nobody.
+//! Keys of which something is remembered for a day: shared by two servers, refused for lack of room.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How long a key counts as shared.
+/// How long a key is remembered.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// More than so many keys are not remembered; the oldest is forgotten.
 const MAX_KEYS: usize = 65_536;
 
-/// Shared keys by their 64-bit seeded hash.
+/// Keys by their 64-bit seeded hash.
 #[derive(Debug, Default)]
-pub(super) struct SharedKeys {
+pub(super) struct RecentKeys {
     keys: HashSet<u64, ahash::RandomState>,
     in_order: VecDeque<(Timestamp, u64)>,
 }
 
-impl SharedKeys {
-    /// Remembers a key; true if it was not known to be shared.
+impl RecentKeys {
+    /// Remembers a key; true if it was not remembered.
     pub(super) fn insert(&mut self, now: Timestamp, key: u64) -> bool {
         if !self.keys.insert(key) {
             return false;

@@ -28,13 +28,17 @@ pub(crate) struct Settings<'a> {
 /// See the file's head.
 #[derive(Debug)]
 pub(crate) struct Coturn {
-    process: Process,
+    process: Option<Process>,
     pub(crate) ip: String,
     pub(crate) realm: String,
     port: Port,
     _relay_ports: RelayPorts,
+    config: PathBuf,
+    /// Where the present life logs.
     log: PathBuf,
-    _dir: TempDir,
+    /// How often it was started.
+    lives: u32,
+    dir: TempDir,
 }
 
 impl Coturn {
@@ -42,26 +46,41 @@ impl Coturn {
     pub(crate) fn start(redis: &Redis, db: u8, settings: Settings<'_>) -> Self {
         let dir = TempDir::new("coturn");
         let (port, relay_ports) = (Port::claim(), RelayPorts::claim());
-        let log = dir.path().join("turnserver.log");
         let config =
             dir.write("turnserver.conf", &configuration(redis, db, settings, &port, &relay_ports, &dir));
-        let wiped_before = redis.calls("keys");
-        let args = ["-c".to_owned(), config.display().to_string()];
-        let process = Process::tool(TURNSERVER, &args, dir.path(), "turnserver");
         let mut coturn = Self {
-            process,
+            process: None,
             ip: settings.ip.to_owned(),
             realm: settings.realm.to_owned(),
             port,
             _relay_ports: relay_ports,
-            log,
-            _dir: dir,
+            config,
+            log: PathBuf::new(),
+            lives: 0,
+            dir,
         };
+        coturn.start_again(redis);
+        coturn
+    }
+
+    /// Starts it on the same ports with the same settings, and a log of its own.
+    pub(crate) fn start_again(&mut self, redis: &Redis) {
+        assert!(self.process.is_none(), "turnserver still runs");
+        self.lives += 1;
+        let name = format!("turnserver-{}", self.lives);
+        self.log = self.dir.path().join(format!("{name}.log"));
+        let wiped_before = redis.calls("keys");
+        let args = [
+            "-c".to_owned(),
+            self.config.display().to_string(),
+            format!("--log-file={}", self.log.display()),
+        ];
+        let mut process = Process::tool(TURNSERVER, &args, self.dir.path(), &name);
         poll::until(PATIENCE, "turnserver to listen", || {
-            if let Some(status) = coturn.process.exited() {
-                panic!("turnserver ended with {status}\n{}\n{}", coturn.process.output(), coturn.log_text());
+            if let Some(status) = process.exited() {
+                panic!("turnserver ended with {status}\n{}\n{}", process.output(), self.log_text());
             }
-            let text = coturn.log_text();
+            let text = self.log_text();
             // Asking by a TCP connect would make a session, which is published.
             let listens = text.matches("TCP listener opened").count() >= RELAY_THREADS
                 && text.contains("UDP listener opened");
@@ -74,14 +93,19 @@ impl Coturn {
                 Err(format!("{wiped} of {auth_threads} auth threads wiped the keys; log:\n{text}"))
             }
         });
-        coturn
+        self.process = Some(process);
+    }
+
+    /// Ends it as a crash would: nothing is published, its keys stay.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port.number
     }
 
-    /// What it logged up to now.
+    /// What it logged up to now, in its present life or, if it was killed, in the last one.
     pub(crate) fn log(&self) -> CoturnLog {
         CoturnLog::parse(&self.log_text())
     }
@@ -112,7 +136,6 @@ fn configuration(
         format!("realm={realm}"),
         format!("max-allocate-lifetime={max_lifetime}"),
         format!("redis-statsdb=\"ip=127.0.0.1 dbname={db} port={} connect_timeout=30\"", redis.port()),
-        format!("log-file={}", dir.path().join("turnserver.log").display()),
         format!("userdb={}", dir.path().join("turndb").display()),
         format!("pidfile={}", dir.path().join("turnserver.pid").display()),
     ];

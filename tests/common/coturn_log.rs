@@ -129,6 +129,21 @@ impl CoturnLog {
         self.sessions.values().filter(|session| !session.has_allocation())
     }
 
+    /// How many allocations are live.
+    pub(crate) fn live(&self) -> u64 {
+        self.allocations().filter(|session| session.is_live()).count() as u64
+    }
+
+    /// How many allocations were opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.allocations().map(|session| session.opened).sum()
+    }
+
+    /// How many reports of traffic the allocations made.
+    pub(crate) fn reports(&self) -> u64 {
+        self.allocations().map(|session| session.reports).sum()
+    }
+
     /// Whether every session that began is over.
     pub(crate) fn all_ended(&self) -> bool {
         self.sessions.values().all(|session| session.reason.is_some() && !session.is_live())

@@ -54,7 +54,14 @@ impl Exporter {
 
     /// Watching one Redis; waits until it is subscribed and has read the keys.
     pub(crate) fn watching(url: &str) -> Self {
-        let exporter = Self::start(&["--redis.url", url]);
+        Self::watching_with(url, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn watching_with(url: &str, args: &[&str]) -> Self {
+        let mut all = vec!["--redis.url", url];
+        all.extend(args);
+        let exporter = Self::start(&all);
         exporter.wait_ready();
         exporter
     }
@@ -131,6 +138,26 @@ impl Exporter {
             let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
             line.map(str::to_owned).ok_or(log)
         })
+    }
+
+    /// Stops it without closing anything, as a host that hangs.
+    pub(crate) fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// The most memory that it has had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// Sends a signal and waits for the end, as long as the contract allows.

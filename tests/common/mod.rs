@@ -10,11 +10,14 @@
     reason = "clippy.toml allows these in test functions only; a broken harness must fail the test just as loudly"
 )]
 
+pub(crate) mod balance;
 pub(crate) mod capture;
 pub(crate) mod certificates;
+pub(crate) mod command;
 pub(crate) mod coturn;
 pub(crate) mod coturn_log;
 pub(crate) mod exporter;
+pub(crate) mod flood;
 pub(crate) mod golden;
 pub(crate) mod http;
 pub(crate) mod naive;
@@ -24,9 +27,12 @@ pub(crate) mod poll;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod published;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
+pub(crate) mod stale;
 pub(crate) mod statsdb;
+pub(crate) mod sums;
 pub(crate) mod temp_dir;
 pub(crate) mod traffic;
 pub(crate) mod uclient;

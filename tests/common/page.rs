@@ -72,6 +72,11 @@ impl Page {
         self.series.iter().map(|(series, value)| (series, *value))
     }
 
+    /// Exactly this series.
+    pub(crate) fn get(&self, series: &Series) -> Option<f64> {
+        self.series.get(series).copied()
+    }
+
     /// The one series that has these labels (it may have more).
     #[track_caller]
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {

@@ -93,6 +93,14 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
     }
 
+    /// The most memory that it has had resident, in bytes, as Linux tells it.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB")
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {

@@ -17,7 +17,8 @@ pub(crate) struct Redis {
     process: Option<Process>,
     port: Port,
     password: Option<String>,
-    options: Vec<String>,
+    /// Settings of the command line besides our own: name and value.
+    settings: Vec<(String, String)>,
     dir: TempDir,
 }
 
@@ -27,12 +28,15 @@ impl Redis {
         Self::start_with(None, &[])
     }
 
+    /// One with settings of the test's own, as `redis.conf` names them.
+    pub(crate) fn start_with_settings(settings: &[(&str, &str)]) -> Self {
+        Self::start_with(None, settings)
+    }
+
     /// One that copies another, as far as it has got when this returns.
-    pub(crate) fn start_replica(master: &Self, options: &[&str]) -> Self {
-        let port = master.port.number.to_string();
-        let mut all = vec!["--replicaof", "127.0.0.1", port.as_str()];
-        all.extend(options);
-        let replica = Self::start_with(None, &all);
+    pub(crate) fn start_replica(master: &Self) -> Self {
+        let of = format!("127.0.0.1 {}", master.port.number);
+        let replica = Self::start_with_settings(&[("replicaof", &of)]);
         poll::until(PATIENCE, "the replica to be in step", || {
             let role = redis::cmd("ROLE").query(&mut replica.connect(0));
             match role.map_err(|error| error.to_string())? {
@@ -48,8 +52,8 @@ impl Redis {
         Self::start_with(Some(password), &[])
     }
 
-    /// With more options, as `redis-server` takes them.
-    pub(crate) fn start_with(password: Option<&str>, options: &[&str]) -> Self {
+    /// Both.
+    pub(crate) fn start_with(password: Option<&str>, settings: &[(&str, &str)]) -> Self {
         // A second and third attempt, should a stranger have taken the port between our look and redis-server's.
         let mut last = String::new();
         for _ in 0..3 {
@@ -57,7 +61,7 @@ impl Redis {
                 process: None,
                 port: Port::claim(),
                 password: password.map(str::to_owned),
-                options: options.iter().map(|&option| option.to_owned()).collect(),
+                settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
                 dir: TempDir::new("redis"),
             };
             match redis.try_start() {
@@ -68,7 +72,7 @@ impl Redis {
         panic!("redis-server does not start: {last}");
     }
 
-    /// Starts it again where it was; its keys are gone, as after a restart without persistence.
+    /// Starts it again where it was; its keys are gone, unless its settings say that they are kept.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "redis-server still runs");
         self.try_start().unwrap_or_else(|why| panic!("redis-server does not start again: {why}"));
@@ -83,10 +87,12 @@ impl Redis {
         {
             args.extend([option.to_owned(), value.to_owned()]);
         }
+        for (name, value) in &self.settings {
+            args.extend([format!("--{name}"), value.clone()]);
+        }
         if let Some(password) = &self.password {
             args.extend(["--requirepass".to_owned(), password.clone()]);
         }
-        args.extend(self.options.iter().cloned());
         let mut process = Process::tool(REDIS_SERVER, &args, self.dir.path(), "redis-server");
         poll::until(PATIENCE, "redis-server to answer or to give up", || {
             if process.exited().is_some() {
@@ -147,6 +153,21 @@ impl Redis {
             .unwrap_or(0)
     }
 
+    /// `CLIENT KILL TYPE`: closes all connections of a kind; gives their number.
+    pub(crate) fn kill_clients(&self, kind: &str) -> u64 {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg(&["KILL", "TYPE", kind, "SKIPME", "yes"]);
+        kill.query(&mut self.connect(0)).expect("CLIENT KILL")
+    }
+
+    /// How many connections subscribe to something.
+    pub(crate) fn subscribers(&self) -> usize {
+        let mut list = redis::cmd("CLIENT");
+        let list: String =
+            list.arg(&["LIST", "TYPE", "pubsub"]).query(&mut self.connect(0)).expect("CLIENT LIST");
+        list.lines().count()
+    }
+
     /// Ends it as a crash would.
     pub(crate) fn kill(&mut self) {
         self.process = None;
@@ -161,4 +182,20 @@ impl Redis {
     pub(crate) fn thaw(&self) {
         self.process.as_ref().expect("redis-server runs").signal(Signal::CONT);
     }
+}
+
+/// Makes keys that seem to have been idle for so many seconds; of coturn's kind, whatever their names.
+pub(crate) fn restore_idle<'a>(
+    connection: &mut redis::Connection,
+    keys: impl IntoIterator<Item = (&'a [u8], u64)>,
+) {
+    const SAMPLE: &str = "sample of a value";
+    redis::cmd("SET").arg(SAMPLE).arg("new lifetime=600").query::<()>(connection).expect("SET");
+    let value: Vec<u8> = redis::cmd("DUMP").arg(SAMPLE).query(connection).expect("DUMP");
+    redis::cmd("DEL").arg(SAMPLE).query::<()>(connection).expect("DEL");
+    let mut restores = redis::pipe();
+    for (key, idle) in keys {
+        restores.cmd("RESTORE").arg(key).arg(0).arg(&value).arg("REPLACE").arg("IDLETIME").arg(idle).ignore();
+    }
+    restores.query::<()>(connection).expect("RESTORE");
 }

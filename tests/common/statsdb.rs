@@ -23,9 +23,26 @@ impl Allocation {
         format!("{}/status", self.prefix)
     }
 
+    pub(crate) fn channel(&self, kind: &str) -> String {
+        format!("{}/{kind}", self.prefix)
+    }
+
+    /// As a server at another address says it.
+    pub(crate) fn of_server(mut self, local: &str) -> Self {
+        let (_, remote) = self.address.split_once(", ").unwrap();
+        self.address = format!("local={local}, {remote}");
+        self
+    }
+
     pub(crate) fn status(&self, word: &str, lifetime: u32) -> String {
         format!("{word} lifetime={lifetime}, type=UDP, {}, ssl=NONE, cipher=NONE", self.address)
     }
+}
+
+/// The payload of the four counter channels.
+pub(crate) fn counters(traffic: Traffic) -> String {
+    let Traffic { received_packets, received_bytes, sent_packets, sent_bytes } = traffic;
+    format!("rcvp={received_packets}, rcvb={received_bytes}, sentp={sent_packets}, sentb={sent_bytes}")
 }
 
 /// The connection of one relay thread.
@@ -57,6 +74,11 @@ impl Statsdb {
         self.tell(allocation.key().as_bytes(), &allocation.status("new", lifetime));
     }
 
+    /// `refreshed`: key and message.
+    pub(crate) fn refresh(&mut self, allocation: &Allocation, lifetime: u32) {
+        self.tell(allocation.key().as_bytes(), &allocation.status("refreshed", lifetime));
+    }
+
     /// The key alone, as one finds it that was not there when the message went out.
     pub(crate) fn leave_key(&mut self, allocation: &Allocation, lifetime: u32) {
         redis::cmd("SET")
@@ -81,12 +103,6 @@ impl Statsdb {
     }
 
     fn counters(&mut self, allocation: &Allocation, kind: &str, traffic: Traffic) {
-        let Traffic { received_packets, received_bytes, sent_packets, sent_bytes } = traffic;
-        self.tell(
-            format!("{}/{kind}", allocation.prefix).as_bytes(),
-            &format!(
-                "rcvp={received_packets}, rcvb={received_bytes}, sentp={sent_packets}, sentb={sent_bytes}"
-            ),
-        );
+        self.tell(allocation.channel(kind).as_bytes(), &counters(traffic));
     }
 }

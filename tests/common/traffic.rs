@@ -1,6 +1,6 @@
 //! Packets and bytes of one leg, both directions: what coturn logs, what it publishes and what the page sums.
 
-use std::ops::AddAssign;
+use std::ops::{Add, AddAssign, Mul};
 
 /// As coturn counts: received and sent from its own point of view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,28 @@ impl AddAssign for Traffic {
     }
 }
 
+impl Add for Traffic {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl Mul<u64> for Traffic {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self {
+            received_packets: self.received_packets * times,
+            received_bytes: self.received_bytes * times,
+            sent_packets: self.sent_packets * times,
+            sent_bytes: self.sent_bytes * times,
+        }
+    }
+}
+
 /// Both legs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Legs {
@@ -51,5 +73,14 @@ impl AddAssign for Legs {
     fn add_assign(&mut self, other: Self) {
         self.client += other.client;
         self.peer += other.peer;
+    }
+}
+
+impl Add for Legs {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::coturn::{Coturn, PASSWORD};
+use super::poll::PATIENCE;
 use super::process::{Process, Tool};
 use super::temp_dir::TempDir;
 
@@ -108,6 +109,15 @@ impl Uclient {
 
     pub(crate) fn output(&self) -> String {
         self.process.output()
+    }
+}
+
+/// Waits for the end of all, each of which must have talked.
+#[track_caller]
+pub(crate) fn wait_for_all(clients: &mut [Uclient]) {
+    for client in clients {
+        let report = client.wait(PATIENCE).unwrap_or_else(|| panic!("{}", client.output()));
+        assert!(report.sent_messages > 0, "{report:?}");
     }
 }
 

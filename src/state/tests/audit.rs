@@ -37,6 +37,22 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             return Err(format!("{at}: not found under its key: {allocation:?}"));
         }
     }
+    for (key, member) in table.gatherings.named() {
+        let known = table.allocations.get(member);
+        if !known.is_some_and(|known| known.phase == Phase::Live && known.gathering_key == key) {
+            return Err(format!("{member}: named by a gathering that is not its own: {known:?}"));
+        }
+    }
+    for (at, allocation) in table.allocations.iter().filter(|(_, one)| one.phase == Phase::Live) {
+        let circle: Vec<u32> = super::super::gatherings::members(&table.allocations, at).take(100).collect();
+        let is_whole = circle.iter().all(|&member| {
+            let member = &table.allocations[member];
+            member.phase == Phase::Live && member.gathering_key == allocation.gathering_key
+        });
+        if !is_whole || circle.len() > 64 {
+            return Err(format!("{at}: its gathering holds strangers: {circle:?}"));
+        }
+    }
     for (number, session) in table.sessions.iter() {
         session.check(live_by_session.get(&number).copied().unwrap_or(0))?;
     }

@@ -216,9 +216,6 @@ impl Model {
                 numbers.unseen[leg as usize].add(&lost);
             }
         }
-        if matches!(record.phase, Phase::Closing { settled: [true, true], .. }) {
-            self.records.remove(at);
-        }
     }
 
     fn end(&mut self, at: usize, cause: Option<Cause>) {

@@ -19,6 +19,11 @@ impl Story {
         Self::with(Settings::default())
     }
 
+    /// Before its source was ever watched: the next scan is the first.
+    fn before_the_watch() -> Self {
+        Self { table: Table::new(Settings::default(), &["test"]), key: key("r", "alice", 1) }
+    }
+
     fn with(settings: Settings) -> Self {
         Self { table: table(settings), key: key("r", "alice", 1) }
     }
@@ -530,7 +535,11 @@ fn a_full_table_refuses_and_counts() {
     {
         assert_eq!(story.tell_of(1, &other, &event), Applied::Refused, "{event:?}");
     }
-    assert_eq!((story.table.snapshot().refused, story.realm().live.total()), (5, 1));
+    assert_eq!(
+        (story.table.snapshot().refused, story.realm().live.total()),
+        (1, 1),
+        "one allocation, five messages"
+    );
     story.ends_empty();
 }
 
@@ -566,7 +575,7 @@ fn end_of_gap(story: &mut Story, seconds: u64) -> u64 {
 
 #[test]
 fn a_scan_adopts_what_lives_and_leaves_what_is_stale() {
-    let mut story = Story::new();
+    let mut story = Story::before_the_watch();
     let alice = |id| key("r", "alice", id);
     story.table.scan_begins(at(10_000), SOURCE);
     let mut found = |id, event: &Event<'_>, idle| scan(&mut story, 10_000, &alice(id), event, idle);
@@ -613,7 +622,8 @@ fn after_a_gap_a_key_that_was_made_anew_is_another_allocation() {
     let alice = story.key;
     story.tell(0, &new(600));
     gap(&mut story, 100, 1000);
-    assert_eq!(scan(&mut story, 1000, &alice, &new(600), Some(500)), (Look::Read, Some(Scanned::Adopted)));
+    let anew = Event::New(grant(600, LOCAL, "198.51.100.7:40001"));
+    assert_eq!(scan(&mut story, 1000, &alice, &anew, Some(500)), (Look::Read, Some(Scanned::Adopted)));
     end_of_gap(&mut story, 1000);
     let realm = story.realm();
     assert_eq!((story.closed(), realm.opened.total(), realm.adopted), (vec![("missed", 1)], 2, 0));
@@ -626,6 +636,43 @@ fn after_a_gap_a_key_that_was_made_anew_is_another_allocation() {
         "its whole life is after the last one's"
     );
     story.ends_empty();
+}
+
+#[test]
+fn a_restarted_redis_makes_old_keys_young_and_nothing_of_them_new() {
+    // Redis counts the idle time from its own start where it has loaded its keys from disk.
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    story.tell(50, &delta(Leg::Client, [1, 10, 1, 10]));
+    gap(&mut story, 100, 110);
+    assert_eq!(scan(&mut story, 110, &alice, &new(600), Some(5)), (Look::Read, Some(Scanned::Known)));
+    end_of_gap(&mut story, 110);
+    story.tell(600, &Event::Deleted);
+    story.tell(600, &total(Leg::Client, [3, 30, 3, 30]));
+    let realm = story.realm();
+    assert_eq!((story.closed(), realm.opened.total()), (vec![("expired", 1)], 1));
+    assert_eq!(realm.relayed.client, traffic([3, 30, 3, 30]), "each byte once");
+    story.ends_empty();
+}
+
+#[test]
+fn a_key_that_may_have_been_set_in_the_gap_allows_both_ends() {
+    // The refresh of second 50 was heard; the key says 105, which was a refresh or merely a restart of Redis.
+    for (end, cause) in
+        [(500, "disconnected"), (649, "expired"), (660, "disconnected"), (703, "expired"), (796, "missed")]
+    {
+        let mut story = Story::new();
+        let alice = story.key;
+        story.tell(0, &new(600));
+        story.tell(50, &refreshed(600));
+        gap(&mut story, 100, 110);
+        assert_eq!(scan(&mut story, 110, &alice, &refreshed(600), Some(5)).1, Some(Scanned::Known));
+        end_of_gap(&mut story, 110);
+        story.tell(end, &Event::Deleted);
+        assert_eq!(story.closed(), [(cause, 1)], "{end}");
+        story.ends_empty();
+    }
 }
 
 #[test]
@@ -648,14 +695,35 @@ fn a_missing_key_ends_nothing_but_where_an_older_one_stands() {
     story.tell(0, &new(600));
     story.tell_of(10, &bob, &new(600));
     gap(&mut story, 100, 200);
-    assert_eq!(end_of_gap(&mut story, 200), 2, "all keys are gone: a wipe, or an empty Redis");
+    assert_eq!(
+        end_of_gap(&mut story, 200),
+        0,
+        "all keys are gone: a wipe, or an empty Redis; not another db"
+    );
     assert_eq!(story.realm().live.total(), 2);
     gap(&mut story, 300, 400);
     let alice = story.key;
     assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
-    assert_eq!(end_of_gap(&mut story, 400), 1, "alice's older key is there: bob's was deleted");
-    assert_eq!((story.closed(), story.realm().live.total()), (vec![("missed", 1)], 1));
+    end_of_gap(&mut story, 400);
+    assert_eq!(story.closed(), [("missed", 1)], "alice's older key is there: bob's was deleted");
+    assert_eq!(story.realm().live.total(), 1);
     story.ends_empty();
+}
+
+#[test]
+fn a_key_that_should_be_there_and_is_not_is_perhaps_in_another_db() {
+    let mut story = Story::new();
+    let absent = |story: &mut Story, seconds| {
+        story.table.scan_begins(at(seconds), SOURCE);
+        end_of_gap(story, seconds)
+    };
+    story.tell(0, &new(600));
+    assert_eq!(absent(&mut story, 100), 1, "it was heard, and is not there");
+    gap(&mut story, 100, 200);
+    assert_eq!(end_of_gap(&mut story, 200), 0, "Redis may have lost it in the gap");
+    assert_eq!(absent(&mut story, 300), 0, "and it does not come back before it is refreshed");
+    story.tell(400, &refreshed(600));
+    assert_eq!(absent(&mut story, 500), 1);
 }
 
 #[test]
@@ -722,4 +790,82 @@ fn two_sources_do_not_mix() {
     let snapshot = table.snapshot();
     assert_eq!(snapshot.sources.iter().map(|source| source.live).collect::<Vec<_>>(), [0, 1]);
     assert_eq!((snapshot.realms[0].series.sessions, snapshot.servers.len()), (1, 2));
+}
+
+#[test]
+fn a_client_that_moved_leaves_its_gathering_whole() {
+    let mut story = Story::new();
+    let second = key("r", "alice", 2);
+    story.tell(0, &new(600));
+    // a mobility move, or the first long status after an adoption by traffic
+    story.tell(1, &Event::Refreshed(grant(600, LOCAL, "203.0.113.9:1")));
+    story.tell(2, &Event::Deleted);
+    story.wait(8);
+    story.tell_of(9, &second, &new(600));
+    story.ends_empty();
+}
+
+#[test]
+fn a_left_over_stays_one_though_reading_made_it_young() {
+    let mut story = Story::before_the_watch();
+    let alice = story.key;
+    story.table.scan_begins(at(10_000), SOURCE);
+    assert_eq!(scan(&mut story, 10_000, &alice, &new(600), Some(1000)), (Look::Read, Some(Scanned::Stale)));
+    end_of_gap(&mut story, 10_000);
+    gap(&mut story, 10_200, 10_300);
+    assert_eq!(
+        scan(&mut story, 10_300, &alice, &new(600), Some(300)),
+        (Look::Stale, None),
+        "idle since our own reading"
+    );
+    end_of_gap(&mut story, 10_300);
+    gap(&mut story, 10_400, 10_500);
+    let revived = scan(&mut story, 10_500, &alice, &new(600), Some(50));
+    assert_eq!(revived, (Look::Read, Some(Scanned::Adopted)), "set since: it lives");
+    end_of_gap(&mut story, 10_500);
+    story.ends_empty();
+}
+
+#[test]
+fn a_key_that_outlives_its_end_is_a_left_over() {
+    let mut story = Story::new();
+    let alice = story.key;
+    story.tell(0, &new(600));
+    story.tell(100, &Event::Deleted);
+    story.wait(200);
+    story.table.scan_begins(at(300), SOURCE);
+    assert_eq!(scan(&mut story, 300, &alice, &new(600), Some(300)).0, Look::Stale, "nothing was missed");
+    end_of_gap(&mut story, 300);
+    gap(&mut story, 400, 500);
+    assert_eq!(
+        scan(&mut story, 500, &alice, &new(600), Some(500)).0,
+        Look::Stale,
+        "set before the gap: it ended in sight"
+    );
+    let mangled = key("r", "alice  0.0e+00xample.org", 3);
+    assert_eq!(
+        scan(&mut story, 500, &mangled, &new(600), Some(1)).0,
+        Look::Stale,
+        "whose it is cannot be told"
+    );
+    end_of_gap(&mut story, 500);
+    story.ends_empty();
+}
+
+#[test]
+fn a_final_block_that_comes_twice_is_one_end() {
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    for _ in 0..2 {
+        story.tell(9, &Event::Deleted);
+        story.tell(9, &total(Leg::Client, [1, 10, 1, 10]));
+        story.tell(9, &total(Leg::Peer, [1, 6, 1, 6]));
+    }
+    let realm = story.realm();
+    assert_eq!(
+        (story.closed(), realm.adopted, realm.sessions_closed.total()),
+        (vec![("disconnected", 1)], 0, 1)
+    );
+    assert!(realm.unseen.client.is_zero());
+    story.ends_empty();
 }

@@ -1,0 +1,228 @@
+//! What was seen of a Redis, as plain values: gathered by `source::inspect`, judged beside this file. Judges nothing
+//! and asks nobody.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Whose state is judged, and by which settings of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The source's name: its URL without user and password, with the db.
+    pub name: String,
+    /// `redis-cli` with what it takes to reach this Redis, ready for a shell; without a login.
+    pub redis_cli: String,
+    /// The db that status keys are read from.
+    pub db: u32,
+    /// The ACL user that the exporter logs in as; `None` is Redis' default user.
+    pub user: Option<String>,
+    /// A key idle for longer belongs to no live allocation.
+    pub stale_after: Duration,
+}
+
+impl Subject {
+    /// The URL of another db of the same Redis.
+    pub fn url_of(&self, db: u32) -> String {
+        if self.name.starts_with("unix:") {
+            let socket = self.name.split_once("?db=").map_or(self.name.as_str(), |(socket, _)| socket);
+            return if db == 0 { socket.to_owned() } else { format!("{socket}?db={db}") };
+        }
+        let address = self.name.rsplit_once('/').map_or(self.name.as_str(), |(address, _)| address);
+        format!("{address}/{db}")
+    }
+}
+
+/// What came of a question to Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look<T> {
+    /// The answer.
+    Seen(T),
+    /// The ACL forbids to ask.
+    Forbidden,
+    /// There was no usable answer: the command is unknown there, or failed. What Redis said.
+    Failed(String),
+}
+
+impl<T> Look<T> {
+    /// The answer, where there is one.
+    pub const fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(answer) => Some(answer),
+            Self::Forbidden | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Everything that was seen of one Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Whose facts these are.
+    pub subject: Subject,
+    /// What was seen, or why nothing could be.
+    pub seen: Result<Seen, Unreachable>,
+}
+
+/// Why nothing could be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// There is a Redis, but it refuses the login.
+    pub login: bool,
+    /// What was said.
+    pub text: String,
+}
+
+/// What was seen of a Redis that answers and lets us in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The ACL user we are.
+    pub user: Look<String>,
+    /// The version of Redis.
+    pub version: Look<Version>,
+    /// Whether `CLIENT NO-TOUCH` is known there (Redis 7.2).
+    pub no_touch: Look<bool>,
+    /// Master or replica.
+    pub role: Look<Role>,
+    /// Its settings.
+    pub settings: Look<ConfigValues>,
+    /// What the exporter needs, tried.
+    pub rights: Rights,
+    /// Commands that our user may call without needing them, among the dangerous ones.
+    pub excess: Look<Vec<String>>,
+    /// Who else is connected.
+    pub clients: Look<Clients>,
+    /// Patterns that anyone is subscribed to.
+    pub patterns: Look<u64>,
+    /// Dbs that were looked into, with their status keys; the configured one among them.
+    pub dbs: Vec<Db>,
+    /// Whether other dbs than the configured one could be looked into.
+    pub other_dbs: Look<()>,
+}
+
+/// A version of Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The 7 of 7.2.4.
+    pub major: u32,
+    /// The 2 of 7.2.4.
+    pub minor: u32,
+    /// The 4 of 7.2.4.
+    pub patch: u32,
+}
+
+impl Version {
+    /// From `7.2.4`; what follows the first parts is left aside.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| {
+            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part.get(..digits)?.parse().ok()
+        });
+        let major = parts.next()??;
+        let mut next = || parts.next().flatten().unwrap_or(0);
+        Some(Self { major, minor: next(), patch: next() })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// What a Redis is to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It takes writes.
+    Master,
+    /// It repeats a master.
+    Replica {
+        /// Whether it has its master at this moment.
+        connected: bool,
+    },
+    /// Another word (`sentinel`).
+    Other(String),
+}
+
+/// Values of `CONFIG GET`, by the setting's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigValues(BTreeMap<String, String>);
+
+impl ConfigValues {
+    /// The value of a setting, where this Redis has it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl FromIterator<(String, String)> for ConfigValues {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+/// What the exporter needs to do, each tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// `PSUBSCRIBE turn/*`.
+    pub subscribe: Look<()>,
+    /// `SCAN`.
+    pub scan: Look<()>,
+    /// `GET` of a status key.
+    pub get: Look<()>,
+    /// `OBJECT IDLETIME` of a status key.
+    pub idle_time: Look<()>,
+}
+
+/// The connections of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clients {
+    /// Subscribed to a pattern.
+    pub subscribers: usize,
+    /// Called PUBLISH last.
+    pub publishers: usize,
+    /// All others, our own not among them.
+    pub others: usize,
+}
+
+/// The status keys of a db, or the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Db {
+    /// Its number.
+    pub number: u32,
+    /// How long each key has been idle, where Redis can tell.
+    pub idle: Vec<Option<Duration>>,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        let version = |text| Version::parse(text).unwrap();
+        assert!(version("7.0.15") < version("7.2.0") && version("10.0") > version("7.2.4"));
+        assert_eq!(version("7.2.4-rc1").to_string(), "7.2.4");
+        assert_eq!(version("5").to_string(), "5.0.0");
+        assert_eq!((Version::parse(""), Version::parse("x.1")), (None, None));
+    }
+
+    #[test]
+    fn the_url_of_another_db_differs_in_the_db_only() {
+        let subject = |name: &str| Subject {
+            name: name.to_owned(),
+            redis_cli: String::new(),
+            db: 0,
+            user: None,
+            stale_after: Duration::ZERO,
+        };
+        for (name, db, url) in [
+            ("redis://127.0.0.1:6379/0", 3, "redis://127.0.0.1:6379/3"),
+            ("redis://[::1]:6379/13", 0, "redis://[::1]:6379/0"),
+            ("unix:///run/redis.sock", 3, "unix:///run/redis.sock?db=3"),
+            ("unix:///run/redis.sock?db=3", 0, "unix:///run/redis.sock"),
+        ] {
+            assert_eq!(subject(name).url_of(db), url);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Is this Redis set up right for coturn and for us? Facts in, findings out: what is wrong, why it matters, what mends
+//! it. Pure: no I/O, no clock; `source::inspect` gathers the facts.
+//!
+//! Ids and field names are a contract: people's scripts read them.
+
+pub mod facts;
+mod keys;
+mod report;
+mod rights;
+mod server;
+mod settings;
+
+use serde::Serialize;
+
+use facts::{Facts, Look, Subject};
+
+pub use keys::{MOST_IDLE, dbname_ok, is_stale};
+pub use report::{json, text};
+pub use settings::{ASKED, SETTINGS, Setting, setting_ok};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing to do.
+    Info,
+    /// It works, and could be better.
+    Advice,
+    /// Something is lost, or will be. Only this makes `doctor` end with exit code 1.
+    Fault,
+}
+
+impl Severity {
+    /// The word in both outputs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Info => "info",
+            Self::Advice => "advice",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// One thing that was looked at. Its fields are those of the JSON output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which Redis: its URL without user and password.
+    pub source: String,
+    /// What was looked at; lower case words with dashes, the same in every version.
+    pub id: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What was found.
+    pub message: String,
+    /// Why it matters; `null` where nothing is amiss.
+    pub why: Option<String>,
+    /// The command that mends it, or the flag or configuration to change; `null` where there is nothing to mend.
+    pub mend: Option<String>,
+}
+
+/// Judges what was seen.
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let subject = &facts.subject;
+    let mut verdicts = Vec::new();
+    match &facts.seen {
+        Err(unreachable) => verdicts.push(server::unreachable(unreachable)),
+        Ok(seen) => {
+            verdicts.push(server::reachable(seen, subject));
+            verdicts.extend(server::version(seen));
+            verdicts.extend(server::no_touch(seen, subject));
+            verdicts.extend(server::role(seen, subject));
+            verdicts.extend(settings::all(&seen.settings));
+            verdicts.extend(rights::needed(seen, subject));
+            verdicts.extend(rights::excess(seen, subject));
+            verdicts.extend(keys::dbname(&seen.dbs, &seen.other_dbs, subject));
+            verdicts.extend(keys::stale(seen, subject));
+            verdicts.extend(server::clients(seen));
+        }
+    }
+    verdicts.into_iter().map(|verdict| verdict.about(subject)).collect()
+}
+
+/// A finding that does not know yet whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    id: &'static str,
+    severity: Severity,
+    message: String,
+    why: Option<String>,
+    mend: Option<Mend>,
+}
+
+/// What mends a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mend {
+    /// A command to Redis, as `redis-cli` takes it.
+    Redis(String),
+    /// Anything else, as it is to be read.
+    Other(String),
+}
+
+impl Verdict {
+    fn new(severity: Severity, id: &'static str, message: impl Into<String>) -> Self {
+        Self { id, severity, message: message.into(), why: None, mend: None }
+    }
+
+    /// The line about a look that could not be taken; none where it could.
+    fn unseen<T>(look: &Look<T>, id: &'static str, what: &str, not_judged: &str) -> Option<Self> {
+        let message = match look {
+            Look::Seen(_) => return None,
+            Look::Forbidden => format!("{what} is forbidden to this user; not judged: {not_judged}"),
+            Look::Failed(text) => format!("{what} gives no answer ({text}); not judged: {not_judged}"),
+        };
+        Some(Self::new(Severity::Info, id, message))
+    }
+
+    fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    fn redis(mut self, command: impl Into<String>) -> Self {
+        self.mend = Some(Mend::Redis(command.into()));
+        self
+    }
+
+    fn mend(mut self, what: impl Into<String>) -> Self {
+        self.mend = Some(Mend::Other(what.into()));
+        self
+    }
+
+    fn about(self, subject: &Subject) -> Finding {
+        let Self { id, severity, message, why, mend } = self;
+        let mend = mend.map(|mend| match mend {
+            Mend::Redis(command) => format!("{} {command}", subject.redis_cli),
+            Mend::Other(what) => what,
+        });
+        Finding { source: subject.name.clone(), id, severity, message, why, mend }
+    }
+}
+
+/// Quotes a word for a shell where it needs that.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The findings as people and programs read them. Text for a terminal of 100 columns, with everything escaped that is
+//! not plainly visible: some of it comes from strangers.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{Finding, Severity};
+use crate::plain::plain;
+
+/// The widest line of running text; a command that mends something is never broken.
+const COLUMNS: usize = 100;
+
+/// Where running text begins.
+const INDENT: usize = 14;
+
+/// One object, one line: `{"ok": bool, "findings": [{"source", "id", "severity", "message", "why", "mend"}]}`; `ok` when
+/// there is no fault. See [`Finding`] for the fields.
+///
+/// # Errors
+///
+/// Never in practice: text and numbers can be written.
+pub fn json(findings: &[Finding]) -> Result<String, serde_json::Error> {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        ok: bool,
+        findings: &'a [Finding],
+    }
+    let ok = findings.iter().all(|finding| finding.severity != Severity::Fault);
+    serde_json::to_string(&Report { ok, findings }).map(|line| line + "\n")
+}
+
+/// A block for each Redis, a line for each finding, below it why it matters and what mends it.
+pub fn text(findings: &[Finding]) -> String {
+    let mut out = String::new();
+    let mut source = None;
+    for finding in findings {
+        if source != Some(&finding.source) {
+            if source.is_some() {
+                out.push('\n');
+            }
+            out.push_str(&plain(finding.source.as_bytes()));
+            out.push('\n');
+            source = Some(&finding.source);
+        }
+        let head = format!("  {:<7} {}: {}", finding.severity.as_str(), finding.id, finding.message);
+        wrap(&mut out, &head);
+        if let Some(why) = &finding.why {
+            wrap(&mut out, &format!("          why {why}"));
+        }
+        if let Some(mend) = &finding.mend {
+            out.push_str("         mend ");
+            out.push_str(&plain(mend.as_bytes()));
+            out.push('\n');
+        }
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (faults, advice) = (count(Severity::Fault), count(Severity::Advice));
+    let verdict = if faults == 0 { "Nothing is wrong" } else { "Something is wrong" };
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "\n{verdict}. Faults: {faults}, advice: {advice}.");
+    if findings
+        .iter()
+        .any(|finding| finding.mend.as_deref().is_some_and(|mend| mend.starts_with("redis-cli")))
+    {
+        wrap(
+            &mut out,
+            "redis-cli changes the running Redis (log in with --user and --askpass where it asks for it); CONFIG \
+             REWRITE, or ACL SAVE for users, keeps the change.",
+        );
+    }
+    out
+}
+
+/// Adds `text` in lines of at most [`COLUMNS`]; the lines after the first are indented if the first is.
+fn wrap(out: &mut String, text: &str) {
+    let text = plain(text.as_bytes());
+    let indent = if text.starts_with(' ') { INDENT } else { 0 };
+    let mut column = 0;
+    // Blanks at the start are the first line's own indentation.
+    let body = text.trim_start();
+    out.push_str(&" ".repeat(text.len() - body.len()));
+    column += text.len() - body.len();
+    let start = column;
+    for word in body.split(' ') {
+        let width = word.chars().count();
+        if column > start && column + 1 + width > COLUMNS {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > start {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out.push('\n');
+}

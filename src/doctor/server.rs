@@ -1,0 +1,145 @@
+//! Judges the server itself: reachable, version, role, and who else is connected. Says only what can be known.
+
+use super::facts::{Look, Role, Seen, Subject, Unreachable, Version};
+use super::keys::is_stale;
+use super::rights::user_of;
+use super::{Severity, Verdict, shell_word};
+
+/// The oldest Redis that works: SCAN, OBJECT IDLETIME and UNLINK as we use them.
+const OLDEST: Version = Version { major: 5, minor: 0, patch: 0 };
+
+/// The first Redis with `CLIENT NO-TOUCH`.
+const NO_TOUCH: Version = Version { major: 7, minor: 2, patch: 0 };
+
+pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
+    if reason.login {
+        return Verdict::new(Severity::Fault, "login", format!("the login is refused: {}", reason.text))
+            .because("without it the exporter sees nothing")
+            .mend("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB");
+    }
+    Verdict::new(Severity::Fault, "reachable", format!("not reachable: {}", reason.text))
+        .because("without Redis the exporter sees nothing, and what coturn reports meanwhile is lost")
+        .mend("start Redis, or set --redis.url to where it answers")
+}
+
+pub(super) fn reachable(seen: &Seen, subject: &Subject) -> Verdict {
+    let user = user_of(seen, subject);
+    Verdict::new(Severity::Ok, "reachable", format!("Redis answers; logged in as {user}"))
+}
+
+pub(super) fn version(seen: &Seen) -> Option<Verdict> {
+    let Some(version) = seen.version.seen() else {
+        return Verdict::unseen(&seen.version, "version", "INFO server", "the version of Redis");
+    };
+    if *version < OLDEST {
+        let message = format!("Redis is {version}; 5.0 is the oldest that works");
+        return Some(
+            Verdict::new(Severity::Fault, "version", message)
+                .because("commands that the exporter and prune need are not there")
+                .mend("install a newer Redis"),
+        );
+    }
+    Some(Verdict::new(Severity::Ok, "version", format!("Redis is {version}")))
+}
+
+pub(super) fn no_touch(seen: &Seen, subject: &Subject) -> Option<Verdict> {
+    let why = "each value that is read at a start or resync loses its idle time, the sign of its age, for the next \
+               reader; the exporter reads unknown keys only";
+    let recent = seen.version.seen().is_none_or(|version| *version >= NO_TOUCH);
+    match &seen.no_touch {
+        Look::Seen(true) => {
+            Some(Verdict::new(Severity::Ok, "no-touch", "CLIENT NO-TOUCH works: reading keeps idle times"))
+        }
+        Look::Forbidden if recent => {
+            let verdict =
+                Verdict::new(Severity::Info, "no-touch", "CLIENT NO-TOUCH is forbidden to this user");
+            let user = shell_word(&user_of(seen, subject));
+            Some(verdict.because(why).redis(format!("ACL SETUSER {user} '+client|no-touch'")))
+        }
+        Look::Seen(false) | Look::Forbidden => {
+            let message = "CLIENT NO-TOUCH is not known here (it came with Redis 7.2)";
+            Some(Verdict::new(Severity::Info, "no-touch", message).because(why))
+        }
+        unseen @ Look::Failed(_) => {
+            Verdict::unseen(unseen, "no-touch", "CLIENT NO-TOUCH", "whether it is known")
+        }
+    }
+}
+
+pub(super) fn role(seen: &Seen, subject: &Subject) -> Option<Verdict> {
+    let Some(role) = seen.role.seen() else {
+        return Verdict::unseen(&seen.role, "role", "ROLE", "whether this is a master");
+    };
+    let connected = match role {
+        Role::Master => return Some(Verdict::new(Severity::Ok, "role", "Redis is a master")),
+        Role::Other(word) => {
+            let verdict =
+                Verdict::new(Severity::Fault, "role", format!("this is no data server but a {word}"));
+            return Some(
+                verdict.because("coturn cannot write here").mend("--redis.url with the Redis of coturn"),
+            );
+        }
+        Role::Replica { connected } => *connected,
+    };
+    // Keys that were set lately came from somewhere: coturn then writes to the master, and reading here works.
+    let alive = |idle: &Option<_>| idle.is_some_and(|idle| !is_stale(idle, subject.stale_after));
+    let fed = connected && seen.dbs.iter().any(|db| db.idle.iter().any(alive));
+    let (severity, why) = if fed {
+        (
+            Severity::Advice,
+            "coturn writes to its master; a replica that loses the master goes silent, unnoticed",
+        )
+    } else {
+        (
+            Severity::Fault,
+            "Redis refuses the keys that a coturn sets here, and passes on nothing that it publishes here",
+        )
+    };
+    let message =
+        if connected { "Redis is a replica" } else { "Redis is a replica that has lost its master" };
+    let mend = "the master's address, in --redis.url and in coturn's redis-statsdb";
+    Some(Verdict::new(severity, "role", message).because(why).mend(mend))
+}
+
+pub(super) fn clients(seen: &Seen) -> Vec<Verdict> {
+    let Some(clients) = seen.clients.seen() else {
+        let not_judged = "who else is subscribed, whether coturn is connected";
+        let mut verdicts = Vec::new();
+        verdicts.extend(Verdict::unseen(&seen.clients, "clients", "CLIENT LIST", not_judged));
+        if let Some(patterns) = seen.patterns.seen().filter(|patterns| **patterns > 0) {
+            let message = format!("{patterns} pattern(s) are subscribed to, by whom is unknown");
+            verdicts.push(Verdict::new(Severity::Info, "subscribers", message));
+        }
+        return verdicts;
+    };
+    let subscribers = match clients.subscribers {
+        0 => {
+            Verdict::new(Severity::Info, "subscribers", "nobody is subscribed to a pattern: no exporter runs")
+        }
+        1 => Verdict::new(Severity::Ok, "subscribers", "one connection is subscribed to a pattern"),
+        more => {
+            let message = format!("{more} connections are subscribed to patterns");
+            Verdict::new(Severity::Info, "subscribers", message).because(
+                "if several exporters watch one coturn, their metrics must not be added up, and each spoils the idle \
+                 times of keys for the others",
+            )
+        }
+    };
+    let coturn = match (clients.publishers, clients.others) {
+        (0, 0) => Verdict::new(Severity::Advice, "coturn", "nobody else is connected, so neither is coturn")
+            .because("coturn connects when it starts, and stays")
+            .mend(
+                "redis-statsdb=\"ip=HOST dbname=DB port=PORT\" in turnserver.conf; look for NOAUTH in coturn's log",
+            ),
+        (0, others) => {
+            let message = format!("{others} other connection(s), of which none has just published anything");
+            Verdict::new(Severity::Info, "coturn", message)
+                .because("coturn publishes with its first allocation; an idle one cannot be told from other clients")
+        }
+        (publishers, _) => {
+            let message = format!("{publishers} connection(s) have just published something, as coturn does");
+            Verdict::new(Severity::Ok, "coturn", message)
+        }
+    };
+    vec![subscribers, coturn]
+}

@@ -1,0 +1,331 @@
+//! Looks at a Redis for `doctor`: asks, and hands on what was answered. Changes nothing in Redis, reads no value of a
+//! key that exists, and judges nothing.
+//!
+//! Whatever the ACL forbids is a fact too, and the next look goes on.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
+
+use super::connect::{connect, connect_error};
+use super::redis::{LinkError, subscribe};
+use super::resync::MATCH;
+use crate::config::RedisSource;
+use crate::doctor::facts::{Clients, ConfigValues, Db, Look, Rights, Role, Seen, Unreachable, Version};
+
+/// A status key that no coturn makes (allocations count from 1): asking for it disturbs nobody.
+const NO_KEY: &str = "turn/user/coturn-exporter-doctor/allocation/000000000000000000/status";
+
+/// How many keys Redis looks at in one step.
+const COUNT: usize = 500;
+
+/// How many steps are taken in a db: enough for a sample, and soon over where the db is full of other things.
+const STEPS: usize = 200;
+
+/// Status keys looked at in a db.
+const SAMPLE: usize = 1000;
+
+/// Dbs looked into.
+const DBS: usize = 32;
+
+/// The dbs that a Redis has by default, where it does not say which hold keys.
+const DEFAULT_DBS: u32 = 16;
+
+/// Dangerous commands that the exporter never calls. They are not called here either: Redis is asked whether they
+/// would be allowed.
+const DANGEROUS: [&[&str]; 8] = [
+    &["FLUSHALL"],
+    &["SHUTDOWN"],
+    &["CONFIG", "SET", "timeout", "0"],
+    &["ACL", "SETUSER", "coturn-exporter-doctor"],
+    &["EVAL", "return 1", "0"],
+    &["KEYS", "turn/*"],
+    &["SET", NO_KEY, ""],
+    &["DEL", NO_KEY],
+];
+
+/// Everything there is to see of `source`, asking for the values of these settings.
+///
+/// # Errors
+///
+/// Nothing could be seen: no Redis, or no login.
+pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unreachable> {
+    let mut connection = log_in(source).await.map_err(unreachable)?;
+    if let Err(error) = cmd("SELECT").arg(source.db).query_async::<()>(&mut connection).await {
+        return Err(Unreachable {
+            login: false,
+            text: format!("db {} cannot be selected: {error}", source.db),
+        });
+    }
+    let mut inspector = Inspector { connection };
+    let user: Look<String> = inspector.ask(cmd("ACL").arg("WHOAMI")).await;
+    let no_touch = inspector.no_touch().await;
+    let excess = match &user {
+        Look::Seen(user) => inspector.excess(user).await,
+        Look::Forbidden => Look::Forbidden,
+        Look::Failed(text) => Look::Failed(text.clone()),
+    };
+    let (dbs, other_dbs) = inspector.dbs(source.db).await;
+    Ok(Seen {
+        user,
+        version: inspector.version().await,
+        no_touch,
+        role: inspector.role().await,
+        settings: inspector.settings(settings).await,
+        // Counted before our own subscription below.
+        clients: inspector.clients().await,
+        patterns: inspector.ask(cmd("PUBSUB").arg("NUMPAT")).await,
+        excess,
+        dbs,
+        other_dbs,
+        rights: Rights {
+            scan: inspector.may(cmd("SCAN").arg(0).arg("COUNT").arg(1)).await,
+            get: inspector.may(cmd("GET").arg(NO_KEY)).await,
+            idle_time: inspector.may(cmd("OBJECT").arg("IDLETIME").arg(NO_KEY)).await,
+            subscribe: may_subscribe(source).await,
+        },
+    })
+}
+
+/// A connection that Redis lets us use, with db 0 selected: what is wrong with the db shall not look like a wrong login.
+async fn log_in(source: &RedisSource) -> Result<MultiplexedConnection, LinkError> {
+    let mut connection = connect(&RedisSource { db: 0, ..source.clone() }).await?;
+    // A Redis that wants a password says so to the first command only.
+    match cmd("PING").query_async::<Value>(&mut connection).await {
+        Err(error) if !is_forbidden(&error) => Err(connect_error(error, source.tls.as_ref())),
+        _ => Ok(connection),
+    }
+}
+
+fn unreachable(error: LinkError) -> Unreachable {
+    match error {
+        LinkError::Login(error) => Unreachable { login: true, text: error.to_string() },
+        error => Unreachable { login: false, text: error.to_string() },
+    }
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// As the exporter does it, on a connection of its own.
+async fn may_subscribe(source: &RedisSource) -> Look<()> {
+    match subscribe(source).await {
+        Ok(_) => Look::Seen(()),
+        Err(LinkError::Refused(error)) => unanswered(&error),
+        Err(error) => Look::Failed(error.to_string()),
+    }
+}
+
+fn unanswered<T>(error: &RedisError) -> Look<T> {
+    if is_forbidden(error) { Look::Forbidden } else { Look::Failed(error.to_string()) }
+}
+
+struct Inspector {
+    connection: MultiplexedConnection,
+}
+
+impl Inspector {
+    async fn ask<T: FromRedisValue>(&mut self, command: &redis::Cmd) -> Look<T> {
+        match command.query_async(&mut self.connection).await {
+            Ok(answer) => Look::Seen(answer),
+            Err(error) => unanswered(&error),
+        }
+    }
+
+    async fn may(&mut self, command: &redis::Cmd) -> Look<()> {
+        match self.ask::<Value>(command).await {
+            Look::Seen(_) => Look::Seen(()),
+            Look::Forbidden => Look::Forbidden,
+            Look::Failed(text) => Look::Failed(text),
+        }
+    }
+
+    /// From INFO; from HELLO, which less privileged users may call too, where that is forbidden.
+    async fn version(&mut self) -> Look<Version> {
+        let unreadable = || Look::Failed("the answer names no version".to_owned());
+        let text = match self.ask::<String>(cmd("INFO").arg("server")).await {
+            Look::Seen(info) => field(&info, "redis_version:").map(str::to_owned),
+            _ => match self.ask::<HashMap<String, Value>>(&cmd("HELLO")).await {
+                Look::Seen(hello) => {
+                    hello.get("version").and_then(|value| String::from_redis_value_ref(value).ok())
+                }
+                Look::Forbidden => return Look::Forbidden,
+                Look::Failed(text) => return Look::Failed(text),
+            },
+        };
+        text.and_then(|text| Version::parse(&text)).map_or_else(unreadable, Look::Seen)
+    }
+
+    async fn no_touch(&mut self) -> Look<bool> {
+        match self.ask::<Value>(cmd("CLIENT").arg("NO-TOUCH").arg("ON")).await {
+            Look::Seen(_) => Look::Seen(true),
+            Look::Forbidden => Look::Forbidden,
+            // `unknown subcommand`, in the words of its version.
+            Look::Failed(text) if text.to_ascii_lowercase().contains("subcommand") => Look::Seen(false),
+            Look::Failed(text) => Look::Failed(text),
+        }
+    }
+
+    async fn role(&mut self) -> Look<Role> {
+        let parts: Vec<Value> = match self.ask(&cmd("ROLE")).await {
+            Look::Seen(parts) => parts,
+            Look::Forbidden => return Look::Forbidden,
+            Look::Failed(text) => return Look::Failed(text),
+        };
+        let word = |at: usize| parts.get(at).and_then(|part| String::from_redis_value_ref(part).ok());
+        match word(0).as_deref() {
+            Some("master") => Look::Seen(Role::Master),
+            Some("slave") => Look::Seen(Role::Replica { connected: word(3).as_deref() == Some("connected") }),
+            Some(other) => Look::Seen(Role::Other(other.to_owned())),
+            None => Look::Failed("an answer without a role".to_owned()),
+        }
+    }
+
+    async fn settings(&mut self, names: &[&str]) -> Look<ConfigValues> {
+        let mut pairs = Vec::new();
+        for name in names {
+            match self.ask::<HashMap<String, String>>(cmd("CONFIG").arg("GET").arg(*name)).await {
+                Look::Seen(values) => pairs.extend(values),
+                Look::Forbidden => return Look::Forbidden,
+                Look::Failed(text) => return Look::Failed(text),
+            }
+        }
+        Look::Seen(pairs.into_iter().collect())
+    }
+
+    async fn excess(&mut self, user: &str) -> Look<Vec<String>> {
+        let mut allowed = Vec::new();
+        for command in DANGEROUS {
+            let mut question = cmd("ACL");
+            question.arg("DRYRUN").arg(user).arg(command);
+            match self.ask::<String>(&question).await {
+                Look::Seen(answer) if answer == "OK" => {
+                    let words = if matches!(command, ["CONFIG" | "ACL", ..]) { 2 } else { 1 };
+                    allowed.push(command.iter().copied().take(words).collect::<Vec<_>>().join(" "));
+                }
+                Look::Seen(_) => {}
+                Look::Forbidden => return Look::Forbidden,
+                Look::Failed(text) => return Look::Failed(text),
+            }
+        }
+        Look::Seen(allowed)
+    }
+
+    async fn clients(&mut self) -> Look<Clients> {
+        let own: Look<u64> = self.ask(cmd("CLIENT").arg("ID")).await;
+        let list: String = match self.ask(cmd("CLIENT").arg("LIST")).await {
+            Look::Seen(list) => list,
+            Look::Forbidden => return Look::Forbidden,
+            Look::Failed(text) => return Look::Failed(text),
+        };
+        Look::Seen(count_clients(&list, own.seen().copied()))
+    }
+
+    /// The status keys of the configured db and of the others, and whether the others could be looked into.
+    async fn dbs(&mut self, configured: u32) -> (Vec<Db>, Look<()>) {
+        // It is selected already.
+        let mut dbs = vec![self.keys(configured).await];
+        let mut access = Look::Seen(());
+        for number in self.dbs_with_keys().await.into_iter().filter(|number| *number != configured).take(DBS)
+        {
+            match self.may(cmd("SELECT").arg(number)).await {
+                Look::Seen(()) => dbs.push(self.keys(number).await),
+                Look::Forbidden => {
+                    access = Look::Forbidden;
+                    break;
+                }
+                // Fewer dbs than by default.
+                Look::Failed(_) => break,
+            }
+        }
+        (dbs, access)
+    }
+
+    async fn dbs_with_keys(&mut self) -> BTreeSet<u32> {
+        match self.ask::<String>(cmd("INFO").arg("keyspace")).await {
+            Look::Seen(info) => {
+                let number = |line: &str| line.strip_prefix("db")?.split_once(':')?.0.parse().ok();
+                info.lines().filter_map(number).collect()
+            }
+            _ => (0..DEFAULT_DBS).collect(),
+        }
+    }
+
+    /// A sample of the status keys of the selected db. What is forbidden is told by the rights.
+    async fn keys(&mut self, number: u32) -> Db {
+        let mut db = Db { number, ..Db::default() };
+        let mut cursor = 0;
+        for _ in 0..STEPS {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(MATCH).arg("COUNT").arg(COUNT);
+            let Look::Seen((next, keys)) = self.ask::<(u64, Vec<Vec<u8>>)>(&scan).await else { return db };
+            let mut ages = pipe();
+            let room = SAMPLE.saturating_sub(db.idle.len());
+            for key in keys.iter().take(room) {
+                ages.cmd("OBJECT").arg("IDLETIME").arg(key);
+            }
+            if !ages.is_empty() {
+                let ages: Result<Vec<Result<Option<u64>, RedisError>>, RedisError> =
+                    ages.ignore_errors().query_async(&mut self.connection).await;
+                let Ok(ages) = ages else { return db };
+                db.idle.extend(ages.into_iter().filter_map(|age| match age {
+                    Ok(seconds) => Some(Some(Duration::from_secs(seconds?))),
+                    Err(_) => Some(None),
+                }));
+            }
+            if keys.len() > room {
+                return db;
+            }
+            cursor = next;
+            if cursor == 0 {
+                db.complete = true;
+                return db;
+            }
+        }
+        db
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+/// From the lines of CLIENT LIST. Replicas and masters are no clients of this kind.
+fn count_clients(list: &str, own: Option<u64>) -> Clients {
+    let mut clients = Clients::default();
+    for line in list.lines() {
+        let value = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let is_own = own.is_some() && value("id").and_then(|id| id.parse().ok()) == own;
+        if is_own || value("flags").is_some_and(|flags| flags.contains(['S', 'M'])) {
+            continue;
+        }
+        if value("psub").is_some_and(|patterns| patterns != "0") {
+            clients.subscribers += 1;
+        } else if value("cmd") == Some("publish") {
+            clients.publishers += 1;
+        } else {
+            clients.others += 1;
+        }
+    }
+    clients
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_apart_by_what_they_do() {
+        let list = "id=3 addr=127.0.0.1:1 name= flags=N db=0 sub=0 psub=0 cmd=client|list user=default\n\
+                    id=4 addr=127.0.0.1:2 name= flags=N db=3 sub=0 psub=0 cmd=publish user=default\n\
+                    id=5 addr=127.0.0.1:3 name= flags=N db=3 sub=0 psub=0 cmd=select user=default\n\
+                    id=6 addr=127.0.0.1:4 name= flags=P db=0 sub=0 psub=1 cmd=psubscribe user=default\n\
+                    id=7 addr=127.0.0.1:5 name= flags=S db=0 sub=0 psub=0 cmd=replconf user=default\n";
+        assert_eq!(count_clients(list, Some(3)), Clients { subscribers: 1, publishers: 1, others: 1 });
+        assert_eq!(count_clients(list, None), Clients { subscribers: 1, publishers: 1, others: 2 });
+        assert_eq!(count_clients("", None), Clients::default());
+    }
+}

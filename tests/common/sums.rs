@@ -1,0 +1,33 @@
+//! What the page sums up for one realm: both legs, both directions.
+
+use super::page::Page;
+use super::traffic::{Legs, Traffic};
+
+/// `coturn_<what>_bytes_total` and `_packets_total` of a realm, where `what` is `relayed`, `recovered` or `unseen`.
+#[track_caller]
+pub(crate) fn legs(page: &Page, realm: &str, what: &str) -> Legs {
+    let of = |unit: &str, leg: &str, direction: &str| {
+        let labels = [("realm", realm), ("leg", leg), ("direction", direction)];
+        page.count(&format!("coturn_{what}_{unit}_total"), &labels)
+    };
+    let leg = |leg: &str| Traffic {
+        received_packets: of("packets", leg, "received"),
+        received_bytes: of("bytes", leg, "received"),
+        sent_packets: of("packets", leg, "sent"),
+        sent_bytes: of("bytes", leg, "sent"),
+    };
+    Legs { client: leg("client"), peer: leg("peer") }
+}
+
+/// That no number lies outside its bounds.
+#[track_caller]
+pub(crate) fn assert_between(lower: Legs, seen: Legs, upper: Legs) {
+    let is_in = |lower: Traffic, seen: Traffic, upper: Traffic| {
+        (lower.received_packets..=upper.received_packets).contains(&seen.received_packets)
+            && (lower.received_bytes..=upper.received_bytes).contains(&seen.received_bytes)
+            && (lower.sent_packets..=upper.sent_packets).contains(&seen.sent_packets)
+            && (lower.sent_bytes..=upper.sent_bytes).contains(&seen.sent_bytes)
+    };
+    let all = is_in(lower.client, seen.client, upper.client) && is_in(lower.peer, seen.peer, upper.peer);
+    assert!(all, "{seen:#?}\nis not between\n{lower:#?}\nand\n{upper:#?}");
+}

@@ -1,0 +1,321 @@
+//! `doctor` against real servers: what it says of a Redis that is well, and of each that is not; that its commands mend
+//! what it says they mend; that it changes nothing by looking.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions only"
+)]
+
+mod common;
+
+use serde_json::Value;
+
+use common::command::{Ended, exporter, shell};
+use common::coturn::{Coturn, Settings};
+use common::redis::{Redis, restore_idle};
+use common::statsdb::{Allocation, Statsdb};
+
+/// The user that the documentation recommends.
+const MINIMAL: [&str; 20] = [
+    "on",
+    ">pw",
+    "resetchannels",
+    "&turn/*",
+    "~turn/*",
+    "-@all",
+    "+ping",
+    "+hello",
+    "+auth",
+    "+select",
+    "+psubscribe",
+    "+punsubscribe",
+    "+scan",
+    "+get",
+    "+mget",
+    "+object",
+    "+role",
+    "+client|setname",
+    "resetkeys",
+    "~turn/*",
+];
+
+/// What `doctor --json` said.
+struct Report {
+    code: Option<i32>,
+    findings: Vec<Value>,
+}
+
+impl Report {
+    #[track_caller]
+    fn of(url: &str) -> Self {
+        let Ended { code, stdout, stderr } = exporter(&["doctor", "--json", "--redis.url", url]);
+        let value: Value = serde_json::from_str(&stdout)
+            .unwrap_or_else(|error| panic!("{error}; code {code:?}\n{stdout}\n{stderr}"));
+        assert_eq!(value["ok"].as_bool(), Some(code == Some(0)), "{value:#}");
+        assert_eq!(stderr, "", "{value:#}");
+        Self { code, findings: value["findings"].as_array().expect("an array").clone() }
+    }
+
+    /// The one finding of this id.
+    #[track_caller]
+    fn finding(&self, id: &str) -> &Value {
+        let mut found = self.findings.iter().filter(|finding| finding["id"] == id);
+        let first = found.next().unwrap_or_else(|| panic!("no {id} in {:#?}", self.findings));
+        assert!(found.next().is_none(), "{id} twice in {:#?}", self.findings);
+        first
+    }
+
+    #[track_caller]
+    fn severity(&self, id: &str) -> &str {
+        self.finding(id)["severity"].as_str().expect("a text")
+    }
+
+    /// The ids of all faults.
+    fn faults(&self) -> Vec<&str> {
+        let faults = self.findings.iter().filter(|finding| finding["severity"] == "fault");
+        faults.filter_map(|finding| finding["id"].as_str()).collect()
+    }
+
+    #[track_caller]
+    fn text<'a>(&'a self, id: &str, field: &str) -> &'a str {
+        self.finding(id)[field].as_str().unwrap_or_default()
+    }
+}
+
+fn config_set(redis: &Redis, name: &str, value: &str) {
+    redis::cmd("CONFIG").arg(&["SET", name, value]).query::<()>(&mut redis.connect(0)).expect("CONFIG SET");
+}
+
+fn set_user(redis: &Redis, name: &str, rules: &[&str]) {
+    let mut acl = redis::cmd("ACL");
+    acl.arg(&["SETUSER", name]).arg(rules);
+    acl.query::<()>(&mut redis.connect(0)).expect("ACL SETUSER");
+}
+
+#[test]
+fn a_redis_that_is_set_up_as_recommended_is_well() {
+    let redis = Redis::start();
+    config_set(&redis, "tcp-keepalive", "60");
+    Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.faults()), (Some(0), vec![]));
+    for id in [
+        "reachable",
+        "version",
+        "role",
+        "timeout",
+        "tcp-keepalive",
+        "client-output-buffer-limit",
+        "maxmemory-policy",
+        "subscribe",
+        "scan",
+        "get",
+        "idle-time",
+        "dbname",
+        "stale-keys",
+    ] {
+        assert_eq!(report.severity(id), "ok", "{id}: {}", report.finding(id));
+    }
+    // The default user may do everything, which is worth knowing.
+    assert_eq!(report.severity("excess-rights"), "info");
+    assert!(
+        report.text("excess-rights", "message").contains("FLUSHALL"),
+        "{}",
+        report.finding("excess-rights")
+    );
+
+    let ended = exporter(&["doctor", "--redis.url", &redis.url(0)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("\nNothing is wrong. Faults: 0, advice: "), "{}", ended.stdout);
+    for line in ended.stdout.lines().filter(|line| !line.starts_with("         mend ")) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn every_bad_setting_is_found_and_its_command_mends_it() {
+    let redis = Redis::start();
+    for (name, bad) in [
+        ("timeout", "60"),
+        ("tcp-keepalive", "0"),
+        ("client-output-buffer-limit", "pubsub 1048576 65536 5"),
+        ("maxmemory-policy", "allkeys-lfu"),
+    ] {
+        config_set(&redis, name, bad);
+        let report = Report::of(&redis.url(0));
+        assert_eq!((report.code, report.faults()), (Some(1), vec![name]), "{:#?}", report.findings);
+        let mend = report.text(name, "mend");
+        let ended = shell(mend);
+        assert!(ended.code == Some(0) && ended.stdout.trim() == "OK", "{mend}: {ended:?}");
+        let report = Report::of(&redis.url(0));
+        assert_eq!((report.code, report.severity(name)), (Some(0), "ok"), "{:#?}", report.findings);
+    }
+}
+
+#[test]
+fn no_redis_is_a_finding() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]));
+}
+
+#[test]
+fn a_db_that_does_not_exist_is_a_finding() {
+    let redis = Redis::start();
+    let report = Report::of(&redis.url(99));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]));
+    assert!(report.text("reachable", "message").contains("out of range"), "{:#?}", report.findings);
+}
+
+#[test]
+fn a_wrong_or_missing_password_is_a_finding_and_not_shown() {
+    let redis = Redis::start_with_password("right-one");
+    for db in [0, 3] {
+        for credentials in ["", ":not-the-one@", "nobody:not-the-one@"] {
+            let url = redis.url_with(credentials, db);
+            let report = Report::of(&url);
+            assert_eq!((report.code, report.faults()), (Some(1), vec!["login"]), "{url}");
+            let text = exporter(&["doctor", "--redis.url", &url]);
+            assert_eq!(text.code, Some(1));
+            assert!(!text.stdout.contains("not-the-one") && text.stderr.is_empty(), "{text:?}");
+        }
+    }
+    assert_eq!(Report::of(&redis.url(0)).code, Some(0));
+}
+
+#[test]
+fn the_recommended_user_is_enough_and_what_it_may_not_see_is_said() {
+    let redis = Redis::start();
+    set_user(&redis, "watcher", &MINIMAL);
+    Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
+    let report = Report::of(&redis.url_with("watcher:pw@", 0));
+    assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
+    for id in ["reachable", "version", "role", "subscribe", "scan", "get", "idle-time", "dbname"] {
+        assert_eq!(report.severity(id), "ok", "{}", report.finding(id));
+    }
+    for (id, what) in [("config", "CONFIG GET"), ("clients", "CLIENT LIST"), ("excess-rights", "ACL DRYRUN")]
+    {
+        assert_eq!(report.severity(id), "info");
+        assert!(
+            report.text(id, "message").contains(&format!("{what} is forbidden")),
+            "{}",
+            report.finding(id)
+        );
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_is_found_and_its_command_mends_it() {
+    let redis = Redis::start();
+    for (id, taken) in [
+        ("subscribe", ["resetchannels", "&turn/realm/*"].as_slice()),
+        ("subscribe", &["-psubscribe"]),
+        ("scan", &["-scan"]),
+        ("get", &["-get"]),
+        ("idle-time", &["-object"]),
+    ] {
+        set_user(&redis, "watcher", &MINIMAL);
+        set_user(&redis, "watcher", taken);
+        let url = redis.url_with("watcher:pw@", 0);
+        let report = Report::of(&url);
+        assert_eq!((report.code, report.faults()), (Some(1), vec![id]), "{:#?}", report.findings);
+        let mend = report.text(id, "mend");
+        let ended = shell(mend);
+        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+        assert_eq!(Report::of(&url).faults(), Vec::<&str>::new(), "{mend}");
+    }
+}
+
+#[test]
+fn the_user_that_doctor_recommends_is_enough_and_may_do_nothing_else() {
+    let redis = Redis::start();
+    let mend = Report::of(&redis.url(0)).text("excess-rights", "mend").to_owned();
+    let ended = shell(&mend.replace(">PASSWORD", ">pw"));
+    assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+    let url = redis.url_with("coturn-exporter:pw@", 0);
+    assert_eq!(Report::of(&url).faults(), Vec::<&str>::new());
+    // It may not look at its own rights; given that, none of the dangerous ones is found.
+    set_user(&redis, "coturn-exporter", &["+acl|whoami", "+acl|dryrun"]);
+    assert_eq!(Report::of(&url).severity("excess-rights"), "ok");
+}
+
+#[test]
+fn keys_in_another_db_are_a_fault_that_names_it() {
+    let redis = Redis::start();
+    set_user(&redis, "watcher", &MINIMAL);
+    Statsdb::connect(&redis, 3).open(&Allocation::new("one.example", "alice", 1), 600);
+    // Redis tells the one user which dbs hold keys; for the other, doctor looks into each.
+    for credentials in ["", "watcher:pw@"] {
+        let report = Report::of(&redis.url_with(credentials, 0));
+        assert_eq!((report.code, report.faults()), (Some(1), vec!["dbname"]), "{:#?}", report.findings);
+        let message = report.text("dbname", "message");
+        assert!(message.contains("in db 3;") && message.contains("reads db 0"), "{message}");
+        assert!(report.text("dbname", "mend").contains(&redis.url(3)), "{:#?}", report.findings);
+        assert_eq!(Report::of(&redis.url_with(credentials, 3)).code, Some(0));
+    }
+}
+
+#[test]
+fn looking_leaves_idle_times_as_they_are_and_leftovers_are_advice() {
+    const IDLE: u64 = 5_000;
+    let redis = Redis::start();
+    let mut connection = redis.connect(0);
+    let key = Allocation::new("one.example", "alice", 1).key();
+    restore_idle(&mut connection, [(key.as_bytes(), IDLE)]);
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.severity("stale-keys")), (Some(0), "advice"), "{:#?}", report.findings);
+    assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).expect("DBSIZE"), 1);
+    let idle: u64 = redis::cmd("OBJECT").arg("IDLETIME").arg(&key).query(&mut connection).expect("idle time");
+    assert!(idle >= IDLE, "{idle}");
+    let mend = report.text("stale-keys", "mend");
+    let args: Vec<&str> = mend.strip_prefix("coturn-exporter ").expect(mend).split(' ').collect();
+    assert_eq!(exporter(&[args.as_slice(), &["--apply"]].concat()).code, Some(0), "{mend}");
+    assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).expect("DBSIZE"), 0);
+}
+
+#[test]
+fn a_replica_without_its_master_is_a_fault() {
+    let (redis, master) = (Redis::start(), Redis::start());
+    let mut connection = redis.connect(0);
+    redis::cmd("REPLICAOF")
+        .arg("127.0.0.1")
+        .arg(master.port())
+        .query::<()>(&mut connection)
+        .expect("REPLICAOF");
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["role"]), "{:#?}", report.findings);
+}
+
+#[test]
+fn a_real_coturn_is_seen_with_its_keys() {
+    let redis = Redis::start();
+    let settings = Settings { ip: "127.0.0.1", realm: "one.example", users: &["alice"], max_lifetime: 600 };
+    let coturn = Coturn::start(&redis, 0, settings);
+    let report = Report::of(&redis.url(0));
+    assert_eq!(report.code, Some(0), "{:#?}", report.findings);
+    // Connected, and silent as yet: that much can be known and no more.
+    assert_eq!(report.severity("coturn"), "info", "{}", report.finding("coturn"));
+    drop(coturn);
+}
+
+#[test]
+fn several_sources_are_each_looked_at() {
+    let (one, other) = (Redis::start(), Redis::start());
+    config_set(&other, "timeout", "9");
+    let args = ["doctor", "--json", "--redis.url", &one.url(0), "--redis.url", &other.url(0)];
+    let ended = exporter(&args);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let value: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let faults: Vec<_> = value["findings"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter(|finding| finding["severity"] == "fault")
+        .map(|finding| finding["source"].as_str().expect("a text").to_owned())
+        .collect();
+    assert_eq!(faults, [other.url(0)]);
+}
