@@ -34,7 +34,19 @@ const HOUSE: &[Room] = &[
     Room {
         name: "source",
         rooms: &["clock", "config", "doctor"],
-        crates: &["base64", "futures_util", "redis", "serde", "serde_json", "thiserror", "tokio"],
+        // `rustls` and its like for the connection to Redis, which is dialled here
+        crates: &[
+            "base64",
+            "futures_util",
+            "redis",
+            "rustls",
+            "rustls_native_certs",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tokio_rustls",
+        ],
     },
     Room {
         name: "metrics",

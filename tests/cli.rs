@@ -72,7 +72,7 @@ fn each_kind_of_bad_argument_is_one_line() {
         ("--web.listen-address=here", "--web.listen-address: \"here\" is not an address to listen on"),
         ("--web.telemetry-path=metrics", "--web.telemetry-path: \"metrics\" is not a path"),
         ("--web.max-requests=0", "--web.max-requests: \"0\" is not a whole number from 1"),
-        ("--redis.url=rediss://h", "--redis.url: \"rediss://h\" asks for TLS"),
+        ("--redis.url=redis+sentinel://h", "--redis.url: \"redis+sentinel://h\" names no master"),
         ("--redis.password-file=/nowhere/p", "--redis.password-file: cannot read \"/nowhere/p\""),
         (
             "--allocation.grace=90",
@@ -105,6 +105,13 @@ fn a_bad_variable_is_named() {
             "redis://a,redis://b,redis://a/0",
             "redis://a:6379/0 and redis://a:6379/0 are one Redis",
         ),
+        (
+            "COTURN_EXPORTER_REDIS_URL",
+            "redis+sentinel://a,b/m, redis://c,redis+sentinel://a, b/m/1",
+            "redis+sentinel://a:26379,b:26379/m/0 and redis+sentinel://a:26379,b:26379/m/1 are one Redis",
+        ),
+        ("COTURN_EXPORTER_REDIS_TLS_KEY_FILE", "k", "the key of a client certificate needs the certificate"),
+        ("COTURN_EXPORTER_REDIS_TLS_CA_FILE", "ca", "no Redis URL asks for TLS"),
         ("COTURN_EXPORTER_REDIS_PASSWORD_FILE", "/nowhere/p", "cannot read \"/nowhere/p\""),
         ("COTURN_EXPORTER_METRICS_REALM", "a,_other", "\"_other\" stands for"),
     ] {
@@ -146,6 +153,10 @@ fn an_empty_variable_counts_as_not_set() {
         "LOG_LEVEL",
         "REDIS_URL",
         "REDIS_PASSWORD_FILE",
+        "REDIS_SENTINEL_PASSWORD_FILE",
+        "REDIS_TLS_CA_FILE",
+        "REDIS_TLS_CERT_FILE",
+        "REDIS_TLS_KEY_FILE",
         "SESSION_BY",
     ]
     .map(|name| format!("COTURN_EXPORTER_{name}"));

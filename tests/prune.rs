@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use coturn_exporter::config::RedisSource;
 use coturn_exporter::doctor::MOST_IDLE;
+use coturn_exporter::source::connect::locate;
 use coturn_exporter::source::prune::{Guard, PruneError, Pruned, Pruner};
 use coturn_exporter::source::resync::FoundKey;
 
@@ -58,7 +59,10 @@ fn delete(url: &str, limit: u64, listing: &[(Vec<u8>, u64)]) -> (Result<Pruned, 
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut deleting = Pruner::begin(&source, Duration::from_secs(limit)).await.expect("a connection");
+        let mut deleting =
+            Pruner::begin(&source, &locate(&source).await.expect("a server"), Duration::from_secs(limit))
+                .await
+                .expect("a connection");
         let pruned = deleting.delete(&listing).await;
         (pruned, deleting.guard())
     })

@@ -1,12 +1,14 @@
 //! `doctor`: looks at each Redis, prints what was found, and ends with 1 if something is wrong. Judges nothing itself.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::Error;
-use crate::config::{RedisAddress, RedisSource};
+use crate::config::{Endpoint, RedisSource, Tls};
 use crate::doctor::facts::{Facts, Subject};
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
+use crate::source::connect::{Server, locate};
 use crate::source::inspect::inspect;
 use crate::state::Settings;
 
@@ -23,7 +25,9 @@ pub(super) async fn doctor(
     let mut findings = Vec::new();
     for source in sources {
         let seen = inspect(&source, &ASKED).await;
-        findings.extend(judge(&Facts { subject: subject(source, &settings), seen }));
+        // Where it was; if it was nowhere, no command would help.
+        let server = locate(&source).await.ok();
+        findings.extend(judge(&Facts { subject: subject(source, server.as_ref(), &settings), seen }));
     }
     let report =
         if as_json { json(&findings).map_err(|error| Error::Output(error.into()))? } else { text(&findings) };
@@ -33,11 +37,26 @@ pub(super) async fn doctor(
     Ok(if ill { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn subject(source: RedisSource, settings: &Settings) -> Subject {
-    let redis_cli = match &source.address {
-        RedisAddress::Tcp { host, port } => format!("redis-cli -h {} -p {port}", shell_word(host)),
-        RedisAddress::Unix { path } => format!("redis-cli -s {}", shell_word(&path.to_string_lossy())),
+fn subject(source: RedisSource, server: Option<&Server>, settings: &Settings) -> Subject {
+    let mut redis_cli = match server {
+        Some(Server::Tcp(Endpoint { host, port })) => format!("redis-cli -h {} -p {port}", shell_word(host)),
+        Some(Server::Unix(path)) => format!("redis-cli -s {}", shell_word(&path.to_string_lossy())),
+        None => "redis-cli".to_owned(),
     };
+    if let Some(Tls { ca_file, client }) = &source.tls {
+        let files = [
+            ("--cacert", ca_file.as_ref()),
+            ("--cert", client.as_ref().map(|client| &client.cert_file)),
+            ("--key", client.as_ref().map(|client| &client.key_file)),
+        ];
+        redis_cli.push_str(" --tls");
+        for (flag, file) in files {
+            if let Some(file) = file {
+                // Writing to a string cannot fail.
+                let _ = write!(redis_cli, " {flag} {}", shell_word(&file.to_string_lossy()));
+            }
+        }
+    }
     Subject {
         name: source.name,
         redis_cli,

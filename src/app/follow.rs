@@ -14,6 +14,7 @@ use crate::doctor::ASKED;
 use crate::doctor::facts::ConfigValues;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
+use crate::source::connect::Server;
 use crate::source::redis::{BEAT, Link, LinkError, Pulse, RawMessage, subscribe};
 use crate::source::resync::{FoundKey, Scan, ScanError};
 use crate::state::{Look, Scanned, SourceId};
@@ -76,11 +77,12 @@ impl Follower {
 
     /// From a confirmed subscription to its loss.
     async fn attend(&mut self, link: Link) -> LinkError {
-        let Link { mut messages, pulse } = link;
+        let Link { mut messages, pulse, server } = link;
         let now = self.shared.now();
         self.shared.lock().subscribed(now, self.id);
         self.complaint = None;
-        tracing::info!(source = %self.source.name, "subscribed");
+        // Where the source has sentinels, its name does not tell.
+        tracing::info!(source = %self.source.name, %server, "subscribed");
         self.board.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
 
         let (steps_to_us, mut steps) = mpsc::channel(1);
@@ -88,7 +90,8 @@ impl Follower {
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
         beside.spawn(
-            Rescan { source: self.source.clone(), pulse, out: steps_to_us, asked_settings: false }.run(),
+            Rescan { source: self.source.clone(), server, pulse, out: steps_to_us, asked_settings: false }
+                .run(),
         );
         let mut resync = Resync::default();
         let mut batch = Vec::new();
@@ -230,7 +233,7 @@ struct Resync {
 async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkError {
     loop {
         let asked = shared.now();
-        if let Err(error) = pulse.beat().await {
+        if let Err(error) = pulse.beat_at_master().await {
             return error;
         }
         let _ = out.send(Step::Heard(asked)).await;
@@ -241,6 +244,7 @@ async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> Li
 /// The scans beside the stream.
 struct Rescan {
     source: RedisSource,
+    server: Server,
     pulse: Pulse,
     out: mpsc::Sender<Step>,
     asked_settings: bool,
@@ -254,7 +258,10 @@ impl Rescan {
         loop {
             let _ = self.out.send(Step::ScanBegins).await;
             let wait = match self.scan().await {
-                Err(ScanError::Pulse(error)) => return error,
+                // A replica has nothing more to tell, whatever its subscription says.
+                Err(ScanError::Pulse(error) | ScanError::Link(error @ LinkError::Replica(_))) => {
+                    return error;
+                }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
@@ -274,7 +281,7 @@ impl Rescan {
     }
 
     async fn scan(&mut self) -> Result<(), ScanError> {
-        let mut scan = Scan::begin(&self.source).await?;
+        let mut scan = Scan::begin(&self.source, &self.server).await?;
         // Once a link: where it is forbidden, Redis' ACL log keeps each attempt.
         if !std::mem::replace(&mut self.asked_settings, true)
             && let Some(values) = scan.settings(&ASKED).await

@@ -17,6 +17,7 @@ use crate::config::{Command, Config};
 use crate::http::BindError;
 use crate::metrics::DescriptionError;
 use crate::source::capture::CaptureError;
+use crate::source::tls::{self, TlsError};
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,9 @@ pub enum Error {
     /// No threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
+    /// Files for TLS that cannot be used.
+    #[error("{0}")]
+    Tls(TlsError),
     /// An address that cannot be listened on.
     #[error("{0}")]
     Bind(BindError),
@@ -72,6 +76,10 @@ const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 /// When it cannot start, or cannot go on.
 pub fn run(config: Config) -> Result<ExitCode, Error> {
     let done = |()| ExitCode::SUCCESS;
+    // A mistake in a flag is told at once; later, a file in the middle of its renewal is a reason to try again.
+    for source in &config.sources {
+        tls::check(source).map_err(Error::Tls)?;
+    }
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)

@@ -11,7 +11,9 @@ use super::Error;
 use crate::config::RedisSource;
 use crate::doctor::is_stale;
 use crate::plain::plain;
+use crate::source::connect::locate;
 use crate::source::prune::{PruneError, Pruned, Pruner};
+use crate::source::redis::LinkError;
 use crate::source::resync::{FoundKey, Scan, ScanError};
 use crate::state::Settings;
 use crate::wire;
@@ -19,6 +21,8 @@ use crate::wire;
 /// Why a source could not be gone through.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error(transparent)]
+    Link(#[from] LinkError),
     #[error(transparent)]
     Scan(#[from] ScanError),
     #[error(transparent)]
@@ -61,8 +65,9 @@ async fn prune_one(
     apply: bool,
     out: &mut (impl Write + Send),
 ) -> Result<(), Failure> {
-    let scan = Scan::begin(source).await?;
-    let pruner = if apply { Some(Pruner::begin(source, limit).await?) } else { None };
+    let server = locate(source).await?;
+    let scan = Scan::begin(source, &server).await?;
+    let pruner = if apply { Some(Pruner::begin(source, &server, limit).await?) } else { None };
     writeln!(out, "{}", plain(source.name.as_bytes()))?;
     let mut tally = Tally::default();
     let result = go_through(scan, pruner, limit, &mut tally, out).await;

@@ -140,8 +140,9 @@ pub(super) struct Log {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
 pub(super) struct Redis {
-    /// Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]` or
-    /// `unix:///path[?db=1]`.
+    /// Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]`,
+    /// `unix:///path[?db=1]` or `redis+sentinel://[user:password@]host[:port],.../MASTER[/db]`;
+    /// `rediss://` and `rediss+sentinel://` speak TLS.
     #[arg(
         id = "redis.url",
         long,
@@ -160,6 +161,42 @@ pub(super) struct Redis {
         global = true
     )]
     pub(super) password_file: Option<OsString>,
+    /// File with the password for the sentinels of every `redis+sentinel://` whose URL has none.
+    #[arg(
+        id = "redis.sentinel-password-file",
+        long,
+        env = "COTURN_EXPORTER_REDIS_SENTINEL_PASSWORD_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) sentinel_password_file: Option<OsString>,
+    /// CAs (PEM) that may have signed the certificate of a Redis; those that the system trusts if not given.
+    #[arg(
+        id = "redis.tls-ca-file",
+        long,
+        env = "COTURN_EXPORTER_REDIS_TLS_CA_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) tls_ca_file: Option<OsString>,
+    /// Client certificate (PEM) for a Redis that wants one, with the certificates between it and its CA.
+    #[arg(
+        id = "redis.tls-cert-file",
+        long,
+        env = "COTURN_EXPORTER_REDIS_TLS_CERT_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) tls_cert_file: Option<OsString>,
+    /// Key (PEM, not encrypted) of the client certificate.
+    #[arg(
+        id = "redis.tls-key-file",
+        long,
+        env = "COTURN_EXPORTER_REDIS_TLS_KEY_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) tls_key_file: Option<OsString>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! From raw arguments to a `Config`: finds each value's parser and, when it fails, says which flag or variable it was.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use clap::parser::ValueSource;
 
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
-use crate::config::{self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Web};
+use crate::config::{self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Tls, Web};
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
@@ -109,15 +110,36 @@ fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
 
 fn read_sources(given: &Given<'_>, redis: &args::Redis) -> Result<Vec<RedisSource>, UsageError> {
     let id = "redis.url";
-    let sources = given.each(id, &redis.url, |url| url.parse().map_err(ConfigError::RedisUrl))?;
+    let parse = |url: &str| url.parse().map_err(ConfigError::RedisUrl);
+    let sources = given.each_of(id, &redis.url, config::split_redis_urls, parse)?;
     let mut sources = config::distinct_sources(sources).map_err(|problem| given.wrong(id, problem))?;
     let id = "redis.password-file";
-    if let Some(path) =
-        redis.password_file.as_ref().filter(|path| !(path.is_empty() && given.by_variable(id)))
-    {
-        config::add_password(&mut sources, path.as_ref()).map_err(|problem| given.wrong(id, problem))?;
+    if let Some(path) = given.file(id, redis.password_file.as_ref()) {
+        config::add_password(&mut sources, &path).map_err(|problem| given.wrong(id, problem))?;
     }
+    let id = "redis.sentinel-password-file";
+    if let Some(path) = given.file(id, redis.sentinel_password_file.as_ref()) {
+        config::add_sentinel_password(&mut sources, &path).map_err(|problem| given.wrong(id, problem))?;
+    }
+    read_tls(given, redis, &mut sources)?;
     Ok(sources)
+}
+
+fn read_tls(given: &Given<'_>, redis: &args::Redis, sources: &mut [RedisSource]) -> Result<(), UsageError> {
+    let files = [
+        ("redis.tls-ca-file", &redis.tls_ca_file),
+        ("redis.tls-cert-file", &redis.tls_cert_file),
+        ("redis.tls-key-file", &redis.tls_key_file),
+    ];
+    let [ca_file, cert_file, key_file] = files.map(|(id, file)| given.file(id, file.as_ref()));
+    let present = [ca_file.is_some(), cert_file.is_some(), key_file.is_some()];
+    let Some((id, _)) = files.iter().zip(present).rfind(|(_, is_present)| *is_present).map(|(flag, _)| flag)
+    else {
+        return Ok(());
+    };
+    let client = config::client_certificate(cert_file, key_file);
+    let tls = client.and_then(|client| config::set_tls(sources, &Tls { ca_file, client }));
+    tls.map_err(|problem| given.wrong(id, problem))
 }
 
 fn read_table(
@@ -186,16 +208,35 @@ impl Given<'_> {
         typed: &[String],
         parse: impl Fn(&str) -> Result<T, ConfigError>,
     ) -> Result<Vec<T>, UsageError> {
+        let split = |list: &str| {
+            let parts = list.split(',').map(str::trim);
+            parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        self.each_of(id, typed, split, parse)
+    }
+
+    /// The same, where `split` knows which commas separate.
+    fn each_of<T>(
+        &self,
+        id: &str,
+        typed: &[String],
+        split: impl Fn(&str) -> Vec<String>,
+        parse: impl Fn(&str) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, UsageError> {
         let parse = |value: &str| parse(value).map_err(|problem| self.wrong(id, problem));
         if !self.by_variable(id) {
             return typed.iter().map(|value| parse(value)).collect();
         }
-        let parts = typed.iter().flat_map(|list| list.split(',')).map(str::trim);
-        let mut values: Vec<_> = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let mut values: Vec<_> = typed.iter().flat_map(|list| split(list)).collect();
         if values.is_empty() {
             values = self.defaults(id);
         }
         values.iter().map(|value| parse(value)).collect()
+    }
+
+    /// The path of a file. A variable that is set but empty counts as not set.
+    fn file(&self, id: &str, typed: Option<&OsString>) -> Option<PathBuf> {
+        typed.filter(|path| !(path.is_empty() && self.by_variable(id))).map(PathBuf::from)
     }
 
     fn wrong(&self, id: &str, problem: ConfigError) -> UsageError {

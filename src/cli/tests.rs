@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::config::{Command, LogFormat, LogLevel, Secret};
+use crate::config::{ClientCertificate, Command, LogFormat, LogLevel, Secret, Tls};
 use crate::state::SessionBy;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 18);
+    assert_eq!(count, 22);
 }
 
 #[test]
@@ -69,6 +69,17 @@ fn every_flag_finds_its_place() {
     assert_eq!((table.max_allocations, table.relayed_packets), (8, 0));
     assert_eq!((table.session_by, table.max_realms, table.max_servers), (SessionBy::Client, 11, 12));
     assert_eq!(table.realms, [b"a,b".as_slice(), b"c"]);
+}
+
+#[test]
+fn the_files_of_tls_go_to_the_sources_that_speak_it() {
+    let config = config(
+        "--redis.url=redis://a --redis.url=rediss://b --redis.tls-ca-file=ca.pem --redis.tls-cert-file=c.pem \
+         --redis.tls-key-file=k.pem",
+    );
+    let client = ClientCertificate { cert_file: "c.pem".into(), key_file: "k.pem".into() };
+    assert_eq!(config.sources[0].tls, None);
+    assert_eq!(config.sources[1].tls, Some(Tls { ca_file: Some("ca.pem".into()), client: Some(client) }));
 }
 
 #[test]
@@ -151,7 +162,20 @@ fn a_bad_value_is_named_with_its_flag_and_what_is_accepted() {
         ),
         ("--log.format=xml", "--log.format: \"xml\" is not accepted; it must be one of logfmt, json"),
         ("--redis.url=localhost", "--redis.url: \"localhost\" is not a Redis URL; write redis://"),
-        ("--redis.url=rediss://h", "--redis.url: \"rediss://h\" asks for TLS, which this build cannot do"),
+        (
+            "--redis.url=rediss://h --redis.tls-ca-file=ca --redis.tls-cert-file=c",
+            "--redis.tls-cert-file: a client certificate needs its key; give --redis.tls-key-file too",
+        ),
+        (
+            "--redis.url=rediss://h --redis.tls-key-file=k",
+            "--redis.tls-key-file: the key of a client certificate needs the certificate",
+        ),
+        ("--redis.tls-ca-file=ca", "--redis.tls-ca-file: no Redis URL asks for TLS; write rediss://"),
+        ("--redis.url=redis+sentinel://h", "--redis.url: \"redis+sentinel://h\" names no master by"),
+        (
+            "--redis.sentinel-password-file=/nowhere/p",
+            "--redis.sentinel-password-file: cannot read \"/nowhere/p\": No such file",
+        ),
         (
             "--redis.url=redis://h --redis.url=redis://u@h/0",
             "--redis.url: redis://h:6379/0 and redis://h:6379/0 are one Redis",

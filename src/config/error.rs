@@ -108,6 +108,18 @@ pub enum ConfigError {
     /// A password file that no source would use.
     #[error("every Redis URL has a password of its own; drop them from the URLs, or drop the file")]
     PasswordFileUnused,
+    /// A password file that no sentinel would get.
+    #[error("no redis+sentinel:// URL is without a sentinel-pass of its own; drop those, or drop the file")]
+    SentinelPasswordUnused,
+    /// A certificate alone.
+    #[error("a client certificate needs its key; give --redis.tls-key-file too")]
+    KeyMissing,
+    /// A key alone.
+    #[error("the key of a client certificate needs the certificate; give --redis.tls-cert-file too")]
+    CertificateMissing,
+    /// TLS settings that no source would use.
+    #[error("no Redis URL asks for TLS; write rediss:// or rediss+sentinel://, or leave the flag out")]
+    TlsUnused,
     /// A realm name that is taken.
     #[error("{value:?} stands for all realms past the maximum and cannot be a realm's own series")]
     ReservedRealm {

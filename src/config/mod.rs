@@ -3,6 +3,7 @@
 
 mod error;
 mod listen;
+mod redis_source;
 mod redis_url;
 mod secret;
 mod telemetry_path;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use listen::ListenAddress;
-pub use redis_url::{RedisAddress, RedisSource, RedisUrlError, without_credentials};
+pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
+pub use redis_url::{RedisUrlError, split_list as split_redis_urls, without_credentials};
 pub use secret::Secret;
 pub use telemetry_path::TelemetryPath;
 
@@ -145,7 +147,7 @@ pub fn distinct_addresses(addresses: Vec<ListenAddress>) -> Result<Vec<ListenAdd
 /// [`ConfigError::SourceTwice`].
 pub fn distinct_sources(sources: Vec<RedisSource>) -> Result<Vec<RedisSource>, ConfigError> {
     for (place, second) in sources.iter().enumerate() {
-        if let Some(first) = sources.iter().take(place).find(|first| first.address == second.address) {
+        if let Some(first) = sources.iter().take(place).find(|first| first.address.is_same(&second.address)) {
             return Err(ConfigError::SourceTwice { first: first.name.clone(), second: second.name.clone() });
         }
     }
@@ -174,6 +176,56 @@ pub fn add_password(sources: &mut [RedisSource], path: &Path) -> Result<(), Conf
         used = true;
     }
     if used { Ok(()) } else { Err(ConfigError::PasswordFileUnused) }
+}
+
+/// Gives the password in `path` to every source whose sentinels have none.
+///
+/// # Errors
+///
+/// As [`Secret::from_file`]; [`ConfigError::SentinelPasswordUnused`] when no source wants it.
+pub fn add_sentinel_password(sources: &mut [RedisSource], path: &Path) -> Result<(), ConfigError> {
+    let secret = Secret::from_file(path)?;
+    let mut used = false;
+    for source in sources {
+        if let RedisAddress::Sentinel(sentinels) = &mut source.address
+            && sentinels.password.is_none()
+        {
+            sentinels.password = Some(secret.clone());
+            used = true;
+        }
+    }
+    if used { Ok(()) } else { Err(ConfigError::SentinelPasswordUnused) }
+}
+
+/// The client certificate, if both of its files are given, or none.
+///
+/// # Errors
+///
+/// [`ConfigError::KeyMissing`], [`ConfigError::CertificateMissing`].
+pub fn client_certificate(
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+) -> Result<Option<ClientCertificate>, ConfigError> {
+    match (cert_file, key_file) {
+        (Some(cert_file), Some(key_file)) => Ok(Some(ClientCertificate { cert_file, key_file })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::KeyMissing),
+        (None, Some(_)) => Err(ConfigError::CertificateMissing),
+    }
+}
+
+/// Gives these settings to every source that speaks TLS.
+///
+/// # Errors
+///
+/// [`ConfigError::TlsUnused`] when there is none.
+pub fn set_tls(sources: &mut [RedisSource], tls: &Tls) -> Result<(), ConfigError> {
+    let mut used = false;
+    for source in sources.iter_mut().filter(|source| source.tls.is_some()) {
+        source.tls = Some(tls.clone());
+        used = true;
+    }
+    if used { Ok(()) } else { Err(ConfigError::TlsUnused) }
 }
 
 /// The realms to make series for at start, each once.
@@ -206,10 +258,19 @@ mod tests {
 
     #[test]
     fn one_redis_twice_is_refused_whatever_the_user_and_the_db() {
-        for urls in [["redis://a:b@h", "redis://h:6379/0"], ["redis://h/0", "redis://h/1"]] {
+        for urls in [
+            ["redis://a:b@h", "redis://h:6379/0"],
+            ["redis://h/0", "redis://h/1"],
+            ["redis://h/0", "rediss://h/0"],
+        ] {
             let error = distinct_sources(urls.map(|url| url.parse().unwrap()).into()).unwrap_err();
             assert!(matches!(error, ConfigError::SourceTwice { first, .. } if first == "redis://h:6379/0"));
         }
+        let sentinels = ["redis+sentinel://a,b/m?sentinel-pass=x", "redis+sentinel://b,c/m/1"];
+        let sources = sentinels.map(|url| url.parse().unwrap());
+        assert!(matches!(distinct_sources(sources.into()), Err(ConfigError::SourceTwice { .. })));
+        let others = ["redis+sentinel://a,b/m", "redis+sentinel://a,b/n"].map(|url| url.parse().unwrap());
+        assert_eq!(distinct_sources(others.into()).unwrap().len(), 2);
         let sources = ["redis://h:1/0", "redis://h:2/0"].map(|url| url.parse().unwrap());
         assert_eq!(distinct_sources(sources.into()).unwrap().len(), 2);
     }
@@ -234,6 +295,36 @@ mod tests {
         assert_eq!(first.password, Some(Secret::new("url")));
         assert_eq!(second.password, Some(Secret::new("file")));
         assert!(matches!(unused, Err(ConfigError::PasswordFileUnused)));
+    }
+
+    #[test]
+    fn flags_that_no_source_would_use_are_refused() {
+        let path = std::env::temp_dir().join(format!("coturn-exporter-{}-sentinel", std::process::id()));
+        std::fs::write(&path, "file\n").unwrap();
+        let tls = Tls { ca_file: Some("ca".into()), client: None };
+        let mut sources =
+            ["redis://a", "rediss+sentinel://b/m"].map(|url| url.parse::<RedisSource>().unwrap());
+        let added = add_sentinel_password(&mut sources, &path);
+        let unused = add_sentinel_password(&mut sources, &path);
+        std::fs::remove_file(path).unwrap();
+        added.unwrap();
+        set_tls(&mut sources, &tls).unwrap();
+        let [plain, sentinel] = &mut sources;
+        let RedisAddress::Sentinel(sentinels) = &sentinel.address else { panic!("{sentinel:?}") };
+        assert_eq!(sentinels.password, Some(Secret::new("file")));
+        assert_eq!((&plain.tls, &sentinel.tls), (&None, &Some(tls.clone())));
+        assert!(matches!(unused, Err(ConfigError::SentinelPasswordUnused)));
+        assert!(matches!(set_tls(std::slice::from_mut(plain), &tls), Err(ConfigError::TlsUnused)));
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        let file = |name: &str| Some(PathBuf::from(name));
+        let both = client_certificate(file("c"), file("k")).unwrap().unwrap();
+        assert_eq!((both.cert_file, both.key_file), ("c".into(), "k".into()));
+        assert_eq!(client_certificate(None, None).unwrap(), None);
+        assert!(matches!(client_certificate(file("c"), None), Err(ConfigError::KeyMissing)));
+        assert!(matches!(client_certificate(None, file("k")), Err(ConfigError::CertificateMissing)));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
 
-use super::redis::{LinkError, connect, connect_error, subscribe};
+use super::connect::{connect, connect_error};
+use super::redis::{LinkError, subscribe};
 use super::resync::MATCH;
 use crate::config::RedisSource;
 use crate::doctor::facts::{Clients, ConfigValues, Db, Look, Rights, Role, Seen, Unreachable, Version};
@@ -93,7 +94,7 @@ async fn log_in(source: &RedisSource) -> Result<MultiplexedConnection, LinkError
     let mut connection = connect(&RedisSource { db: 0, ..source.clone() }).await?;
     // A Redis that wants a password says so to the first command only.
     match cmd("PING").query_async::<Value>(&mut connection).await {
-        Err(error) if !is_forbidden(&error) => Err(connect_error(error)),
+        Err(error) if !is_forbidden(&error) => Err(connect_error(error, source.tls.as_ref())),
         _ => Ok(connection),
     }
 }

@@ -2,7 +2,11 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod connect;
+mod dial;
 pub mod inspect;
 pub mod prune;
 pub mod redis;
 pub mod resync;
+pub mod sentinel;
+pub mod tls;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
-use super::redis::{LinkError, connect};
+use super::connect::{Server, connect_to};
+use super::redis::LinkError;
 use super::resync::FoundKey;
 use crate::config::RedisSource;
 use crate::doctor::{MOST_IDLE, is_stale};
@@ -100,13 +101,13 @@ pub struct Pruner {
 }
 
 impl Pruner {
-    /// Connects. A key is deleted only if it is idle for longer than `limit`, and for no less than it was found with.
+    /// Connects to the server that was scanned. A key is deleted only if it is idle for longer than `limit`, and for no less than it was found with.
     ///
     /// # Errors
     ///
     /// [`PruneError::Link`].
-    pub async fn begin(source: &RedisSource, limit: Duration) -> Result<Self, PruneError> {
-        Ok(Self { connection: connect(source).await?, guard: Guard::Script, limit })
+    pub async fn begin(source: &RedisSource, server: &Server, limit: Duration) -> Result<Self, PruneError> {
+        Ok(Self { connection: connect_to(source, server).await?, guard: Guard::Script, limit })
     }
 
     /// How it is done; known for sure once something was deleted.

@@ -1,26 +1,23 @@
-//! A Redis that coturn publishes to: the subscription with its pulse, and where it is reached. Bytes come out; what they mean is `wire`'s business.
+//! A Redis that coturn publishes to: the subscription with its pulse. Bytes come out; what they mean is `wire`'s
+//! business, and how the server is reached is `connect`'s.
 
 use std::fmt;
-use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
-};
+use redis::RedisError;
+use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::{sleep, timeout};
 
-use crate::config::{RedisAddress, RedisSource};
+use super::connect::{Server, connect_error, connect_pubsub, connect_to, in_time, locate};
+use super::sentinel::SentinelError;
+use super::tls::TlsError;
+use crate::config::{RedisAddress, RedisSource, Tls};
 
 /// What is subscribed to, to the letter: Redis' ACL compares the pattern as text (7.0.15), so the documented rule
 /// `&turn/*` allows this one and no narrower one.
 pub const PATTERN: &str = "turn/*";
-
-/// How long connecting and subscribing may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a link is asked whether it is there: a dead peer is not noticed otherwise.
 pub const BEAT: Duration = Duration::from_secs(10);
@@ -28,21 +25,38 @@ pub const BEAT: Duration = Duration::from_secs(10);
 /// How long a PONG may take before the link counts as dead.
 const PONG_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Silence after which the system itself asks whether the other end is there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-
 /// Messages handed on at once, at most: the table is locked for that many.
 const BATCH: usize = 1024;
 
 /// Why there is no link, or none any more.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The address cannot be used at all.
-    #[error("the address cannot be used: {0}")]
-    Address(RedisError),
     /// No connection.
     #[error("cannot connect: {0}")]
-    Connect(RedisError),
+    Connect(io::Error),
+    /// A connection, but no TLS on it.
+    #[error("no TLS connection: {0}")]
+    Tls(#[from] TlsError),
+    /// Nobody knows where to connect to.
+    #[error("{0}")]
+    Sentinel(SentinelError),
+    /// What was called the master is none.
+    #[error("{0} is a replica, though its sentinels call it the master; a failover should end that")]
+    Replica(Server),
+    /// The sentinels name another master.
+    #[error("the master has moved from {from} to {to}")]
+    Moved {
+        /// Where we are connected.
+        from: Server,
+        /// Where the master is.
+        to: Server,
+    },
+    /// A connection without TLS that ended before an answer came.
+    #[error("no answer that Redis would give: {0}; a port that expects TLS needs rediss:// in the URL")]
+    Unintelligible(RedisError),
+    /// A Redis that does not want us, or not now.
+    #[error("Redis is of no use: {0}")]
+    Unusable(RedisError),
     /// Wrong or missing password.
     #[error("Redis refuses the login: {0}; set the password (--redis.password-file) or the ACL user")]
     Login(RedisError),
@@ -79,82 +93,43 @@ pub struct Link {
     pub messages: Messages,
     /// Whether the other end is there.
     pub pulse: Pulse,
+    /// The server at the other end.
+    pub server: Server,
 }
 
-/// Connects, logs in and subscribes; done when Redis has confirmed the subscription.
+/// Connects, logs in and subscribes; done when Redis has confirmed the subscription and, where the source has
+/// sentinels, that it is the master.
 ///
 /// # Errors
 ///
 /// [`LinkError`]; nothing is left open.
 pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
-    let client = client(source)?;
-    let mut pubsub = in_time(client.get_async_pubsub()).await?.map_err(connect_error)?;
-    in_time(pubsub.psubscribe(PATTERN)).await?.map_err(subscribe_error)?;
+    let server = locate(source).await?;
+    let mut pubsub = connect_pubsub(source, &server).await?;
+    let refused = |error| subscribe_error(error, source.tls.as_ref());
+    in_time(pubsub.psubscribe(PATTERN)).await?.map_err(refused)?;
+    if has_sentinels(source) {
+        // A master that is demoted drops its subscribers: one that is still the master now will not fool us later.
+        connect_to(source, &server).await?;
+    }
     let (sink, stream) = pubsub.split();
-    Ok(Link { messages: Messages { stream }, pulse: Pulse { sink } })
+    Ok(Link {
+        messages: Messages { stream },
+        pulse: Pulse { sink, source: source.clone(), server: server.clone() },
+        server,
+    })
 }
 
-/// A connection for commands, logged in, on which connecting and each answer have a deadline.
-pub(super) async fn connect(source: &RedisSource) -> Result<MultiplexedConnection, LinkError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_DEADLINE))
-        .set_response_timeout(Some(CONNECT_DEADLINE));
-    client(source)?.get_multiplexed_async_connection_with_config(&config).await.map_err(connect_error)
+fn has_sentinels(source: &RedisSource) -> bool {
+    matches!(source.address, RedisAddress::Sentinel(_))
 }
 
-/// The client library's view of a source.
-fn client(source: &RedisSource) -> Result<Client, LinkError> {
-    let address = match &source.address {
-        RedisAddress::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
-        RedisAddress::Unix { path } => ConnectionAddr::Unix(path.clone()),
-    };
-    // An ACL need not allow `CLIENT SETINFO`.
-    let mut login = RedisConnectionInfo::default().set_db(i64::from(source.db)).set_skip_set_lib_name();
-    if let Some(username) = &source.username {
-        login = login.set_username(username);
+fn subscribe_error(error: RedisError, tls: Option<&Tls>) -> LinkError {
+    match connect_error(error, tls) {
+        LinkError::Unusable(error) => LinkError::Refused(error),
+        LinkError::Login(error) if error.code() == Some("NOPERM") => LinkError::Refused(error),
+        other => other,
     }
-    if let Some(password) = &source.password {
-        login = login.set_password(password.expose());
-    }
-    // A peer that vanished without a word is noticed while nothing is sent, and while something is.
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(2 * KEEPALIVE);
-    let info = address.into_connection_info().map_err(LinkError::Address)?;
-    let info = info.set_redis_settings(login).set_tcp_settings(tcp);
-    Client::open(info).map_err(LinkError::Address)
-}
-
-pub(super) fn connect_error(error: RedisError) -> LinkError {
-    use redis::{ErrorKind, ServerErrorKind};
-    let login =
-        matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm));
-    if login || wants_login(&error) {
-        LinkError::Login(error)
-    } else if error.to_string().starts_with(NO_SELECT) {
-        LinkError::Db(error)
-    } else {
-        LinkError::Connect(error)
-    }
-}
-
-fn subscribe_error(error: RedisError) -> LinkError {
-    if wants_login(&error) { LinkError::Login(error) } else { LinkError::Refused(error) }
-}
-
-/// How the client library begins what it says of a failed SELECT; the error has nothing else to know it by.
-const NO_SELECT: &str = "Redis server refused to switch database";
-
-/// Whether the password is wrong or missing. Redis without a login answers NOAUTH to the first command, whatever it is;
-/// where that is the SELECT of the client library, only the text is left of it.
-fn wants_login(error: &RedisError) -> bool {
-    matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
-        || error.detail().is_some_and(|detail| detail.starts_with("Authentication required"))
-}
-
-async fn in_time<T>(attempt: impl Future<Output = T>) -> Result<T, LinkError> {
-    timeout(CONNECT_DEADLINE, attempt).await.map_err(|_| LinkError::Timeout(CONNECT_DEADLINE))
 }
 
 /// The messages of a subscription.
@@ -189,15 +164,17 @@ fn raw(message: &redis::Msg) -> Option<RawMessage> {
     Some(RawMessage { channel, payload: message.get_payload_bytes().to_vec() })
 }
 
-/// Asks the subscription's other end whether it is there.
+/// Asks the subscription's other end whether it is there, and its sentinels whether it is the right one.
 #[derive(Clone)]
 pub struct Pulse {
     sink: PubSubSink,
+    source: RedisSource,
+    server: Server,
 }
 
 impl fmt::Debug for Pulse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pulse").finish_non_exhaustive()
+        f.debug_struct("Pulse").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -206,7 +183,7 @@ impl Pulse {
     pub async fn until_lost(mut self) -> LinkError {
         loop {
             sleep(BEAT).await;
-            if let Err(error) = self.beat().await {
+            if let Err(error) = self.beat_at_master().await {
                 return error;
             }
         }
@@ -218,8 +195,32 @@ impl Pulse {
     ///
     /// When the answer does not come in time, or the connection is gone.
     pub async fn beat(&mut self) -> Result<(), LinkError> {
-        let answer: Result<redis::Value, RedisError> =
-            timeout(PONG_DEADLINE, self.sink.ping()).await.map_err(|_| LinkError::Timeout(PONG_DEADLINE))?;
-        answer.map(drop).map_err(LinkError::Lost)
+        ping(&mut self.sink).await
     }
+
+    /// The same, and the sentinels do not name another master meanwhile. A master that is cut off from them is not told
+    /// of its end: it keeps its subscribers, and answers their PINGs.
+    ///
+    /// Sentinels that do not answer change nothing: they are not needed as long as the master lives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::beat`]; [`LinkError::Moved`].
+    pub async fn beat_at_master(&mut self) -> Result<(), LinkError> {
+        if !has_sentinels(&self.source) {
+            return self.beat().await;
+        }
+        let (answer, located) = tokio::join!(ping(&mut self.sink), locate(&self.source));
+        answer?;
+        match located {
+            Ok(to) if to != self.server => Err(LinkError::Moved { from: self.server.clone(), to }),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn ping(sink: &mut PubSubSink) -> Result<(), LinkError> {
+    let answer: Result<redis::Value, RedisError> =
+        timeout(PONG_DEADLINE, sink.ping()).await.map_err(|_| LinkError::Timeout(PONG_DEADLINE))?;
+    answer.map(drop).map_err(LinkError::Lost)
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
-use super::redis::{LinkError, connect};
+use super::connect::{Server, connect_to};
+use super::redis::LinkError;
 use crate::config::RedisSource;
 use crate::doctor::facts::ConfigValues;
 
@@ -54,13 +55,13 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Connects.
+    /// Connects to the server that the subscription is on: keys of another would tell of another stream.
     ///
     /// # Errors
     ///
     /// [`ScanError::Link`].
-    pub async fn begin(source: &RedisSource) -> Result<Self, ScanError> {
-        let mut connection = connect(source).await?;
+    pub async fn begin(source: &RedisSource, server: &Server) -> Result<Self, ScanError> {
+        let mut connection = connect_to(source, server).await?;
         // Keeps the idle times as they are, from Redis 7.2 on; older ones do not know it.
         let _: Result<Value, RedisError> =
             cmd("CLIENT").arg("NO-TOUCH").arg("ON").query_async(&mut connection).await;

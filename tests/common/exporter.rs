@@ -23,6 +23,11 @@ pub(crate) struct Exporter {
 impl Exporter {
     /// Starts it with these arguments, on a port of the kernel's choice, and waits until it listens.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with_variables(&[], args)
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with_variables(variables: &[(&str, &str)], args: &[&str]) -> Self {
         let dir = TempDir::new("exporter");
         let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
         command.args(["--web.listen-address", "127.0.0.1:0"]).args(args);
@@ -32,6 +37,7 @@ impl Exporter {
                 command.env_remove(name);
             }
         }
+        command.envs(variables.iter().copied());
         let mut process = Process::spawn(command, dir.path(), "coturn-exporter")
             .unwrap_or_else(|error| panic!("cannot start the exporter: {error}"));
         let address = poll::until(PATIENCE, "the exporter to listen", || {
@@ -122,6 +128,16 @@ impl Exporter {
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
+    }
+
+    /// Waits for a line in its log that holds all of these words, and gives the line.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, words: &[&str]) -> String {
+        poll::until(PATIENCE, &format!("a line with {words:?} in the log"), || {
+            let log = self.log();
+            let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            line.map(str::to_owned).ok_or(log)
+        })
     }
 
     /// Stops it without closing anything, as a host that hangs.

@@ -12,6 +12,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod capture;
+pub(crate) mod certificates;
 pub(crate) mod command;
 pub(crate) mod coturn;
 pub(crate) mod coturn_log;
@@ -28,6 +29,7 @@ pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod published;
 pub(crate) mod redis;
+pub(crate) mod sentinel;
 pub(crate) mod stale;
 pub(crate) mod statsdb;
 pub(crate) mod sums;

@@ -9,7 +9,7 @@ use super::ports::Port;
 use super::process::{Process, Tool};
 use super::temp_dir::TempDir;
 
-const REDIS_SERVER: Tool = Tool { program: "redis-server", package: "redis-server" };
+pub(super) const REDIS_SERVER: Tool = Tool { program: "redis-server", package: "redis-server" };
 
 /// See the file's head.
 #[derive(Debug)]
@@ -33,12 +33,27 @@ impl Redis {
         Self::start_with(None, settings)
     }
 
+    /// One that copies another, as far as it has got when this returns.
+    pub(crate) fn start_replica(master: &Self) -> Self {
+        let of = format!("127.0.0.1 {}", master.port.number);
+        let replica = Self::start_with_settings(&[("replicaof", &of)]);
+        poll::until(PATIENCE, "the replica to be in step", || {
+            let role = redis::cmd("ROLE").query(&mut replica.connect(0));
+            match role.map_err(|error| error.to_string())? {
+                redis::Role::Replica { replication_state, .. } if replication_state == "connected" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        replica
+    }
+
     /// One that asks for a password.
     pub(crate) fn start_with_password(password: &str) -> Self {
         Self::start_with(Some(password), &[])
     }
 
-    fn start_with(password: Option<&str>, settings: &[(&str, &str)]) -> Self {
+    /// Both.
+    pub(crate) fn start_with(password: Option<&str>, settings: &[(&str, &str)]) -> Self {
         // A second and third attempt, should a stranger have taken the port between our look and redis-server's.
         let mut last = String::new();
         for _ in 0..3 {
@@ -115,6 +130,16 @@ impl Redis {
         connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         redis::cmd("PING").query::<()>(&mut connection)?;
         Ok(connection)
+    }
+
+    /// Any command, without an answer that matters.
+    #[track_caller]
+    pub(crate) fn run(&self, words: &[&str]) {
+        let mut command = redis::Cmd::new();
+        command
+            .arg(words)
+            .query::<()>(&mut self.connect(0))
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
     /// How often a command was called, by anyone, since the start.

@@ -15,6 +15,17 @@ impl TempDir {
         // Cargo's own place for such things, under `target`.
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{what}-{}-{serial}", std::process::id()));
+        Self::make(path)
+    }
+
+    /// One with a short path, for a unix socket: the system takes about a hundred bytes.
+    pub(crate) fn short() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::make(std::env::temp_dir().join(format!("cx-{}-{serial}", std::process::id())))
+    }
+
+    fn make(path: PathBuf) -> Self {
         // Left over from a process that had our id long ago, if it exists at all.
         drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("create {}: {error}", path.display()));

@@ -1,0 +1,92 @@
+//! From an address to a stream of bytes: TCP or a unix socket, and TLS on top. What is said over it is not its business,
+//! but for one PING: a server that does not want us may say so only after the handshake.
+//!
+//! The client library could dial too, but it drops what goes wrong on a subscription's stream; a refused certificate
+//! would be a connection that closes without a reason.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::select_ok;
+use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::connect::Server;
+use super::redis::LinkError;
+use super::tls::{self, TlsError};
+use crate::config::{Endpoint, Tls};
+
+/// Silence after which the system itself asks whether the other end is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long the handshake may take: a plain port waits for more (7.0.15), and so would we.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// The longest answer to a PING that is read; it is a line, and what it says does not matter.
+const LONGEST_LINE: u64 = 1024;
+
+/// Bytes in both directions.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Connects, with the TLS handshake where `tls` is wanted and the server is not a socket of this host.
+///
+/// # Errors
+///
+/// [`LinkError::Connect`] and [`LinkError::Tls`].
+pub(super) async fn dial(server: &Server, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, LinkError> {
+    match (server, tls) {
+        (Server::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await.map_err(LinkError::Connect)?)),
+        (Server::Tcp(endpoint), None) => {
+            Ok(Box::new(connect_tcp(endpoint).await.map_err(LinkError::Connect)?))
+        }
+        (Server::Tcp(endpoint), Some(tls)) => {
+            // The files first: what is wrong with them is wrong with every server.
+            let connector = TlsConnector::from(tls::client_config(tls)?);
+            let name = ServerName::try_from(endpoint.host.clone());
+            let name = name.map_err(|_| TlsError::NoName { host: endpoint.host.clone() })?;
+            let stream = connect_tcp(endpoint).await.map_err(LinkError::Connect)?;
+            let shaken = timeout(HANDSHAKE, async {
+                let mut stream = connector.connect(name, stream).await?;
+                greet(&mut stream).await.map(|()| stream)
+            });
+            let shaken = shaken.await.map_err(|_| TlsError::Silent { server: endpoint.clone() })?;
+            Ok(Box::new(shaken.map_err(|error| TlsError::from_handshake(error, endpoint, tls))?))
+        }
+    }
+}
+
+async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
+    // All of them at once: one that swallows packets must not hold up the others.
+    let attempts: Vec<_> =
+        addresses.map(|address: SocketAddr| Box::pin(TcpStream::connect(address))).collect();
+    if attempts.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
+    }
+    let (stream, _) = select_ok(attempts).await?;
+    stream.set_nodelay(true)?;
+    // A peer that vanished without a word is noticed while nothing is sent, and while something is.
+    let socket = SockRef::from(&stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(2 * KEEPALIVE))?;
+    Ok(stream)
+}
+
+/// PING, and any line for an answer, such as that a login is wanted. With TLS 1.3 the handshake is over for us before
+/// the server has looked at our certificate.
+async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.write_all(b"*1\r\n$4\r\nPING\r\n").await?;
+    stream.flush().await?;
+    let mut answer = stream.take(LONGEST_LINE);
+    while answer.read_u8().await? != b'\n' {}
+    Ok(())
+}
