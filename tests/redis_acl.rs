@@ -34,11 +34,15 @@ fn redis_with_user(rules: &str) -> Redis {
     redis
 }
 
-/// What Redis has forbidden to somebody since its start.
+/// What Redis has forbidden to somebody since its start, but for the one look at its settings (`CONFIG GET`) that each
+/// link takes: who may not look has no `coturn_exporter_redis_setting_ok`, and is not asked again.
 fn forbidden(redis: &Redis) -> Vec<String> {
     let entries: Vec<redis::Value> =
         redis::cmd("ACL").arg("LOG").query(&mut redis.connect(0)).expect("ACL LOG");
-    entries.iter().map(|entry| format!("{entry:?}")).collect()
+    let entries = entries.iter().map(|entry| format!("{entry:?}"));
+    entries
+        .filter(|entry| !(entry.contains("config|get") && entry.contains("('\"count\"'), int(1)")))
+        .collect()
 }
 
 #[test]
