@@ -203,7 +203,11 @@ fn two_coturns_share_realm_users_and_ids() {
     let shared = shared_ids(one, two);
 
     let logged = one.relayed() + two.relayed();
-    assert_eq!(deltas(&witness), logged, "coturn reports what it logs");
+    // The log is ahead of Redis by what coturn's thread has written there and not yet sent.
+    poll::until(PATIENCE, "coturn to have reported what it logged", || match deltas(&witness) {
+        told if told == logged => Ok(()),
+        told => Err(format!("told   {told:?}\nlogged {logged:?}")),
+    });
     exporter.until("all to have ended", |page| {
         books.look(page);
         match live(page) {
@@ -259,9 +263,12 @@ fn a_refresh_is_lost_between_coturn_and_redis() {
         acl.arg(&["SETUSER", "default"]).arg(&how).exec(&mut redis.connect(0)).expect("ACL SETUSER");
     };
     allow(["-publish", "-set"]);
-    poll::until(PATIENCE, "both clients to refresh unheard", || match refreshes(&coturn) {
-        now if now >= refreshed + 2 => Ok(()),
-        now => Err(format!("{refreshed}, {now} now")),
+    // A refresh that is logged may still be on its way to Redis.
+    poll::until(PATIENCE, "both clients to refresh unheard", || {
+        match (refreshes(&coturn), redis.rejected_calls("set")) {
+            (now, 2..) if now >= refreshed + 2 => Ok(()),
+            (now, refused) => Err(format!("{refreshed} before, {now} now, {refused} SETs refused")),
+        }
     });
     allow(["+publish", "+set"]);
     assert_eq!(statuses(&witness), told, "the refreshes were published");

@@ -144,13 +144,23 @@ impl Redis {
 
     /// How often a command was called, by anyone, since the start.
     pub(crate) fn calls(&self, command: &str) -> u64 {
+        self.command_stat(command, "calls")
+    }
+
+    /// How often a command was refused before it ran, for want of the right to it for example.
+    pub(crate) fn rejected_calls(&self, command: &str) -> u64 {
+        self.command_stat(command, "rejected_calls")
+    }
+
+    fn command_stat(&self, command: &str, figure: &str) -> u64 {
         let stats: String =
             redis::cmd("INFO").arg("commandstats").query(&mut self.connect(0)).expect("INFO commandstats");
-        let prefix = format!("cmdstat_{command}:calls=");
-        stats
-            .lines()
-            .find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok())
-            .unwrap_or(0)
+        let prefix = format!("cmdstat_{command}:");
+        let figures = stats.lines().find_map(|line| line.strip_prefix(&prefix));
+        let figure = figures.and_then(|all| {
+            all.split(',').find_map(|one| one.strip_prefix(figure)?.strip_prefix('=')?.parse().ok())
+        });
+        figure.unwrap_or(0)
     }
 
     /// `CLIENT KILL TYPE`: closes all connections of a kind; gives their number.
