@@ -8,7 +8,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::doctor::facts::ConfigValues;
 use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
-use crate::metrics::{Observe, View};
+use crate::metrics::{Audience, Observe, View};
 use crate::state::{Applied, Look, Scanned, Settings, SourceId, Sweep, Table};
 use crate::wire::{self, Message, Rejection};
 
@@ -206,7 +206,7 @@ impl Shared {
 }
 
 impl Observe for Shared {
-    fn observe(&self) -> View {
+    fn observe(&self, _: Audience) -> View {
         let now = self.clock.now();
         let mut ingest = self.lock();
         ingest.advance(now);

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use crate::config::{Command, Config};
 use crate::http::BindError;
-use crate::metrics::DescriptionError;
 use crate::source::capture::CaptureError;
 use crate::source::tls::{self, TlsError};
 
@@ -37,9 +36,6 @@ pub enum Error {
     /// The output takes no more.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
-    /// A mistake in the description of the metrics.
-    #[error("{0}")]
-    Metrics(DescriptionError),
     /// The page could not be made.
     #[error("{0}")]
     Page(String),

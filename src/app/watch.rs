@@ -33,7 +33,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
     let site = Site {
         telemetry_path: config.web.telemetry_path,
-        page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
+        page: Arc::new(TextPage::of_process(shared.clone())),
         readiness: board.readiness.clone(),
         about: about(),
     };
