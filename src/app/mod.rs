@@ -3,6 +3,7 @@
 mod doctor;
 mod follow;
 pub mod ingest;
+mod keep;
 mod prune;
 mod record;
 pub mod replay;
@@ -17,6 +18,7 @@ use crate::config::{Command, Config};
 use crate::http::BindError;
 use crate::source::capture::CaptureError;
 use crate::source::tls::{self, TlsError};
+use crate::store::OpenError;
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,9 @@ pub enum Error {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),
+    /// A store that cannot be used.
+    #[error("{0}")]
+    Store(OpenError),
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("prune failed for {0}")]
     Prune(String),
