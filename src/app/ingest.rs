@@ -10,7 +10,7 @@ use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::state::{Applied, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table};
-use crate::store::Told;
+use crate::store::Checkpoint;
 use crate::wire::{self, Message, Rejection};
 
 /// The table with the statistics of its sources. One writer at a time.
@@ -177,10 +177,10 @@ impl Ingest {
         self.table.take_ended()
     }
 
-    /// What a scraper is about to be told that a store must know first: what changed, or `all` there is.
-    pub fn take_told(&mut self, all: bool) -> Told {
+    /// What a store must know of the table before a scraper `is_told`, or without one: what changed, or `all` there is.
+    pub fn take_checkpoint(&mut self, is_told: bool, all: bool) -> Checkpoint {
         let changed = if all { self.table.take_all() } else { self.table.take_changed() };
-        Told { changed, is_all: all, heard: self.table.heard().collect() }
+        Checkpoint { is_told, changed, is_all: all, heard: self.table.heard().collect() }
     }
 
     /// Copies everything that is told.

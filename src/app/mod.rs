@@ -7,6 +7,7 @@ mod keep;
 mod prune;
 mod record;
 pub mod replay;
+mod usage;
 mod watch;
 
 use std::io;
@@ -90,6 +91,7 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
         }
         Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
         Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
+        Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => block_on(watch::watch(config)).map(done),
     }
 }

@@ -83,7 +83,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         part.map_err(|error| Error::Fell(describe(Err(error))))?;
     }
     if let Some(keeper) = keeper {
-        keeper.flush().await;
+        keeper.finish().await;
     }
     ended
 }
