@@ -29,11 +29,12 @@ const HOUSE: &[Room] = &[
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
     Room { name: "config", rooms: &["clock", "state"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },
+    Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
-        rooms: &["clock", "config", "doctor"],
+        rooms: &["clock", "config", "doctor", "resp"],
         // `rustls` and its like for the connection to Redis, which is dialled here
         crates: &[
             "base64",

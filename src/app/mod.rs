@@ -6,6 +6,7 @@ pub mod ingest;
 mod prune;
 mod record;
 pub mod replay;
+mod rescan;
 mod watch;
 
 use std::io;
