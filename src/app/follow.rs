@@ -1,11 +1,11 @@
 //! One Redis source from connection to connection: subscribe, resync, take messages in, notice the end, try again.
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::ingest::Shared;
-use super::rescan::{Rescan, Step};
+use super::rescan::{Rescan, Step, Wanted};
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
@@ -13,7 +13,7 @@ use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
 use crate::source::redis::LinkError;
 use crate::source::resync::ScanError;
-use crate::source::subscription::{BEAT, Link, Messages, Published, Pulse, subscribe};
+use crate::source::subscription::{BATCH, BEAT, Link, Messages, Published, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
 use crate::wire::Rejection;
 
@@ -69,25 +69,30 @@ impl Follower {
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
         beside.spawn(Rescan::new(self.source.clone(), server, pulse, steps_to_us).run());
         let mut resync = Resync::default();
+        let mut taken = 0;
         loop {
             // Whoever is ready, in no order: a flood must not keep the scan from its turn, and what a step of the scan
             // must stand behind has been taken in when the step is sent.
             tokio::select! {
-                ready = messages.ready() => {
-                    if let Err(error) = ready.and_then(|()| self.take_in(&mut messages)) {
-                        return error;
-                    }
-                }
+                ready = messages.ready() => match ready.and_then(|()| self.take_in(&mut messages)) {
+                    Ok(more) => taken += more,
+                    Err(error) => return error,
+                },
                 Some(step) = steps.recv() => self.take_step(&mut resync, step),
                 Some(ended) = beside.join_next() => match ended {
                     Ok(error) => return error,
                     Err(error) => panic_again(error),
                 },
             }
+            // A flood is always ready; whom a step has woken would wait for this thread, and for long.
+            if taken >= BATCH {
+                taken = 0;
+                yield_now().await;
+            }
         }
     }
 
-    fn take_in(&self, messages: &mut Messages) -> Result<(), LinkError> {
+    fn take_in(&self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         messages.take(|published| match published {
@@ -117,12 +122,14 @@ impl Follower {
                         None => {}
                     }
                 }
-                let _ = wanted.send(to_read);
+                let _ = wanted.send(Wanted { keys: to_read, found_at: now });
             }
-            Step::Read(keys) => {
-                for (found, value) in keys {
+            Step::Read(values) => {
+                let waited = now.since(values.found_at);
+                for (found, value) in values.keys {
                     let Some(value) = value else { continue };
-                    match ingest.scanned(now, self.id, &found.key, &value, found.idle) {
+                    let idle = found.idle.map(|idle| idle + waited);
+                    match ingest.scanned(now, self.id, &found.key, &value, idle) {
                         Some(Scanned::Stale) => resync.keys.stale += 1,
                         Some(_) => resync.keys.live += 1,
                         None => {}

@@ -119,7 +119,7 @@ impl Recorder {
         }
     }
 
-    fn take(&mut self, messages: &mut Messages) -> Result<(), LinkError> {
+    fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
         messages.take(|published| match published {
             Published::Message { channel, payload } => {

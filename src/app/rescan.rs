@@ -1,5 +1,6 @@
 //! Reading the status keys beside the stream: now, and again every few minutes. Judges no key; hands them over in steps.
 
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,10 +14,13 @@ use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
 use crate::source::redis::LinkError;
 use crate::source::resync::{FoundKey, Scan, ScanError};
-use crate::source::subscription::Pulse;
+use crate::source::subscription::{Pong, Pulse};
 
 /// How often the status keys are read again.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
+
+/// How many steps the scan may be ahead of the stream: under load a PONG stands behind seconds of messages.
+const COMING: usize = 32;
 
 /// What the tasks beside the stream hand over to the one who takes messages in.
 pub(super) enum Step {
@@ -26,13 +30,35 @@ pub(super) enum Step {
     /// What Redis says of its settings.
     Configured(ConfigValues),
     /// Keys as found; the answer is those whose values are wanted.
-    Found(Vec<FoundKey>, oneshot::Sender<Vec<FoundKey>>),
-    /// Keys with their values, as read before the barrier.
-    Read(Vec<(FoundKey, Option<Vec<u8>>)>),
+    Found(Vec<FoundKey>, oneshot::Sender<Wanted>),
+    /// Keys with their values, read before what has been taken in by now was published.
+    Read(Values),
     /// It will be tried again.
     ScanFailed,
     /// It came to its end, or is not permitted.
     ScanOver(Result<(), ScanError>),
+}
+
+/// Keys whose values are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) keys: Vec<FoundKey>,
+    /// When they were found, and their idle times were right.
+    pub(super) found_at: Timestamp,
+}
+
+/// Keys with their values; `None` for one that is gone.
+#[derive(Debug)]
+pub(super) struct Values {
+    pub(super) keys: Vec<(FoundKey, Option<Vec<u8>>)>,
+    pub(super) found_at: Timestamp,
+}
+
+/// Values on their way: handed over once everything published before they were read has been taken in.
+#[derive(Default)]
+struct Coming {
+    steps: VecDeque<(Values, Pong)>,
+    keys: HashSet<Vec<u8>>,
 }
 
 /// The scans beside the stream.
@@ -93,17 +119,38 @@ impl Rescan {
         {
             let _ = self.out.send(Step::Configured(values)).await;
         }
-        while let Some(found) = scan.step().await? {
+        let mut coming = Coming::default();
+        while let Some(mut found) = scan.step().await? {
+            // A key may come twice; what was asked about it is not known yet.
+            found.retain(|found| !coming.keys.contains(&found.key));
             let (answer, wanted) = oneshot::channel();
             let _ = self.out.send(Step::Found(found, answer)).await;
-            let wanted = wanted.await.unwrap_or_default();
-            let values = scan.read(wanted.iter()).await?;
+            let Wanted { keys, found_at } = wanted.await.unwrap_or_default();
+            let values = scan.read(keys.iter()).await?;
             if values.is_empty() {
                 continue;
             }
-            // What was published before the keys were read is on our side after this.
-            self.pulse.beat().await.map_err(ScanError::Pulse)?;
-            let _ = self.out.send(Step::Read(wanted.into_iter().zip(values).collect())).await;
+            let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
+            coming.keys.extend(keys.iter().map(|found| found.key.clone()));
+            coming.steps.push_back((Values { keys: keys.into_iter().zip(values).collect(), found_at }, pong));
+            if coming.steps.len() >= COMING {
+                self.hand_over(&mut coming).await?;
+            }
+        }
+        while !coming.steps.is_empty() {
+            self.hand_over(&mut coming).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands the first values over.
+    async fn hand_over(&self, coming: &mut Coming) -> Result<(), ScanError> {
+        if let Some((values, pong)) = coming.steps.pop_front() {
+            pong.heard().await.map_err(ScanError::Pulse)?;
+            for (found, _) in &values.keys {
+                coming.keys.remove(&found.key);
+            }
+            let _ = self.out.send(Step::Read(values)).await;
         }
         Ok(())
     }

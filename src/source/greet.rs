@@ -69,7 +69,7 @@ async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]])
     stream.write_all(&bytes).await?;
     stream.flush().await?;
     loop {
-        match reader.frame().map_err(|error| garbled(error))? {
+        match reader.frame().map_err(garbled)? {
             Some(Frame::One(Value::Error(text))) => return Err(refusal(text)),
             Some(Frame::One(Value::Simple(b"OK"))) => return Ok(()),
             Some(Frame::Many(values)) if values.bulk(0) == Some(b"psubscribe") => return Ok(()),

@@ -34,7 +34,7 @@ pub const BEAT: Duration = Duration::from_secs(10);
 const PONG_DEADLINE: u64 = 10;
 
 /// Messages handed on at once, at most: the table is locked for that many.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 
 /// coturn's messages are shorter than 2 KiB; a longer one than this is passed over, and its length told only.
 const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
@@ -116,6 +116,20 @@ impl Waiting {
         let _ = first.send(answer);
         Ok(())
     }
+
+    /// Waits for `what` as long as the other end says anything at all: an answer stands behind what it has to say.
+    async fn patiently<T>(&self, what: impl Future<Output = T>) -> Result<T, LinkError> {
+        tokio::pin!(what);
+        let mut silent = 0;
+        while silent < PONG_DEADLINE {
+            let before = self.readings.load(Ordering::Relaxed);
+            if let Ok(done) = timeout(Duration::from_secs(1), &mut what).await {
+                return Ok(done);
+            }
+            silent = if self.readings.load(Ordering::Relaxed) == before { silent + 1 } else { 0 };
+        }
+        Err(LinkError::Timeout(Duration::from_secs(PONG_DEADLINE)))
+    }
 }
 
 /// The messages of a subscription.
@@ -152,16 +166,16 @@ impl Messages {
         Ok(())
     }
 
-    /// Hands on what has been read, a batch at most.
+    /// Hands on what has been read, a batch at most; gives how much it was.
     ///
     /// # Errors
     ///
     /// When what comes is no subscription.
-    pub fn take(&mut self, mut visit: impl FnMut(Published<'_>)) -> Result<(), LinkError> {
-        for _ in 0..BATCH {
+    pub fn take(&mut self, mut visit: impl FnMut(Published<'_>)) -> Result<usize, LinkError> {
+        for taken in 0..BATCH {
             let Some(frame) = self.reader.frame().map_err(|error| lost(garbled(error)))? else {
                 self.is_drained = true;
-                break;
+                return Ok(taken);
             };
             match frame {
                 Frame::Many(values) => match (values.bulk(0), values.bulk(2), values.bulk(3)) {
@@ -181,7 +195,7 @@ impl Messages {
                 Frame::One(_) => {}
             }
         }
-        Ok(())
+        Ok(BATCH)
     }
 }
 
@@ -218,20 +232,26 @@ impl Pulse {
     ///
     /// When the answer does not come in time, or the connection is gone.
     pub async fn beat(&self) -> Result<(), LinkError> {
-        let answer = self.ping();
-        tokio::pin!(answer);
-        let mut silent = 0;
-        loop {
-            let before = self.waiting.readings.load(Ordering::Relaxed);
-            if let Ok(answer) = timeout(Duration::from_secs(1), &mut answer).await {
-                return answer;
-            }
-            // What goes on talking is there: the answer waits behind it.
-            silent = if self.waiting.readings.load(Ordering::Relaxed) == before { silent + 1 } else { 0 };
-            if silent >= PONG_DEADLINE {
-                return Err(LinkError::Timeout(Duration::from_secs(PONG_DEADLINE)));
-            }
-        }
+        self.ping().await?.heard().await
+    }
+
+    /// PING, whose PONG is waited for later.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent in time, or the connection is gone.
+    pub async fn ping(&self) -> Result<Pong, LinkError> {
+        let sent = async {
+            let mut output = self.output.lock().await;
+            let answered = self.waiting.push();
+            let mut ping = Vec::new();
+            command(&mut ping, &[b"PING"]);
+            output.write_all(&ping).await?;
+            output.flush().await?;
+            Ok(answered)
+        };
+        let answered = self.waiting.patiently(sent).await?.map_err(|error: io::Error| lost(error.into()))?;
+        Ok(Pong { answered, waiting: Arc::clone(&self.waiting) })
     }
 
     /// The same, and the sentinels do not name another master meanwhile. A master that is cut off from them is not told
@@ -253,21 +273,24 @@ impl Pulse {
             _ => Ok(()),
         }
     }
+}
 
-    async fn ping(&self) -> Result<(), LinkError> {
-        let answered = {
-            let mut output = self.output.lock().await;
-            let answered = self.waiting.push();
-            let mut ping = Vec::new();
-            command(&mut ping, &[b"PING"]);
-            let sent = async {
-                output.write_all(&ping).await?;
-                output.flush().await
-            };
-            sent.await.map_err(|error: io::Error| lost(error.into()))?;
-            answered
-        };
-        answered.await.map_or(Err(LinkError::Closed), |answer| answer.map_err(LinkError::Lost))
+/// The answer to a PING.
+#[derive(Debug)]
+pub struct Pong {
+    answered: oneshot::Receiver<Result<(), RedisError>>,
+    waiting: Arc<Waiting>,
+}
+
+impl Pong {
+    /// Waits until all that was published before the PING has been [taken](Messages::take).
+    ///
+    /// # Errors
+    ///
+    /// When the answer does not come in time, or the connection is gone.
+    pub async fn heard(self) -> Result<(), LinkError> {
+        let answered = self.waiting.patiently(self.answered).await?;
+        answered.map_or(Err(LinkError::Closed), |answer| answer.map_err(LinkError::Lost))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A Redis that only has a stream of its own to tell, byte for byte as the test wants it: it confirms a subscription,
 //! answers PINGs, and permits nothing else.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -25,7 +25,7 @@ impl FakeRedis {
             move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let subscriber = Arc::clone(&subscriber);
-                    std::thread::spawn(move || drop(answer(stream, &subscriber)));
+                    std::thread::spawn(move || drop(answer(&stream, &subscriber)));
                 }
             }
         });
@@ -60,7 +60,7 @@ pub(crate) fn pmessage(channel: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn answer(stream: TcpStream, subscriber: &Mutex<Option<TcpStream>>) -> std::io::Result<()> {
+fn answer(stream: &TcpStream, subscriber: &Mutex<Option<TcpStream>>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = BufReader::new(stream.try_clone()?);
     let mut output = stream.try_clone()?;
