@@ -12,6 +12,7 @@
 //! * [`source`]: where messages come from: Redis, captures; when to connect again.
 //! * [`wire`]: bytes of a channel and a payload into typed events.
 //! * [`state`]: the table of allocations and sessions, and every sum about them.
+//! * [`store`]: what outlives the process: the checkpoint and the ledger; the only user of `rusqlite`.
 //! * [`metrics`]: the page; the only user of `prometheus`.
 //! * [`http`]: serves the page, the landing page and the probes, whatever clients do; the only user of `hyper`.
 //! * [`doctor`]: judges how a Redis is set up, for coturn and for us; pure.
@@ -38,5 +39,6 @@ pub mod resp;
 pub mod shutdown;
 pub mod source;
 pub mod state;
+pub mod store;
 pub mod version;
 pub mod wire;

@@ -49,6 +49,7 @@ const HOUSE: &[Room] = &[
             "tokio_rustls",
         ],
     },
+    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room {
         name: "metrics",
         rooms: &["state", "wire", "clock", "version"],
@@ -68,7 +69,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state",
+            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state", "store",
             "version", "wire",
         ],
         crates: &["fastrand", "thiserror", "tokio", "tracing"],

@@ -28,6 +28,8 @@ pub(super) struct Args {
     pub(super) session: Session,
     #[command(flatten)]
     pub(super) metrics: Metrics,
+    #[command(flatten)]
+    pub(super) store: Store,
 }
 
 /// What to do instead of watching.
@@ -313,4 +315,23 @@ pub(super) struct Metrics {
         global = true
     )]
     pub(super) realm: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Store")]
+pub(super) struct Store {
+    /// `SQLite` file that outlives the exporter: what was told of live allocations, so that a restart loses and doubles
+    /// nothing, and the ledger of finished sessions. Without it everything is in memory.
+    #[arg(id = "store.path", long, env = "COTURN_EXPORTER_STORE_PATH", value_name = "FILE", global = true)]
+    pub(super) path: Option<OsString>,
+    /// Time a finished session stays in the ledger.
+    #[arg(
+        id = "store.retention",
+        long,
+        env = "COTURN_EXPORTER_STORE_RETENTION",
+        value_name = "DURATION",
+        default_value = "90d",
+        global = true
+    )]
+    pub(super) retention: String,
 }

@@ -18,7 +18,7 @@ const MANY: u64 = u32::MAX as u64;
 
 /// Flags that mean nothing to a command that looks at the keys of a Redis.
 const NOT_FOR_KEYS: &[&str] =
-    &["web.", "allocation.idle-after", "allocation.max-count", "session.", "metrics."];
+    &["web.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
 
 /// A value that cannot be used, and where it came from.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +43,20 @@ pub(super) fn config(
     definitions: &clap::Command,
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
-    let Args { command, web, log, redis, allocation, session, metrics } = args;
+    let Args { command, web, log, redis, allocation, session, metrics, store } = args;
     let log = read_log(&given, &log)?;
     let command = read_command(&given, command)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
     let mut config = Config { log, ..Config::default() };
     match &command {
-        Command::Watch => config.web = read_web(&given, &web)?,
-        Command::Replay { .. } => given.refuse(&["web.", "redis."], "replay")?,
-        Command::Record { .. } => given.refuse(&["web.", "allocation.", "session.", "metrics."], "record")?,
+        Command::Watch => {
+            config.web = read_web(&given, &web)?;
+            config.store = read_store(&given, &store)?;
+        }
+        Command::Replay { .. } => given.refuse(&["web.", "redis.", "store."], "replay")?,
+        Command::Record { .. } => {
+            given.refuse(&["web.", "allocation.", "session.", "metrics.", "store."], "record")?;
+        }
         Command::Doctor { .. } => given.refuse(NOT_FOR_KEYS, "doctor")?,
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
     }
@@ -140,6 +145,12 @@ fn read_tls(given: &Given<'_>, redis: &args::Redis, sources: &mut [RedisSource])
     let client = config::client_certificate(cert_file, key_file);
     let tls = client.and_then(|client| config::set_tls(sources, &Tls { ca_file, client }));
     tls.map_err(|problem| given.wrong(id, problem))
+}
+
+fn read_store(given: &Given<'_>, store: &args::Store) -> Result<Option<config::Store>, UsageError> {
+    let retention = given.one("store.retention", &store.retention, value::positive_duration)?;
+    let path = given.file("store.path", store.path.as_ref());
+    Ok(path.map(|path| config::Store { path, retention }))
 }
 
 fn read_table(

@@ -36,6 +36,17 @@ pub struct Config {
     pub sources: Vec<RedisSource>,
     /// How the table judges what it sees.
     pub table: Settings,
+    /// What outlives the process; `None` if nothing does.
+    pub store: Option<Store>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Its file.
+    pub path: PathBuf,
+    /// How long a finished session stays in the ledger.
+    pub retention: Duration,
 }
 
 /// What to do.

@@ -169,7 +169,9 @@ impl Shared {
         let path = request.uri().path();
         let response = match routes::answer(method, path, telemetry_path, about, readiness, stopping) {
             Answer::Now(response) => response,
-            Answer::Page => routes::page(self.pages.content_type(), self.pages.render().await),
+            Answer::Page => {
+                routes::page(self.pages.content_type(), self.pages.render(routes::audience(&request)).await)
+            }
         };
         routes::for_method(method, response)
     }

@@ -2,7 +2,7 @@
 
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::http::{About, Limits, Readiness, Server, Site};
-use coturn_exporter::metrics::Render;
+use coturn_exporter::metrics::{Audience, Render};
 use coturn_exporter::shutdown::Shutdown;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -126,7 +126,7 @@ impl Render for Fixed {
         "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    fn render(&self) -> Result<Vec<u8>, String> {
+    fn render(&self, _: Audience) -> Result<Vec<u8>, String> {
         Ok(self.0.clone())
     }
 }
@@ -166,7 +166,7 @@ impl Render for Held {
         "text/plain"
     }
 
-    fn render(&self) -> Result<Vec<u8>, String> {
+    fn render(&self, _: Audience) -> Result<Vec<u8>, String> {
         let _ = self.begun.send(());
         // Bounded, so that a server that renders on its only worker fails the test and does not hang it.
         let released = self.released.lock().unwrap().recv_timeout(PATIENCE / 2);
