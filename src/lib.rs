@@ -22,6 +22,7 @@
 //! * [`clock`]: time as a value; the only reader of clocks.
 //! * [`shutdown`]: one cancel signal for every task.
 //! * [`logging`]: the log on standard error.
+//! * [`resp`]: the protocol of Redis, as frames in a buffer.
 //! * [`plain`]: names from strangers, made harmless for a terminal.
 //! * [`version`]: what was built.
 
@@ -34,6 +35,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod plain;
+pub mod resp;
 pub mod shutdown;
 pub mod source;
 pub mod state;

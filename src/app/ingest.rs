@@ -47,11 +47,16 @@ impl Ingest {
             }
             Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => {
-                if let Some(stats) = self.stats(source) {
-                    stats.rejected(reason);
-                }
+                self.rejected(source, reason);
                 Err(reason)
             }
+        }
+    }
+
+    /// Counts a message that nobody looked into.
+    pub fn rejected(&mut self, source: SourceId, reason: Rejection) {
+        if let Some(stats) = self.stats(source) {
+            stats.rejected(reason);
         }
     }
 

@@ -7,6 +7,7 @@ mod keep;
 mod prune;
 mod record;
 pub mod replay;
+mod rescan;
 mod usage;
 mod watch;
 
