@@ -90,9 +90,15 @@ impl Dashboard {
 impl Query {
     /// With everything chosen, as Grafana fills in variables; both intervals are `window`.
     pub(crate) fn filled_in(&self, window: &str) -> String {
-        [("$job", ".+"), ("$instance", ".+"), ("$realm", ".*"), ("$__rate_interval", window), ("$__range", window)]
-            .iter()
-            .fold(self.expression.clone(), |text, (variable, value)| text.replace(variable, value))
+        [
+            ("$job", ".+"),
+            ("$instance", ".+"),
+            ("$realm", ".*"),
+            ("$__rate_interval", window),
+            ("$__range", window),
+        ]
+        .iter()
+        .fold(self.expression.clone(), |text, (variable, value)| text.replace(variable, value))
     }
 
     /// Metric and label of `label_values(metric, label)`.

@@ -21,6 +21,7 @@ pub(crate) mod dashboards;
 pub(crate) mod exporter;
 pub(crate) mod flood;
 pub(crate) mod golden;
+pub(crate) mod grafana;
 pub(crate) mod http;
 pub(crate) mod naive;
 pub(crate) mod page;
