@@ -65,3 +65,20 @@ fn firing(expression: String, minute: usize, alerts: &[(&str, usize)]) -> Value 
     let samples: Vec<_> = alerts.iter().map(sample).collect();
     json!({"expr": expression, "eval_time": format!("{minute}m"), "exp_samples": samples})
 }
+
+/// The pages for the alerts: name and text.
+pub(crate) fn runbooks() -> Vec<(String, String)> {
+    let folder = alerts_dir().join("runbooks");
+    let files = std::fs::read_dir(&folder).expect("alerts/runbooks");
+    let pages = files.map(|file| {
+        let path = file.unwrap().path();
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&path).unwrap())
+    });
+    pages.collect()
+}
+
+/// What stands in ```` ```promql ```` blocks; a blank line ends a query.
+pub(crate) fn promql_blocks(text: &str) -> Vec<String> {
+    let blocks = text.split("```promql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.flat_map(|block| block.trim().split("\n\n")).map(str::to_owned).collect()
+}
