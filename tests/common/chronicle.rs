@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
+use coturn_exporter::metrics::own::StatusKeys;
 use coturn_exporter::metrics::{Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
 
@@ -83,6 +84,26 @@ impl Chronicle {
         ingest.link_lost(now, SourceId(0));
     }
 
+    /// A resync finds so many keys, and a Redis that is set as it must be.
+    pub(crate) fn resync(&mut self, live: u64, stale: u64) {
+        let now = self.clock.now();
+        let set = [
+            ("timeout", "0"),
+            ("tcp-keepalive", "60"),
+            ("client-output-buffer-limit", "pubsub 33554432 8388608 60"),
+        ];
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut ingest = self.shared.lock();
+        ingest.scan_begins(now, SourceId(0));
+        ingest.scan_succeeded(
+            SourceId(0),
+            StatusKeys { live, stale },
+            0,
+            Duration::from_millis(2 + live / 10),
+        );
+        ingest.configured(SourceId(0), &set.into_iter().collect());
+    }
+
     fn next_look(&self) -> f64 {
         STEP * self.pages as f64
     }
@@ -150,5 +171,5 @@ fn selector(series: &Series, target: &[(&str, &str)]) -> String {
     let own = series.labels.iter().map(|(label, value)| (label.as_str(), value.as_str()));
     let labels: Vec<_> =
         own.chain(target.iter().copied()).map(|(label, value)| format!("{label}={value:?}")).collect();
-    format!("{}{{{}}}", series.name, labels.join(", "))
+    format!("{}{{{}}}", series.name, labels.join(","))
 }
