@@ -251,7 +251,7 @@ fn the_files_are_canonical() {
         } else {
             assert!(
                 dashboard.text == canonical,
-                "{}: run UPDATE_DASHBOARDS=1 cargo test --test dashboards",
+                "{}: run UPDATE_DASHBOARDS=1 cargo test --test dashboards canonical",
                 dashboard.name
             );
         }

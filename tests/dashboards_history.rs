@@ -32,7 +32,7 @@ const LENGTH: f64 = 7.0 * HOUR;
 
 /// A server is killed; the link to Redis is down from then until then; the exporter is started again.
 const KILLED: f64 = 6.0 * HOUR;
-const GAP: (f64, f64) = (4.0 * HOUR, 4.0 * HOUR + 7.0 * MINUTE);
+const GAP: (f64, f64) = (4.0 * HOUR, 4.0 * HOUR + 2.0 * MINUTE);
 const LEAK_BEGINS: f64 = 2.0 * HOUR;
 
 const SHOP: &str = "shop.example";
@@ -57,12 +57,15 @@ impl Dice {
 fn calls(realm: &'static str, first_id: u64, every: f64, length: f64) -> Vec<Life> {
     let mut dice = Dice(first_id);
     let (mut lives, mut at) = (Vec::new(), 0.0);
-    while at < LENGTH {
+    for index in 0.. {
+        if at >= LENGTH {
+            break;
+        }
         let lasts = 20.0 + length * -(1.0 - dice.roll()).ln();
-        let index = lives.len();
-        let mut life = Life::call(realm, first_id + index as u64, at, at + lasts).on(SERVERS[index % 3]);
+        let mut life =
+            Life::call(realm, first_id + 2 * index, at, at + lasts).on(SERVERS[(index % 3) as usize]);
         life.report_every = 15.0 + 40.0 * dice.roll();
-        life = life.over(["UDP", "UDP", "UDP", "TLS", "TCP"][(dice.roll() * 5.0) as usize]);
+        life = life.over(["UDP", "UDP", "UDP", "TLS/TCP", "TCP"][(dice.roll() * 5.0) as usize]);
         life.ending = match (dice.roll() * 10.0) as u32 {
             0 => Ending::Expired,
             1 if life.transport != "UDP" => Ending::Disconnected,
@@ -77,7 +80,14 @@ fn calls(realm: &'static str, first_id: u64, every: f64, length: f64) -> Vec<Lif
             life.until = KILLED;
             life.relays_until = life.relays_until.min(KILLED);
         }
-        if !(life.server == SERVERS[2] && life.from >= KILLED) {
+        if life.server != SERVERS[2] || life.from < KILLED {
+            if dice.roll() < 0.5 {
+                // a spare relay, gathered along with the other and let go early
+                let mut spare = life.clone();
+                spare.id += 1;
+                (spare.until, spare.relays_until) = (life.until.min(at + 40.0), at);
+                lives.push(spare);
+            }
             lives.push(life);
         }
         at += every * (0.3 + 1.4 * dice.roll());

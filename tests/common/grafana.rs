@@ -247,7 +247,7 @@ const OPTIONS: [(&str, &[&str], &[&str]); 4] = [
         ],
     ),
     ("stat", &["colorMode", "graphMode", "justifyMode", "orientation", "reduceOptions", "textMode"], &[]),
-    ("table", &["cellHeight", "footer", "showHeader", "sortBy"], &["align", "filterable", "inspect"]),
+    ("table", &["cellHeight", "footer", "showHeader", "sortBy"], &["align", "filterable", "inspect", "minWidth"]),
     (
         "heatmap",
         &[

@@ -125,10 +125,12 @@ impl Life {
             Ending::Disconnected => self.until,
             Ending::Killed => return sorted(told),
         };
-        say(end, "traffic", counters(REST.client));
-        say(end, "traffic/peer", counters(REST.peer));
+        // Who never relayed has sent nothing but requests.
+        let rest = if self.relays_until > self.from { REST } else { REQUESTS };
+        say(end, "traffic", counters(rest.client));
+        say(end, "traffic/peer", counters(rest.peer));
         say(end, "status", "deleted".to_owned());
-        sum += REST;
+        sum += rest;
         say(end, "total_traffic", counters(sum.client));
         say(end, "total_traffic/peer", counters(sum.peer));
         sorted(told)
@@ -156,3 +158,6 @@ const REPORT: Legs =
 
 /// Since the last report.
 const REST: Legs = Legs { client: traffic(120, 9_000, 3_000), peer: traffic(100, 2_500, 8_000) };
+
+/// An allocation, a permission, a release.
+const REQUESTS: Legs = Legs { client: traffic(12, 1100, 900), peer: traffic(0, 0, 0) };
