@@ -35,6 +35,9 @@ const KILLED: f64 = 6.0 * HOUR;
 const GAP: (f64, f64) = (4.0 * HOUR, 4.0 * HOUR + 2.0 * MINUTE);
 const LEAK_BEGINS: f64 = 2.0 * HOUR;
 
+/// The last hour that `dashboards/pictures/draw.mjs` draws.
+const PICTURE_ENDS: f64 = 6.8;
+
 const SHOP: &str = "shop.example";
 const CLINIC: &str = "clinic.example";
 const SCHOOL: &str = "school.example";
@@ -248,6 +251,15 @@ fn six_hours_fill_every_panel() {
         number("sum(coturn_orphaned_allocations{reason=\"idle\", realm!=\"shop.example\"})", 6.9),
         0.0
     );
+    // README.md quotes the alert as it stands at the right edge of its picture.
+    let live = number("sum(coturn_allocations{realm=\"shop.example\"})", PICTURE_ENDS);
+    let leaked = number(idle, PICTURE_ENDS);
+    let quoted = format!("{leaked} allocations of realm \"shop.example\"");
+    let share = format!("nothing, {:.2}% of all", 100.0 * leaked / live);
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme: Vec<_> = readme.split_whitespace().filter(|word| *word != ">").collect();
+    let readme = readme.join(" ");
+    assert!(readme.contains(&quoted) && readme.contains(&share), "{quoted}, {share}");
     // The server's death is seen on that server.
     let abandoned =
         "increase(coturn_server_allocations_closed_total{cause=\"abandoned\", server=\"192.0.2.3\"}[1h])";

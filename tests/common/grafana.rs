@@ -247,7 +247,11 @@ const OPTIONS: [(&str, &[&str], &[&str]); 4] = [
         ],
     ),
     ("stat", &["colorMode", "graphMode", "justifyMode", "orientation", "reduceOptions", "textMode"], &[]),
-    ("table", &["cellHeight", "footer", "showHeader", "sortBy"], &["align", "filterable", "inspect", "minWidth"]),
+    (
+        "table",
+        &["cellHeight", "footer", "showHeader", "sortBy"],
+        &["align", "filterable", "inspect", "minWidth"],
+    ),
     (
         "heatmap",
         &[
