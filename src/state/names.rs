@@ -94,6 +94,15 @@ impl Realms {
         &self.slots[at].name
     }
 
+    pub(super) fn shared_name(&self, at: u32) -> Arc<[u8]> {
+        Arc::clone(&self.slots[at].name)
+    }
+
+    /// The label value under which the realm is told.
+    pub(super) fn label_of(&self, at: u32) -> &str {
+        &self.groups[self.slots[at].group as usize].label
+    }
+
     pub(super) fn group(&mut self, at: u32) -> &mut RealmGroup {
         &mut self.groups[self.slots[at].group as usize]
     }
@@ -108,11 +117,6 @@ impl Realms {
 
     pub(super) const fn folded(&self) -> u64 {
         self.folded
-    }
-
-    #[cfg(test)]
-    pub(super) fn label(&self, at: u32) -> String {
-        self.groups[self.slots[at].group as usize].label.to_string()
     }
 
     #[cfg(test)]
