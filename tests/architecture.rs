@@ -53,9 +53,15 @@ const HOUSE: &[Room] = &[
         rooms: &["state", "wire", "clock", "version"],
         crates: &["prometheus", "rustix", "thiserror"],
     },
+    // Pure: rows come from whoever has the table.
+    Room {
+        name: "details",
+        rooms: &["state", "wire", "clock", "plain"],
+        crates: &["humantime", "serde", "serde_json", "thiserror"],
+    },
     Room {
         name: "http",
-        rooms: &["metrics", "config", "shutdown"],
+        rooms: &["metrics", "details", "plain", "config", "shutdown"],
         crates: &["http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
     },
     Room {
@@ -67,8 +73,8 @@ const HOUSE: &[Room] = &[
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state",
-            "version", "wire",
+            "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
+            "state", "version", "wire",
         ],
         crates: &["fastrand", "thiserror", "tokio", "tracing"],
     },

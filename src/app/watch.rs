@@ -11,6 +11,7 @@ use super::follow::Follower;
 use super::ingest::{Ingest, Shared};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
@@ -36,6 +37,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
         readiness: board.readiness.clone(),
         about: about(),
+        details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
     };
     let limits = Limits {
         connections: config.web.max_connections,

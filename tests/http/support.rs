@@ -104,6 +104,7 @@ pub(crate) fn site(page: Arc<dyn Render>, readiness: &Readiness) -> Site {
             revision: None,
             documentation: None,
         },
+        details: None,
     }
 }
 
