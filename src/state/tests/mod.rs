@@ -4,6 +4,7 @@ mod audit;
 mod details;
 mod model;
 mod random;
+mod sessions;
 mod stories;
 
 use std::time::Duration;
