@@ -12,6 +12,7 @@
 //! * [`source`]: where messages come from: Redis, captures; when to connect again.
 //! * [`wire`]: bytes of a channel and a payload into typed events.
 //! * [`state`]: the table of allocations and sessions, and every sum about them.
+//! * [`store`]: what outlives the process: the checkpoint and the ledger; the only user of `rusqlite`.
 //! * [`metrics`]: the page; the only user of `prometheus`.
 //! * [`details`]: who holds what, for people: JSON and a page over rows of the table; pure.
 //! * [`http`]: serves the page, the landing page and the probes, whatever clients do; the only user of `hyper`.
@@ -22,6 +23,7 @@
 //! * [`clock`]: time as a value; the only reader of clocks.
 //! * [`shutdown`]: one cancel signal for every task.
 //! * [`logging`]: the log on standard error.
+//! * [`resp`]: the protocol of Redis, as frames in a buffer.
 //! * [`plain`]: names from strangers, made harmless for a terminal or a page.
 //! * [`version`]: what was built.
 
@@ -35,8 +37,10 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod plain;
+pub mod resp;
 pub mod shutdown;
 pub mod source;
 pub mod state;
+pub mod store;
 pub mod version;
 pub mod wire;

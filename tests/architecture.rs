@@ -27,13 +27,15 @@ const HOUSE: &[Room] = &[
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
-    Room { name: "config", rooms: &["clock", "state"], crates: &["humantime", "thiserror"] },
+    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
+    Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },
+    Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
-        rooms: &["clock", "config", "doctor"],
+        rooms: &["clock", "config", "doctor", "resp"],
         // `rustls` and its like for the connection to Redis, which is dialled here
         crates: &[
             "base64",
@@ -74,9 +76,9 @@ const HOUSE: &[Room] = &[
         name: "app",
         rooms: &[
             "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
-            "state", "version", "wire",
+            "state", "store", "version", "wire",
         ],
-        crates: &["fastrand", "thiserror", "tokio", "tracing"],
+        crates: &["csv", "fastrand", "serde_json", "thiserror", "tokio", "tracing"],
     },
     Room { name: "main", rooms: &["app", "cli", "logging"], crates: &[] },
     Room { name: "lib", rooms: &[], crates: &[] },

@@ -342,7 +342,9 @@ fn each_session_is_told_as_it_was() {
             let lasted = page.sum("coturn_session_duration_seconds_sum", &[("path", path)]);
             near(&what, lasted, to - from, 2.0 * ROUNDING);
             let mut sum = Legs::default();
-            allocations.iter().for_each(|one| sum += one.legs());
+            for one in &allocations {
+                sum += one.legs();
+            }
             assert_eq!(legs(&page), sum, "{what}");
             let bytes = if used.is_empty() { 0 } else { sum.peer.received_bytes + sum.peer.sent_bytes };
             assert_eq!(page.value("coturn_session_relayed_bytes_sum", &[]), Some(bytes as f64), "{what}");

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Error;
 use super::follow::Follower;
 use super::ingest::{Ingest, Shared};
+use super::keep::Keeper;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::details::Inspect;
@@ -31,10 +32,17 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let shared = Shared::new(Ingest::new(config.table.clone(), &names), clock);
     let board = Board::new(&names);
+    let keeper = match &config.store {
+        Some(store) => Some(Keeper::open(store, &names, shared.clone()).await.map_err(Error::Store)?),
+        None => None,
+    };
     let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
     let site = Site {
         telemetry_path: config.web.telemetry_path,
-        page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
+        page: Arc::new(match &keeper {
+            Some(keeper) => TextPage::of_process(keeper.clone()),
+            None => TextPage::of_process(shared.clone()),
+        }),
         readiness: board.readiness.clone(),
         about: about(),
         details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
@@ -52,6 +60,9 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         parts.spawn(until(stop.clone(), follower.run()));
     }
     parts.spawn(until(stop.clone(), let_time_pass(shared.clone())));
+    if let Some(keeper) = &keeper {
+        parts.spawn(until(stop.clone(), keeper.clone().run()));
+    }
     let serving = server.serve(site, limits, stop.clone());
     tokio::pin!(serving);
     let mut is_serving = true;
@@ -72,6 +83,9 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     }
     while let Some(part) = parts.join_next().await {
         part.map_err(|error| Error::Fell(describe(Err(error))))?;
+    }
+    if let Some(keeper) = keeper {
+        keeper.finish().await;
     }
     ended
 }

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ConfigError, LogFormat, LogLevel};
+use super::{ConfigError, LogFormat, LogLevel, Moment, UsageFormat};
 use crate::clock::Timestamp;
 use crate::state::SessionBy;
+use crate::store::ledger::By;
 
 /// A whole number within `range`.
 ///
@@ -60,6 +61,46 @@ pub fn positive_duration(value: &str) -> Result<Duration, ConfigError> {
 pub fn seconds(value: &str) -> Result<Timestamp, ConfigError> {
     let number = value.parse().ok().and_then(Timestamp::from_secs_f64);
     number.ok_or_else(|| ConfigError::Seconds { value: value.to_owned() })
+}
+
+/// A moment: a day (its beginning), a time of RFC 3339, or a duration before now.
+///
+/// # Errors
+///
+/// [`ConfigError::Moment`].
+pub fn moment(value: &str) -> Result<Moment, ConfigError> {
+    let date = value.len() == 10 && value.contains('-');
+    let written = if date { format!("{value}T00:00:00Z") } else { value.to_owned() };
+    if let Ok(time) = humantime::parse_rfc3339(&written) {
+        let since_1970 = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        return Ok(Moment::At(Timestamp::ZERO.plus(since_1970)));
+    }
+    let ago = humantime::parse_duration(value).map(Moment::Ago);
+    ago.map_err(|_| ConfigError::Moment { value: value.to_owned() })
+}
+
+/// What usage is summed by.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn usage_by(value: &str) -> Result<By, ConfigError> {
+    let found = By::ALL.into_iter().find(|by| by.as_str() == value);
+    found.ok_or(ConfigError::Choice { value: value.to_owned(), accepted: "user, credential, realm, day" })
+}
+
+/// What the answer of `usage` looks like.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn usage_format(value: &str) -> Result<UsageFormat, ConfigError> {
+    match value {
+        "table" => Ok(UsageFormat::Table),
+        "csv" => Ok(UsageFormat::Csv),
+        "json" => Ok(UsageFormat::Json),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "table, csv, json" }),
+    }
 }
 
 /// A log level.
@@ -119,6 +160,21 @@ pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_days_times_or_durations() {
+        let at = |millis| Moment::At(Timestamp::from_millis(millis));
+        for (value, expected) in [
+            ("1970-01-02", at(86_400_000)),
+            ("1970-01-01T00:00:01.5Z", at(1500)),
+            ("7d", Moment::Ago(Duration::from_secs(7 * 86_400))),
+        ] {
+            assert_eq!(moment(value).unwrap(), expected, "{value}");
+        }
+        for value in ["", "yesterday", "2026-13-01", "12", "1969-12-31x"] {
+            assert!(moment(value).unwrap_err().to_string().contains("is not a moment"), "{value}");
+        }
+    }
 
     #[test]
     fn counts_are_digits_within_their_range() {

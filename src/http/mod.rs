@@ -182,7 +182,10 @@ impl Shared {
             let has_details = self.details.is_some();
             match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
                 Answer::Now(response) => response,
-                Answer::Page => routes::page(self.pages.content_type(), self.pages.render().await),
+                Answer::Page => {
+                    let page = self.pages.render(routes::audience(&request)).await;
+                    routes::page(self.pages.content_type(), page)
+                }
             }
         };
         routes::for_method(method, response)

@@ -4,9 +4,10 @@
 
 use super::{About, Readiness, landing, pages::PageError};
 use crate::config::TelemetryPath;
+use crate::metrics::Audience;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
@@ -60,6 +61,12 @@ pub(super) fn answer(
             Answer::Now(landing)
         }
     }
+}
+
+/// Who asks: Prometheus says how long it will wait, since 1.6; a HEAD gets nothing that could be kept.
+pub(super) fn audience<B>(request: &Request<B>) -> Audience {
+    let waits = request.headers().contains_key("x-prometheus-scrape-timeout-seconds");
+    if waits && request.method() == Method::GET { Audience::Scraper } else { Audience::Visitor }
 }
 
 /// The response that carries a page, or tells why there is none.
@@ -200,6 +207,16 @@ mod tests {
         let response = asked.now(&Method::GET, READY);
         assert_eq!((response.status().as_u16(), &**response.body()), (503, &b"shutting down\n"[..]));
         assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200);
+    }
+
+    #[test]
+    fn a_scraper_is_known_by_its_patience() {
+        let of = |method: Method, header: &str| {
+            audience(&Request::builder().method(method).header(header, "10").body(()).unwrap())
+        };
+        assert_eq!(of(Method::GET, "X-Prometheus-Scrape-Timeout-Seconds"), Audience::Scraper);
+        assert_eq!(of(Method::HEAD, "X-Prometheus-Scrape-Timeout-Seconds"), Audience::Visitor);
+        assert_eq!(of(Method::GET, "User-Agent"), Audience::Visitor);
     }
 
     #[test]

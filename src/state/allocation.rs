@@ -69,7 +69,7 @@ pub(super) enum Phase {
 
 /// How an allocation came to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub enum Origin {
     /// By status `new`: its whole life is watched.
     Born,
     /// By another status, or by its key.
@@ -107,6 +107,8 @@ pub(super) struct Report {
     reason = "each is a fact of its own; a state machine of them has 32 states"
 )]
 pub(super) struct Allocation {
+    /// Its number for ever; 0 where no store keeps it.
+    pub(super) serial: u64,
     pub(super) id: AllocationId,
     pub(super) user: Arc<[u8]>,
     pub(super) realm: u32,
@@ -151,6 +153,12 @@ pub(super) struct Allocation {
 
     pub(super) phase: Phase,
     pub(super) origin: Origin,
+    /// Its last end.
+    pub(super) cause: Option<Cause>,
+    /// `counted` holds all that was ever told of it: what a total has beyond was told by nobody.
+    pub(super) is_past_known: bool,
+    /// A store has it with its final sums.
+    pub(super) is_kept: bool,
     pub(super) settled: ByLeg<bool>,
     pub(super) long_form: bool,
     /// A report of the peer leg was seen: coturn 4.5.1.2 or later.

@@ -12,6 +12,8 @@ use super::poll::{self, PATIENCE};
 use super::process::Process;
 use super::temp_dir::TempDir;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coturn-exporter");
+
 /// A running `coturn-exporter`.
 #[derive(Debug)]
 pub(crate) struct Exporter {
@@ -28,9 +30,17 @@ impl Exporter {
 
     /// The same, with these variables in its environment.
     pub(crate) fn start_with_variables(variables: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::launch(Command::new(PROGRAM), "127.0.0.1:0", variables, args)
+    }
+
+    /// Starts it where a Prometheus expects it, life after life.
+    pub(crate) fn start_at(address: SocketAddr, args: &[&str]) -> Self {
+        Self::launch(Command::new(PROGRAM), &address.to_string(), &[], args)
+    }
+
+    fn launch(mut command: Command, listen: &str, variables: &[(&str, &str)], args: &[&str]) -> Self {
         let dir = TempDir::new("exporter");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
-        command.args(["--web.listen-address", "127.0.0.1:0"]).args(args);
+        command.args(["--web.listen-address", listen]).args(args);
         // Each flag has a variable: what somebody has set in the shell is none of the test's business.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("COTURN_EXPORTER") {

@@ -17,6 +17,7 @@ pub(crate) mod command;
 pub(crate) mod coturn;
 pub(crate) mod coturn_log;
 pub(crate) mod exporter;
+pub(crate) mod fake_redis;
 pub(crate) mod flood;
 pub(crate) mod golden;
 pub(crate) mod http;

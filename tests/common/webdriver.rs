@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::poll::{self, PATIENCE};
+use super::poll::{self, PATIENCE, Stopwatch};
 use super::ports::Port;
 use super::process::{Process, Tool};
 use super::temp_dir::TempDir;
@@ -42,7 +42,7 @@ pub(crate) struct Browser {
     session: String,
     /// The browser's own process, a child of the driver's.
     pid: Option<Pid>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A window of a [`Browser`].
@@ -58,7 +58,7 @@ impl Browser {
         command.arg(format!("--port={}", port.number)).env("TMPDIR", dir.path()).env("HOME", dir.path());
         let driver = Process::spawn(command, dir.path(), "chromedriver")
             .unwrap_or_else(|error| panic!("{}", CHROMEDRIVER.cannot_start(&error)));
-        let mut browser = Self { driver, port, session: String::new(), pid: None, _dir: dir };
+        let mut browser = Self { driver, port, session: String::new(), pid: None, dir };
         poll::until(PATIENCE, "chromedriver to be ready", || {
             match browser.ask("GET", "/status", &Value::Null) {
                 Ok(status) if status["ready"] == true => Ok(()),
@@ -163,8 +163,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver is ended after it, and would leave it behind.
+        // The driver would leave the browser behind.
         self.kill();
+        self.driver.kill();
+        // Its helpers end by themselves when they miss it, and write until then.
+        let patience = Stopwatch::start();
+        while !self.dir.is_empty_now() && patience.elapsed() < PATIENCE {
+            poll::pause();
+        }
     }
 }
 
