@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use common::balance::Books;
@@ -61,6 +63,14 @@ fn stale_keys_of_a_year_are_not_alive_however_often_one_starts() {
     let idle: u64 =
         redis::cmd("OBJECT").arg(&["IDLETIME", &oldest]).query(&mut redis.connect(0)).expect("an idle time");
     assert!(idle > 24 * 3600, "{idle} s");
+
+    // And they go, no other. What we have read ourselves is among those that stay.
+    let mut prune = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
+    let output = prune.args(["prune", "--apply", "--redis.url", &redis.url(0)]).output().expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis.connect(0)).expect("KEYS");
+    let alive = (1..=7).map(|id| Allocation::new(REALM, "alive", 200_000 + id).key());
+    assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), alive.collect());
 }
 
 /// Redis is away for many lifetimes, and comes back empty; the clients have gone on refreshing all the time. Some are

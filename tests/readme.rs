@@ -138,4 +138,9 @@ fn the_subcommands_flags_are_their_help() {
         })
         .collect();
     assert_eq!(told, [own("record"), own("replay")].concat());
+    let told: Vec<String> = rows("The store and its ledger: `usage`")
+        .iter()
+        .map(|cells| quoted(&cells[0]).concat().split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(told, own("usage").into_iter().map(|(flag, ..)| flag).collect::<Vec<_>>());
 }

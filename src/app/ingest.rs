@@ -11,7 +11,9 @@ use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
-use crate::state::{Applied, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table};
+use crate::state::{
+    Applied, Beyond, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
+};
 use crate::store::Checkpoint;
 use crate::wire::{self, Message, Rejection};
 
@@ -188,6 +190,11 @@ impl Ingest {
     pub fn take_checkpoint(&mut self, is_told: bool, all: bool) -> Checkpoint {
         let changed = if all { self.table.take_all() } else { self.table.take_changed() };
         Checkpoint { is_told, changed, is_all: all, heard: self.table.heard().collect() }
+    }
+
+    /// Which caps have been reached.
+    pub fn beyond(&self) -> Beyond {
+        self.table.beyond()
     }
 
     /// Copies everything that is told.

@@ -16,7 +16,7 @@ use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
-use crate::state::SourceId;
+use crate::state::{Beyond, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -100,11 +100,37 @@ async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
 async fn let_time_pass(shared: Shared) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Beyond::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
-        shared.lock().advance(now);
+        let beyond = {
+            let mut ingest = shared.lock();
+            ingest.advance(now);
+            ingest.beyond()
+        };
+        tell_of_caps(&mut told, beyond);
     }
+}
+
+/// A cap that is reached is said once; how often is on the page.
+fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
+    if beyond.allocations && !told.allocations {
+        tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
+    }
+    if beyond.realms && !told.realms {
+        tracing::warn!(
+            flag = "--metrics.max-realms",
+            "more realms than that; the others share the realm _other"
+        );
+    }
+    if beyond.servers && !told.servers {
+        tracing::warn!(
+            flag = "--metrics.max-servers",
+            "more servers than that; the others share the server _other"
+        );
+    }
+    *told = beyond;
 }
 
 fn describe(ended: Result<(), JoinError>) -> String {
