@@ -241,11 +241,10 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
 fn words(row: &AllocationRow, now: Timestamp) -> String {
     match (row.reason, row.state) {
         (Some(Orphan::Idle), _) => {
-            format!("Idle orphan: kept alive, but nothing was relayed for {}", span(now.since(row.active)))
+            format!("Idle orphan: kept alive, unused for {}", span(now.since(row.active)))
         }
         (Some(Orphan::Overdue), _) => {
-            let since = span(now.since(row.expires));
-            format!("Overdue orphan: its lifetime ended {since} ago, and no end was told")
+            format!("Overdue orphan: lifetime ended {} ago, no end told", span(now.since(row.expires)))
         }
         (None, State::Live) => "live".to_owned(),
         (None, State::Overdue) => "released; the end was not told".to_owned(),

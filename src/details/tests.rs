@@ -268,7 +268,7 @@ fn the_page_puts_orphans_on_top_in_words() {
     let (_, html) = ask(Detail::Page, "");
     check_markup(&html);
     let row = html.split("<tbody>").nth(1).unwrap().split("</tr>").next().unwrap();
-    assert!(row.contains("Idle orphan: kept alive, but nothing was relayed for 1 min 40 s"), "{row}");
+    assert!(row.contains("Idle orphan: kept alive, unused for 1 min 40 s"), "{row}");
     assert!(row.contains("1795343956:leaky") && row.contains("class=\"idle\""), "{row}");
     assert!(html.contains("1 orphan</strong> (1 idle, 0 overdue) among 8 allocations"), "{html}");
 }
