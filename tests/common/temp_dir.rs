@@ -36,11 +36,6 @@ impl TempDir {
         &self.0
     }
 
-    /// Removes what is in it, as far as nobody writes into it meanwhile; whether nothing is left.
-    pub(crate) fn is_empty_now(&self) -> bool {
-        std::fs::remove_dir_all(&self.0).is_ok() && std::fs::create_dir_all(&self.0).is_ok()
-    }
-
     /// Writes a file into it and says where it is.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);

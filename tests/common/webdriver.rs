@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -166,12 +167,20 @@ impl Drop for Browser {
         // The driver would leave the browser behind.
         self.kill();
         self.driver.kill();
-        // Its helpers end by themselves when they miss it, and write until then.
+        // Its helpers end by themselves when they miss it, and write into the directory until then.
         let patience = Stopwatch::start();
-        while !self.dir.is_empty_now() && patience.elapsed() < PATIENCE {
+        while has_helpers(self.dir.path()) && patience.elapsed() < PATIENCE {
             poll::pause();
         }
     }
+}
+
+/// Whether a process has this directory for its temporary files: a browser's, for nobody else is told of it.
+fn has_helpers(dir: &Path) -> bool {
+    let variable = format!("TMPDIR={}", dir.display());
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+    environments.any(|variables| variables.split(|&byte| byte == 0).any(|one| one == variable.as_bytes()))
 }
 
 fn request(address: SocketAddr, method: &str, path: &str, body: &Value) -> std::io::Result<Value> {
