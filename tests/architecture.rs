@@ -55,9 +55,15 @@ const HOUSE: &[Room] = &[
         rooms: &["state", "wire", "clock", "version"],
         crates: &["prometheus", "rustix", "thiserror"],
     },
+    // Pure: rows come from whoever has the table.
+    Room {
+        name: "details",
+        rooms: &["state", "wire", "clock", "plain"],
+        crates: &["humantime", "serde", "serde_json", "thiserror"],
+    },
     Room {
         name: "http",
-        rooms: &["metrics", "config", "shutdown"],
+        rooms: &["metrics", "details", "plain", "config", "shutdown"],
         crates: &["http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
     },
     Room {
@@ -69,8 +75,8 @@ const HOUSE: &[Room] = &[
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state", "store",
-            "version", "wire",
+            "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
+            "state", "store", "version", "wire",
         ],
         crates: &["csv", "fastrand", "serde_json", "thiserror", "tokio", "tracing"],
     },

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+use crate::details::{Inspect, Listing};
 use crate::doctor::facts::ConfigValues;
 use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
+use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
     Applied, Beyond, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
 };
@@ -246,5 +248,37 @@ impl Observe for Shared {
         let mut ingest = self.lock();
         ingest.advance(now);
         ingest.view(self.clock.to_wall(now))
+    }
+}
+
+/// How long the table is left alone between two slices of a walk. The lock is not fair: without a pause, whoever waits
+/// to take a message in could wait for the whole walk.
+const BETWEEN_SLICES: Duration = Duration::from_micros(50);
+
+impl Shared {
+    fn walk<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
+        let mut walk = W::new(wanted);
+        let mut now = self.clock.now();
+        self.lock().advance(now);
+        loop {
+            let more = walk.step(&self.lock().table);
+            if !more {
+                break;
+            }
+            std::thread::sleep(BETWEEN_SLICES);
+        }
+        let found = walk.found();
+        now = now.max(found.now);
+        Listing { found, wall: self.clock.to_wall(now) }
+    }
+}
+
+impl Inspect for Shared {
+    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow> {
+        self.walk::<AllocationWalk>(wanted)
+    }
+
+    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow> {
+        self.walk::<SessionWalk>(wanted)
     }
 }

@@ -12,6 +12,7 @@ use super::ingest::{Ingest, Shared};
 use super::keep::Keeper;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
@@ -44,6 +45,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         }),
         readiness: board.readiness.clone(),
         about: about(),
+        details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
     };
     let limits = Limits {
         connections: config.web.max_connections,

@@ -134,6 +134,18 @@ pub(super) struct Web {
         default_value = "512"
     )]
     pub(super) max_connections: String,
+    /// Also serve who holds what: /allocations and /api/v1/. They show user names and client addresses.
+    #[arg(
+        id = "web.enable-details",
+        long,
+        env = "COTURN_EXPORTER_WEB_ENABLE_DETAILS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false"
+    )]
+    pub(super) enable_details: String,
 }
 
 #[derive(Debug, clap::Args)]

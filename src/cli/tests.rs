@@ -39,7 +39,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 24);
+    assert_eq!(count, 25);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn without_arguments_the_defaults_of_the_types_hold() {
 fn every_flag_finds_its_place() {
     let config = config(
         "--web.listen-address=:1 --web.listen-address [::1]:2 --web.telemetry-path=/m --web.max-requests=3 \
-         --web.max-connections=4 --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
+         --web.max-connections=4 --web.enable-details --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
          --allocation.max-lifetime=5s --allocation.idle-after=6m --allocation.grace=7s --allocation.max-count=8 \
          --session.by=client --session.linger=9s --session.relayed-packets=0 --metrics.max-realms=11 \
          --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c --store.path=s.db --store.retention=13d",
@@ -64,6 +64,7 @@ fn every_flag_finds_its_place() {
         (config.web.telemetry_path.as_str(), config.web.max_requests, config.web.max_connections),
         ("/m", 3, 4)
     );
+    assert!(config.web.enable_details);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(config.sources[0].password, Some(Secret::new("p")));
     assert_eq!(config.sources[1].name, "unix:///s");

@@ -69,8 +69,8 @@ pub enum ConfigError {
     },
     /// A path that cannot be served, or is taken.
     #[error(
-        "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, which health checks use) and \
-         hold only letters, digits and -._~!$&'()*+,;=:@%/, for example /metrics"
+        "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, /api/v1/ or \
+         /allocations, which are taken) and hold only letters, digits and -._~!$&'()*+,;=:@%/, for example /metrics"
     )]
     TelemetryPath {
         /// As typed.

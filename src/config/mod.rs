@@ -133,6 +133,8 @@ pub struct Web {
     pub max_requests: usize,
     /// Connections open at one time; at least 1.
     pub max_connections: usize,
+    /// Serve details too, which show users and addresses.
+    pub enable_details: bool,
 }
 
 impl Default for Web {
@@ -142,6 +144,7 @@ impl Default for Web {
             telemetry_path: TelemetryPath::default(),
             max_requests: 40,
             max_connections: 512,
+            enable_details: false,
         }
     }
 }

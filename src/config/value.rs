@@ -131,6 +131,19 @@ pub fn log_format(value: &str) -> Result<LogFormat, ConfigError> {
     }
 }
 
+/// On or off.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn switch(value: &str) -> Result<bool, ConfigError> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "true, false" }),
+    }
+}
+
 /// Whose allocations form a session.
 ///
 /// # Errors
@@ -197,6 +210,8 @@ mod tests {
     #[test]
     fn words_are_named_when_another_is_given() {
         assert_eq!(log_level("warn").unwrap(), LogLevel::Warn);
+        assert!(switch("true").unwrap() && !switch("false").unwrap());
+        assert!(switch("yes").is_err() && switch("1").is_err() && switch("").is_err());
         assert_eq!(log_format("json").unwrap(), LogFormat::Json);
         assert_eq!(session_by("client").unwrap(), SessionBy::Client);
         let error = log_level("INFO").unwrap_err().to_string();

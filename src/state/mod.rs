@@ -15,6 +15,7 @@ mod accounting;
 mod ages;
 mod allocation;
 mod deadlines;
+pub mod details;
 mod gatherings;
 mod held;
 mod keeping;
