@@ -140,19 +140,16 @@ fn missing(prometheus: &Prometheus, queries: &[Query], rules: &[Rule]) -> Vec<St
     };
     for query in queries {
         let place = format!("{}: {}", query.dashboard, query.place);
-        match query.label_values() {
-            Some((metric, label)) => {
-                let metric = Query { expression: metric, ..query.clone() }.filled_in(WINDOW);
-                if prometheus.label_values(&metric, &label).is_empty() {
-                    missing.push(format!("{place}: no values of {label}: {metric}"));
-                }
+        if let Some((metric, label)) = query.label_values() {
+            let metric = Query { expression: metric, ..query.clone() }.filled_in(WINDOW);
+            if prometheus.label_values(&metric, &label).is_empty() {
+                missing.push(format!("{place}: no values of {label}: {metric}"));
             }
-            None => {
-                // The exporter is not started again, so there is no restart to be marked.
-                let promised = !NOTHING_TO_SHOW.contains(&query.place.as_str())
-                    && (query.kind == Kind::Panel || query.place != "Exporter restarts");
-                missing.extend(look(&place, &query.filled_in(WINDOW), promised));
-            }
+        } else {
+            // The exporter is not started again, so there is no restart to be marked.
+            let promised = !NOTHING_TO_SHOW.contains(&query.place.as_str())
+                && (query.kind == Kind::Panel || query.place != "Exporter restarts");
+            missing.extend(look(&place, &query.filled_in(WINDOW), promised));
         }
     }
     for rule in rules {
@@ -216,7 +213,7 @@ fn every_query_has_an_answer_and_every_panel_data() {
     let realms: Vec<_> = leak.keys().map(|series| series.labels["realm"].clone()).collect();
     assert_eq!(realms, [REALM]);
     let count = prometheus.query("job_instance_realm:coturn_orphaned_allocations_idle:sum");
-    assert_eq!(count.values().sum::<f64>(), LEAKED as f64, "{count:?}");
+    assert!((count.values().sum::<f64>() - LEAKED as f64).abs() < 0.5, "{count:?}");
     // Without an error in any rule that has been evaluated.
     for rule in prometheus.rules() {
         assert!(rule.health != "err", "{}: {}", rule.name, rule.error);
