@@ -23,7 +23,7 @@ run: ## Build the release and run it; its flags in ARGS='...'
 build: ## Build the release
 	$(DESCRIBED) $(CARGO) build --locked --release
 
-test: ## Run everything that must pass; installs redis-server, coturn and prometheus if missing
+test: ## Run everything that must pass; installs redis-server, coturn, prometheus and chromium if missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked

@@ -27,13 +27,15 @@ const HOUSE: &[Room] = &[
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
-    Room { name: "config", rooms: &["clock", "state"], crates: &["humantime", "thiserror"] },
+    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
+    Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },
+    Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
-        rooms: &["clock", "config", "doctor"],
+        rooms: &["clock", "config", "doctor", "resp"],
         // `rustls` and its like for the connection to Redis, which is dialled here
         crates: &[
             "base64",
@@ -53,9 +55,15 @@ const HOUSE: &[Room] = &[
         rooms: &["state", "wire", "clock", "version"],
         crates: &["prometheus", "rustix", "thiserror"],
     },
+    // Pure: rows come from whoever has the table.
+    Room {
+        name: "details",
+        rooms: &["state", "wire", "clock", "plain"],
+        crates: &["humantime", "serde", "serde_json", "thiserror"],
+    },
     Room {
         name: "http",
-        rooms: &["metrics", "config", "shutdown"],
+        rooms: &["metrics", "details", "plain", "config", "shutdown"],
         crates: &["http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
     },
     Room {
@@ -67,10 +75,10 @@ const HOUSE: &[Room] = &[
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state",
-            "version", "wire",
+            "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
+            "state", "store", "version", "wire",
         ],
-        crates: &["fastrand", "thiserror", "tokio", "tracing"],
+        crates: &["csv", "fastrand", "serde_json", "thiserror", "tokio", "tracing"],
     },
     Room { name: "main", rooms: &["app", "cli", "logging"], crates: &[] },
     Room { name: "lib", rooms: &[], crates: &[] },

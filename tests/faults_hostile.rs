@@ -15,7 +15,7 @@ use common::balance::Books;
 use common::exporter::Exporter;
 use common::flood::Flood;
 use common::page::Page;
-use common::poll::Stopwatch;
+use common::poll::{self, PATIENCE, Stopwatch};
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb};
 use common::sums::legs;
@@ -27,14 +27,13 @@ const UP: &str = "coturn_exporter_source_up";
 const MIB: u64 = 1 << 20;
 
 /// What a full table of 100,000 may take, in MiB: 256 bytes and names for each (50 MiB), the waiting traffic of 65,536 keys
-/// (10), and as much again for what has been read and waits its turn.
-const TABLE: u64 = 192;
+/// (10), and as much again for the rest of the program.
+const TABLE: u64 = 128;
 
-/// What payloads of 10 MiB may take: Redis queues 32 MiB for a subscriber before it cuts it off, we may hold as much, and
-/// each is held three times at most on its way.
-const PAYLOADS: u64 = 256;
+/// What payloads of 10 MiB may take: nothing, for they are passed over as they come.
+const PAYLOADS: u64 = 64;
 
-/// What messages may take that mean nothing: a batch of them, and what has been read and waits its turn.
+/// What messages may take that mean nothing.
 const NOTHING: u64 = 64;
 
 /// The honest ones: how many, and what each relays before and after the attack.
@@ -97,6 +96,11 @@ impl Scene {
             } else {
                 Err(format!("{accepted} {rejected}"))
             }
+        });
+        // Cut off again and not aware of it yet, it would not hear them.
+        poll::until(PATIENCE, "the exporter to be subscribed", || match self.redis.subscribers() {
+            1 => Ok(()),
+            other => Err(other.to_string()),
         });
         self.exporter.until_value(UP, &[], 1.0);
     }
@@ -186,6 +190,11 @@ fn a_million_realms_and_users() {
     let servers = page.label_values("coturn_server_allocations", "server");
     assert!(servers.len() <= 101, "{} servers on the page", servers.len());
     assert!(page.count("coturn_allocations", &[]) <= 100_000);
+    for cap in ["--allocation.max-count", "--metrics.max-realms", "--metrics.max-servers"] {
+        scene.exporter.until_logged(&[cap]);
+        let log = scene.exporter.log();
+        assert_eq!(log.matches(cap).count(), 1, "said once, however often:\n{log}");
+    }
     scene.end("names", TABLE);
 }
 

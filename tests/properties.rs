@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::page::Page;
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
-use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -39,7 +39,7 @@ impl Bench {
             Ingest::new(Settings { max_realms: 5, max_servers: 3, ..Settings::default() }, &["bench"]);
         let shared = Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
         shared.lock().link_up(clock.now(), SOURCE);
-        let page = TextPage::of_capture(shared.clone()).unwrap();
+        let page = TextPage::of_capture(shared.clone());
         Self { clock, shared, page }
     }
 
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.page.render().unwrap()).unwrap()
+        String::from_utf8(self.page.render(Audience::Visitor).unwrap()).unwrap()
     }
 
     fn page(&self) -> Page {

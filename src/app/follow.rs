@@ -1,26 +1,21 @@
 //! One Redis source from connection to connection: subscribe, resync, take messages in, notice the end, try again.
 
-use std::time::Duration;
-
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::ingest::Shared;
+use super::rescan::{Rescan, Step, Wanted};
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
-use crate::doctor::ASKED;
-use crate::doctor::facts::ConfigValues;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
-use crate::source::connect::Server;
-use crate::source::redis::{BEAT, Link, LinkError, Pulse, RawMessage, subscribe};
-use crate::source::resync::{FoundKey, Scan, ScanError};
+use crate::source::redis::LinkError;
+use crate::source::resync::ScanError;
+use crate::source::subscription::{BATCH, BEAT, Link, Messages, Published, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
-
-/// How often the status keys are read again.
-const RESYNC: Duration = Duration::from_secs(5 * 60);
+use crate::wire::Rejection;
 
 /// Follows one source for as long as the program runs.
 #[derive(Debug)]
@@ -31,23 +26,6 @@ pub(super) struct Follower {
     board: Board,
     /// What was last said about the source; said once, not at each attempt.
     complaint: Option<String>,
-}
-
-/// What the tasks beside the stream hand over to the one who takes messages in, in its place among them.
-enum Step {
-    /// Everything published before this moment stands before this step.
-    Heard(Timestamp),
-    ScanBegins,
-    /// What Redis says of its settings.
-    Configured(ConfigValues),
-    /// Keys as found; the answer is those whose values are wanted.
-    Found(Vec<FoundKey>, oneshot::Sender<Vec<FoundKey>>),
-    /// Keys with their values, as read before the barrier.
-    Read(Vec<(FoundKey, Option<Vec<u8>>)>),
-    /// It will be tried again.
-    ScanFailed,
-    /// It came to its end, or is not permitted.
-    ScanOver(Result<(), ScanError>),
 }
 
 impl Follower {
@@ -89,38 +67,39 @@ impl Follower {
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
-        beside.spawn(
-            Rescan { source: self.source.clone(), server, pulse, out: steps_to_us, asked_settings: false }
-                .run(),
-        );
+        beside.spawn(Rescan::new(self.source.clone(), server, pulse, steps_to_us).run());
         let mut resync = Resync::default();
-        let mut batch = Vec::new();
+        let mut taken = 0;
         loop {
+            // Whoever is ready, in no order: a flood must not keep the scan from its turn, and what a step of the scan
+            // must stand behind has been taken in when the step is sent.
             tokio::select! {
-                // Messages first: a step of the scan counts only after all that was published before it.
-                biased;
-                more = messages.next(&mut batch) => {
-                    if !more {
-                        return LinkError::Closed;
-                    }
-                    self.take_in(&mut batch);
-                }
+                ready = messages.ready() => match ready.and_then(|()| self.take_in(&mut messages)) {
+                    Ok(more) => taken += more,
+                    Err(error) => return error,
+                },
                 Some(step) = steps.recv() => self.take_step(&mut resync, step),
                 Some(ended) = beside.join_next() => match ended {
                     Ok(error) => return error,
                     Err(error) => panic_again(error),
                 },
             }
+            // A flood is always ready; whom a step has woken would wait for this thread, and for long.
+            if taken >= BATCH {
+                taken = 0;
+                yield_now().await;
+            }
         }
     }
 
-    fn take_in(&self, batch: &mut Vec<RawMessage>) {
+    fn take_in(&self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
-        for message in batch.drain(..) {
+        messages.take(|published| match published {
             // One that was not understood is counted with its reason, and that is all there is to do.
-            let _ = ingest.message(now, self.id, &message.channel, &message.payload);
-        }
+            Published::Message { channel, payload } => drop(ingest.message(now, self.id, channel, payload)),
+            Published::TooLong => ingest.rejected(self.id, Rejection::TooLong),
+        })
     }
 
     fn take_step(&self, resync: &mut Resync, step: Step) {
@@ -143,12 +122,14 @@ impl Follower {
                         None => {}
                     }
                 }
-                let _ = wanted.send(to_read);
+                let _ = wanted.send(Wanted { keys: to_read, found_at: now });
             }
-            Step::Read(keys) => {
-                for (found, value) in keys {
+            Step::Read(values) => {
+                let waited = now.since(values.found_at);
+                for (found, value) in values.keys {
                     let Some(value) = value else { continue };
-                    match ingest.scanned(now, self.id, &found.key, &value, found.idle) {
+                    let idle = found.idle.map(|idle| idle + waited);
+                    match ingest.scanned(now, self.id, &found.key, &value, idle) {
                         Some(Scanned::Stale) => resync.keys.stale += 1,
                         Some(_) => resync.keys.live += 1,
                         None => {}
@@ -230,7 +211,7 @@ struct Resync {
 }
 
 /// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.
-async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkError {
+async fn listen(pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkError {
     loop {
         let asked = shared.now();
         if let Err(error) = pulse.beat_at_master().await {
@@ -238,68 +219,5 @@ async fn listen(mut pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> Li
         }
         let _ = out.send(Step::Heard(asked)).await;
         sleep(BEAT).await;
-    }
-}
-
-/// The scans beside the stream.
-struct Rescan {
-    source: RedisSource,
-    server: Server,
-    pulse: Pulse,
-    out: mpsc::Sender<Step>,
-    asked_settings: bool,
-}
-
-impl Rescan {
-    /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
-    async fn run(mut self) -> LinkError {
-        let mut backoff = Backoff::new();
-        let mut failing = false;
-        loop {
-            let _ = self.out.send(Step::ScanBegins).await;
-            let wait = match self.scan().await {
-                // A replica has nothing more to tell, whatever its subscription says.
-                Err(ScanError::Pulse(error) | ScanError::Link(error @ LinkError::Replica(_))) => {
-                    return error;
-                }
-                Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
-                    }
-                    let _ = self.out.send(Step::ScanFailed).await;
-                    backoff.next_wait(fastrand::f64())
-                }
-                over => {
-                    failing = false;
-                    let _ = self.out.send(Step::ScanOver(over)).await;
-                    backoff = Backoff::new();
-                    RESYNC
-                }
-            };
-            sleep(wait).await;
-        }
-    }
-
-    async fn scan(&mut self) -> Result<(), ScanError> {
-        let mut scan = Scan::begin(&self.source, &self.server).await?;
-        // Once a link: where it is forbidden, Redis' ACL log keeps each attempt.
-        if !std::mem::replace(&mut self.asked_settings, true)
-            && let Some(values) = scan.settings(&ASKED).await
-        {
-            let _ = self.out.send(Step::Configured(values)).await;
-        }
-        while let Some(found) = scan.step().await? {
-            let (answer, wanted) = oneshot::channel();
-            let _ = self.out.send(Step::Found(found, answer)).await;
-            let wanted = wanted.await.unwrap_or_default();
-            let values = scan.read(wanted.iter()).await?;
-            if values.is_empty() {
-                continue;
-            }
-            // What was published before the keys were read is on our side after this.
-            self.pulse.beat().await.map_err(ScanError::Pulse)?;
-            let _ = self.out.send(Step::Read(wanted.into_iter().zip(values).collect())).await;
-        }
-        Ok(())
     }
 }

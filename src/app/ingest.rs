@@ -5,11 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+use crate::details::{Inspect, Listing};
 use crate::doctor::facts::ConfigValues;
 use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{SourceStats, StatusKeys};
-use crate::metrics::{Observe, View};
-use crate::state::{Applied, Look, Scanned, Settings, SourceId, Sweep, Table};
+use crate::metrics::{Audience, Observe, View};
+use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
+use crate::state::{
+    Applied, Beyond, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
+};
+use crate::store::Checkpoint;
 use crate::wire::{self, Message, Rejection};
 
 /// The table with the statistics of its sources. One writer at a time.
@@ -46,11 +51,16 @@ impl Ingest {
             }
             Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => {
-                if let Some(stats) = self.stats(source) {
-                    stats.rejected(reason);
-                }
+                self.rejected(source, reason);
                 Err(reason)
             }
+        }
+    }
+
+    /// Counts a message that nobody looked into.
+    pub fn rejected(&mut self, source: SourceId, reason: Rejection) {
+        if let Some(stats) = self.stats(source) {
+            stats.rejected(reason);
         }
     }
 
@@ -165,9 +175,31 @@ impl Ingest {
         }
     }
 
+    /// Goes on from what a store has kept, and from now on notes what it should know. Numbers begin with `first_serial`.
+    pub fn restore(&mut self, now: Timestamp, saved: Saved, first_serial: u64) -> Restored {
+        self.table.keep_changes(first_serial);
+        self.table.restore(now, saved)
+    }
+
+    /// What ended since this was last asked.
+    pub fn take_ended(&mut self) -> Ended {
+        self.table.take_ended()
+    }
+
+    /// What a store must know of the table before a scraper `is_told`, or without one: what changed, or `all` there is.
+    pub fn take_checkpoint(&mut self, is_told: bool, all: bool) -> Checkpoint {
+        let changed = if all { self.table.take_all() } else { self.table.take_changed() };
+        Checkpoint { is_told, changed, is_all: all, heard: self.table.heard().collect() }
+    }
+
+    /// Which caps have been reached.
+    pub fn beyond(&self) -> Beyond {
+        self.table.beyond()
+    }
+
     /// Copies everything that is told.
     pub fn view(&self, wall: Timestamp) -> View {
-        View { table: self.table.snapshot(), sources: self.sources.clone(), wall }
+        View { table: self.table.snapshot(), sources: self.sources.clone(), store_ok: None, wall }
     }
 
     fn stats(&mut self, source: SourceId) -> Option<&mut SourceStats> {
@@ -193,6 +225,11 @@ impl Shared {
         self.clock.now()
     }
 
+    /// A moment of the table by the wall clock.
+    pub fn to_wall(&self, moment: Timestamp) -> Timestamp {
+        self.clock.to_wall(moment)
+    }
+
     /// The table, for a short while; never across an `await`.
     ///
     /// # Panics
@@ -206,10 +243,42 @@ impl Shared {
 }
 
 impl Observe for Shared {
-    fn observe(&self) -> View {
+    fn observe(&self, _: Audience) -> View {
         let now = self.clock.now();
         let mut ingest = self.lock();
         ingest.advance(now);
         ingest.view(self.clock.to_wall(now))
+    }
+}
+
+/// How long the table is left alone between two slices of a walk. The lock is not fair: without a pause, whoever waits
+/// to take a message in could wait for the whole walk.
+const BETWEEN_SLICES: Duration = Duration::from_micros(50);
+
+impl Shared {
+    fn walk<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
+        let mut walk = W::new(wanted);
+        let mut now = self.clock.now();
+        self.lock().advance(now);
+        loop {
+            let more = walk.step(&self.lock().table);
+            if !more {
+                break;
+            }
+            std::thread::sleep(BETWEEN_SLICES);
+        }
+        let found = walk.found();
+        now = now.max(found.now);
+        Listing { found, wall: self.clock.to_wall(now) }
+    }
+}
+
+impl Inspect for Shared {
+    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow> {
+        self.walk::<AllocationWalk>(wanted)
+    }
+
+    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow> {
+        self.walk::<SessionWalk>(wanted)
     }
 }

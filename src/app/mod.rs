@@ -3,9 +3,12 @@
 mod doctor;
 mod follow;
 pub mod ingest;
+mod keep;
 mod prune;
 mod record;
 pub mod replay;
+mod rescan;
+mod usage;
 mod watch;
 
 use std::io;
@@ -15,9 +18,9 @@ use std::time::Duration;
 
 use crate::config::{Command, Config};
 use crate::http::BindError;
-use crate::metrics::DescriptionError;
 use crate::source::capture::CaptureError;
 use crate::source::tls::{self, TlsError};
+use crate::store::OpenError;
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +40,6 @@ pub enum Error {
     /// The output takes no more.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
-    /// A mistake in the description of the metrics.
-    #[error("{0}")]
-    Metrics(DescriptionError),
     /// The page could not be made.
     #[error("{0}")]
     Page(String),
@@ -55,6 +55,9 @@ pub enum Error {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),
+    /// A store that cannot be used.
+    #[error("{0}")]
+    Store(OpenError),
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("prune failed for {0}")]
     Prune(String),
@@ -89,6 +92,7 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
         }
         Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
         Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
+        Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => block_on(watch::watch(config)).map(done),
     }
 }

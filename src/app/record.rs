@@ -14,7 +14,8 @@ use crate::config::RedisSource;
 use crate::shutdown;
 use crate::source::backoff::Backoff;
 use crate::source::capture::Writer;
-use crate::source::redis::{LinkError, RawMessage, subscribe};
+use crate::source::redis::LinkError;
+use crate::source::subscription::{Messages, Published, subscribe};
 
 /// Records until a signal comes, or for `duration`.
 ///
@@ -34,8 +35,13 @@ pub(super) async fn record(
         ),
         None => Box::new(io::stdout()),
     };
-    let mut recorder =
-        Recorder { clock: Arc::new(SystemClock::new()), writer: Writer::new(out), messages: 0 };
+    let mut recorder = Recorder {
+        clock: Arc::new(SystemClock::new()),
+        writer: Writer::new(out),
+        output: Ok(()),
+        messages: 0,
+        left_out: 0,
+    };
     // A capture's lines do not say whose they are; the configuration allows one source.
     let Some(source) = sources.first() else { return Ok(()) };
     let limit = duration.unwrap_or(Duration::MAX);
@@ -44,7 +50,7 @@ pub(super) async fn record(
         () = after(limit) => Ok(()),
         signal = shutdown::on_signal() => signal.map(drop).map_err(Error::Signal),
     };
-    tracing::info!(messages = recorder.messages, "recorded");
+    tracing::info!(messages = recorder.messages, left_out = recorder.left_out, "recorded");
     ended
 }
 
@@ -66,7 +72,11 @@ async fn after(limit: Duration) {
 struct Recorder {
     clock: Arc<dyn Clock>,
     writer: Writer<Box<dyn Write + Send>>,
+    /// What came of writing, since the last flush.
+    output: io::Result<()>,
     messages: u64,
+    /// Messages too long to be coturn's.
+    left_out: u64,
 }
 
 impl Recorder {
@@ -81,16 +91,16 @@ impl Recorder {
                     complaint = None;
                     tracing::info!(source = %source.name, "recording");
                     let since = self.clock.now();
-                    let mut batch = Vec::new();
                     let lost = link.pulse.until_lost();
                     tokio::pin!(lost);
                     let error = loop {
                         tokio::select! {
-                            more = link.messages.next(&mut batch) => {
-                                if !more {
-                                    break LinkError::Closed;
+                            ready = link.messages.ready() => {
+                                let taken = ready.and_then(|()| self.take(&mut link.messages));
+                                self.flush().map_err(Error::Output)?;
+                                if let Err(error) = taken {
+                                    break error;
                                 }
-                                self.write(&mut batch).map_err(Error::Output)?;
                             }
                             error = &mut lost => break error,
                         }
@@ -109,12 +119,20 @@ impl Recorder {
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<RawMessage>) -> io::Result<()> {
+    fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
-        for message in batch.drain(..) {
-            self.writer.write(now, &message.channel, &message.payload)?;
-            self.messages += 1;
-        }
-        self.writer.flush()
+        messages.take(|published| match published {
+            Published::Message { channel, payload } => {
+                if self.output.is_ok() {
+                    self.output = self.writer.write(now, channel, payload);
+                }
+                self.messages += 1;
+            }
+            Published::TooLong => self.left_out += 1,
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        std::mem::replace(&mut self.output, Ok(())).and_then(|()| self.writer.flush())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Error;
 use super::ingest::{Ingest, Shared};
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::metrics::{Render, TextPage};
+use crate::metrics::{Audience, Render, TextPage};
 use crate::source::capture::Reader;
 use crate::state::{Settings, SourceId};
 
@@ -30,8 +30,7 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
     if let Some(until) = until {
         clock.set(until);
     }
-    let page = TextPage::of_capture(shared).map_err(Error::Metrics)?;
-    page.render().map_err(Error::Page)
+    TextPage::of_capture(shared).render(Audience::Visitor).map_err(Error::Page)
 }
 
 /// [`replay`], onto `out`.

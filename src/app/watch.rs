@@ -9,12 +9,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Error;
 use super::follow::Follower;
 use super::ingest::{Ingest, Shared};
+use super::keep::Keeper;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
-use crate::state::SourceId;
+use crate::state::{Beyond, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -30,12 +32,20 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let shared = Shared::new(Ingest::new(config.table.clone(), &names), clock);
     let board = Board::new(&names);
+    let keeper = match &config.store {
+        Some(store) => Some(Keeper::open(store, &names, shared.clone()).await.map_err(Error::Store)?),
+        None => None,
+    };
     let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
     let site = Site {
         telemetry_path: config.web.telemetry_path,
-        page: Arc::new(TextPage::of_process(shared.clone()).map_err(Error::Metrics)?),
+        page: Arc::new(match &keeper {
+            Some(keeper) => TextPage::of_process(keeper.clone()),
+            None => TextPage::of_process(shared.clone()),
+        }),
         readiness: board.readiness.clone(),
         about: about(),
+        details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
     };
     let limits = Limits {
         connections: config.web.max_connections,
@@ -50,6 +60,9 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         parts.spawn(until(stop.clone(), follower.run()));
     }
     parts.spawn(until(stop.clone(), let_time_pass(shared.clone())));
+    if let Some(keeper) = &keeper {
+        parts.spawn(until(stop.clone(), keeper.clone().run()));
+    }
     let serving = server.serve(site, limits, stop.clone());
     tokio::pin!(serving);
     let mut is_serving = true;
@@ -71,6 +84,9 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     while let Some(part) = parts.join_next().await {
         part.map_err(|error| Error::Fell(describe(Err(error))))?;
     }
+    if let Some(keeper) = keeper {
+        keeper.finish().await;
+    }
     ended
 }
 
@@ -84,11 +100,37 @@ async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
 async fn let_time_pass(shared: Shared) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Beyond::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
-        shared.lock().advance(now);
+        let beyond = {
+            let mut ingest = shared.lock();
+            ingest.advance(now);
+            ingest.beyond()
+        };
+        tell_of_caps(&mut told, beyond);
     }
+}
+
+/// A cap that is reached is said once; how often is on the page.
+fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
+    if beyond.allocations && !told.allocations {
+        tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
+    }
+    if beyond.realms && !told.realms {
+        tracing::warn!(
+            flag = "--metrics.max-realms",
+            "more realms than that; the others share the realm _other"
+        );
+    }
+    if beyond.servers && !told.servers {
+        tracing::warn!(
+            flag = "--metrics.max-servers",
+            "more servers than that; the others share the server _other"
+        );
+    }
+    *told = beyond;
 }
 
 fn describe(ended: Result<(), JoinError>) -> String {

@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
-use crate::config::{self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Tls, Web};
+use crate::config::{self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Tls, Usage, Web};
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
@@ -18,7 +18,11 @@ const MANY: u64 = u32::MAX as u64;
 
 /// Flags that mean nothing to a command that looks at the keys of a Redis.
 const NOT_FOR_KEYS: &[&str] =
-    &["web.", "allocation.idle-after", "allocation.max-count", "session.", "metrics."];
+    &["web.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
+
+/// Flags that mean nothing to a command that reads the ledger.
+const NOT_FOR_THE_LEDGER: &[&str] =
+    &["web.", "redis.", "allocation.", "session.", "metrics.", "store.retention"];
 
 /// A value that cannot be used, and where it came from.
 #[derive(Debug, thiserror::Error)]
@@ -43,19 +47,25 @@ pub(super) fn config(
     definitions: &clap::Command,
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
-    let Args { command, web, log, redis, allocation, session, metrics } = args;
+    let Args { command, web, log, redis, allocation, session, metrics, store } = args;
     let log = read_log(&given, &log)?;
-    let command = read_command(&given, command)?;
+    let command = read_command(&given, command, &store)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
     let mut config = Config { log, ..Config::default() };
     match &command {
-        Command::Watch => config.web = read_web(&given, &web)?,
-        Command::Replay { .. } => given.refuse(&["web.", "redis."], "replay")?,
-        Command::Record { .. } => given.refuse(&["web.", "allocation.", "session.", "metrics."], "record")?,
+        Command::Watch => {
+            config.web = read_web(&given, &web)?;
+            config.store = read_store(&given, &store)?;
+        }
+        Command::Replay { .. } => given.refuse(&["web.", "redis.", "store."], "replay")?,
+        Command::Record { .. } => {
+            given.refuse(&["web.", "allocation.", "session.", "metrics.", "store."], "record")?;
+        }
         Command::Doctor { .. } => given.refuse(NOT_FOR_KEYS, "doctor")?,
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
+        Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
     }
-    if !matches!(command, Command::Replay { .. }) {
+    if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
         config.sources = read_sources(&given, &redis)?;
     }
     match &command {
@@ -69,11 +79,16 @@ pub(super) fn config(
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics)?;
         }
+        Command::Usage(_) => {}
     }
     Ok(Config { command, ..config })
 }
 
-fn read_command(given: &Given<'_>, command: Option<args::Command>) -> Result<Command, UsageError> {
+fn read_command(
+    given: &Given<'_>,
+    command: Option<args::Command>,
+    store: &args::Store,
+) -> Result<Command, UsageError> {
     match command {
         None => Ok(Command::Watch),
         Some(args::Command::Replay { files, until }) => {
@@ -87,6 +102,22 @@ fn read_command(given: &Given<'_>, command: Option<args::Command>) -> Result<Com
         }
         Some(args::Command::Doctor { json }) => Ok(Command::Doctor { json }),
         Some(args::Command::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(args::Command::Usage { by, since, until, top, format }) => {
+            let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
+            let moment = |id, typed: Option<String>| {
+                typed.map(|typed| value::moment(&typed)).transpose().map_err(wrong(id))
+            };
+            let path = given.file("store.path", store.path.as_ref());
+            let top = top.map(|top| count(&top, 1..=MANY)).transpose().map_err(wrong("top"))?;
+            Ok(Command::Usage(Usage {
+                path: path.ok_or(ConfigError::NoStore).map_err(wrong("store.path"))?,
+                by: by.iter().map(|by| value::usage_by(by)).collect::<Result<_, _>>().map_err(wrong("by"))?,
+                since: moment("since", since)?,
+                until: moment("until", until)?,
+                top: top.map(|top| u32::try_from(top).unwrap_or(u32::MAX)),
+                format: value::usage_format(&format).map_err(wrong("format"))?,
+            }))
+        }
     }
 }
 
@@ -105,6 +136,7 @@ fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
         telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, str::parse)?,
         max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
         max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
+        enable_details: given.one("web.enable-details", &web.enable_details, value::switch)?,
     })
 }
 
@@ -140,6 +172,12 @@ fn read_tls(given: &Given<'_>, redis: &args::Redis, sources: &mut [RedisSource])
     let client = config::client_certificate(cert_file, key_file);
     let tls = client.and_then(|client| config::set_tls(sources, &Tls { ca_file, client }));
     tls.map_err(|problem| given.wrong(id, problem))
+}
+
+fn read_store(given: &Given<'_>, store: &args::Store) -> Result<Option<config::Store>, UsageError> {
+    let retention = given.one("store.retention", &store.retention, value::positive_duration)?;
+    let path = given.file("store.path", store.path.as_ref());
+    Ok(path.map(|path| config::Store { path, retention }))
 }
 
 fn read_table(

@@ -2,7 +2,7 @@
 //!
 //! Knows neither requests nor responses.
 
-use crate::metrics::Render;
+use crate::metrics::{Audience, Render};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,14 +45,14 @@ impl Pages {
     ///
     /// A rendering cannot be stopped: when the caller goes away it still ends and holds its place until then, so
     /// impatient clients cannot pile up more than the limit.
-    pub(super) async fn render(&self) -> Result<Vec<u8>, PageError> {
+    pub(super) async fn render(&self, audience: Audience) -> Result<Vec<u8>, PageError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(PageError::Busy(self.limit));
         };
         let page = Arc::clone(&self.page);
         let rendered = tokio::task::spawn_blocking(move || {
             let _place = place;
-            page.render()
+            page.render(audience)
         });
         let result = match rendered.await {
             Ok(result) => result.map_err(PageError::Failed),
@@ -97,7 +97,7 @@ mod tests {
             "text/plain"
         }
 
-        fn render(&self) -> Result<Vec<u8>, String> {
+        fn render(&self, _: Audience) -> Result<Vec<u8>, String> {
             self.entered.lock().unwrap().send(()).unwrap();
             // The lock is not held through the panic: the next rendering must fail by itself.
             let next = self.script.lock().unwrap().recv_timeout(PATIENCE);
@@ -122,12 +122,16 @@ mod tests {
     async fn pages_errors_and_panics_come_back() {
         let (pages, _entered, script) = scripted(1);
         script.send(Ok(b"up 1\n".to_vec())).unwrap();
-        assert_eq!(pages.render().await, Ok(b"up 1\n".to_vec()));
+        assert_eq!(pages.render(Audience::Visitor).await, Ok(b"up 1\n".to_vec()));
         script.send(Err("no table".to_owned())).unwrap();
-        assert_eq!(pages.render().await, Err(PageError::Failed("no table".to_owned())));
+        assert_eq!(pages.render(Audience::Visitor).await, Err(PageError::Failed("no table".to_owned())));
         drop(script);
-        assert_eq!(pages.render().await, Err(PageError::Panicked));
-        assert_eq!(pages.render().await, Err(PageError::Panicked), "the place was given back");
+        assert_eq!(pages.render(Audience::Visitor).await, Err(PageError::Panicked));
+        assert_eq!(
+            pages.render(Audience::Visitor).await,
+            Err(PageError::Panicked),
+            "the place was given back"
+        );
     }
 
     #[tokio::test]
@@ -135,7 +139,7 @@ mod tests {
         let (pages, entered, script) = scripted(1);
         let first = tokio::spawn({
             let pages = Arc::clone(&pages);
-            async move { pages.render().await }
+            async move { pages.render(Audience::Visitor).await }
         });
         let entered = tokio::task::spawn_blocking(move || {
             entered.recv().unwrap();
@@ -144,7 +148,7 @@ mod tests {
         let _entered = entered.await.unwrap();
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(pages.render().await, Err(PageError::Busy(1)));
+        assert_eq!(pages.render(Audience::Visitor).await, Err(PageError::Busy(1)));
 
         script.send(Ok(Vec::new())).unwrap();
         let _place = pages.places.acquire().await.unwrap();
@@ -156,7 +160,11 @@ mod tests {
         for _ in 0..3 {
             script.send(Ok(Vec::new())).unwrap();
         }
-        let (a, b, c) = tokio::join!(pages.render(), pages.render(), pages.render());
+        let (a, b, c) = tokio::join!(
+            pages.render(Audience::Visitor),
+            pages.render(Audience::Visitor),
+            pages.render(Audience::Visitor)
+        );
         assert_eq!((a, b, c), (Ok(Vec::new()), Ok(Vec::new()), Ok(Vec::new())));
     }
 }

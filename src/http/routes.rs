@@ -4,9 +4,10 @@
 
 use super::{About, Readiness, landing, pages::PageError};
 use crate::config::TelemetryPath;
+use crate::metrics::Audience;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
@@ -34,6 +35,7 @@ pub(super) fn answer(
     about: &About,
     readiness: &Readiness,
     stopping: bool,
+    has_details: bool,
 ) -> Answer {
     let telemetry = path == telemetry_path.as_str();
     if !telemetry && !matches!(path, "/" | HEALTHY | READY) {
@@ -53,12 +55,18 @@ pub(super) fn answer(
             Err(reason) => probe(Err(&reason)),
         }),
         _ => {
-            let html = landing::page(about, telemetry_path.as_str());
+            let html = landing::page(about, telemetry_path.as_str(), has_details);
             let mut landing = response(StatusCode::OK, HTML, html.into());
             landing.headers_mut().insert(header::CONTENT_SECURITY_POLICY, LANDING_POLICY);
             Answer::Now(landing)
         }
     }
+}
+
+/// Who asks: Prometheus says how long it will wait, since 1.6; a HEAD gets nothing that could be kept.
+pub(super) fn audience<B>(request: &Request<B>) -> Audience {
+    let waits = request.headers().contains_key("x-prometheus-scrape-timeout-seconds");
+    if waits && request.method() == Method::GET { Audience::Scraper } else { Audience::Visitor }
 }
 
 /// The response that carries a page, or tells why there is none.
@@ -88,7 +96,7 @@ fn text(status: StatusCode, line: &str) -> Response<Bytes> {
     response(status, TEXT, format!("{line}\n").into())
 }
 
-fn response(status: StatusCode, content_type: &str, body: Bytes) -> Response<Bytes> {
+pub(super) fn response(status: StatusCode, content_type: &str, body: Bytes) -> Response<Bytes> {
     let length = body.len();
     let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static(TEXT));
     let mut response = Response::new(body);
@@ -125,7 +133,7 @@ mod tests {
                 revision: None,
                 documentation: None,
             };
-            answer(method, path, &self.telemetry_path, &about, &self.readiness, self.stopping)
+            answer(method, path, &self.telemetry_path, &about, &self.readiness, self.stopping, false)
         }
 
         #[track_caller]
@@ -199,6 +207,16 @@ mod tests {
         let response = asked.now(&Method::GET, READY);
         assert_eq!((response.status().as_u16(), &**response.body()), (503, &b"shutting down\n"[..]));
         assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200);
+    }
+
+    #[test]
+    fn a_scraper_is_known_by_its_patience() {
+        let of = |method: Method, header: &str| {
+            audience(&Request::builder().method(method).header(header, "10").body(()).unwrap())
+        };
+        assert_eq!(of(Method::GET, "X-Prometheus-Scrape-Timeout-Seconds"), Audience::Scraper);
+        assert_eq!(of(Method::HEAD, "X-Prometheus-Scrape-Timeout-Seconds"), Audience::Visitor);
+        assert_eq!(of(Method::GET, "User-Agent"), Audience::Visitor);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct View {
     pub table: Snapshot,
     /// Each source's link, in the table's order.
     pub sources: Vec<SourceStats>,
+    /// Whether the store can be written; `None` without one.
+    pub store_ok: Option<bool>,
     /// The wall clock at that moment; time stamps are moved onto it.
     pub wall: Timestamp,
 }
@@ -35,6 +37,11 @@ pub(super) fn families(view: &View) -> Vec<MetricFamily> {
     servers(&mut page, &view.table.servers);
     sources(&mut page, &view.table.sources, &view.sources);
     table(&mut page, &view.table);
+    page.add(names::STORE_OK, |out| {
+        if let Some(ok) = view.store_ok {
+            out.number(&[], u64::from(ok));
+        }
+    });
     page.families
 }
 

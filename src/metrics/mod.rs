@@ -9,44 +9,52 @@ mod process;
 
 use std::fmt;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::proto::{Metric, MetricFamily};
+use prometheus::{Encoder, TextEncoder};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::version;
 use collector::Page as Families;
 pub use collector::View;
-use names::Family;
 use process::Process;
+
+/// Who asks for the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Prometheus, or what behaves like it: it keeps what it is told and adds it up.
+    Scraper,
+    /// Anybody else: a person, a probe.
+    Visitor,
+}
 
 /// The page, rendered afresh for each scrape.
 pub trait Render: Send + Sync + 'static {
     /// The `Content-Type` of what [`Render::render`] gives.
     fn content_type(&self) -> &'static str;
 
-    /// The page as of now.
+    /// The page as of now. May block.
     ///
     /// # Errors
     ///
     /// A sentence for the scraper when no page can be made; it is answered with status 500.
-    fn render(&self) -> Result<Vec<u8>, String>;
+    fn render(&self, audience: Audience) -> Result<Vec<u8>, String>;
 }
 
 /// Where the page's numbers come from.
 pub trait Observe: Send + Sync + 'static {
-    /// Everything as of now: one moment, consistent in itself.
-    fn observe(&self) -> View;
+    /// Everything as of now: one moment, consistent in itself. May block.
+    fn observe(&self, audience: Audience) -> View;
 }
 
-/// A family that the `prometheus` crate does not take as it is described.
-#[derive(Debug, thiserror::Error)]
-#[error("a metric is described wrongly, which is a bug: {0}")]
-pub struct DescriptionError(#[from] prometheus::Error);
-
-/// The text format 0.0.4 over a registry of our own.
+/// The text format 0.0.4.
 pub struct TextPage {
-    registry: Registry,
+    source: Box<dyn Observe>,
+    process: Option<OfProcess>,
+}
+
+/// What does not change about the process that serves the page.
+struct OfProcess {
+    started: Option<Timestamp>,
 }
 
 impl fmt::Debug for TextPage {
@@ -57,29 +65,15 @@ impl fmt::Debug for TextPage {
 
 impl TextPage {
     /// The page of a running exporter: coturn's numbers, its own, and its process.
-    ///
-    /// # Errors
-    ///
-    /// If a family is described wrongly; a mistake in this crate.
-    pub fn of_process(source: impl Observe) -> Result<Self, DescriptionError> {
-        let page = Self::of_capture(source)?;
+    pub fn of_process(source: impl Observe) -> Self {
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read().started(SystemClock::new().now());
-        page.registry
-            .register(Box::new(ProcessCollector { descs: descs(names::ALL, is_of_process)?, started }))?;
-        Ok(page)
+        Self { source: Box::new(source), process: Some(OfProcess { started }) }
     }
 
     /// The page of a replayed capture: without what concerns the process that replays it.
-    ///
-    /// # Errors
-    ///
-    /// If a family is described wrongly; a mistake in this crate.
-    pub fn of_capture(source: impl Observe) -> Result<Self, DescriptionError> {
-        let registry = Registry::new();
-        let descs = descs(names::ALL, |family| !is_of_process(family))?;
-        registry.register(Box::new(TableCollector { source: Box::new(source), descs }))?;
-        Ok(Self { registry })
+    pub fn of_capture(source: impl Observe) -> Self {
+        Self { source: Box::new(source), process: None }
     }
 }
 
@@ -89,58 +83,33 @@ impl Render for TextPage {
         "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    fn render(&self) -> Result<Vec<u8>, String> {
+    fn render(&self, audience: Audience) -> Result<Vec<u8>, String> {
+        let mut families = collector::families(&self.source.observe(audience));
+        families.extend(self.process.iter().flat_map(OfProcess::families));
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
+            .encode(&in_order(families), &mut text)
             .map_err(|error| format!("the page could not be encoded: {error}"))?;
         Ok(text)
     }
 }
 
-fn is_of_process(family: &Family) -> bool {
-    family.name.starts_with("process_") || *family == names::BUILD_INFO
-}
-
-fn descs(families: &[Family], wanted: impl Fn(&Family) -> bool) -> Result<Vec<Desc>, DescriptionError> {
-    let describe = |family: &Family| {
-        let labels = family.labels.iter().map(|&label| label.to_owned()).collect();
-        Desc::new(family.name.to_owned(), family.help.to_owned(), labels, std::collections::HashMap::new())
-    };
+/// Families by name and their samples by labels, as other exporters have them; a family without samples is left out.
+/// No `Registry` of the crate's: it holds collectors that are asked without a word, and ours need to know who asks.
+fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
+    fn labels(metric: &Metric) -> impl Iterator<Item = &str> {
+        metric.get_label().iter().map(prometheus::proto::LabelPair::value)
+    }
+    families.retain(|family| !family.get_metric().is_empty());
+    families.sort_by(|one, other| one.name().cmp(other.name()));
+    for family in &mut families {
+        family.mut_metric().sort_by(|one, other| labels(one).cmp(labels(other)));
+    }
     families
-        .iter()
-        .filter(|family| wanted(family))
-        .map(describe)
-        .collect::<Result<_, _>>()
-        .map_err(DescriptionError)
 }
 
-struct TableCollector {
-    source: Box<dyn Observe>,
-    descs: Vec<Desc>,
-}
-
-impl Collector for TableCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        collector::families(&self.source.observe())
-    }
-}
-
-struct ProcessCollector {
-    descs: Vec<Desc>,
-    started: Option<Timestamp>,
-}
-
-impl Collector for ProcessCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+impl OfProcess {
+    fn families(&self) -> Vec<MetricFamily> {
         let process = Process::read();
         let mut page = Families::default();
         page.add(names::BUILD_INFO, |out| {

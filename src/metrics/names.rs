@@ -162,6 +162,9 @@ families! {
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
         "Allocations not taken into the table because it was full (--allocation.max-count), each counted once. Of their \
          traffic only the client leg is told, as unallocated.";
+    STORE_OK: Gauge "coturn_exporter_store_ok" []
+        "1 while the store (--store.path) can be written, 0 while it cannot: should the exporter be restarted then, it \
+         may count again what was told meanwhile, and sessions may be missing in the ledger. Absent without a store.";
     BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
         "1, with what this exporter was built from.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []

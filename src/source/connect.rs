@@ -6,7 +6,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError, Role, cmd};
 use tokio::time::timeout;
 
@@ -76,13 +76,6 @@ pub async fn connect_to(source: &RedisSource, server: &Server) -> Result<Multipl
     Ok(connection)
 }
 
-/// A connection for a subscription, logged in. Whether the server is the master has not been asked.
-pub(super) async fn connect_pubsub(source: &RedisSource, server: &Server) -> Result<PubSub, LinkError> {
-    let login = login(source.username.as_deref(), source.password.as_ref()).set_db(i64::from(source.db));
-    let stream = in_time(dial(server, source.tls.as_ref())).await??;
-    in_time(PubSub::new(&login, stream)).await?.map_err(|error| connect_error(error, source.tls.as_ref()))
-}
-
 /// A connection for commands to any server, a sentinel for one.
 pub(super) async fn log_in(
     server: &Server,
@@ -150,7 +143,7 @@ const NO_SELECT: &str = "Redis server refused to switch database";
 
 /// Whether the password is wrong or missing. Redis without a login answers NOAUTH to the first command, whatever it is;
 /// where that is the SELECT of the client library, only the text is left of it.
-fn wants_login(error: &RedisError) -> bool {
+pub(super) fn wants_login(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
         || error.detail().is_some_and(|detail| detail.starts_with("Authentication required"))
 }

@@ -10,8 +10,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
 
 use super::connect::{connect, connect_error};
-use super::redis::{LinkError, subscribe};
+use super::redis::LinkError;
 use super::resync::MATCH;
+use super::subscription::subscribe;
 use crate::config::RedisSource;
 use crate::doctor::facts::{Clients, ConfigValues, Db, Look, Rights, Role, Seen, Unreachable, Version};
 

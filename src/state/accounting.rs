@@ -69,6 +69,7 @@ impl Table {
         let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
         if live {
+            self.allocations[at].note_report(self.now, leg, traffic);
             let refresh_was_lost = self.allocations[at].prove_alive(self.now);
             self.note_traffic(at);
             if refresh_was_lost {
@@ -100,14 +101,14 @@ impl Table {
         }
     }
 
-    /// Adds what only the total revealed: to what was relayed, or, where the beginning was not watched, apart.
+    /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have told it, apart.
     fn add_lost(&mut self, at: u32, leg: Leg, lost: &Traffic) {
         if leg == Leg::Client {
             self.client_losses.insert(at, *lost);
         }
         let allocation = &mut self.allocations[at];
         let series = self.realms.series(allocation.realm);
-        if allocation.origin == Origin::Born {
+        if allocation.is_past_known {
             allocation.counted.get_mut(leg).add(lost);
             series.relayed.get_mut(leg).add(lost);
             series.recovered.get_mut(leg).add(lost);

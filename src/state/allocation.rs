@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ages::{Aged, Links};
 use super::series::ByLeg;
 use crate::clock::Timestamp;
-use crate::wire::{AllocationId, Traffic, Transport};
+use crate::wire::{AllocationId, Leg, Traffic, Transport};
 
 /// The lifetime assumed where no status has told one: coturn's default for `max-allocate-lifetime`.
 pub(super) const UNKNOWN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -69,7 +69,7 @@ pub(super) enum Phase {
 
 /// How an allocation came to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub enum Origin {
     /// By status `new`: its whole life is watched.
     Born,
     /// By another status, or by its key.
@@ -92,12 +92,23 @@ pub(super) struct Granted {
     pub(super) long_form: bool,
 }
 
+/// One report of a leg: the present rate follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// Both directions together.
+    pub(super) bytes: u32,
+    /// Since the report before.
+    pub(super) millis: u32,
+}
+
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own; a state machine of them has 32 states"
 )]
 pub(super) struct Allocation {
+    /// Its number for ever; 0 where no store keeps it.
+    pub(super) serial: u64,
     pub(super) id: AllocationId,
     pub(super) user: Arc<[u8]>,
     pub(super) realm: u32,
@@ -129,6 +140,8 @@ pub(super) struct Allocation {
 
     /// What was counted as relayed.
     pub(super) counted: ByLeg<Traffic>,
+    /// What the last report told, and in how long it came together.
+    pub(super) report: Report,
     /// Bytes of it that an earlier session has accounted for.
     pub(super) accounted_bytes: u64,
 
@@ -140,6 +153,12 @@ pub(super) struct Allocation {
 
     pub(super) phase: Phase,
     pub(super) origin: Origin,
+    /// Its last end.
+    pub(super) cause: Option<Cause>,
+    /// `counted` holds all that was ever told of it: what a total has beyond was told by nobody.
+    pub(super) is_past_known: bool,
+    /// A store has it with its final sums.
+    pub(super) is_kept: bool,
     pub(super) settled: ByLeg<bool>,
     pub(super) long_form: bool,
     /// A report of the peer leg was seen: coturn 4.5.1.2 or later.
@@ -245,6 +264,17 @@ impl Allocation {
     /// other.
     pub(super) const fn deciding_leg(&self) -> &Traffic {
         if self.has_peer_leg || self.long_form { &self.counted.peer } else { &self.counted.client }
+    }
+
+    /// Keeps what a report of a live allocation told. Both legs report in the same moment, the client's first; what the
+    /// peer's tells takes its place.
+    pub(super) fn note_report(&mut self, now: Timestamp, leg: Leg, traffic: &Traffic) {
+        const SAME_MOMENT: Duration = Duration::from_secs(1);
+        let since = now.since(self.quiet_since);
+        if leg == Leg::Client || since > SAME_MOMENT {
+            self.report.millis = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
+        }
+        self.report.bytes = u32::try_from(traffic.bytes()).unwrap_or(u32::MAX);
     }
 
     /// Enough passed, and something came from a peer (by the client leg: went to the client).

@@ -134,31 +134,9 @@ pub(super) fn members(allocations: &Slab<Allocation>, at: u32) -> impl Iterator<
     })
 }
 
-/// A TURN REST name (`timestamp:userid`, `userid:timestamp`, `timestamp`, `:timestamp`) is one credential already:
-/// the host need not tell its gatherings apart, and must not, for dual-stack clients have two.
-pub(super) fn is_turn_rest_name(user: &[u8]) -> bool {
-    // Ten digits: the seconds since 1970 from 2001 to 2286, and no telephone extension.
-    let is_timestamp = |part: &[u8]| part.len() == 10 && part.iter().all(u8::is_ascii_digit);
-    let mut parts = user.splitn(2, |&b| b == b':');
-    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
-    is_timestamp(first) || second.is_some_and(is_timestamp)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_turn_rest_names() {
-        for name in ["1795343956:alice", "alice:1795343956", "1795343956", ":1795343956", "1795343956:a:b"] {
-            assert!(is_turn_rest_name(name.as_bytes()), "{name}");
-        }
-        for name in
-            ["", "alice", "1001", "179534395:alice", "alice:b", "17953439567", "x1795343956", "a:1795343956:"]
-        {
-            assert!(!is_turn_rest_name(name.as_bytes()), "{name}");
-        }
-    }
 
     #[test]
     fn a_step_of_ten_seconds_and_a_span_of_thirty() {

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::ages::Links;
-use super::allocation::{Allocation, Cause, Granted, Origin, Phase, UNKNOWN_LIFETIME};
+use super::allocation::{Allocation, Cause, Granted, Origin, Phase, Report, UNKNOWN_LIFETIME};
 use super::series::{Anomaly, ByLeg, Orphan};
+use super::session::Entry;
 use super::slab::NONE;
 use super::{Applied, Name, Table, key_hash};
 use crate::clock::Timestamp;
 use crate::wire::{Grant, Leg, Traffic};
 
 /// How long an ended allocation waits for its totals.
-const SETTLING: std::time::Duration = std::time::Duration::from_secs(10);
+pub(super) const SETTLING: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long an overdue allocation keeps its sums.
-const OVERDUE_MEMORY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+pub(super) const OVERDUE_MEMORY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 impl Table {
     pub(super) fn on_new(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
@@ -24,8 +25,9 @@ impl Table {
         if let Some(at) = self.find_open(hash, name) {
             let allocation = &mut self.allocations[at];
             if allocation.is_birth_of_scanned(&granted) {
-                allocation.origin = Origin::Born;
+                (allocation.origin, allocation.is_past_known) = (Origin::Born, true);
                 allocation.scanned_birth = false;
+                self.note(at);
                 return Applied::Updated;
             }
             if allocation.phase == Phase::Live {
@@ -121,8 +123,32 @@ impl Table {
         self.understand(source, &Grant { lifetime: 0, path: None }).of_lifetime(UNKNOWN_LIFETIME)
     }
 
-    /// A new live record, started at `started`. `None` when the table is full.
+    /// A new live record, started at `started`, counted. `None` when the table is full.
     pub(super) fn open(
+        &mut self,
+        name: &Name<'_>,
+        hash: u64,
+        granted: &Granted,
+        origin: Origin,
+        started: Timestamp,
+    ) -> Option<u32> {
+        let at = self.record(name, hash, granted, origin, started)?;
+        if origin == Origin::Born {
+            let realm = self.allocations[at].realm;
+            self.realms.series(realm).opened.add(granted.transport as usize);
+        }
+        self.join_session(at, if origin == Origin::Born { Entry::Born } else { Entry::Adopted });
+        self.enter(at, origin == Origin::Born);
+        let claimed = self.held.claim(hash);
+        if !claimed.is_zero() {
+            self.count(at, Leg::Client, &claimed);
+        }
+        self.judge(at);
+        Some(at)
+    }
+
+    /// A new record that is not counted anywhere yet. `None` when the table is full.
+    pub(super) fn record(
         &mut self,
         name: &Name<'_>,
         hash: u64,
@@ -135,8 +161,11 @@ impl Table {
             return None;
         }
         let realm = self.realms.acquire(name.realm);
+        let serial = self.next_serial();
         self.servers.get_mut(granted.server).records += 1;
+        let is_past_known = origin == Origin::Born || self.has_told_nothing(name.source, hash);
         let at = self.allocations.insert(Allocation {
+            serial,
             id: name.id,
             user: name.user.into(),
             realm,
@@ -157,12 +186,16 @@ impl Table {
             seen_in_scan: 0,
             deadline: Timestamp::MAX,
             counted: ByLeg { client: Traffic::ZERO, peer: Traffic::ZERO },
+            report: Report::default(),
             accounted_bytes: 0,
             age: Links::ALONE,
             gathering: Links::ALONE,
             gathering_key: 0,
             phase: Phase::Live,
             origin,
+            cause: None,
+            is_past_known,
+            is_kept: false,
             settled: ByLeg::default(),
             long_form: granted.long_form,
             has_peer_leg: false,
@@ -176,21 +209,12 @@ impl Table {
         });
         let (hasher, allocations, realms) = (&self.hasher, &self.allocations, &self.realms);
         self.by_key.insert_unique(hash, at, |&at| key_hash(hasher, &name_of(allocations, realms, at)));
-        if origin == Origin::Born {
-            self.realms.series(realm).opened.add(granted.transport as usize);
-        }
-        self.enter(at, origin == Origin::Born);
-        let claimed = self.held.claim(hash);
-        if !claimed.is_zero() {
-            self.count(at, Leg::Client, &claimed);
-        }
-        self.judge(at);
+        self.note(at);
         Some(at)
     }
 
     /// Counts a record among the living; adopts it unless it was `born` just now.
-    fn enter(&mut self, at: u32, born: bool) {
-        self.join_session(at, born);
+    pub(super) fn enter(&mut self, at: u32, born: bool) {
         let key = self.gathering_key(at);
         let allocation = &self.allocations[at];
         let (realm, started) = (allocation.realm, allocation.started);
@@ -205,8 +229,9 @@ impl Table {
     pub(super) fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
         self.gatherings.leave(&mut self.allocations, at);
         self.uncount_live(at);
+        self.note(at);
         let allocation = &mut self.allocations[at];
-        allocation.ended = ended;
+        (allocation.ended, allocation.cause) = (ended, Some(cause));
         let (idle, over) = (allocation.idle, allocation.over_max_lifetime);
         (allocation.idle, allocation.over_max_lifetime) = (false, false);
         let (server, realm) = (allocation.server, allocation.realm);
@@ -242,11 +267,12 @@ impl Table {
             Cause::Abandoned
         };
         self.close(at, cause, last_sign, false);
-        self.member_settled(at);
         let allocation = &mut self.allocations[at];
         allocation.phase = Phase::Overdue;
+        allocation.overdue_orphan = !released;
+        self.member_settled(at);
         if !released {
-            allocation.overdue_orphan = true;
+            let allocation = &self.allocations[at];
             let series = self.realms.series(allocation.realm);
             series.orphans.add(Orphan::Overdue as usize);
             series.orphaned.add(Orphan::Overdue as usize);
@@ -264,6 +290,7 @@ impl Table {
             allocation.deadline = Timestamp::MAX;
             allocation.grant(moment, granted);
             allocation.quiet_since = self.now;
+            self.join_session(at, Entry::Adopted);
             self.enter(at, false);
         } else {
             self.uncount_live(at);
@@ -293,14 +320,17 @@ impl Table {
         allocation.last_sign = self.now;
         allocation.scanned_birth = false;
         self.servers.get_mut(allocation.server).last_seen = self.now;
+        self.note(at);
     }
 
     /// Removes a record that has ended, whose sums are final.
     pub(super) fn finish(&mut self, at: u32) {
         self.absolve(at);
+        self.allocations[at].phase = Phase::Closing;
         self.member_settled(at);
         self.client_losses.remove(&at);
         let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
+        self.forget(at, hash);
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
@@ -314,6 +344,9 @@ impl Table {
     pub(super) fn absolve(&mut self, at: u32) {
         let allocation = &mut self.allocations[at];
         if std::mem::take(&mut allocation.overdue_orphan) {
+            if let Some(keeping) = &mut self.keeping {
+                keeping.note(at);
+            }
             self.realms.series(allocation.realm).orphans.sub(Orphan::Overdue as usize);
         }
     }

@@ -15,11 +15,14 @@ mod accounting;
 mod ages;
 mod allocation;
 mod deadlines;
+pub mod details;
 mod gatherings;
 mod held;
+mod keeping;
 mod life;
 mod names;
 mod orphans;
+mod restore;
 mod scan;
 mod series;
 mod session;
@@ -30,6 +33,7 @@ mod slab;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod turn_rest;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -43,15 +47,17 @@ use crate::clock::Timestamp;
 use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
 use allocation::{Allocation, Granted, Phase};
 
-pub use allocation::Cause;
+pub use allocation::{Cause, Origin};
+pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
+pub use restore::{Restored, Saved, SavedAllocation, SavedSession};
 pub use scan::{Look, Scanned, Sweep};
 pub use series::{
     ALLOCATIONS_BUCKETS, Allocations, Anomaly, BYTES_BUCKETS, ByLeg, Bytes, DURATION_BUCKETS, Durations,
     Histogram, Orphan, Outcome, RealmSeries, Tally,
 };
 pub use settings::{SessionBy, Settings};
-pub use snapshot::{RealmView, ServerView, Snapshot, SourceView};
+pub use snapshot::{Beyond, RealmView, ServerView, Snapshot, SourceView};
 
 /// The user under which allocations go whose name coturn before 4.13 mangled: a `%` in it went through printf, and
 /// differently so in each event of one allocation (advisory GHSA-4g7c-p5wg-j4hp). Blanks betray it: coturn accepts none.
@@ -95,6 +101,8 @@ struct Source {
     up: bool,
     /// It was up before.
     known: bool,
+    /// A store remembers it: whatever allocation it does not know has told nothing.
+    is_remembered: bool,
     /// How far it had been heard when it was lost.
     lost_at: Timestamp,
     left_overs: scan::LeftOvers,
@@ -138,6 +146,8 @@ pub struct Table {
     unallocated: Traffic,
     anomalies: Tally<{ Anomaly::ALL.len() }>,
     refused: u64,
+    /// What a store has not been told yet; `None` where there is none.
+    keeping: Option<keeping::Keeping>,
 }
 
 impl Table {
@@ -147,6 +157,7 @@ impl Table {
             name: name.as_ref().into(),
             up: false,
             known: false,
+            is_remembered: false,
             lost_at: Timestamp::ZERO,
             left_overs: scan::LeftOvers::default(),
             resumed_at: Timestamp::ZERO,
@@ -176,6 +187,7 @@ impl Table {
             unallocated: Traffic::ZERO,
             anomalies: Tally::default(),
             refused: 0,
+            keeping: None,
             settings,
         }
     }
@@ -210,6 +222,9 @@ impl Table {
         self.close_lingering();
         self.shared.expire(self.now);
         self.refused_keys.expire(self.now);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.expire(self.now);
+        }
         let allocations = &self.allocations;
         self.deadlines.tidy(allocations.len(), |moment, at| {
             allocations.get(at).is_some_and(|allocation| allocation.deadline == moment)

@@ -60,6 +60,13 @@ impl Realms {
         realms
     }
 
+    /// A label that was told before gets its series again, while there is room.
+    pub(super) fn recall(&mut self, label: &str) {
+        if self.by_label.len() < self.max_groups {
+            self.group_of(label.as_bytes());
+        }
+    }
+
     /// The realm's number; its record counts as one more user of it.
     pub(super) fn acquire(&mut self, name: &[u8]) -> u32 {
         if let Some(&at) = self.by_name.get(name) {
@@ -94,6 +101,15 @@ impl Realms {
         &self.slots[at].name
     }
 
+    pub(super) fn shared_name(&self, at: u32) -> Arc<[u8]> {
+        Arc::clone(&self.slots[at].name)
+    }
+
+    /// The label value under which the realm is told.
+    pub(super) fn label_of(&self, at: u32) -> &str {
+        &self.groups[self.slots[at].group as usize].label
+    }
+
     pub(super) fn group(&mut self, at: u32) -> &mut RealmGroup {
         &mut self.groups[self.slots[at].group as usize]
     }
@@ -108,11 +124,6 @@ impl Realms {
 
     pub(super) const fn folded(&self) -> u64 {
         self.folded
-    }
-
-    #[cfg(test)]
-    pub(super) fn label(&self, at: u32) -> String {
-        self.groups[self.slots[at].group as usize].label.to_string()
     }
 
     #[cfg(test)]
@@ -204,6 +215,18 @@ impl Servers {
         at
     }
 
+    /// The number of the server of this label, last heard of at `seen`.
+    pub(super) fn recall(&mut self, seen: Timestamp, source: u32, label: &Arc<str>) -> u32 {
+        let name = (source, Arc::clone(label));
+        let at = match self.by_name.get(&name) {
+            Some(&at) => at,
+            None => self.admit(seen, name),
+        };
+        let server = self.get_mut(at);
+        server.last_seen = server.last_seen.max(seen);
+        at
+    }
+
     fn admit(&mut self, now: Timestamp, name: (u32, Arc<str>)) -> u32 {
         let (source, label) = name;
         if self.slots.len() < self.max {
@@ -246,6 +269,10 @@ impl Servers {
 
     pub(super) fn get_mut(&mut self, at: u32) -> &mut Server {
         &mut self.slots[at as usize]
+    }
+
+    pub(super) fn label(&self, at: u32) -> Arc<str> {
+        self.slots.get(at as usize).map_or_else(|| "".into(), |server| Arc::clone(&server.label))
     }
 
     pub(super) fn of_source(&mut self, source: u32) -> impl Iterator<Item = &mut Server> {

@@ -52,6 +52,9 @@ impl Table {
         for at in members {
             let allocation = &mut self.allocations[at];
             if std::mem::take(&mut allocation.idle) {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.note(at);
+                }
                 self.realms.series(allocation.realm).orphans.sub(Orphan::Idle as usize);
                 self.arm(at);
             }
@@ -76,6 +79,7 @@ impl Table {
         let may_be_idle = allocation.over_max_lifetime && !allocation.idle && now <= allocation.alive_until;
         if may_be_idle && self.idle_from(at).is_some_and(|from| self.heard_of(at) > from) {
             self.allocations[at].idle = true;
+            self.note(at);
             let series = self.realms.series(realm);
             series.orphans.add(Orphan::Idle as usize);
             series.orphaned.add(Orphan::Idle as usize);

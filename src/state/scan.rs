@@ -245,6 +245,7 @@ impl Table {
 
     /// The record's key was found by the present scan and read by us.
     fn mark_read(&mut self, at: u32) {
+        self.note(at);
         let allocation = &mut self.allocations[at];
         allocation.read_at = self.now;
         if let Some(source) = self.sources.get(allocation.source as usize) {
@@ -263,6 +264,7 @@ impl Table {
         set_at: Timestamp,
     ) -> Scanned {
         let granted = self.understand(name.source, grant);
+        self.note(at);
         let allocation = &mut self.allocations[at];
         if is_birth && allocation.may_be_born_by(&granted) {
             // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it

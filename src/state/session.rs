@@ -1,5 +1,6 @@
 //! One session: all allocations of one user, what a person calls a connection. The table's half of its life is here.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +8,18 @@ use std::time::Duration;
 use super::Table;
 use super::ages::{Aged, Links};
 use super::allocation::{Cause, Origin};
-use super::gatherings;
+use super::keeping::Concluded;
+use super::restore::SavedSession;
 use super::series::Outcome;
 use super::settings::SessionBy;
 use super::slab::NONE;
+use super::turn_rest;
 use crate::clock::Timestamp;
 
 #[derive(Debug)]
 pub(super) struct Session {
+    /// Its number for ever; 0 where no store keeps it.
+    pub(super) serial: u64,
     pub(super) source: u32,
     pub(super) realm: u32,
     pub(super) user: Arc<[u8]>,
@@ -40,12 +45,77 @@ pub(super) struct Session {
     partial: bool,
 }
 
+/// How an allocation comes into a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Its birth was seen just now.
+    Born,
+    /// It was met in the middle of its life.
+    Adopted,
+    /// An earlier process knew it.
+    Restored,
+}
+
+/// A session that an earlier process left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub(super) serial: u64,
+    /// What its ended allocations came to, if it has any.
+    pub(super) saved: Option<SavedSession>,
+}
+
+impl Session {
+    /// Adds what its ended allocations came to.
+    fn recall(&mut self, saved: &SavedSession) {
+        self.ended = self.ended.max(saved.ended);
+        self.bytes = self.bytes.saturating_add(saved.relayed_bytes);
+        self.allocations = self.allocations.saturating_add(saved.allocations);
+        self.partial |= saved.is_partial;
+        self.relay = match (self.relay, saved.relay) {
+            (Some((first, last)), Some((saved_first, saved_last))) => {
+                Some((first.min(saved_first), last.max(saved_last)))
+            }
+            (one, other) => one.or(other),
+        };
+    }
+}
+
 impl Aged for Session {
     fn started(&self) -> Timestamp {
         self.started
     }
     fn age_links(&mut self) -> &mut Links {
         &mut self.age
+    }
+}
+
+/// What the session itself knows, for a row of details. Its members know the rest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) started: Timestamp,
+    pub(super) ended: Timestamp,
+    pub(super) open: bool,
+    pub(super) partial: bool,
+    pub(super) live: u32,
+    pub(super) allocations: u32,
+    /// Of members that have settled.
+    pub(super) bytes: u64,
+    /// One of those relayed.
+    pub(super) relayed: bool,
+}
+
+impl Session {
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            started: self.started,
+            ended: self.ended,
+            open: self.open,
+            partial: self.partial,
+            live: self.live,
+            allocations: self.allocations,
+            bytes: self.bytes,
+            relayed: self.relay.is_some(),
+        }
     }
 }
 
@@ -61,7 +131,7 @@ impl Session {
 
 impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
-    pub(super) fn join_session(&mut self, at: u32, born: bool) {
+    pub(super) fn join_session(&mut self, at: u32, entry: Entry) {
         let allocation = &self.allocations[at];
         // One that lives again was part of a session before; its part in this one begins now.
         let revived = allocation.ended > Timestamp::ZERO;
@@ -77,20 +147,86 @@ impl Table {
         });
         let session = match found {
             Some(&session) => session,
-            None => self.open_session(hash, source, realm, user, host, started, born),
+            None => self.open_session(hash, source, realm, user, host, started, entry == Entry::Born),
+        };
+        let whole = match entry {
+            Entry::Born => true,
+            Entry::Adopted => false,
+            Entry::Restored => self.allocations[at].origin == Origin::Born && !revived,
         };
         self.allocations[at].session = session;
-        if started < self.sessions[session].started {
-            let group = self.realms.group(realm);
-            group.sessions.remove(&mut self.sessions, session);
-            self.sessions[session].started = started;
-            group.sessions.insert(&mut self.sessions, session);
-        }
+        self.backdate(session, started);
         let session = &mut self.sessions[session];
         session.live += 1;
         session.unsettled += 1;
         session.allocations = session.allocations.saturating_add(1);
-        session.partial |= !born;
+        session.partial |= !whole;
+    }
+
+    /// An open session began no later than `started`.
+    fn backdate(&mut self, number: u32, started: Timestamp) {
+        if started < self.sessions[number].started {
+            let group = self.realms.group(self.sessions[number].realm);
+            group.sessions.remove(&mut self.sessions, number);
+            self.sessions[number].started = started;
+            group.sessions.insert(&mut self.sessions, number);
+        }
+    }
+
+    /// The session that a live allocation has joined is one of an earlier process: takes over what is known of it.
+    pub(super) fn recall_session(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, u32>) {
+        let number = self.allocations[at].session;
+        if reopened.insert(past.serial, number).is_some() {
+            return;
+        }
+        self.sessions[number].serial = past.serial;
+        if let Some(saved) = past.saved {
+            self.backdate(number, saved.started.min(self.now));
+            self.sessions[number].recall(&saved);
+        }
+    }
+
+    /// An ended allocation of an earlier process waits for its totals, and its session with it.
+    pub(super) fn rejoin_settling(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, u32>) {
+        let known = reopened.get(&past.serial).copied();
+        let number = known.unwrap_or_else(|| self.settling_session(at, past));
+        reopened.insert(past.serial, number);
+        let allocation = &mut self.allocations[at];
+        allocation.session = number;
+        let whole = allocation.cause.is_some_and(|cause| cause.is_whole(allocation.origin));
+        let session = &mut self.sessions[number];
+        session.unsettled += 1;
+        session.allocations = session.allocations.saturating_add(1);
+        session.ended = session.ended.max(allocation.ended);
+        session.partial |= !whole;
+    }
+
+    /// A session that is closed and waits for totals, as an earlier process left it.
+    fn settling_session(&mut self, at: u32, past: Past) -> u32 {
+        let allocation = &self.allocations[at];
+        let mut session = Session {
+            serial: past.serial,
+            source: allocation.source,
+            realm: self.realms.hold(allocation.realm),
+            user: Arc::clone(&allocation.user),
+            host: None,
+            started: allocation.started,
+            ended: allocation.ended,
+            lingers_until: Timestamp::ZERO,
+            relay: None,
+            bytes: 0,
+            live: 0,
+            unsettled: 0,
+            allocations: 0,
+            age: Links::ALONE,
+            open: false,
+            partial: false,
+        };
+        if let Some(saved) = past.saved {
+            session.started = session.started.min(saved.started);
+            session.recall(&saved);
+        }
+        self.sessions.insert(session)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one new record, each used once")]
@@ -104,7 +240,9 @@ impl Table {
         started: Timestamp,
         born: bool,
     ) -> u32 {
+        let serial = self.next_serial();
         let session = self.sessions.insert(Session {
+            serial,
             source,
             realm: self.realms.hold(realm),
             user,
@@ -195,6 +333,7 @@ impl Table {
     /// The sums of an ended allocation are final: they go to its session's.
     pub(super) fn member_settled(&mut self, at: u32) {
         self.judge_relayed(at);
+        self.keep_end(at);
         let allocation = &mut self.allocations[at];
         let number = std::mem::replace(&mut allocation.session, NONE);
         let Some(session) = self.sessions.get_mut(number) else { return };
@@ -215,6 +354,14 @@ impl Table {
     /// Records a closed session, once, when nothing more can be added to it.
     fn conclude_session(&mut self, number: u32) {
         let Some(session) = self.sessions.remove(number) else { return };
+        self.keep_session(Concluded {
+            serial: session.serial,
+            started: session.started,
+            ended: session.ended,
+            relay: session.relay,
+            allocations: session.allocations,
+            is_partial: session.partial,
+        });
         let series = self.realms.series(session.realm);
         let outcome = if session.relay.is_some() { Outcome::Relayed } else { Outcome::Unrelayed };
         series.sessions_closed.add(outcome as usize);
@@ -245,8 +392,10 @@ impl Table {
     /// Identity of the gatherings an allocation may belong to.
     pub(super) fn gathering_key(&self, at: u32) -> u64 {
         let allocation = &self.allocations[at];
-        let host =
-            if gatherings::is_turn_rest_name(&allocation.user) { None } else { allocation.client_host() };
+        // A TURN REST name is one credential already: the host need not tell its gatherings apart, and must not, for
+        // dual-stack clients have two.
+        let is_credential = turn_rest::user_id(&allocation.user).is_some();
+        let host = if is_credential { None } else { allocation.client_host() };
         self.session_hash(allocation.source, self.realms.name(allocation.realm), &allocation.user, host)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::own::StatusKeys;
-use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
 
 use super::page::{Page, Series};
@@ -39,7 +39,7 @@ impl Chronicle {
         let at = Timestamp::from_secs_f64(begin).unwrap();
         let clock = Arc::new(ManualClock::at(at));
         let shared = Shared::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
-        let page = TextPage::of_capture(shared.clone()).unwrap();
+        let page = TextPage::of_capture(shared.clone());
         let mut chronicle = Self { clock, shared, page, begin, samples: BTreeMap::new(), pages: 0 };
         chronicle.link_up();
         chronicle
@@ -113,7 +113,7 @@ impl Chronicle {
     }
 
     fn keep_page(&mut self) {
-        let text = String::from_utf8(self.page.render().unwrap()).unwrap();
+        let text = String::from_utf8(self.page.render(Audience::Visitor).unwrap()).unwrap();
         for (series, value) in Page::parse(&text).iter() {
             let values = self.samples.entry(series.clone()).or_default();
             values.resize(self.pages, None);

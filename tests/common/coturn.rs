@@ -44,10 +44,23 @@ pub(crate) struct Coturn {
 impl Coturn {
     /// Starts one and waits until it listens and is done with what it does to Redis at its start.
     pub(crate) fn start(redis: &Redis, db: u8, settings: Settings<'_>) -> Self {
+        Self::start_with(redis, db, settings, &[])
+    }
+
+    /// One that takes TURN REST credentials signed with `secret`.
+    pub(crate) fn start_with_secret(redis: &Redis, db: u8, settings: Settings<'_>, secret: &str) -> Self {
+        let secret = format!("static-auth-secret={secret}");
+        Self::start_with(redis, db, settings, &["use-auth-secret", &secret])
+    }
+
+    fn start_with(redis: &Redis, db: u8, settings: Settings<'_>, more: &[&str]) -> Self {
         let dir = TempDir::new("coturn");
         let (port, relay_ports) = (Port::claim(), RelayPorts::claim());
-        let config =
-            dir.write("turnserver.conf", &configuration(redis, db, settings, &port, &relay_ports, &dir));
+        let mut text = configuration(redis, db, settings, &port, &relay_ports, &dir);
+        text.push_str(&more.join("\n"));
+        // A last line that does not end is not read.
+        text.push('\n');
+        let config = dir.write("turnserver.conf", &text);
         let mut coturn = Self {
             process: None,
             ip: settings.ip.to_owned(),

@@ -85,7 +85,25 @@ impl Prometheus {
     /// The answer to an instant query, series by series.
     pub(crate) fn query(&self, expression: &str) -> BTreeMap<Series, f64> {
         let data = self.get(&format!("query?query={}", percent_encoded(expression)));
-        data["result"].as_array().unwrap_or_else(|| panic!("{data}")).iter().map(sample).collect()
+        results(&data).iter().map(sample).collect()
+    }
+
+    /// What the samples of each counter of a range selector add up to: each rise, and after a fall all that is there.
+    /// Raw samples, nothing extrapolated; the first one counts from 0.
+    pub(crate) fn increments(&self, range: &str) -> BTreeMap<Series, u64> {
+        let sum = |result: &serde_json::Value| {
+            let values = result["values"].as_array().unwrap_or_else(|| panic!("no samples: {result}"));
+            let mut last = 0.0;
+            let mut sum = 0.0;
+            for value in values.iter().map(|pair| number(&pair[1])) {
+                sum += if value < last { value } else { value - last };
+                last = value;
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+            let sum = sum as u64;
+            (series(result), sum)
+        };
+        results(&self.get(&format!("query?query={}", percent_encoded(range)))).iter().map(sum).collect()
     }
 
     /// The same at a time, in seconds since 1970; or what it says of the query.
@@ -129,6 +147,10 @@ impl Prometheus {
     }
 }
 
+fn results(data: &serde_json::Value) -> &[serde_json::Value] {
+    data["result"].as_array().unwrap_or_else(|| panic!("{data}"))
+}
+
 /// One rule, as Prometheus has understood it.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub(crate) struct Rule {
@@ -150,10 +172,18 @@ pub(crate) struct Rule {
 }
 
 fn sample(result: &serde_json::Value) -> (Series, f64) {
+    (series(result), number(&result["value"][1]))
+}
+
+fn series(result: &serde_json::Value) -> Series {
     let mut labels: BTreeMap<String, String> = serde_json::from_value(result["metric"].clone()).unwrap();
     let name = labels.remove("__name__").unwrap_or_default();
-    let value = result["value"][1].as_str().and_then(|value| value.parse().ok());
-    (Series { name, labels }, value.unwrap_or_else(|| panic!("no value: {result}")))
+    Series { name, labels }
+}
+
+fn number(value: &serde_json::Value) -> f64 {
+    let number = value.as_str().and_then(|value| value.parse().ok());
+    number.unwrap_or_else(|| panic!("no number: {value}"))
 }
 
 fn percent_encoded(text: &str) -> String {

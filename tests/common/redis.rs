@@ -178,6 +178,15 @@ impl Redis {
         list.lines().count()
     }
 
+    /// The most bytes that wait for one of them.
+    pub(crate) fn backlog(&self) -> u64 {
+        let mut list = redis::cmd("CLIENT");
+        let list: String =
+            list.arg(&["LIST", "TYPE", "pubsub"]).query(&mut self.connect(0)).expect("CLIENT LIST");
+        let fields = list.split_whitespace().filter_map(|field| field.strip_prefix("omem=")?.parse().ok());
+        fields.max().unwrap_or(0)
+    }
+
     /// Ends it as a crash would.
     pub(crate) fn kill(&mut self) {
         self.process = None;

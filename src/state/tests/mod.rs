@@ -1,8 +1,10 @@
 //! The table's tests: stories with known ends, and random sequences against an audit and a naive model.
 
 mod audit;
+mod details;
 mod model;
 mod random;
+mod sessions;
 mod stories;
 
 use std::time::Duration;

@@ -1,0 +1,12 @@
+//! RESP2, the protocol of Redis: bytes in, frames out, and the few frames that are sent. Pure: no I/O, no clock.
+//!
+//! Small and strict: what no Redis and no client of one would send ends the conversation. Memory is bounded: a frame
+//! that is too long is passed over as it comes and told as such.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use read::{Frame, Limits, ProtocolError, Reader, Value, Values};
+pub use write::command;

@@ -1,0 +1,442 @@
+//! The frame reader: a buffer that a socket fills and that frames are read out of, in place. It can be stopped and gone
+//! on with at every byte.
+//!
+//! A frame is one value or an array of values; arrays within arrays are not spoken here.
+
+use std::ops::Range;
+
+/// The longest line: a status, an error. Headers and numbers are far shorter.
+const MAX_LINE: usize = 4096;
+
+/// The longest header or number: its type, 20 digits with a sign, the line's end.
+const MAX_NUMBER: usize = 24;
+
+/// What Redis itself takes for a value, and so announces (`proto-max-bulk-len`).
+const MAX_BULK: i64 = 512 << 20;
+
+/// What Redis itself takes for a command.
+const MAX_ELEMENTS: i64 = 1 << 20;
+
+/// The first piece of memory that is asked for.
+const FIRST_BUFFER: usize = 4096;
+
+/// How much of the buffer must be free to read into.
+const LEAST_SPACE: usize = 1024;
+
+/// What is kept of a frame at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a frame, its headers included. One that is longer is passed over.
+    pub frame: usize,
+    /// Values in an array; the same holds.
+    pub values: usize,
+    /// Bytes that are read ahead of a frame; the buffer never grows over both and a line.
+    pub ahead: usize,
+}
+
+/// Bytes that are no RESP2, or none that makes sense here. Nothing can be read after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// A type that does not exist, or that cannot stand here.
+    #[error("unexpected type byte {:?}", char::from(*.0))]
+    Type(u8),
+    /// A length that is no number, or out of bounds.
+    #[error("invalid length")]
+    Length,
+    /// A number that is none.
+    #[error("invalid number")]
+    Number,
+    /// A line or a value that does not end where it must.
+    #[error("CR LF expected")]
+    LineEnd,
+    /// A line without an end.
+    #[error("too long a line")]
+    Line,
+}
+
+/// One value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A status, such as `OK`.
+    Simple(&'a [u8]),
+    /// An error with its code, such as `NOAUTH Authentication required.`.
+    Error(&'a [u8]),
+    /// A number.
+    Integer(i64),
+    /// Any bytes.
+    Bulk(&'a [u8]),
+    /// Nothing.
+    Null,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug)]
+pub enum Frame<'a> {
+    /// A value by itself.
+    One(Value<'a>),
+    /// An array.
+    Many(Values<'a>),
+    /// Something over the [`Limits`], which is gone.
+    TooLong,
+}
+
+/// The values of an array.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    bytes: &'a [u8],
+    pieces: &'a [Piece],
+}
+
+impl<'a> Values<'a> {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// The value at a place.
+    pub fn get(&self, place: usize) -> Option<Value<'a>> {
+        self.pieces.get(place).map(|piece| piece.value(self.bytes))
+    }
+
+    /// The bytes at a place, if they are a [`Value::Bulk`].
+    pub fn bulk(&self, place: usize) -> Option<&'a [u8]> {
+        match self.get(place) {
+            Some(Value::Bulk(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let bytes = self.bytes;
+        self.pieces.iter().map(move |piece| piece.value(bytes))
+    }
+}
+
+/// A value by its place in the frame.
+#[derive(Clone, Debug)]
+enum Piece {
+    Simple(Range<usize>),
+    Error(Range<usize>),
+    Integer(i64),
+    Bulk(Range<usize>),
+    Null,
+}
+
+impl Piece {
+    fn value<'a>(&self, frame: &'a [u8]) -> Value<'a> {
+        let slice = |range: &Range<usize>| frame.get(range.clone()).unwrap_or_default();
+        match self {
+            Self::Simple(range) => Value::Simple(slice(range)),
+            Self::Error(range) => Value::Error(slice(range)),
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Bulk(range) => Value::Bulk(slice(range)),
+            Self::Null => Value::Null,
+        }
+    }
+}
+
+/// Where the reader is in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At its first byte.
+    Start,
+    /// In an array, with so many values to come; those before are in `pieces`, up to the offset.
+    Within {
+        missing: usize,
+        at: usize,
+    },
+    /// In a frame that is too long, with so many values to come.
+    Over {
+        missing: usize,
+    },
+    /// In a value of such a frame: its bytes to come, then its line's end.
+    OverValue {
+        bytes: usize,
+        missing: usize,
+    },
+    Failed(ProtocolError),
+}
+
+/// What stands at a place in the buffer.
+enum Element {
+    /// Not all of it is there.
+    Partial,
+    /// A value that ends there.
+    Whole(Piece, usize),
+    /// A value whose bytes begin at `body` and would take the frame over its limit.
+    TooLong { body: usize, bytes: usize },
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub struct Reader {
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// The frame that is being read.
+    start: usize,
+    /// What has been read into the buffer.
+    end: usize,
+    /// The last reading filled the buffer.
+    is_short: bool,
+    place: Place,
+    pieces: Vec<Piece>,
+}
+
+impl Reader {
+    /// Reads what a server sends.
+    pub const fn of_replies(limits: Limits) -> Self {
+        Self {
+            limits,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            is_short: false,
+            place: Place::Start,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Where more bytes may be put; never empty when [`Self::frame`] has given all there was.
+    pub fn space(&mut self) -> &mut [u8] {
+        let held = self.end - self.start;
+        if self.start > 0 && (held == 0 || self.buffer.len() - self.end < LEAST_SPACE) {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, held);
+        }
+        // A reading that filled it says that more was waiting.
+        if self.is_short || self.buffer.len() - self.end < LEAST_SPACE {
+            let most = self.limits.frame + MAX_LINE + self.limits.ahead;
+            let more = (self.buffer.len() * 2).max(FIRST_BUFFER);
+            self.buffer.resize(more.min(most).max(self.buffer.len()), 0);
+            self.is_short = false;
+        }
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// So many bytes have been put there.
+    pub fn filled(&mut self, bytes: usize) {
+        self.end = (self.end + bytes).min(self.buffer.len());
+        self.is_short = self.end == self.buffer.len();
+    }
+
+    /// The next frame; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`], now and at every call after it.
+    pub fn frame(&mut self) -> Result<Option<Frame<'_>>, ProtocolError> {
+        match self.advance() {
+            Ok(Some(Read { from, kind })) => {
+                let frame = self.buffer.get(from..self.start).unwrap_or_default();
+                Ok(Some(match kind {
+                    Kind::TooLong => Frame::TooLong,
+                    Kind::Many => Frame::Many(Values { bytes: frame, pieces: &self.pieces }),
+                    Kind::One => Frame::One(self.pieces.first().map_or(Value::Null, |one| one.value(frame))),
+                }))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.place = Place::Failed(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes on to the end of the frame, if it is there.
+    fn advance(&mut self) -> Result<Option<Read>, ProtocolError> {
+        loop {
+            match self.place {
+                Place::Failed(error) => return Err(error),
+                Place::Start => {
+                    self.pieces.clear();
+                    let Some(&kind) = self.unread().first() else { return Ok(None) };
+                    if kind == b'*' {
+                        let Some((count, header)) = number_line(self.unread())? else { return Ok(None) };
+                        if count == -1 {
+                            return Ok(Some(self.one(Piece::Null, header)));
+                        }
+                        let missing = length(count, MAX_ELEMENTS)?;
+                        if missing > self.limits.values {
+                            self.start += header;
+                            self.place = Place::Over { missing };
+                        } else {
+                            self.place = Place::Within { missing, at: header };
+                        }
+                        continue;
+                    }
+                    match self.element(0)? {
+                        Element::Partial => return Ok(None),
+                        Element::Whole(piece, length) => return Ok(Some(self.one(piece, length))),
+                        Element::TooLong { body, bytes } => {
+                            self.start += body;
+                            self.place = Place::OverValue { bytes, missing: 0 };
+                        }
+                    }
+                }
+                Place::Within { missing: 0, at } => return Ok(Some(self.done(at, Kind::Many))),
+                Place::Within { missing, at } => match self.element(at)? {
+                    Element::Partial => return Ok(None),
+                    // Lines are short, but there may be many.
+                    Element::Whole(_, next) if next > self.limits.frame => {
+                        self.start += next;
+                        self.place = Place::Over { missing: missing - 1 };
+                    }
+                    Element::Whole(piece, next) => {
+                        self.pieces.push(piece);
+                        self.place = Place::Within { missing: missing - 1, at: next };
+                    }
+                    Element::TooLong { body, bytes } => {
+                        self.start += body;
+                        self.place = Place::OverValue { bytes, missing: missing - 1 };
+                    }
+                },
+                Place::Over { missing: 0 } => return Ok(Some(self.done(0, Kind::TooLong))),
+                Place::Over { missing } => match self.element(0)? {
+                    Element::Partial => return Ok(None),
+                    Element::Whole(_, next) => {
+                        self.start += next;
+                        self.place = Place::Over { missing: missing - 1 };
+                    }
+                    Element::TooLong { body, bytes } => {
+                        self.start += body;
+                        self.place = Place::OverValue { bytes, missing: missing - 1 };
+                    }
+                },
+                Place::OverValue { bytes: 0, missing } => {
+                    match self.unread() {
+                        [b'\r', b'\n', ..] => {}
+                        [] | [b'\r'] => return Ok(None),
+                        _ => return Err(ProtocolError::LineEnd),
+                    }
+                    self.start += 2;
+                    self.place = Place::Over { missing };
+                }
+                Place::OverValue { bytes, missing } => {
+                    let passed = bytes.min(self.end - self.start);
+                    if passed == 0 {
+                        return Ok(None);
+                    }
+                    self.start += passed;
+                    self.place = Place::OverValue { bytes: bytes - passed, missing };
+                }
+            }
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn one(&mut self, piece: Piece, length: usize) -> Read {
+        self.pieces.push(piece);
+        self.done(length, Kind::One)
+    }
+
+    fn done(&mut self, length: usize, kind: Kind) -> Read {
+        let from = self.start;
+        self.start += length;
+        self.place = Place::Start;
+        Read { from, kind }
+    }
+
+    /// What stands `at` bytes into the frame.
+    fn element(&self, at: usize) -> Result<Element, ProtocolError> {
+        let rest = self.unread().get(at..).unwrap_or_default();
+        let Some(&kind) = rest.first() else { return Ok(Element::Partial) };
+        match kind {
+            b'$' => {
+                let Some((count, header)) = number_line(rest)? else { return Ok(Element::Partial) };
+                if count == -1 {
+                    return Ok(Element::Whole(Piece::Null, at + header));
+                }
+                let bytes = length(count, MAX_BULK)?;
+                let body = at + header;
+                let end = body + bytes;
+                if end + 2 > self.limits.frame {
+                    return Ok(Element::TooLong { body, bytes });
+                }
+                match self.unread().get(end..).unwrap_or_default() {
+                    [b'\r', b'\n', ..] => Ok(Element::Whole(Piece::Bulk(body..end), end + 2)),
+                    [] | [b'\r'] => Ok(Element::Partial),
+                    _ => Err(ProtocolError::LineEnd),
+                }
+            }
+            b':' => Ok(match number_line(rest)? {
+                Some((number, length)) => Element::Whole(Piece::Integer(number), at + length),
+                None => Element::Partial,
+            }),
+            b'+' | b'-' => {
+                let Some(length) = line(rest, MAX_LINE)? else { return Ok(Element::Partial) };
+                let text = at + 1..at + length - 2;
+                let piece = if kind == b'+' { Piece::Simple(text) } else { Piece::Error(text) };
+                Ok(Element::Whole(piece, at + length))
+            }
+            other => Err(ProtocolError::Type(other)),
+        }
+    }
+}
+
+/// A frame that has been read.
+struct Read {
+    from: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    One,
+    Many,
+    TooLong,
+}
+
+/// How long the line is, with its end; `None` if that is not there yet.
+fn line(bytes: &[u8], most: usize) -> Result<Option<usize>, ProtocolError> {
+    let seen = bytes.get(..most).unwrap_or(bytes);
+    match seen.iter().position(|&byte| byte == b'\n') {
+        Some(end) if end >= 2 && seen.get(end - 1) == Some(&b'\r') => Ok(Some(end + 1)),
+        Some(_) => Err(ProtocolError::LineEnd),
+        None if seen.len() == most => Err(ProtocolError::Line),
+        None => Ok(None),
+    }
+}
+
+/// The number after a type byte, with the length of its line.
+fn number_line(bytes: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
+    // One digit, as most are.
+    if let [_, digit @ b'0'..=b'9', b'\r', b'\n', ..] = bytes {
+        return Ok(Some((i64::from(digit - b'0'), 4)));
+    }
+    let Some(length) = line(bytes, MAX_NUMBER)? else { return Ok(None) };
+    let digits = bytes.get(1..length - 2).unwrap_or_default();
+    let (negative, digits) = match digits {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || (digits.len() > 1 && digits.first() == Some(&b'0')) {
+        return Err(ProtocolError::Number);
+    }
+    let mut number: i64 = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return Err(ProtocolError::Number);
+        }
+        let digit = i64::from(digit - b'0');
+        let more = number
+            .checked_mul(10)
+            .and_then(|number| if negative { number.checked_sub(digit) } else { number.checked_add(digit) });
+        number = more.ok_or(ProtocolError::Number)?;
+    }
+    Ok(Some((number, length)))
+}
+
+fn length(number: i64, most: i64) -> Result<usize, ProtocolError> {
+    if number > most {
+        return Err(ProtocolError::Length);
+    }
+    usize::try_from(number).map_err(|_| ProtocolError::Length)
+}

@@ -1,0 +1,118 @@
+//! The first words to a Redis that is to be subscribed to: login, db, subscription. What it answers instead of OK is told
+//! in the operator's words.
+
+use std::io;
+
+use redis::{ErrorKind, RedisError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::connect::wants_login;
+use super::dial::Duplex;
+use super::redis::LinkError;
+use crate::config::{RedisSource, Secret};
+use crate::resp::{Frame, ProtocolError, Reader, Value, command};
+
+/// What Redis before 6, which knows no users, says of an AUTH with one.
+const KNOWS_NO_USERS: &str = "wrong number of arguments for 'auth' command";
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Login,
+    Db,
+    Subscription,
+}
+
+/// Logs in, selects the db where it is not the first, and subscribes to `pattern`. What the reader holds after it has
+/// been published.
+///
+/// # Errors
+///
+/// [`LinkError`]: what Redis did not like, or what is not a Redis.
+pub(super) async fn greet(
+    stream: &mut Box<dyn Duplex>,
+    reader: &mut Reader,
+    source: &RedisSource,
+    pattern: &str,
+) -> Result<(), LinkError> {
+    let mut steps: Vec<(Step, Vec<&[u8]>)> = Vec::new();
+    let db = source.db.to_string();
+    if source.db != 0 {
+        steps.push((Step::Db, vec![b"SELECT", db.as_bytes()]));
+    }
+    steps.push((Step::Subscription, vec![b"PSUBSCRIBE", pattern.as_bytes()]));
+
+    let told = |step, error| told(step, error, source.tls.is_some());
+    if let Some(password) = &source.password {
+        let user = source.username.as_deref();
+        let mut answer = ask(stream, reader, &login(user, password)).await;
+        if user.is_some() && answer.as_ref().is_err_and(|error| error.to_string().contains(KNOWS_NO_USERS)) {
+            answer = ask(stream, reader, &login(None, password)).await;
+        }
+        answer.map_err(|error| told(Step::Login, error))?;
+    }
+    for (step, words) in steps {
+        ask(stream, reader, &words).await.map_err(|error| told(step, error))?;
+    }
+    Ok(())
+}
+
+fn login<'a>(user: Option<&'a str>, password: &'a Secret) -> Vec<&'a [u8]> {
+    let words = [Some("AUTH"), user, Some(password.expose())];
+    words.into_iter().flatten().map(str::as_bytes).collect()
+}
+
+/// Says one command and waits for its answer.
+async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]]) -> Result<(), RedisError> {
+    let mut bytes = Vec::new();
+    command(&mut bytes, words);
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    loop {
+        match reader.frame().map_err(garbled)? {
+            Some(Frame::One(Value::Error(text))) => return Err(refusal(text)),
+            Some(Frame::One(Value::Simple(b"OK"))) => return Ok(()),
+            Some(Frame::Many(values)) if values.bulk(0) == Some(b"psubscribe") => return Ok(()),
+            Some(_) => return Err(RedisError::from((ErrorKind::Parse, "not an answer to what was asked"))),
+            None => {}
+        }
+        let length = stream.read(reader.space()).await?;
+        if length == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        reader.filled(length);
+    }
+}
+
+/// What an error at a step means.
+fn told(step: Step, error: RedisError, is_tls: bool) -> LinkError {
+    match (step, error.kind()) {
+        (_, ErrorKind::Io | ErrorKind::Parse) if is_tls => LinkError::Unusable(error),
+        (_, ErrorKind::Io | ErrorKind::Parse) => LinkError::Unintelligible(error),
+        _ if wants_login(&error) => LinkError::Login(error),
+        // Whatever was asked: it takes nobody, or nobody now.
+        _ if is_busy(&error) => LinkError::Unusable(error),
+        (Step::Login, _) => LinkError::Login(error),
+        (Step::Db, _) => LinkError::Db(error),
+        (Step::Subscription, _) => LinkError::Refused(error),
+    }
+}
+
+fn is_busy(error: &RedisError) -> bool {
+    matches!(error.code(), Some("LOADING" | "BUSY" | "DENIED" | "MASTERDOWN"))
+        || error.detail().is_some_and(|detail| detail.starts_with("max number of clients"))
+}
+
+/// An error answer, as the client library has it.
+pub(super) fn refusal(text: &[u8]) -> RedisError {
+    match redis::parse_redis_value(&[b"-", text, b"\r\n"].concat()) {
+        Ok(redis::Value::ServerError(error)) => error.into(),
+        Ok(_) => RedisError::from((ErrorKind::Parse, "not an error")),
+        Err(error) => error,
+    }
+}
+
+/// Bytes that no Redis sends.
+pub(super) fn garbled(error: ProtocolError) -> RedisError {
+    RedisError::from((ErrorKind::Parse, "not the protocol of Redis", error.to_string()))
+}

@@ -1,0 +1,202 @@
+//! Goes on from what a store has kept of an earlier process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::allocation::{Allocation, Granted, Phase};
+use super::keeping::{Kept, Stage};
+use super::life::{OVERDUE_MEMORY, SETTLING};
+use super::series::{ByLeg, Orphan};
+use super::session::{Entry, Past};
+use super::{Name, SourceId, Table};
+use crate::clock::Timestamp;
+use crate::wire::{Leg, Traffic, Volume};
+
+/// An allocation as it was kept, and what had been told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedAllocation {
+    /// The record.
+    pub kept: Kept,
+    /// What scrapers had been told of its sums; never more than these.
+    pub told: ByLeg<Traffic>,
+    /// Bytes of its deciding leg that an earlier session has accounted for.
+    pub accounted_bytes: u64,
+}
+
+/// What was kept of a session that was not over: the sums of its allocations that had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedSession {
+    /// Its number for ever.
+    pub serial: u64,
+    /// First opening.
+    pub started: Timestamp,
+    /// Last end.
+    pub ended: Timestamp,
+    /// First opening and last end of those that relayed.
+    pub relay: Option<(Timestamp, Timestamp)>,
+    /// How many they were.
+    pub allocations: u32,
+    /// What they relayed, by the leg that decides.
+    pub relayed_bytes: u64,
+    /// Not all of it was watched.
+    pub is_partial: bool,
+}
+
+/// All that a store has kept, its moments on the clock of the present process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Allocations that had not ended, and those that had but of which not all was told.
+    pub allocations: Vec<SavedAllocation>,
+    /// Sessions that were not over.
+    pub sessions: Vec<SavedSession>,
+    /// Sources that were watched, and how far each had been heard.
+    pub sources: Vec<(SourceId, Timestamp)>,
+    /// Labels of realms that were told of, the latest first: they begin at 0 again, so that the reset is seen as one.
+    pub realms: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Allocations that are live.
+    pub live: u64,
+    /// Allocations that are overdue.
+    pub overdue: u64,
+    /// Allocations for which the table has no room.
+    pub refused: u64,
+}
+
+impl Table {
+    /// Puts what was kept into a table that is new and knows no other. What had not been told is counted now.
+    pub fn restore(&mut self, now: Timestamp, mut saved: Saved) -> Restored {
+        self.advance(now);
+        for label in saved.realms {
+            self.realms.recall(&label);
+        }
+        for (source, heard) in saved.sources {
+            if let Some(source) = self.sources.get_mut(source.0 as usize) {
+                source.known = true;
+                source.is_remembered = true;
+                source.lost_at = heard.min(now);
+            }
+        }
+        let sessions: HashMap<u64, SavedSession> =
+            saved.sessions.into_iter().map(|session| (session.serial, session)).collect();
+        // Those that live first, for they open the sessions; the oldest first, for gatherings and ages.
+        saved.allocations.sort_by_key(|saved| (saved.kept.stage != Stage::Live, saved.kept.started));
+        let mut restored = Restored::default();
+        let mut reopened = HashMap::new();
+        for SavedAllocation { kept, told, accounted_bytes } in &saved.allocations {
+            self.count_untold(&kept.realm, &kept.sums, told);
+            if kept.stage == Stage::Ended {
+                continue;
+            }
+            let Some(at) = self.restore_record(kept, *accounted_bytes) else {
+                restored.refused += 1;
+                continue;
+            };
+            let past = kept.session.map(|serial| Past { serial, saved: sessions.get(&serial).copied() });
+            match kept.stage {
+                Stage::Live => {
+                    self.join_session(at, Entry::Restored);
+                    if let Some(past) = past {
+                        self.recall_session(at, past, &mut reopened);
+                    }
+                    self.enter(at, false);
+                    if kept.idle {
+                        self.allocations[at].idle = true;
+                        self.orphan(at, Orphan::Idle);
+                    }
+                    self.judge(at);
+                    restored.live += 1;
+                }
+                Stage::Closing | Stage::Ended => {
+                    if let Some(past) = past {
+                        self.rejoin_settling(at, past, &mut reopened);
+                    }
+                    self.wake_at(at, self.now.plus(SETTLING));
+                }
+                Stage::Overdue => {
+                    if kept.overdue_orphan {
+                        self.orphan(at, Orphan::Overdue);
+                    }
+                    self.wake_at(at, kept.ended.plus(OVERDUE_MEMORY).max(self.now));
+                    restored.overdue += 1;
+                }
+            }
+        }
+        restored
+    }
+
+    /// What scrapers were not told of an allocation's sums is relayed now.
+    fn count_untold(&mut self, realm: &[u8], sums: &ByLeg<Traffic>, told: &ByLeg<Traffic>) {
+        if sums == told {
+            return;
+        }
+        let realm = self.realms.acquire(realm);
+        let relayed = &mut self.realms.series(realm).relayed;
+        for leg in Leg::ALL {
+            relayed.get_mut(leg).add(&beyond(sums.get(leg), told.get(leg)));
+        }
+        self.realms.release(realm);
+    }
+
+    fn restore_record(&mut self, kept: &Kept, accounted_bytes: u64) -> Option<u32> {
+        let source = kept.source.0;
+        let name = Name { source, realm: &kept.realm, user: &kept.user, id: kept.id };
+        let hash = self.key_hash(&name);
+        let now = self.now;
+        let past = |moment: Timestamp| moment.min(now);
+        let granted = Granted {
+            lifetime: kept.lifetime,
+            transport: kept.transport,
+            server: self.servers.recall(past(kept.last_sign), source, &kept.server),
+            server_port: kept.server_port,
+            client: kept.client,
+            long_form: kept.long_form,
+        };
+        let at = self.record(&name, hash, &granted, kept.origin, past(kept.started))?;
+        let allocation = &mut self.allocations[at];
+        *allocation = Allocation {
+            serial: kept.serial,
+            user: Arc::clone(&kept.user),
+            granted_at: past(kept.granted_at),
+            alive_until: kept.alive_until,
+            last_sign: past(kept.last_sign),
+            quiet_since: past(kept.quiet_since),
+            ended: past(kept.ended),
+            read_at: past(kept.read_at),
+            counted: kept.sums,
+            accounted_bytes,
+            phase: match kept.stage {
+                Stage::Live => Phase::Live,
+                Stage::Closing | Stage::Ended => Phase::Closing,
+                Stage::Overdue => Phase::Overdue,
+            },
+            cause: kept.cause,
+            is_past_known: kept.is_past_known,
+            has_peer_leg: kept.has_peer_leg,
+            release_pending: kept.release_pending,
+            granted_perhaps: kept.granted_perhaps,
+            relayed: kept.relayed,
+            overdue_orphan: kept.stage == Stage::Overdue && kept.overdue_orphan,
+            ..*allocation
+        };
+        Some(at)
+    }
+
+    /// Tells of an orphan that was one before.
+    fn orphan(&mut self, at: u32, reason: Orphan) {
+        let realm = self.allocations[at].realm;
+        self.realms.series(realm).orphans.add(reason as usize);
+    }
+}
+
+/// `sums` without `told`, each number for itself.
+fn beyond(sums: &Traffic, told: &Traffic) -> Traffic {
+    let each = |sum: Volume, told: Volume| Volume {
+        packets: sum.packets.saturating_sub(told.packets),
+        bytes: sum.bytes.saturating_sub(told.bytes),
+    };
+    Traffic { received: each(sums.received, told.received), sent: each(sums.sent, told.sent) }
+}
