@@ -28,6 +28,8 @@ const NAME: &str = "redis://sim";
 const REALM: &str = "sim.example";
 const USERS: u64 = 3;
 const LIFETIME: u64 = 600;
+/// More allocations than there are.
+const ROOM: usize = 1000;
 
 /// What may happen, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,7 @@ impl World {
             unseen: 0,
         };
         // A life before all of it, long enough for the store to be trusted about what it does not know.
-        world.begin(NAME, Settings::default());
+        world.begin(NAME, ROOM);
         world.scrape();
         world.scrape();
         world.now = world.now.plus(Duration::from_secs(2 * 3600));
@@ -119,10 +121,10 @@ impl World {
         world
     }
 
-    fn begin(&mut self, source: &str, settings: Settings) {
+    fn begin(&mut self, source: &str, max_allocations: usize) {
         let mut store = Store::open(&self.dir.path().join("store.db"), &[source]).unwrap();
         let found = store.load(self.now).unwrap();
-        let settings = Settings { realms: vec![REALM.into()], ..settings };
+        let settings = Settings { realms: vec![REALM.into()], max_allocations, ..Settings::default() };
         let mut ingest = Ingest::new(settings, &[source]);
         ingest.restore(self.now, found.saved, found.first_serial);
         ingest.subscribed(self.now, SOURCE);
@@ -133,7 +135,7 @@ impl World {
     fn kill(&mut self) {
         drop(self.life.take());
         self.now = self.now.plus(Duration::from_secs(2));
-        self.begin(NAME, Settings::default());
+        self.begin(NAME, ROOM);
     }
 
     /// Time passes, and all of it is heard.
@@ -147,9 +149,9 @@ impl World {
     fn misconfigured(&mut self, is_full: bool) {
         drop(self.life.take());
         if is_full {
-            self.begin(NAME, Settings { max_allocations: 1, ..Settings::default() });
+            self.begin(NAME, 1);
         } else {
-            self.begin("redis://elsewhere", Settings::default());
+            self.begin("redis://elsewhere", ROOM);
         }
         // Its counters begin at 0, too.
         self.scrape();
