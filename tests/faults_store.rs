@@ -248,6 +248,32 @@ fn of_user(logs: &[&CoturnLog], user: &str) -> Legs {
     coturn_log::sum(sessions)
 }
 
+/// Of user d, who had one session, with one allocation, and whose client relayed `peer`.
+fn assert_a_row_says_who_how_and_for_how_long(store: &Path, peer: Traffic) {
+    let ledger = rusqlite::Connection::open(store).unwrap();
+    let row =
+        "SELECT realm, user_id, client, server, transport, cause, is_partial, relayed_bytes, ended - started,
+        relay_ended - relay_started FROM session WHERE NOT is_open AND user = 'd'";
+    let text = |row: &rusqlite::Row<'_>, at| row.get::<_, String>(at).unwrap();
+    let number = |row: &rusqlite::Row<'_>, at| row.get::<_, i64>(at).unwrap().cast_unsigned();
+    let rows: Vec<_> = ledger
+        .prepare(row)
+        .unwrap()
+        .query_map([], |row| {
+            let texts: Vec<String> = (0..6).map(|at| text(row, at)).collect();
+            Ok((texts, (6..10).map(|at| number(row, at)).collect::<Vec<u64>>()))
+        })
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap();
+    let [(texts, numbers)] = &rows[..] else { panic!("one session of user d: {rows:?}") };
+    assert!(texts[2].starts_with("127.0.0.1:"), "{texts:?}");
+    assert_eq!([&texts[0], &texts[1], &texts[3], &texts[4]], [REALM, "d", "127.0.0.1", "tcp"]);
+    assert!(["released", "disconnected"].contains(&&*texts[5]), "{texts:?}");
+    assert_eq!(numbers[..2], [0, peer.received_bytes + peer.sent_bytes], "not partial, and what was relayed");
+    assert!(numbers[2] >= numbers[3] && numbers[3] > 0, "seconds: {numbers:?}");
+}
+
 /// Redis, coturn and the exporter killed in turn. Exact: every session that coturn reported to its end. Bounded: those
 /// that died with their coturn are in the ledger with what they had reported.
 #[test]
@@ -337,6 +363,7 @@ fn the_ledger_is_what_coturn_logged_whatever_was_killed() {
     // Nobody has ended c: it is not over for the exporter before its lifetime is.
     let told = used.get("c").copied().unwrap_or_default();
     common::sums::assert_between(Legs::default(), told, of_user(&logs, "c"));
+    assert_a_row_says_who_how_and_for_how_long(&lives.store(), of_user(&logs, "d").peer);
     let since = usage(&lives.store(), &["--since", "1h", "--top", "1"]);
     assert_eq!(since.len(), 1, "{since:?}");
     assert!(usage(&lives.store(), &["--until", "2020-01-01"]).is_empty());
