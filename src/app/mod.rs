@@ -5,6 +5,7 @@ mod follow;
 pub mod ingest;
 mod keep;
 mod prune;
+mod receive;
 mod record;
 pub mod replay;
 mod rescan;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::config::{Command, Config};
 use crate::http::BindError;
 use crate::source::capture::CaptureError;
+use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::OpenError;
 
@@ -51,6 +53,9 @@ pub enum Error {
     /// An address that cannot be listened on.
     #[error("{0}")]
     Bind(BindError),
+    /// Where coturn should report to cannot be listened on.
+    #[error("{0}")]
+    Listen(ListenError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),

@@ -103,6 +103,19 @@ pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
     }
 }
 
+/// Yes or no.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn boolean(value: &str) -> Result<bool, ConfigError> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "true, false" }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

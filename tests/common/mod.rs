@@ -21,6 +21,7 @@ pub(crate) mod fake_redis;
 pub(crate) mod flood;
 pub(crate) mod golden;
 pub(crate) mod http;
+pub(crate) mod listener;
 pub(crate) mod naive;
 pub(crate) mod page;
 pub(crate) mod peer;
