@@ -72,7 +72,8 @@ const HOUSE: &[Room] = &[
             "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state", "store",
             "version", "wire",
         ],
-        crates: &["fastrand", "thiserror", "tokio", "tracing"],
+        // `rustix` for the limit of open files
+        crates: &["fastrand", "rustix", "thiserror", "tokio", "tracing"],
     },
     Room { name: "main", rooms: &["app", "cli", "logging"], crates: &[] },
     Room { name: "lib", rooms: &[], crates: &[] },

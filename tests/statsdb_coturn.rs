@@ -171,7 +171,9 @@ fn a_killed_server_takes_its_allocations_along_at_once_and_no_others() {
         let (second, other) = (coturn.log().relayed(), other.log().relayed());
         // What the dead one had logged in its last moment it may not have sent any more.
         let (lower, upper) = (second + other, first.relayed() + second + other);
-        if lower.peer.sent_bytes <= relayed.peer.sent_bytes && relayed.peer.sent_bytes <= upper.peer.sent_bytes {
+        if lower.peer.sent_bytes <= relayed.peer.sent_bytes
+            && relayed.peer.sent_bytes <= upper.peer.sent_bytes
+        {
             Ok((lower, relayed, upper))
         } else {
             Err(format!("{lower:?} {relayed:?} {upper:?}"))

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::config::{Command, Config};
 use crate::http::BindError;
 use crate::source::capture::CaptureError;
@@ -87,6 +89,7 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
     for source in &config.sources {
         tls::check(source).map_err(Error::Tls)?;
     }
+    allow_files();
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
@@ -97,6 +100,15 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
         Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
         Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
         Command::Watch => block_on(watch::watch(config)).map(done),
+    }
+}
+
+/// As many open files as the system lets us have: a connection is one.
+fn allow_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Where it cannot be, there is room for fewer connections.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }
 
