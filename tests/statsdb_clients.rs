@@ -155,7 +155,7 @@ fn ten_thousand_connections_are_too_many_and_do_no_harm() {
     let many: Vec<TcpStream> = (0..MANY).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     exporter.until("those without room to be turned away", |page| {
         let away = page.count("coturn_exporter_statsdb_refused_connections_total", &[]);
-        if away as usize > MANY - ROOM { Ok(()) } else { Err(away.to_string()) }
+        if away > (MANY - ROOM) as u64 { Ok(()) } else { Err(away.to_string()) }
     });
     assert!(exporter.page().count(CONNECTIONS, &[]) <= ROOM as u64);
     call(&mut honest, 2);

@@ -180,8 +180,11 @@ fn what_no_redis_sends_ends_it() {
     assert_eq!(read_in(&[b'+'; 5000], &[99], LIMITS).1, Err(ProtocolError::Line));
 }
 
-/// The words of a client's commands.
-fn commands(bytes: &[u8], piece: usize) -> (Vec<Option<Vec<Vec<u8>>>>, Result<(), ProtocolError>) {
+/// The words of a command; `None` for one that was too long.
+type Words = Option<Vec<Vec<u8>>>;
+
+/// A client's commands.
+fn commands(bytes: &[u8], piece: usize) -> (Vec<Words>, Result<(), ProtocolError>) {
     let mut reader = Reader::of_commands(LIMITS);
     let mut commands = Vec::new();
     for piece in bytes.chunks(piece) {

@@ -90,8 +90,8 @@ impl Coturn {
         self.lives += 1;
         let name = format!("turnserver-{}", self.lives);
         self.log = self.dir.path().join(format!("{name}.log"));
-        let wipes = || redis.map_or(0, |redis| redis.calls("keys"));
-        let wiped_before = wipes();
+        let keys_asked = || redis.map_or(0, |redis| redis.calls("keys"));
+        let asked_before = keys_asked();
         let args = [
             "-c".to_owned(),
             self.config.display().to_string(),
@@ -108,7 +108,7 @@ impl Coturn {
                 && text.contains("UDP listener opened");
             // Each auth thread wipes the status keys once; later that would take the keys of our own clients.
             let auth_threads = text.matches("IO method (auth thread)").count() as u64;
-            let wiped = wipes() - wiped_before;
+            let wiped = keys_asked() - asked_before;
             if listens && auth_threads > 0 && (wiped >= auth_threads || redis.is_none()) {
                 Ok(())
             } else {

@@ -5,11 +5,11 @@ mod answer;
 mod connection;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -28,6 +28,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long a connection is silent before its other end is asked whether it is there; coturn may be silent for days.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Callers who wait to be accepted: a coturn that starts has a connection for each of its threads.
+const BACKLOG: u32 = 4096;
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
@@ -74,12 +77,7 @@ impl Listener {
     /// [`ListenError`].
     pub async fn bind(statsdb: &Statsdb) -> Result<Self, ListenError> {
         let tls = statsdb.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
-        let bound = match &statsdb.listen {
-            // Takes IPv4 too.
-            ListenAddress::Any { port } => TcpListener::bind(("::", *port)).await,
-            ListenAddress::Socket(address) => TcpListener::bind(address).await,
-            ListenAddress::Name { host, port } => TcpListener::bind((host.as_str(), *port)).await,
-        };
+        let bound = bind(&statsdb.listen).await;
         let socket = bound.map_err(|error| ListenError::Bind { address: statsdb.listen.clone(), error })?;
         Ok(Self { socket, tls, password: statsdb.password.clone() })
     }
@@ -110,6 +108,29 @@ impl Listener {
     pub fn reception(&self) -> Reception {
         Reception { tls: self.tls.clone(), password: self.password.clone() }
     }
+}
+
+async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = match address {
+        // Takes IPv4 too.
+        ListenAddress::Any { port } => vec![(Ipv6Addr::UNSPECIFIED, *port).into()],
+        ListenAddress::Socket(address) => vec![*address],
+        ListenAddress::Name { host, port } => lookup_host((host.as_str(), *port)).await?.collect(),
+    };
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let listen = |socket: TcpSocket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        match socket.and_then(listen) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// See [`Listener::reception`].
