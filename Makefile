@@ -15,10 +15,10 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test check fmt clean
+.PHONY: help run build test check fmt pictures clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build the release and run it for a coturn on this host; other flags in ARGS='...'
 	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo 'turnserver.conf: $(STATSDB_LINE)')
@@ -27,7 +27,7 @@ run: ## Build the release and run it for a coturn on this host; other flags in A
 build: ## Build the release
 	$(DESCRIBED) $(CARGO) build --locked --release
 
-test: ## Run everything that must pass; installs redis-server, coturn and prometheus if missing
+test: ## Run everything that must pass; installs redis-server, coturn, prometheus and chromium if missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
@@ -39,6 +39,12 @@ check: ## Formatting, lints and documentation, without tests
 
 fmt: ## Format the source
 	$(CARGO) fmt
+
+# For development: node 20, npm and Chromium; nothing of it is needed to build or to test.
+pictures: ## Draw the dashboards anew for README.md (needs node, npm, chromium, prometheus)
+	rm -rf target/pictures && mkdir -p target/pictures
+	PICTURES_HISTORY=$(CURDIR)/target/pictures $(CARGO) test --locked --test dashboards_history
+	cd dashboards/pictures && npm ci && npm run check && npm run draw -- $(CURDIR)/target/pictures $(CURDIR)/dashboards/pictures
 
 clean: ## Remove what was built
 	$(CARGO) clean

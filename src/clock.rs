@@ -3,6 +3,8 @@
 //! One time line serves the whole program: milliseconds since the Unix epoch that never step back. A step of the
 //! machine's wall clock (NTP, an operator) would otherwise end calls or make them older than they are.
 
+mod rfc3339;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

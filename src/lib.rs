@@ -14,6 +14,7 @@
 //! * [`state`]: the table of allocations and sessions, and every sum about them.
 //! * [`store`]: what outlives the process: the checkpoint and the ledger; the only user of `rusqlite`.
 //! * [`metrics`]: the page; the only user of `prometheus`.
+//! * [`details`]: who holds what, for people: JSON and a page over rows of the table; pure.
 //! * [`http`]: serves the page, the landing page and the probes, whatever clients do; the only user of `hyper`.
 //! * [`doctor`]: judges how a Redis is set up, for coturn and for us; pure.
 //! * [`app`]: joins them; one message's way, start and stop.
@@ -23,13 +24,14 @@
 //! * [`shutdown`]: one cancel signal for every task.
 //! * [`logging`]: the log on standard error.
 //! * [`resp`]: the protocol of Redis, as frames in a buffer.
-//! * [`plain`]: names from strangers, made harmless for a terminal.
+//! * [`plain`]: names from strangers, made harmless for a terminal or a page.
 //! * [`version`]: what was built.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod details;
 pub mod doctor;
 pub mod http;
 pub mod logging;

@@ -1,6 +1,6 @@
-//! Bytes that strangers choose, made harmless for a terminal or a line of text. Decides nothing about them.
+//! Bytes that strangers choose, made harmless for a terminal, a line of text or HTML. Decides nothing about them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// `bytes` with everything escaped that is not plainly visible: control characters, what turns the direction of writing,
 /// marks that join onto the character before, and bytes that are not UTF-8. A backslash is doubled, so that two different
@@ -21,6 +21,23 @@ pub fn plain(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// Text that is safe between tags and inside a quoted attribute of HTML.
+#[derive(Clone, Copy, Debug)]
+pub struct Html<'a>(pub &'a str);
+
+impl fmt::Display for Html<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            c => f.write_char(c),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ const HOUSE: &[Room] = &[
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
-    Room { name: "config", rooms: &["clock", "state"], crates: &["humantime", "thiserror"] },
+    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
+    Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
@@ -49,15 +50,20 @@ const HOUSE: &[Room] = &[
             "tokio_rustls",
         ],
     },
-    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room {
         name: "metrics",
         rooms: &["state", "wire", "clock", "version"],
         crates: &["prometheus", "rustix", "thiserror"],
     },
+    // Pure: rows come from whoever has the table.
+    Room {
+        name: "details",
+        rooms: &["state", "wire", "clock", "plain"],
+        crates: &["humantime", "serde", "serde_json", "thiserror"],
+    },
     Room {
         name: "http",
-        rooms: &["metrics", "config", "shutdown"],
+        rooms: &["metrics", "details", "plain", "config", "shutdown"],
         crates: &["http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
     },
     Room {
@@ -69,11 +75,11 @@ const HOUSE: &[Room] = &[
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "doctor", "http", "metrics", "plain", "shutdown", "source", "state", "store",
-            "version", "wire",
+            "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
+            "state", "store", "version", "wire",
         ],
         // `rustix` for the limit of open files
-        crates: &["fastrand", "rustix", "thiserror", "tokio", "tracing"],
+        crates: &["csv", "fastrand", "rustix", "serde_json", "thiserror", "tokio", "tracing"],
     },
     Room { name: "main", rooms: &["app", "cli", "logging"], crates: &[] },
     Room { name: "lib", rooms: &[], crates: &[] },

@@ -17,7 +17,8 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::golden;
@@ -25,7 +26,10 @@ use common::naive::{self, Event, Life};
 use common::page::Page;
 use common::temp_dir::TempDir;
 use common::traffic::{Legs, Traffic};
-use coturn_exporter::state::Settings;
+use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
+use coturn_exporter::details::{Detail, answer};
+use coturn_exporter::state::{Settings, SourceId};
 use serde::Deserialize;
 
 /// The truth's times are rounded to 10 ms, the stream's to 1 ms.
@@ -100,6 +104,26 @@ impl Case {
         golden::replayed(settings, &file, offset.map(|offset| self.at(offset)))
     }
 
+    /// Which allocations the details list as idle orphans at a moment: users and ids.
+    fn idle_ids(&self, settings: Settings, offset: f64) -> BTreeSet<(String, String)> {
+        let clock = Arc::new(ManualClock::default());
+        let shared = Shared::new(Ingest::new(settings, &["capture"]), Arc::clone(&clock) as Arc<dyn Clock>);
+        shared.lock().link_up(Timestamp::ZERO, SourceId(0));
+        let moment = |at: f64| Timestamp::from_secs_f64(at).expect("a moment");
+        for event in self.events.iter().filter(|event| event.at <= self.at(offset)) {
+            clock.set(moment(event.at));
+            let message = [&event.key[..], b"/", event.kind.as_bytes()].concat();
+            let payload = event.payload.as_bytes();
+            shared.lock().message(clock.now(), SourceId(0), &message, payload).expect("understood");
+        }
+        clock.set(moment(self.at(offset)));
+        let listed = answer(&shared, Detail::Allocations, "reason=idle&limit=1000");
+        let listed: serde_json::Value = serde_json::from_slice(&listed.body).expect("JSON");
+        let rows = listed["allocations"].as_array().expect("rows").iter();
+        let text = |row: &serde_json::Value, field: &str| row[field].as_str().expect("text").to_owned();
+        rows.map(|row| (text(row, "user"), text(row, "id"))).collect()
+    }
+
     fn by_user(&self) -> BTreeMap<&str, Vec<&Allocation>> {
         let mut users: BTreeMap<&str, Vec<&Allocation>> = BTreeMap::new();
         for allocation in &self.truth.allocations {
@@ -107,6 +131,14 @@ impl Case {
         }
         users
     }
+}
+
+fn truth_ids(
+    allocations: &[&Allocation],
+    wanted: impl Fn(&Allocation) -> bool,
+) -> BTreeSet<(String, String)> {
+    let wanted = allocations.iter().filter(|one| wanted(one));
+    wanted.map(|one| (one.user.clone(), one.id.clone())).collect()
 }
 
 fn cases() -> Vec<Case> {
@@ -293,6 +325,38 @@ fn sessions_are_the_connections_of_the_pages() {
     }
 }
 
+/// The same, session by session: what a page's connection lasted and relayed.
+#[test]
+fn each_session_is_told_as_it_was() {
+    for case in cases() {
+        for (user, allocations) in case.by_user() {
+            let what = format!("{} {user}", case.name);
+            let page = case.page_of(Settings::default(), None, |event| event.is_of(user));
+            let (from, to) = spans(&allocations)[0];
+            let used: Vec<_> = allocations.iter().filter(|one| one.relayed()).collect();
+            let path = if used.is_empty() { "unrelayed" } else { "relayed" };
+            assert_eq!(page.count("coturn_sessions_closed_total", &[]), 1, "{what}");
+            assert_eq!(page.count("coturn_sessions_closed_total", &[("path", path)]), 1, "{what}");
+            let size = page.value("coturn_session_allocations_sum", &[]);
+            assert_eq!(size, Some(allocations.len() as f64), "{what}");
+            let lasted = page.sum("coturn_session_duration_seconds_sum", &[("path", path)]);
+            near(&what, lasted, to - from, 2.0 * ROUNDING);
+            let mut sum = Legs::default();
+            for one in &allocations {
+                sum += one.legs();
+            }
+            assert_eq!(legs(&page), sum, "{what}");
+            let bytes = if used.is_empty() { 0 } else { sum.peer.received_bytes + sum.peer.sent_bytes };
+            assert_eq!(page.value("coturn_session_relayed_bytes_sum", &[]), Some(bytes as f64), "{what}");
+            let first = used.iter().map(|one| one.from).fold(f64::INFINITY, f64::min);
+            let last = used.iter().map(|one| one.to).fold(0.0, f64::max);
+            let relay_time = if used.is_empty() { 0.0 } else { last - first };
+            let got = page.sum("coturn_session_relay_duration_seconds_sum", &[]);
+            near(&what, got, relay_time, 2.0 * ROUNDING);
+        }
+    }
+}
+
 fn settings(max_lifetime: u64, idle_after: u64) -> Settings {
     Settings {
         max_lifetime: Duration::from_secs(max_lifetime),
@@ -328,10 +392,9 @@ fn leaked_allocations_are_orphans_while_the_leak_stands() {
         assert!(leaked(&all) > 0, "{name}");
         assert_eq!(idle(&page), leaked(&all), "{name}");
         assert_eq!(page.count("coturn_orphaned_allocations", &[]), leaked(&all), "{name}: overdue");
+        assert_eq!(case.idle_ids(settings(), at), truth_ids(&all, |one| one.leaked), "{name}");
         for (user, allocations) in case.by_user() {
-            let key = format!("/user/{user}/allocation/");
-            let wanted = |event: &Event| String::from_utf8_lossy(&event.key).contains(&key);
-            let page = case.page_of(settings(), Some(at), wanted);
+            let page = case.page_of(settings(), Some(at), |event| event.is_of(user));
             assert_eq!(idle(&page), leaked(&allocations), "{name} {user}");
         }
         // Nothing of it stays.

@@ -8,10 +8,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use common::balance::Books;
 use common::exporter::Exporter;
+use common::flood::Flood;
 use common::page::Page;
 use common::poll::{self, PATIENCE, Stopwatch};
 use common::redis::Redis;
@@ -61,6 +64,66 @@ fn stale_keys_of_a_year_are_not_alive_however_often_one_starts() {
     let idle: u64 =
         redis::cmd("OBJECT").arg(&["IDLETIME", &oldest]).query(&mut redis.connect(0)).expect("an idle time");
     assert!(idle > 24 * 3600, "{idle} s");
+
+    // And they go, no other. What we have read ourselves is among those that stay.
+    let mut prune = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
+    let output = prune.args(["prune", "--apply", "--redis.url", &redis.url(0)]).output().expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis.connect(0)).expect("KEYS");
+    let alive = (1..=7).map(|id| Allocation::new(REALM, "alive", 200_000 + id).key());
+    assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), alive.collect());
+}
+
+/// A million keys, one in ten of them of a live allocation, are read while events go on. Exact: what lives. Bounded: memory;
+/// how long Redis is held up by one command is printed, and no command takes more than so many keys at once.
+#[test]
+fn a_million_keys_are_read_while_events_go_on() {
+    const STALE: u64 = 900_000;
+    const LIVE: u64 = 100_000;
+    /// Keys that one command may look at. Redis walks some tens of them in a microsecond.
+    const AT_ONCE: u64 = 1000;
+    const MEMORY: u64 = 400 << 20;
+    let redis = Redis::start_with_settings(&[("slowlog-log-slower-than", "10000")]);
+    stale::leave_keys(&redis, REALM, STALE, 2 * HOUR, 190 * 24 * HOUR);
+    let mut flood = Flood::connect(&redis);
+    for id in STALE + 1..=STALE + LIVE {
+        let allocation = Allocation::new(REALM, &format!("user{id}"), id);
+        flood.command(&[b"SET", allocation.key().as_bytes(), allocation.status("new", 3600).as_bytes()]);
+    }
+    flood.settle();
+    redis.run(&["SLOWLOG", "RESET"]);
+
+    let exporter = Exporter::start(&["--redis.url", &redis.url(0)]);
+    let mut statsdb = Statsdb::connect(&redis, 0);
+    let (mut born, mut heard_meanwhile) = (0, 0);
+    let page = poll::until(4 * PATIENCE, "the keys to be read", || {
+        let page = exporter.page();
+        // Others come while it reads.
+        born += 1;
+        let id = STALE + LIVE + born;
+        statsdb.open(&Allocation::new(REALM, &format!("user{id}"), id), 3600);
+        if page.sum(UP, &[]) > 0.0 {
+            return Ok(page);
+        }
+        heard_meanwhile = heard_meanwhile.max(page.count("coturn_exporter_messages_total", &[]));
+        Err(format!("{heard_meanwhile} events heard"))
+    });
+    println!(
+        "{heard_meanwhile} of {born} events heard while reading, which took {} s",
+        page.sum("coturn_exporter_resync_duration_seconds", &[])
+    );
+    assert!(heard_meanwhile > 0, "no event was taken in while the keys were read");
+    exporter.until_value("coturn_allocations", &[IN_REALM[0], ("transport", "udp")], (LIVE + born) as f64);
+    let keys = |state| page.value("coturn_exporter_status_keys", &[("state", state)]);
+    assert_eq!(keys("stale"), Some(STALE as f64));
+    let memory = exporter.peak_memory();
+    assert!(memory < MEMORY, "{} MiB", memory >> 20);
+
+    assert!(redis.calls("scan") * AT_ONCE > STALE + LIVE, "{} SCANs", redis.calls("scan"));
+    assert_eq!(redis.calls("keys"), 0);
+    let mut slowlog = redis::cmd("SLOWLOG");
+    let slow: Vec<redis::Value> = slowlog.arg(&["GET", "-1"]).query(&mut redis.connect(0)).expect("SLOWLOG");
+    println!("{} commands took Redis longer than 10 ms: {slow:?}", slow.len());
 }
 
 /// Redis is away for many lifetimes, and comes back empty; the clients have gone on refreshing all the time. Some are

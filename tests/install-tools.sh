@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests run against from Debian's packages: a real Redis, a real coturn, promtool.
+# Installs what the tests run against from Debian's packages: a real Redis, a real coturn, promtool, Chromium.
 # Does nothing when all of it is there. Starts and enables no service, and leaves apt's policy as it was.
 # With CI=true a tool that is still missing in the end is a failure; else a warning, for tests that need no tool.
 set -euo pipefail
@@ -13,6 +13,8 @@ readonly TOOLS=(
   "turnutils_peer coturn"
   "prometheus prometheus"
   "promtool prometheus"
+  "chromium chromium"
+  "chromedriver chromium-driver"
 )
 # Packages that bring a service of the same name.
 readonly SERVICES=(redis-server coturn prometheus)

@@ -78,7 +78,11 @@ fn flags_in_help(arguments: &[&str]) -> Vec<Flag> {
     for line in text.lines().map(str::trim) {
         let flag = line.split_whitespace().find(|word| word.starts_with("--"));
         match flag.filter(|_| line.starts_with('-')) {
-            Some(flag) => flags.push((flag.trim_end_matches("...").to_owned(), String::new())),
+            // `--flag...` may be repeated, `--flag[=<BOOL>]` may have a value.
+            Some(flag) => {
+                let flag = flag.split('[').next().unwrap();
+                flags.push((flag.trim_end_matches("...").to_owned(), String::new()));
+            }
             // Lines are broken to fit; a flag's text goes on until the next one.
             None => {
                 if let Some((_, text)) = flags.last_mut() {
@@ -134,4 +138,9 @@ fn the_subcommands_flags_are_their_help() {
         })
         .collect();
     assert_eq!(told, [own("record"), own("replay")].concat());
+    let told: Vec<String> = rows("The store and its ledger: `usage`")
+        .iter()
+        .map(|cells| quoted(&cells[0]).concat().split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(told, own("usage").into_iter().map(|(flag, ..)| flag).collect::<Vec<_>>());
 }

@@ -42,11 +42,11 @@ fn traffic(number: u64) -> Traffic {
 
 /// What a service publishes: calls over several threads, with all ends, probes, totals that tell more than reports.
 fn service(threads: &mut [Statsdb]) {
-    let count = threads.len() as u64;
+    let count = threads.len();
     let calls: Vec<Allocation> =
         (1..=40).map(|id| Allocation::new(REALM, &format!("user{}", id % 7), id)).collect();
-    for (id, call) in (0..).zip(&calls) {
-        let thread = &mut threads[(id % count) as usize];
+    for ((place, call), id) in calls.iter().enumerate().zip(0_u64..) {
+        let thread = &mut threads[place % count];
         thread.open(call, 3600);
         for step in 0..id % 5 {
             thread.report(call, traffic(id + step), traffic(31 * id + step));
@@ -58,8 +58,8 @@ fn service(threads: &mut [Statsdb]) {
             thread.refresh(call, 0);
         }
     }
-    for (id, call) in (0..).zip(&calls) {
-        let thread = &mut threads[(id % count) as usize];
+    for ((place, call), id) in calls.iter().enumerate().zip(0_u64..) {
+        let thread = &mut threads[place % count];
         if id % 8 == 0 {
             // Still live at the end.
             continue;
@@ -208,7 +208,7 @@ fn three_sources_one_of_them_flapping_are_all_exact() {
         for told in &mut told {
             told.report();
         }
-        if told[0].rounds % 50 == 0 {
+        if told[0].rounds.is_multiple_of(50) {
             kills += flapping.kill_clients("pubsub");
             let page = exporter.page();
             books.look(&page);

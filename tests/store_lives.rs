@@ -11,6 +11,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use common::temp_dir::TempDir;
@@ -44,8 +45,8 @@ enum Step {
     Wait(u16),
     /// Prometheus comes by.
     Scrape,
-    /// The exporter writes what ended.
-    Beat,
+    /// The exporter writes what ended, and what changed or not.
+    Beat(bool),
     /// The exporter is killed, a moment after a beat.
     Kill,
     /// The exporter is killed at once, and the oldest allocation ends while none is there.
@@ -148,10 +149,10 @@ impl World {
         if std::mem::replace(&mut life.has_begun, true) {
             let can_write = life.store.can_write();
             let all = life.store.wants_all();
-            let told = can_write.then(|| life.ingest.take_told(all));
+            let checkpoint = can_write.then(|| life.ingest.take_checkpoint(true, all));
             view = life.ingest.view(self.now);
             let ended = life.ingest.take_ended();
-            let written = life.store.write(Batch { now: self.now, wall: self.now, ended, told });
+            let written = life.store.write(Batch { now: self.now, wall: self.now, ended, checkpoint });
             assert!(!matches!(written, Written::Failed(_)), "{written:?}");
         } else {
             view = life.ingest.view(self.now);
@@ -163,11 +164,12 @@ impl World {
         self.recovered = series.recovered.client.received.bytes;
     }
 
-    fn beat(&mut self) {
+    fn beat(&mut self, with_changes: bool) {
         let life = self.life.as_mut().unwrap();
         life.ingest.advance(self.now);
+        let checkpoint = with_changes.then(|| life.ingest.take_checkpoint(false, false));
         let ended = life.ingest.take_ended();
-        life.store.write(Batch { now: self.now, wall: self.now, ended, told: None });
+        life.store.write(Batch { now: self.now, wall: self.now, ended, checkpoint });
     }
 
     fn close(&mut self, id: u64) {
@@ -181,8 +183,8 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Open(id) => {
-                if !self.live.contains_key(&id) {
-                    self.live.insert(id, 0);
+                if let Entry::Vacant(free) = self.live.entry(id) {
+                    free.insert(0);
                     self.publish(id, "status", &format!("new lifetime={LIFETIME}"));
                 }
             }
@@ -204,9 +206,9 @@ impl World {
             Step::Close(id) => self.close(id),
             Step::Wait(millis) => self.now = self.now.plus(Duration::from_millis(u64::from(millis))),
             Step::Scrape => self.scrape(),
-            Step::Beat => self.beat(),
+            Step::Beat(with_changes) => self.beat(with_changes),
             Step::Kill => {
-                self.beat();
+                self.beat(false);
                 self.kill();
             }
             Step::KillAndClose => {
@@ -226,7 +228,7 @@ impl World {
         self.now = self.now.plus(Duration::from_secs(15));
         self.scrape();
         self.scrape();
-        self.beat();
+        self.beat(false);
     }
 
     fn ledger(&self, by: Vec<By>) -> BTreeMap<String, [u64; FIGURES.len()]> {
@@ -254,7 +256,7 @@ fn steps(kill: Step) -> impl Strategy<Value = Vec<Step>> {
         3 => id.prop_map(Step::Close),
         3 => (0..9_000_u16).prop_map(Step::Wait),
         3 => Just(Step::Scrape),
-        2 => Just(Step::Beat),
+        2 => any::<bool>().prop_map(Step::Beat),
         1 => Just(kill),
     ];
     prop::collection::vec(step, 1..120)

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+use crate::details::{Inspect, Listing};
 use crate::doctor::facts::ConfigValues;
 use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{ForwardStats, SourceStats, StatsdbStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::source::forward::Forwarded;
 use crate::source::statsdb::Refusal;
+use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
-    Applied, Carrier, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
+    Applied, Beyond, Carrier, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
 };
-use crate::store::Told;
+use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
 
 /// The table with the statistics of its sources. One writer at a time.
@@ -280,10 +282,15 @@ impl Ingest {
         self.table.take_ended()
     }
 
-    /// What a scraper is about to be told that a store must know first: what changed, or `all` there is.
-    pub fn take_told(&mut self, all: bool) -> Told {
+    /// What a store must know of the table before a scraper `is_told`, or without one: what changed, or `all` there is.
+    pub fn take_checkpoint(&mut self, is_told: bool, all: bool) -> Checkpoint {
         let changed = if all { self.table.take_all() } else { self.table.take_changed() };
-        Told { changed, is_all: all, heard: self.table.heard().collect() }
+        Checkpoint { is_told, changed, is_all: all, heard: self.table.heard().collect() }
+    }
+
+    /// Which caps have been reached.
+    pub fn beyond(&self) -> Beyond {
+        self.table.beyond()
     }
 
     /// Copies everything that is told.
@@ -341,5 +348,37 @@ impl Observe for Shared {
         let mut ingest = self.lock();
         ingest.advance(now);
         ingest.view(self.clock.to_wall(now))
+    }
+}
+
+/// How long the table is left alone between two slices of a walk. The lock is not fair: without a pause, whoever waits
+/// to take a message in could wait for the whole walk.
+const BETWEEN_SLICES: Duration = Duration::from_micros(50);
+
+impl Shared {
+    fn walk<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
+        let mut walk = W::new(wanted);
+        let mut now = self.clock.now();
+        self.lock().advance(now);
+        loop {
+            let more = walk.step(&self.lock().table);
+            if !more {
+                break;
+            }
+            std::thread::sleep(BETWEEN_SLICES);
+        }
+        let found = walk.found();
+        now = now.max(found.now);
+        Listing { found, wall: self.clock.to_wall(now) }
+    }
+}
+
+impl Inspect for Shared {
+    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow> {
+        self.walk::<AllocationWalk>(wanted)
+    }
+
+    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow> {
+        self.walk::<SessionWalk>(wanted)
     }
 }

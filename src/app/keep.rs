@@ -17,7 +17,7 @@ use crate::store::{Batch, OpenError, Store, Written};
 /// How often what ended is written.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// How often old sessions leave the ledger.
+/// How often the table is written where nobody scrapes, and old sessions leave the ledger.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// The table with its store: what the page is made from.
@@ -78,35 +78,40 @@ impl Keeper {
         let mut swept = Timestamp::ZERO;
         loop {
             beats.tick().await;
-            self.flush().await;
             let now = self.shared.now();
-            if now.since(swept) >= SWEEP {
+            let sweeps = now.since(swept) >= SWEEP;
+            if sweeps {
                 swept = now;
-                let keeper = self.clone();
-                blocking(move || {
+            }
+            let keeper = self.clone();
+            blocking(move || {
+                keeper.write(sweeps);
+                if sweeps {
                     let horizon = keeper.shared.to_wall(now).minus(keeper.retention);
                     keeper.store().forget_before(horizon);
-                })
-                .await;
-            }
+                }
+            })
+            .await;
         }
     }
 
-    /// Writes what ended up to now.
-    pub(super) async fn flush(&self) {
-        let keeper = self.clone();
-        blocking(move || {
-            let mut store = keeper.store();
-            let now = keeper.shared.now();
-            let ended = {
-                let mut ingest = keeper.shared.lock();
-                ingest.advance(now);
-                ingest.take_ended()
-            };
-            let batch = Batch { now, wall: keeper.shared.to_wall(now), ended, told: None };
-            keeper.note(&store.write(batch));
-        })
-        .await;
+    /// Writes where the table stands at the end.
+    pub(super) async fn finish(self) {
+        blocking(move || self.write(true)).await;
+    }
+
+    /// Writes what ended and, if wanted, what changed, as not told.
+    fn write(&self, with_changes: bool) {
+        let mut store = self.store();
+        let with_changes = with_changes && !store.wants_all();
+        let now = self.shared.now();
+        let (ended, checkpoint) = {
+            let mut ingest = self.shared.lock();
+            ingest.advance(now);
+            let checkpoint = with_changes.then(|| ingest.take_checkpoint(false, false));
+            (ingest.take_ended(), checkpoint)
+        };
+        self.note(&store.write(Batch { now, wall: self.shared.to_wall(now), ended, checkpoint }));
     }
 
     /// What a scraper is told, once the store has it.
@@ -122,13 +127,13 @@ impl Keeper {
         let all = store.wants_all();
         let now = self.shared.now();
         let wall = self.shared.to_wall(now);
-        let (view, ended, told) = {
+        let (view, ended, checkpoint) = {
             let mut ingest = self.shared.lock();
             ingest.advance(now);
-            let told = can_write.then(|| ingest.take_told(all));
-            (ingest.view(wall), ingest.take_ended(), told)
+            let checkpoint = can_write.then(|| ingest.take_checkpoint(true, all));
+            (ingest.view(wall), ingest.take_ended(), checkpoint)
         };
-        self.note(&store.write(Batch { now, wall, ended, told }));
+        self.note(&store.write(Batch { now, wall, ended, checkpoint }));
         view
     }
 

@@ -9,6 +9,7 @@ mod receive;
 mod record;
 pub mod replay;
 mod rescan;
+mod usage;
 mod watch;
 
 use std::io;
@@ -99,6 +100,7 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
         }
         Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
         Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
+        Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => block_on(watch::watch(config)).map(done),
     }
 }

@@ -13,11 +13,12 @@ use super::keep::Keeper;
 use super::receive::Receiver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
 use crate::source::statsdb::Listener;
-use crate::state::SourceId;
+use crate::state::{Beyond, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -51,6 +52,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         }),
         readiness: board.readiness.clone(),
         about: about(),
+        details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
     };
     let limits = Limits {
         connections: config.web.max_connections,
@@ -95,7 +97,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         part.map_err(|error| Error::Fell(describe(Err(error))))?;
     }
     if let Some(keeper) = keeper {
-        keeper.flush().await;
+        keeper.finish().await;
     }
     ended
 }
@@ -110,11 +112,37 @@ async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
 async fn let_time_pass(shared: Shared) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Beyond::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
-        shared.lock().advance(now);
+        let beyond = {
+            let mut ingest = shared.lock();
+            ingest.advance(now);
+            ingest.beyond()
+        };
+        tell_of_caps(&mut told, beyond);
     }
+}
+
+/// A cap that is reached is said once; how often is on the page.
+fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
+    if beyond.allocations && !told.allocations {
+        tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
+    }
+    if beyond.realms && !told.realms {
+        tracing::warn!(
+            flag = "--metrics.max-realms",
+            "more realms than that; the others share the realm _other"
+        );
+    }
+    if beyond.servers && !told.servers {
+        tracing::warn!(
+            flag = "--metrics.max-servers",
+            "more servers than that; the others share the server _other"
+        );
+    }
+    *told = beyond;
 }
 
 fn describe(ended: Result<(), JoinError>) -> String {

@@ -73,6 +73,28 @@ pub(super) enum Command {
         #[arg(id = "apply", long)]
         apply: bool,
     },
+    /// Print what finished sessions used, from the ledger of --store.path; an exporter may be writing it meanwhile.
+    ///
+    /// Sessions count where they ended. A session that was not watched as a whole is partial: its times are those that
+    /// are known.
+    Usage {
+        /// What to sum by, separated by commas: user (of a TURN REST name the user id), credential (the whole name),
+        /// realm, day (UTC).
+        #[arg(id = "by", long, value_name = "KEYS", default_value = "user", value_delimiter = ',')]
+        by: Vec<String>,
+        /// Sessions that ended at this moment or later: 2026-11-22, 2026-11-22T08:30:00Z, or 7d ago.
+        #[arg(id = "since", long, value_name = "MOMENT")]
+        since: Option<String>,
+        /// Sessions that ended before this moment.
+        #[arg(id = "until", long, value_name = "MOMENT")]
+        until: Option<String>,
+        /// Only so many lines, those that relayed most.
+        #[arg(id = "top", long, value_name = "COUNT")]
+        top: Option<String>,
+        /// Form of the answer: table, csv or json.
+        #[arg(id = "format", long, value_name = "FORMAT", default_value = "table")]
+        format: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +136,18 @@ pub(super) struct Web {
         default_value = "512"
     )]
     pub(super) max_connections: String,
+    /// Also serve who holds what: /allocations and /api/v1/. They show user names and client addresses.
+    #[arg(
+        id = "web.enable-details",
+        long,
+        env = "COTURN_EXPORTER_WEB_ENABLE_DETAILS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false"
+    )]
+    pub(super) enable_details: String,
 }
 
 #[derive(Debug, clap::Args)]

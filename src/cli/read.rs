@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Secret, Statsdb, Tls, Web,
+    self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Secret, Statsdb, Tls, Usage, Web,
 };
 use crate::state::Settings;
 
@@ -21,6 +21,10 @@ const MANY: u64 = u32::MAX as u64;
 /// Flags that mean nothing to a command that looks at the keys of a Redis.
 const NOT_FOR_KEYS: &[&str] =
     &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
+
+/// Flags that mean nothing to a command that reads the ledger.
+const NOT_FOR_THE_LEDGER: &[&str] =
+    &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
 
 /// A value that cannot be used, and where it came from.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,7 @@ pub(super) fn config(
     let given = Given { matches, definitions };
     let Args { command, web, log, redis, statsdb, allocation, session, metrics, store } = args;
     let log = read_log(&given, &log)?;
-    let command = read_command(&given, command)?;
+    let command = read_command(&given, command, &store)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
     let mut config = Config { log, ..Config::default() };
     match &command {
@@ -62,10 +66,11 @@ pub(super) fn config(
         }
         Command::Doctor { .. } => given.refuse(NOT_FOR_KEYS, "doctor")?,
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
+        Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
     }
     // The Redis that is watched without being asked for is for those who have named no source at all.
     let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
-    if !matches!(command, Command::Replay { .. }) {
+    if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
         let redis = if is_redis_meant { redis } else { args::Redis { url: Vec::new(), ..redis } };
         config.sources = read_sources(&given, &redis)?;
     }
@@ -84,11 +89,16 @@ pub(super) fn config(
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics)?;
         }
+        Command::Usage(_) => {}
     }
     Ok(Config { command, ..config })
 }
 
-fn read_command(given: &Given<'_>, command: Option<args::Command>) -> Result<Command, UsageError> {
+fn read_command(
+    given: &Given<'_>,
+    command: Option<args::Command>,
+    store: &args::Store,
+) -> Result<Command, UsageError> {
     match command {
         None => Ok(Command::Watch),
         Some(args::Command::Replay { files, until }) => {
@@ -102,6 +112,22 @@ fn read_command(given: &Given<'_>, command: Option<args::Command>) -> Result<Com
         }
         Some(args::Command::Doctor { json }) => Ok(Command::Doctor { json }),
         Some(args::Command::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(args::Command::Usage { by, since, until, top, format }) => {
+            let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
+            let moment = |id, typed: Option<String>| {
+                typed.map(|typed| value::moment(&typed)).transpose().map_err(wrong(id))
+            };
+            let path = given.file("store.path", store.path.as_ref());
+            let top = top.map(|top| count(&top, 1..=MANY)).transpose().map_err(wrong("top"))?;
+            Ok(Command::Usage(Usage {
+                path: path.ok_or(ConfigError::NoStore).map_err(wrong("store.path"))?,
+                by: by.iter().map(|by| value::usage_by(by)).collect::<Result<_, _>>().map_err(wrong("by"))?,
+                since: moment("since", since)?,
+                until: moment("until", until)?,
+                top: top.map(|top| u32::try_from(top).unwrap_or(u32::MAX)),
+                format: value::usage_format(&format).map_err(wrong("format"))?,
+            }))
+        }
     }
 }
 
@@ -120,6 +146,7 @@ fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
         telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, str::parse)?,
         max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
         max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
+        enable_details: given.one("web.enable-details", &web.enable_details, value::switch)?,
     })
 }
 
@@ -161,7 +188,7 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::Statsdb) -> Result<Option<Sta
     let listen = statsdb.listen_address.as_deref().map(str::trim).filter(|address| !address.is_empty());
     let max_connections =
         given.one("statsdb.max-connections", &statsdb.max_connections, |v| size(v, 1..=MANY))?;
-    let open = given.one("statsdb.open", &statsdb.open, value::boolean)?;
+    let open = given.one("statsdb.open", &statsdb.open, value::switch)?;
     let Some(listen) = listen else {
         return match given.typed("statsdb.") {
             Some(flag) => Err(given.wrong(flag, ConfigError::StatsdbUnused)),

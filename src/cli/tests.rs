@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::config::{ClientCertificate, Command, LogFormat, LogLevel, Secret, Tls};
+use crate::config::{
+    ClientCertificate, Command, LogFormat, LogLevel, Moment, Secret, Tls, Usage, UsageFormat,
+};
 use crate::state::SessionBy;
+use crate::store::ledger::By;
 use std::time::Duration;
 
 fn run(line: &str) -> Result<Config, Stop> {
@@ -36,7 +39,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 22);
+    assert_eq!(count, 32);
 }
 
 #[test]
@@ -46,19 +49,45 @@ fn without_arguments_the_defaults_of_the_types_hold() {
 }
 
 #[test]
+fn the_flags_of_the_listener_find_their_place() {
+    let config = config(
+        "--statsdb.listen-address=0.0.0.0:1 --statsdb.open --statsdb.max-connections=2 --statsdb.tls-cert-file=c \
+         --statsdb.tls-key-file=k --statsdb.forward-url=redis://h/3",
+    );
+    let statsdb = config.statsdb.unwrap();
+    assert_eq!(statsdb.name, "statsdb://0.0.0.0:1");
+    assert_eq!(statsdb.max_connections, 2);
+    assert_eq!(statsdb.tls.unwrap().key_file.to_str(), Some("k"));
+    assert_eq!(statsdb.forward.unwrap().name, "redis://h:6379/3");
+    // No Redis was asked for.
+    assert_eq!(config.sources, []);
+}
+
+#[test]
+fn a_redis_beside_the_listener_must_be_asked_for_and_be_another_than_the_one_forwarded_to() {
+    let listen = "--statsdb.listen-address=localhost:1";
+    assert_eq!(config(&format!("{listen} --redis.url=redis://a --redis.url=redis://b")).sources.len(), 2);
+    let refused = error(&format!("{listen} --redis.url=redis://a/1 --statsdb.forward-url=redis://a/2"));
+    assert!(refused.contains("--statsdb.forward-url") && refused.contains("are one Redis"), "{refused}");
+}
+
+#[test]
 fn every_flag_finds_its_place() {
     let config = config(
         "--web.listen-address=:1 --web.listen-address [::1]:2 --web.telemetry-path=/m --web.max-requests=3 \
-         --web.max-connections=4 --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
+         --web.max-connections=4 --web.enable-details --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
          --allocation.max-lifetime=5s --allocation.idle-after=6m --allocation.grace=7s --allocation.max-count=8 \
          --session.by=client --session.linger=9s --session.relayed-packets=0 --metrics.max-realms=11 \
-         --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c",
+         --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c --store.path=s.db --store.retention=13d",
     );
+    let store = config.store.unwrap();
+    assert_eq!((store.path, store.retention), ("s.db".into(), Duration::from_secs(13 * 86_400)));
     assert_eq!(config.web.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), [":1", "[::1]:2"]);
     assert_eq!(
         (config.web.telemetry_path.as_str(), config.web.max_requests, config.web.max_connections),
         ("/m", 3, 4)
     );
+    assert!(config.web.enable_details);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(config.sources[0].password, Some(Secret::new("p")));
     assert_eq!(config.sources[1].name, "unix:///s");
@@ -69,6 +98,33 @@ fn every_flag_finds_its_place() {
     assert_eq!((table.max_allocations, table.relayed_packets), (8, 0));
     assert_eq!((table.session_by, table.max_realms, table.max_servers), (SessionBy::Client, 11, 12));
     assert_eq!(table.realms, [b"a,b".as_slice(), b"c"]);
+}
+
+#[test]
+fn usage_asks_the_ledger() {
+    let asked =
+        config("usage --store.path=s.db --by realm,user --since 2d --until 1970-01-01T00:00:01Z --top 5");
+    let expected = Usage {
+        path: "s.db".into(),
+        by: vec![By::Realm, By::User],
+        since: Some(Moment::Ago(Duration::from_secs(2 * 86_400))),
+        until: Some(Moment::At(Timestamp::from_millis(1000))),
+        top: Some(5),
+        format: UsageFormat::Table,
+    };
+    assert_eq!(asked.command, Command::Usage(expected));
+    assert_eq!(error("usage"), "--store.path: usage reads the ledger of a store: name its file");
+    for (line, beginning) in [
+        ("usage --store.path=s --by=peer", "--by: \"peer\" is not accepted"),
+        ("usage --store.path=s --since=x", "--since: \"x\" is not a moment"),
+        ("usage --store.path=s --until=x", "--until: \"x\" is not a moment"),
+        ("usage --store.path=s --top=0", "--top: \"0\" is not a whole number"),
+        ("usage --store.path=s --format=xml", "--format: \"xml\" is not accepted"),
+        ("usage --store.path=s --redis.url=redis://a", "--redis.url has no effect on usage"),
+        ("doctor --store.path=s", "--store.path has no effect on doctor"),
+    ] {
+        assert!(error(line).starts_with(beginning), "{line}: {}", error(line));
+    }
 }
 
 #[test]

@@ -36,6 +36,15 @@ pub enum ConfigError {
         /// As typed.
         value: String,
     },
+    /// Neither a day, nor a moment, nor a duration.
+    #[error("{value:?} is not a moment; write 2026-11-22, 2026-11-22T08:30:00Z, or how long ago: 36h, 7d")]
+    Moment {
+        /// As typed.
+        value: String,
+    },
+    /// The ledger is in the store.
+    #[error("usage reads the ledger of a store: name its file")]
+    NoStore,
     /// None of a few words.
     #[error("{value:?} is not accepted; it must be one of {accepted}")]
     Choice {
@@ -60,8 +69,8 @@ pub enum ConfigError {
     },
     /// A path that cannot be served, or is taken.
     #[error(
-        "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, which health checks use) and \
-         hold only letters, digits and -._~!$&'()*+,;=:@%/, for example /metrics"
+        "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, /api/v1/ or \
+         /allocations, which are taken) and hold only letters, digits and -._~!$&'()*+,;=:@%/, for example /metrics"
     )]
     TelemetryPath {
         /// As typed.

@@ -24,6 +24,7 @@ pub use telemetry_path::TelemetryPath;
 
 use crate::clock::Timestamp;
 use crate::state::Settings;
+use crate::store::ledger::By;
 
 /// Everything the program is told. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,46 @@ pub enum Command {
         /// Delete them.
         apply: bool,
     },
+    /// Ask the ledger who used how much.
+    Usage(Usage),
+}
+
+/// A question to the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The store with the ledger.
+    pub path: PathBuf,
+    /// One line for each of these together; at least one, no two alike.
+    pub by: Vec<By>,
+    /// Only sessions that ended then or later.
+    pub since: Option<Moment>,
+    /// Only sessions that ended before then.
+    pub until: Option<Moment>,
+    /// Only so many lines.
+    pub top: Option<u32>,
+    /// What the answer looks like.
+    pub format: UsageFormat,
+}
+
+/// A moment as people say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// By the calendar.
+    At(Timestamp),
+    /// So long before now.
+    Ago(Duration),
+}
+
+/// What the answer of `usage` looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageFormat {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// RFC 4180.
+    Csv,
+    /// One array of objects.
+    Json,
 }
 
 /// The HTTP server.
@@ -96,6 +137,8 @@ pub struct Web {
     pub max_requests: usize,
     /// Connections open at one time; at least 1.
     pub max_connections: usize,
+    /// Serve details too, which show users and addresses.
+    pub enable_details: bool,
 }
 
 impl Default for Web {
@@ -105,6 +148,7 @@ impl Default for Web {
             telemetry_path: TelemetryPath::default(),
             max_requests: 40,
             max_connections: 512,
+            enable_details: false,
         }
     }
 }

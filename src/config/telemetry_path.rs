@@ -26,8 +26,9 @@ impl FromStr for TelemetryPath {
 
     fn from_str(value: &str) -> Result<Self, ConfigError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
-        // A link to `//name` would lead to another host; below `/-/` are the health checks.
-        let is_taken = value.starts_with("//") || value == "/-" || value.starts_with("/-/");
+        // A link to `//name` would lead to another host; below `/-/` are the health checks, the others are the details'.
+        let taken = ["//", "/-/", "/api/v1/", "/allocations"];
+        let is_taken = value == "/-" || taken.iter().any(|prefix| value.starts_with(prefix));
         if value.starts_with('/') && !is_taken && value.bytes().all(is_plain) {
             Ok(Self(value.to_owned()))
         } else {
@@ -59,6 +60,9 @@ mod tests {
             "/-",
             "/-/",
             "/-/ready",
+            "/api/v1/sessions",
+            "/allocations",
+            "/allocations.js",
         ] {
             let error = bad.parse::<TelemetryPath>().unwrap_err();
             assert!(matches!(error, ConfigError::TelemetryPath { .. }), "{bad}: {error}");

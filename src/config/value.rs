@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ConfigError, LogFormat, LogLevel};
+use super::{ConfigError, LogFormat, LogLevel, Moment, UsageFormat};
 use crate::clock::Timestamp;
 use crate::state::SessionBy;
+use crate::store::ledger::By;
 
 /// A whole number within `range`.
 ///
@@ -62,6 +63,46 @@ pub fn seconds(value: &str) -> Result<Timestamp, ConfigError> {
     number.ok_or_else(|| ConfigError::Seconds { value: value.to_owned() })
 }
 
+/// A moment: a day (its beginning), a time of RFC 3339, or a duration before now.
+///
+/// # Errors
+///
+/// [`ConfigError::Moment`].
+pub fn moment(value: &str) -> Result<Moment, ConfigError> {
+    let date = value.len() == 10 && value.contains('-');
+    let written = if date { format!("{value}T00:00:00Z") } else { value.to_owned() };
+    if let Ok(time) = humantime::parse_rfc3339(&written) {
+        let since_1970 = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        return Ok(Moment::At(Timestamp::ZERO.plus(since_1970)));
+    }
+    let ago = humantime::parse_duration(value).map(Moment::Ago);
+    ago.map_err(|_| ConfigError::Moment { value: value.to_owned() })
+}
+
+/// What usage is summed by.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn usage_by(value: &str) -> Result<By, ConfigError> {
+    let found = By::ALL.into_iter().find(|by| by.as_str() == value);
+    found.ok_or(ConfigError::Choice { value: value.to_owned(), accepted: "user, credential, realm, day" })
+}
+
+/// What the answer of `usage` looks like.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn usage_format(value: &str) -> Result<UsageFormat, ConfigError> {
+    match value {
+        "table" => Ok(UsageFormat::Table),
+        "csv" => Ok(UsageFormat::Csv),
+        "json" => Ok(UsageFormat::Json),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "table, csv, json" }),
+    }
+}
+
 /// A log level.
 ///
 /// # Errors
@@ -90,6 +131,19 @@ pub fn log_format(value: &str) -> Result<LogFormat, ConfigError> {
     }
 }
 
+/// On or off.
+///
+/// # Errors
+///
+/// [`ConfigError::Choice`].
+pub fn switch(value: &str) -> Result<bool, ConfigError> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "true, false" }),
+    }
+}
+
 /// Whose allocations form a session.
 ///
 /// # Errors
@@ -103,22 +157,24 @@ pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
     }
 }
 
-/// Yes or no.
-///
-/// # Errors
-///
-/// [`ConfigError::Choice`].
-pub fn boolean(value: &str) -> Result<bool, ConfigError> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "true, false" }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_days_times_or_durations() {
+        let at = |millis| Moment::At(Timestamp::from_millis(millis));
+        for (value, expected) in [
+            ("1970-01-02", at(86_400_000)),
+            ("1970-01-01T00:00:01.5Z", at(1500)),
+            ("7d", Moment::Ago(Duration::from_secs(7 * 86_400))),
+        ] {
+            assert_eq!(moment(value).unwrap(), expected, "{value}");
+        }
+        for value in ["", "yesterday", "2026-13-01", "12", "1969-12-31x"] {
+            assert!(moment(value).unwrap_err().to_string().contains("is not a moment"), "{value}");
+        }
+    }
 
     #[test]
     fn counts_are_digits_within_their_range() {
@@ -154,6 +210,8 @@ mod tests {
     #[test]
     fn words_are_named_when_another_is_given() {
         assert_eq!(log_level("warn").unwrap(), LogLevel::Warn);
+        assert!(switch("true").unwrap() && !switch("false").unwrap());
+        assert!(switch("yes").is_err() && switch("1").is_err() && switch("").is_err());
         assert_eq!(log_format("json").unwrap(), LogFormat::Json);
         assert_eq!(session_by("client").unwrap(), SessionBy::Client);
         let error = log_level("INFO").unwrap_err().to_string();

@@ -4,6 +4,7 @@
 //! connection is idle, where scrapers rightly stay for a minute; nor does hyper limit how long a client takes to read.
 
 use super::Limits;
+use super::long_url::RequestLine;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -57,10 +58,13 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = Stage::Answer { handed: true };
     }
 
-    fn bytes_came(&self) {
-        if self.get().0 == Stage::Idle {
+    /// Whether they begin a request.
+    fn bytes_came(&self) -> bool {
+        let was_idle = self.get().0 == Stage::Idle;
+        if was_idle {
             self.begin(Stage::Head);
         }
+        was_idle
     }
 
     fn writes(&self) {
@@ -87,7 +91,7 @@ where
     // A page is written at once; waiting for more to send only delays its end. Failure costs a delay.
     let _ = stream.set_nodelay(true);
     let progress = Arc::new(Progress::new());
-    let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress) });
+    let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress), line: RequestLine::begin() });
     let service = service_fn(|request| {
         progress.begin(Stage::Answer { handed: false });
         let answer = answer(request);
@@ -142,6 +146,7 @@ where
 struct Watched<S> {
     stream: S,
     progress: Arc<Progress>,
+    line: RequestLine,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -151,11 +156,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.progress.bytes_came();
+        loop {
+            let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+            let Some(came) = buf.filled_mut().get_mut(before..).filter(|came| !came.is_empty()) else {
+                return polled;
+            };
+            if self.progress.bytes_came() {
+                self.line = RequestLine::begin();
+            }
+            let left = self.line.shorten(came);
+            buf.set_filled(before + left);
+            // To read nothing would mean the end of the stream.
+            if left > 0 {
+                return polled;
+            }
         }
-        polled
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Pure text; every word that comes from outside is escaped.
 
-use std::fmt;
+use crate::details;
+use crate::plain::Html;
 
 /// What the landing page tells about the program.
 #[derive(Clone, Debug)]
@@ -18,16 +19,21 @@ pub struct About {
 }
 
 /// The page as HTML5.
-pub(super) fn page(about: &About, telemetry_path: &str) -> String {
-    let name = Escaped(&about.name);
-    let version = Escaped(&about.version);
-    let path = Escaped(telemetry_path);
+pub(super) fn page(about: &About, telemetry_path: &str, has_details: bool) -> String {
+    let name = Html(&about.name);
+    let version = Html(&about.version);
+    let path = Html(telemetry_path);
     let revision = match &about.revision {
-        Some(revision) => format!(", revision <code>{}</code>", Escaped(revision)),
+        Some(revision) => format!(", revision <code>{}</code>", Html(revision)),
         None => String::new(),
     };
+    let details = if has_details {
+        format!("\n<li><a href=\"{}\">Allocations</a>: who holds what, and the orphans</li>", details::PAGE)
+    } else {
+        String::new()
+    };
     let documentation = match &about.documentation {
-        Some(address) => format!("\n<li><a href=\"{}\">Documentation</a></li>", Escaped(address)),
+        Some(address) => format!("\n<li><a href=\"{}\">Documentation</a></li>", Html(address)),
         None => String::new(),
     };
     format!(
@@ -49,7 +55,7 @@ h1 {{ margin-bottom: 0; }}
 <h1>{name}</h1>
 <p>Version {version}{revision}</p>
 <ul>
-<li><a href="{path}">Metrics</a></li>
+<li><a href="{path}">Metrics</a></li>{details}
 <li><a href="/-/healthy">Health</a>: is the process serving?</li>
 <li><a href="/-/ready">Readiness</a>: does it see what it watches?</li>{documentation}
 </ul>
@@ -58,22 +64,6 @@ h1 {{ margin-bottom: 0; }}
 </html>
 "#
     )
-}
-
-/// Text that is safe between tags and inside a quoted attribute.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&#39;"),
-            c => fmt::Write::write_char(f, c),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -91,7 +81,7 @@ mod tests {
 
     #[test]
     fn tells_everything_and_escapes_it() {
-        let html = page(&about(), "/m&m");
+        let html = page(&about(), "/m&m", false);
         for part in [
             "<title>a &lt;b&gt; &amp; &quot;c&quot;</title>",
             "Version 1.2.3, revision <code>abc&#39;123</code>",
@@ -107,13 +97,16 @@ mod tests {
 
     #[test]
     fn leaves_out_what_is_not_known() {
-        let html = page(&About { revision: None, documentation: None, ..about() }, "/metrics");
+        let html = page(&About { revision: None, documentation: None, ..about() }, "/metrics", false);
         assert!(!html.contains("revision") && !html.contains("Documentation"), "{html}");
+        assert!(!html.contains("/allocations"), "{html}");
+        let html = page(&about(), "/metrics", true);
+        assert!(html.contains("href=\"/allocations\""), "{html}");
     }
 
     #[test]
     fn every_element_is_closed() {
-        let html = page(&about(), "/metrics");
+        let html = page(&about(), "/metrics", true);
         for tag in ["html", "head", "body", "main", "title", "style", "h1", "p", "ul", "li", "a", "code"] {
             let opened =
                 html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();

@@ -1,14 +1,16 @@
 //! The HTTP server: the page, the landing page and the probes, whatever clients do.
 //!
-//! May use `metrics::Render`, plain values of `config` and `shutdown`; may not know where numbers come from, nor name `prometheus`, `redis` or
+//! May use `metrics::Render`, `details::Inspect`, plain values of `config` and `shutdown`; may not know where numbers come from, nor name `prometheus`, `redis` or
 //! `clap`. hyper stays in here.
 //!
 //! Everything a client can make grow has a limit in [`Limits`]: connections, renderings, and the time of each stage
 //! of a connection.
 
 mod conn;
+mod details;
 mod landing;
 mod listen;
+mod long_url;
 mod pages;
 mod readiness;
 mod routes;
@@ -18,8 +20,10 @@ pub use listen::BindError;
 pub use readiness::Readiness;
 
 use crate::config::{ListenAddress, TelemetryPath};
+use crate::details::{Detail, Inspect};
 use crate::metrics::Render;
 use crate::shutdown::Shutdown;
+use details::Details;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use listen::Acceptor;
@@ -83,6 +87,8 @@ pub struct Site {
     pub readiness: Readiness,
     /// What the landing page says.
     pub about: About,
+    /// Where the details come from; without them their paths are not found.
+    pub details: Option<Arc<dyn Inspect>>,
 }
 
 impl fmt::Debug for Site {
@@ -91,6 +97,7 @@ impl fmt::Debug for Site {
             .field("telemetry_path", &self.telemetry_path)
             .field("readiness", &self.readiness)
             .field("about", &self.about)
+            .field("details", &self.details.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -132,7 +139,8 @@ impl Server {
             tracing::info!(%address, "listening");
         }
         let pages = Pages::new(Arc::clone(&site.page), limits.max_requests);
-        let shared = Arc::new(Shared { site, pages, limits, shutdown });
+        let details = site.details.as_ref().map(|inspect| Details::new(Arc::clone(inspect)));
+        let shared = Arc::new(Shared { site, pages, details, limits, shutdown });
         let mut connections = Connections::new(shared.limits.connections);
         let mut acceptor = Acceptor::new(self.listeners);
         loop {
@@ -152,6 +160,7 @@ impl Server {
 struct Shared {
     site: Site,
     pages: Pages,
+    details: Option<Details>,
     limits: Limits,
     shutdown: Shutdown,
 }
@@ -167,10 +176,16 @@ impl Shared {
         let stopping = self.shutdown.is_triggered();
         let method = request.method();
         let path = request.uri().path();
-        let response = match routes::answer(method, path, telemetry_path, about, readiness, stopping) {
-            Answer::Now(response) => response,
-            Answer::Page => {
-                routes::page(self.pages.content_type(), self.pages.render(routes::audience(&request)).await)
+        let response = if let Some((details, detail)) = self.details.as_ref().zip(Detail::at(path)) {
+            details.answer(method, detail, request.uri().query().unwrap_or_default()).await
+        } else {
+            let has_details = self.details.is_some();
+            match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
+                Answer::Now(response) => response,
+                Answer::Page => {
+                    let page = self.pages.render(routes::audience(&request)).await;
+                    routes::page(self.pages.content_type(), page)
+                }
             }
         };
         routes::for_method(method, response)

@@ -35,6 +35,7 @@ pub(super) fn answer(
     about: &About,
     readiness: &Readiness,
     stopping: bool,
+    has_details: bool,
 ) -> Answer {
     let telemetry = path == telemetry_path.as_str();
     if !telemetry && !matches!(path, "/" | HEALTHY | READY) {
@@ -54,7 +55,7 @@ pub(super) fn answer(
             Err(reason) => probe(Err(&reason)),
         }),
         _ => {
-            let html = landing::page(about, telemetry_path.as_str());
+            let html = landing::page(about, telemetry_path.as_str(), has_details);
             let mut landing = response(StatusCode::OK, HTML, html.into());
             landing.headers_mut().insert(header::CONTENT_SECURITY_POLICY, LANDING_POLICY);
             Answer::Now(landing)
@@ -95,7 +96,7 @@ fn text(status: StatusCode, line: &str) -> Response<Bytes> {
     response(status, TEXT, format!("{line}\n").into())
 }
 
-fn response(status: StatusCode, content_type: &str, body: Bytes) -> Response<Bytes> {
+pub(super) fn response(status: StatusCode, content_type: &str, body: Bytes) -> Response<Bytes> {
     let length = body.len();
     let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static(TEXT));
     let mut response = Response::new(body);
@@ -132,7 +133,7 @@ mod tests {
                 revision: None,
                 documentation: None,
             };
-            answer(method, path, &self.telemetry_path, &about, &self.readiness, self.stopping)
+            answer(method, path, &self.telemetry_path, &about, &self.readiness, self.stopping, false)
         }
 
         #[track_caller]

@@ -5,7 +5,6 @@
 //! Spans are not shown; put what matters into the event's fields.
 
 mod escape;
-mod time;
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -76,7 +75,7 @@ where
             Level::DEBUG | Level::TRACE => "debug",
         };
         let mut line = Line { format: self.format, text: String::with_capacity(160), message_wanted: true };
-        line.text("ts", &time::rfc3339(self.clock.to_wall(self.clock.now())));
+        line.text("ts", &self.clock.to_wall(self.clock.now()).rfc3339());
         line.text("level", level);
         // The message comes first, wherever it stands among the fields.
         event.record(&mut line);

@@ -69,6 +69,7 @@ impl Table {
         let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
         if live {
+            self.allocations[at].note_report(self.now, leg, traffic);
             let refresh_was_lost = self.allocations[at].prove_alive(self.now);
             self.note_traffic(at);
             if refresh_was_lost {

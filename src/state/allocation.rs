@@ -8,7 +8,7 @@ use super::ages::{Aged, Links};
 use super::carriers::Carrier;
 use super::series::ByLeg;
 use crate::clock::Timestamp;
-use crate::wire::{AllocationId, Traffic, Transport};
+use crate::wire::{AllocationId, Leg, Traffic, Transport};
 
 /// The lifetime assumed where no status has told one: coturn's default for `max-allocate-lifetime`.
 pub(super) const UNKNOWN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -93,6 +93,15 @@ pub(super) struct Granted {
     pub(super) long_form: bool,
 }
 
+/// One report of a leg: the present rate follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// Both directions together.
+    pub(super) bytes: u32,
+    /// Since the report before.
+    pub(super) millis: u32,
+}
+
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -134,6 +143,8 @@ pub(super) struct Allocation {
 
     /// What was counted as relayed.
     pub(super) counted: ByLeg<Traffic>,
+    /// What the last report told, and in how long it came together.
+    pub(super) report: Report,
     /// Bytes of it that an earlier session has accounted for.
     pub(super) accounted_bytes: u64,
 
@@ -256,6 +267,17 @@ impl Allocation {
     /// other.
     pub(super) const fn deciding_leg(&self) -> &Traffic {
         if self.has_peer_leg || self.long_form { &self.counted.peer } else { &self.counted.client }
+    }
+
+    /// Keeps what a report of a live allocation told. Both legs report in the same moment, the client's first; what the
+    /// peer's tells takes its place.
+    pub(super) fn note_report(&mut self, now: Timestamp, leg: Leg, traffic: &Traffic) {
+        const SAME_MOMENT: Duration = Duration::from_secs(1);
+        let since = now.since(self.quiet_since);
+        if leg == Leg::Client || since > SAME_MOMENT {
+            self.report.millis = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
+        }
+        self.report.bytes = u32::try_from(traffic.bytes()).unwrap_or(u32::MAX);
     }
 
     /// Enough passed, and something came from a peer (by the client leg: went to the client).

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ages::Links;
-use super::allocation::{Allocation, Cause, Granted, Origin, Phase, UNKNOWN_LIFETIME};
+use super::allocation::{Allocation, Cause, Granted, Origin, Phase, Report, UNKNOWN_LIFETIME};
 use super::series::{Anomaly, ByLeg, Orphan};
 use super::session::Entry;
 use super::slab::NONE;
@@ -187,6 +187,7 @@ impl Table {
             seen_in_scan: 0,
             deadline: Timestamp::MAX,
             counted: ByLeg { client: Traffic::ZERO, peer: Traffic::ZERO },
+            report: Report::default(),
             accounted_bytes: 0,
             age: Links::ALONE,
             gathering: Links::ALONE,

@@ -16,6 +16,7 @@ mod ages;
 mod allocation;
 mod carriers;
 mod deadlines;
+pub mod details;
 mod gatherings;
 mod held;
 mod keeping;
@@ -58,7 +59,7 @@ pub use series::{
     Histogram, Orphan, Outcome, RealmSeries, Tally,
 };
 pub use settings::{SessionBy, Settings};
-pub use snapshot::{RealmView, ServerView, Snapshot, SourceView};
+pub use snapshot::{Beyond, RealmView, ServerView, Snapshot, SourceView};
 
 /// The user under which allocations go whose name coturn before 4.13 mangled: a `%` in it went through printf, and
 /// differently so in each event of one allocation (advisory GHSA-4g7c-p5wg-j4hp). Blanks betray it: coturn accepts none.

@@ -105,6 +105,11 @@ impl Realms {
         Arc::clone(&self.slots[at].name)
     }
 
+    /// The label value under which the realm is told.
+    pub(super) fn label_of(&self, at: u32) -> &str {
+        &self.groups[self.slots[at].group as usize].label
+    }
+
     pub(super) fn group(&mut self, at: u32) -> &mut RealmGroup {
         &mut self.groups[self.slots[at].group as usize]
     }
@@ -119,11 +124,6 @@ impl Realms {
 
     pub(super) const fn folded(&self) -> u64 {
         self.folded
-    }
-
-    #[cfg(test)]
-    pub(super) fn label(&self, at: u32) -> String {
-        self.groups[self.slots[at].group as usize].label.to_string()
     }
 
     #[cfg(test)]

@@ -89,6 +89,36 @@ impl Aged for Session {
     }
 }
 
+/// What the session itself knows, for a row of details. Its members know the rest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) started: Timestamp,
+    pub(super) ended: Timestamp,
+    pub(super) open: bool,
+    pub(super) partial: bool,
+    pub(super) live: u32,
+    pub(super) allocations: u32,
+    /// Of members that have settled.
+    pub(super) bytes: u64,
+    /// One of those relayed.
+    pub(super) relayed: bool,
+}
+
+impl Session {
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            started: self.started,
+            ended: self.ended,
+            open: self.open,
+            partial: self.partial,
+            live: self.live,
+            allocations: self.allocations,
+            bytes: self.bytes,
+            relayed: self.relay.is_some(),
+        }
+    }
+}
+
 #[cfg(test)]
 impl Session {
     /// Its counts against the number of its live allocations.

@@ -31,6 +31,17 @@ pub struct Snapshot {
     pub refused: u64,
 }
 
+/// Which caps of the settings have been reached, ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Allocations were refused.
+    pub allocations: bool,
+    /// Realms share `_other`.
+    pub realms: bool,
+    /// Servers share `_other`.
+    pub servers: bool,
+}
+
 /// One realm.
 #[derive(Clone, Debug)]
 pub struct RealmView {
@@ -84,6 +95,15 @@ impl Snapshot {
 }
 
 impl Table {
+    /// Which caps have been reached.
+    pub const fn beyond(&self) -> Beyond {
+        Beyond {
+            allocations: self.refused > 0,
+            realms: self.realms.folded() > 0,
+            servers: self.servers.folded() > 0,
+        }
+    }
+
     /// Copies everything that is told.
     pub fn snapshot(&self) -> Snapshot {
         let realms = self.realms.groups().iter().map(|group| RealmView {

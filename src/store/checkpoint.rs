@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::rows::{self, AllocationRow, ENDED, NOTHING, Sums, UPSERT, Walls};
-use super::{Found, Told};
+use super::{Checkpoint, Found};
 use crate::clock::Timestamp;
 use crate::state::{Cause, Concluded, Ended, Kept, Saved, SavedAllocation, SavedSession, SourceId, Stage};
 
@@ -51,7 +51,8 @@ pub(super) fn write(
     sources: &[String],
     walls: Walls,
     ended: &Ended,
-    told: Option<&Told>,
+    checkpoint: Option<&Checkpoint>,
+    has_untold: bool,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let writer = Writer { transaction: &transaction, sources, walls };
@@ -61,8 +62,12 @@ pub(super) fn write(
     for session in &ended.sessions {
         writer.conclude(session)?;
     }
-    if let Some(told) = told {
-        writer.tell(told, ended)?;
+    if let Some(checkpoint) = checkpoint {
+        writer.checkpoint(checkpoint, ended)?;
+        if checkpoint.is_told && has_untold {
+            // Rows of before, that have not changed since.
+            transaction.execute("UPDATE allocation SET told = sums WHERE told IS NOT sums", [])?;
+        }
     }
     transaction.commit()
 }
@@ -171,28 +176,33 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A scraper is told of everything up to now.
-    fn tell(&self, told: &Told, ended: &Ended) -> rusqlite::Result<()> {
-        if told.is_all {
-            self.drop_others(&told.changed)?;
+    /// The table as it is now; all of it is told, or what was told stays as it is.
+    fn checkpoint(&self, checkpoint: &Checkpoint, ended: &Ended) -> rusqlite::Result<()> {
+        let Checkpoint { is_told, ref changed, is_all, ref heard } = *checkpoint;
+        if is_all {
+            self.drop_others(changed)?;
         }
         let mut statement = self.transaction.prepare_cached(UPSERT)?;
-        for kept in &told.changed {
-            rows::upsert(&mut statement, self.walls, self.source(kept), kept, Some(&kept.sums), None)?;
+        for kept in changed {
+            let told = is_told.then_some(&kept.sums);
+            rows::upsert(&mut statement, self.walls, self.source(kept), kept, told, None)?;
         }
-        self.transaction.prepare_cached("DELETE FROM allocation WHERE stage = ?")?.execute([ENDED])?;
+        if is_told {
+            // Nothing is left to go on from.
+            self.transaction.prepare_cached("DELETE FROM allocation WHERE stage = ?")?.execute([ENDED])?;
+        }
         let wall = self.walls.millis(self.walls.now);
         let mut statement = self.transaction.prepare_cached(
             "INSERT INTO source VALUES (?1, ?2) ON CONFLICT DO UPDATE SET heard = excluded.heard",
         )?;
-        for (source, &heard) in self.sources.iter().zip(&told.heard) {
+        for (source, &heard) in self.sources.iter().zip(heard) {
             // One that was never heard has told nothing that could be gone on from.
             if heard > Timestamp::ZERO {
                 statement.execute(params![source, self.walls.millis(heard)])?;
             }
         }
         let realms: BTreeSet<&[u8]> =
-            told.changed.iter().chain(&ended.allocations).map(|kept| &*kept.realm).collect();
+            changed.iter().chain(&ended.allocations).map(|kept| &*kept.realm).collect();
         let mut statement = self.transaction.prepare_cached(
             "INSERT INTO realm VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = excluded.seen",
         )?;

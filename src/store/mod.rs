@@ -17,9 +17,11 @@ pub use schema::OpenError;
 /// Ended allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
 const MAX_BACKLOG: usize = 100_000;
 
-/// What a scraper is about to be told.
+/// Where the table stands.
 #[derive(Debug)]
-pub struct Told {
+pub struct Checkpoint {
+    /// A scraper is about to be told of everything up to now.
+    pub is_told: bool,
     /// Records that have not ended and changed since they were last given.
     pub changed: Vec<Kept>,
     /// `changed` are all records there are: what the file has beyond them is old.
@@ -37,8 +39,8 @@ pub struct Batch {
     pub wall: Timestamp,
     /// What ended since the last batch.
     pub ended: Ended,
-    /// `None` between scrapes: then only what ended is written, as not told.
-    pub told: Option<Told>,
+    /// `None`: only what ended is written, as not told.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What the file held of an earlier process.
@@ -74,6 +76,8 @@ pub struct Store {
     backlog: Ended,
     lost: usize,
     is_failing: bool,
+    /// The file may hold sums of which not all was told.
+    has_untold: bool,
 }
 
 impl Store {
@@ -86,7 +90,15 @@ impl Store {
         let file = schema::open(path)?;
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
         let path = path.to_owned();
-        Ok(Self { file, path, sources, backlog: Ended::default(), lost: 0, is_failing: false })
+        Ok(Self {
+            file,
+            path,
+            sources,
+            backlog: Ended::default(),
+            lost: 0,
+            is_failing: false,
+            has_untold: true,
+        })
     }
 
     /// What an earlier process left. What it left of sources that are not watched any more is dropped.
@@ -99,32 +111,41 @@ impl Store {
             .map_err(|error| OpenError::Damaged { path: self.path.clone(), error })
     }
 
-    /// Whether the next batch that is told must hold all records.
+    /// Whether the next checkpoint must hold all records.
     pub const fn wants_all(&self) -> bool {
         self.is_failing
     }
 
-    /// Whether it is worth to take a batch that is told: one that is not written is lost.
+    /// Whether it is worth to take a checkpoint: what changed and is not written is forgotten.
     pub fn can_write(&mut self) -> bool {
         !self.is_failing || checkpoint::probe(&mut self.file.connection).is_ok()
     }
 
-    /// Writes a batch, all of it or nothing. After a failure only one that is told, and holds all records, mends it;
-    /// what ended waits until then.
+    /// Writes a batch, all of it or nothing. After a failure only one that is told, with a checkpoint of all records, mends
+    /// it: what was told meanwhile is not known from before. What ended waits until then.
     pub fn write(&mut self, batch: Batch) -> Written {
-        let Batch { now, wall, ended, told } = batch;
+        let Batch { now, wall, ended, checkpoint } = batch;
         self.backlog.allocations.extend(ended.allocations);
         self.backlog.sessions.extend(ended.sessions);
         let is_nothing = self.backlog.allocations.is_empty() && self.backlog.sessions.is_empty();
-        if told.is_none() && (self.is_failing || is_nothing) {
+        let is_told = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_told);
+        if (self.is_failing && !is_told) || (checkpoint.is_none() && is_nothing) {
             return self.fail_on();
         }
         let walls = rows::Walls { now, wall };
         let connection = &mut self.file.connection;
-        let written = checkpoint::write(connection, &self.sources, walls, &self.backlog, told.as_ref());
+        let written = checkpoint::write(
+            connection,
+            &self.sources,
+            walls,
+            &self.backlog,
+            checkpoint.as_ref(),
+            self.has_untold,
+        );
         match written {
             Ok(()) => {
                 self.backlog = Ended::default();
+                self.has_untold = !is_told;
                 let lost = std::mem::take(&mut self.lost);
                 if std::mem::take(&mut self.is_failing) { Written::Again(lost) } else { Written::Yes }
             }

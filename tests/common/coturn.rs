@@ -44,22 +44,30 @@ pub(crate) struct Coturn {
 impl Coturn {
     /// Starts one and waits until it listens and is done with what it does to Redis at its start.
     pub(crate) fn start(redis: &Redis, db: u8, settings: Settings<'_>) -> Self {
-        let statsdb = format!("ip=127.0.0.1 dbname={db} port={} connect_timeout=30", redis.port());
-        Self::start_with(&statsdb, Some(redis), settings)
+        Self::start_with(&of_redis(redis, db), Some(redis), settings, &[])
     }
 
-    /// Starts one that reports to an exporter's own port, and waits until it listens.
+    /// One that takes TURN REST credentials signed with `secret`.
+    pub(crate) fn start_with_secret(redis: &Redis, db: u8, settings: Settings<'_>, secret: &str) -> Self {
+        let secret = format!("static-auth-secret={secret}");
+        Self::start_with(&of_redis(redis, db), Some(redis), settings, &["use-auth-secret", &secret])
+    }
+
+    /// One that reports to an exporter's own port; waits until it listens.
     pub(crate) fn start_reporting_to(port: u16, password: Option<&str>, settings: Settings<'_>) -> Self {
         let password = password.map(|password| format!("password={password} ")).unwrap_or_default();
         let statsdb = format!("ip=127.0.0.1 dbname=0 {password}port={port} connect_timeout=30");
-        Self::start_with(&statsdb, None, settings)
+        Self::start_with(&statsdb, None, settings, &[])
     }
 
-    fn start_with(statsdb: &str, redis: Option<&Redis>, settings: Settings<'_>) -> Self {
+    fn start_with(statsdb: &str, redis: Option<&Redis>, settings: Settings<'_>, more: &[&str]) -> Self {
         let dir = TempDir::new("coturn");
         let (port, relay_ports) = (Port::claim(), RelayPorts::claim());
-        let config =
-            dir.write("turnserver.conf", &configuration(statsdb, settings, &port, &relay_ports, &dir));
+        let mut text = configuration(statsdb, settings, &port, &relay_ports, &dir);
+        text.push_str(&more.join("\n"));
+        // A last line that does not end is not read.
+        text.push('\n');
+        let config = dir.write("turnserver.conf", &text);
         let mut coturn = Self {
             process: None,
             ip: settings.ip.to_owned(),
@@ -136,6 +144,11 @@ impl Coturn {
     pub(crate) fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
+}
+
+/// What `redis-statsdb` says of a Redis.
+fn of_redis(redis: &Redis, db: u8) -> String {
+    format!("ip=127.0.0.1 dbname={db} port={} connect_timeout=30", redis.port())
 }
 
 const RELAY_THREADS: usize = 2;

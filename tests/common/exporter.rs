@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::http::{self, Response};
 use super::page::Page;
 use super::poll::{self, PATIENCE};
 use super::process::Process;
 use super::temp_dir::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coturn-exporter");
 
 /// A running `coturn-exporter`.
 #[derive(Debug)]
@@ -28,9 +30,31 @@ impl Exporter {
 
     /// The same, with these variables in its environment.
     pub(crate) fn start_with_variables(variables: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::launch(Command::new(PROGRAM), "127.0.0.1:0", variables, args)
+    }
+
+    /// Starts it as one who is told by an error, and not killed by a signal, where a file may not grow.
+    pub(crate) fn start_heedless_of_limits(args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
+        Self::launch(command, "127.0.0.1:0", &[], args)
+    }
+
+    /// From now on no file of its may grow beyond this (`None`: any may).
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).expect("a pid"));
+        rustix::process::prlimit(pid, Resource::Fsize, limit).expect("prlimit");
+    }
+
+    /// Starts it where a Prometheus expects it, life after life.
+    pub(crate) fn start_at(address: SocketAddr, args: &[&str]) -> Self {
+        Self::launch(Command::new(PROGRAM), &address.to_string(), &[], args)
+    }
+
+    fn launch(mut command: Command, listen: &str, variables: &[(&str, &str)], args: &[&str]) -> Self {
         let dir = TempDir::new("exporter");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
-        command.args(["--web.listen-address", "127.0.0.1:0"]).args(args);
+        command.args(["--web.listen-address", listen]).args(args);
         // Each flag has a variable: what somebody has set in the shell is none of the test's business.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("COTURN_EXPORTER") {
@@ -97,6 +121,16 @@ impl Exporter {
     #[track_caller]
     pub(crate) fn page(&self) -> Page {
         Page::parse(&self.text())
+    }
+
+    /// The page as Prometheus asks for it.
+    #[track_caller]
+    pub(crate) fn scrape(&self) -> Page {
+        let header = "X-Prometheus-Scrape-Timeout-Seconds: 10";
+        let response = http::get_with(self.address, "/metrics", header);
+        let response = response.unwrap_or_else(|why| panic!("{why}\n{}", self.process.output()));
+        assert_eq!(response.status, 200, "{}", response.body);
+        Page::parse(&response.body)
     }
 
     /// Waits until the page is as `look` wants it; `Err` says what is not yet so.

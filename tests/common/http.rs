@@ -27,14 +27,19 @@ impl Response {
 
 /// Asks for `path` (HTTP/1.0: one answer, then the end of the connection, never in chunks).
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response, String> {
-    fetch(address, path).map_err(|error| format!("GET http://{address}{path}: {error}"))
+    get_with(address, path, "Accept: text/plain")
 }
 
-fn fetch(address: SocketAddr, path: &str) -> std::io::Result<Response> {
+/// The same with a header of the caller's.
+pub(crate) fn get_with(address: SocketAddr, path: &str, header: &str) -> Result<Response, String> {
+    fetch(address, path, header).map_err(|error| format!("GET http://{address}{path}: {error}"))
+}
+
+fn fetch(address: SocketAddr, path: &str, header: &str) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{header}\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer).ok_or_else(|| {

@@ -40,6 +40,13 @@ pub(crate) struct Life {
     pub(crate) replaced: bool,
 }
 
+impl Event {
+    /// It is of an allocation, or of a session without one, of this user.
+    pub(crate) fn is_of(&self, user: &str) -> bool {
+        String::from_utf8_lossy(&self.key).contains(&format!("/user/{user}/allocation/"))
+    }
+}
+
 impl Life {
     /// A status came: coturn calls it an allocation.
     pub(crate) fn is_allocation(&self) -> bool {

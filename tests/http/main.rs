@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod details;
 mod hostile;
 mod limits;
 mod stop;

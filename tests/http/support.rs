@@ -1,9 +1,13 @@
 //! A running server, pages of every temper, and a client that sees the bytes.
 
+use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
+use coturn_exporter::details::Inspect;
 use coturn_exporter::http::{About, Limits, Readiness, Server, Site};
 use coturn_exporter::metrics::{Audience, Render};
 use coturn_exporter::shutdown::Shutdown;
+use coturn_exporter::state::Settings;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -53,12 +57,28 @@ impl Drop for Running {
 
 impl Running {
     pub(crate) async fn start(page: impl Render, limits: Limits) -> Self {
+        Self::start_site(|readiness| site(Arc::new(page), readiness), limits).await
+    }
+
+    /// One that has details of a table in which nothing is.
+    pub(crate) async fn start_with_details(limits: Limits) -> Self {
+        let table = Ingest::new(Settings::default(), &["redis://test"]);
+        let details = Shared::new(table, Arc::new(SystemClock::new()));
+        let details: Arc<dyn Inspect> = Arc::new(details);
+        let with = |readiness: &Readiness| Site {
+            details: Some(details),
+            ..site(Arc::new(Fixed::small()), readiness)
+        };
+        Self::start_site(with, limits).await
+    }
+
+    async fn start_site(site: impl FnOnce(&Readiness) -> Site, limits: Limits) -> Self {
         let any_port: ListenAddress = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(&[any_port]).await.unwrap();
         let address = *server.addresses().first().unwrap();
         let readiness = Readiness::default();
         let shutdown = Shutdown::new();
-        let site = site(Arc::new(page), &readiness);
+        let site = site(&readiness);
         let task = tokio::spawn(server.serve(site, limits, shutdown.clone()));
         Self { address, readiness, shutdown, task }
     }
@@ -104,6 +124,7 @@ pub(crate) fn site(page: Arc<dyn Render>, readiness: &Readiness) -> Site {
             revision: None,
             documentation: None,
         },
+        details: None,
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     let mut transports: HashMap<(String, Transport), u64> = HashMap::new();
     let mut live_by_session: HashMap<u32, u64> = HashMap::new();
     for (at, allocation) in table.allocations.iter() {
-        let label = table.realms.label(allocation.realm);
+        let label = table.realms.label_of(allocation.realm).to_owned();
         let counts = recount.entry(label.clone()).or_default();
         if allocation.phase == Phase::Live {
             counts[0] += 1;

@@ -2,8 +2,10 @@
 
 mod audit;
 mod carriers;
+mod details;
 mod model;
 mod random;
+mod sessions;
 mod stories;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::super::{Cause, Look, RealmView, Settings, Snapshot};
+use super::super::{ByLeg, Cause, Look, RealmView, Saved, SavedAllocation, Settings, Snapshot};
 use super::audit::{audit, is_empty};
 use super::model::{Model, Numbers};
 use super::*;
@@ -20,6 +20,10 @@ enum Step {
     Sweep,
     LinkDown,
     LinkUp,
+    /// Another table goes on from what this one keeps, all of which was told, or nothing.
+    Restart {
+        is_told: bool,
+    },
 }
 
 fn any_key(realms: &'static [&'static str]) -> impl Strategy<Value = Key<'static>> {
@@ -84,6 +88,7 @@ fn anything() -> BoxedStrategy<Step> {
         4 => (other_key(), any_event(), prop::option::of(0..5000_u64)).prop_map(|(k, e, idle)| Step::Scan(k, e, idle)),
         1 => Just(Step::ScanBegins),
         1 => Just(Step::Sweep),
+        1 => any::<bool>().prop_map(|is_told| Step::Restart { is_told }),
     ]
     .boxed()
 }
@@ -125,8 +130,9 @@ fn counters(snapshot: &Snapshot) -> Vec<u64> {
     all
 }
 
-fn run(steps: Vec<(u64, Step)>, settings: Settings, with_model: bool) -> Result<(), TestCaseError> {
-    let mut table = table(settings);
+fn run(steps: Vec<(u64, Step)>, settings: &Settings, with_model: bool) -> Result<(), TestCaseError> {
+    let mut table = table(settings.clone());
+    table.keep_changes(1);
     let mut model = Model::new();
     let mut now = Timestamp::from_millis(1_000_000);
     let mut before = Vec::new();
@@ -157,6 +163,10 @@ fn run(steps: Vec<(u64, Step)>, settings: Settings, with_model: bool) -> Result<
                 table.link_up(now, SOURCE);
                 model.link_up(now);
             }
+            Step::Restart { is_told } => {
+                table = restarted(now, table, settings.clone(), is_told);
+                before.clear();
+            }
         }
         audit(&table).map_err(TestCaseError::fail)?;
         let snapshot = table.snapshot();
@@ -183,6 +193,23 @@ fn run(steps: Vec<(u64, Step)>, settings: Settings, with_model: bool) -> Result<
     Ok(())
 }
 
+/// What a store would give back of everything that the table holds goes into a new one.
+fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_told: bool) -> Table {
+    table.advance(now);
+    let allocations = table.take_all().into_iter().map(|kept| {
+        let told = if is_told { kept.sums } else { ByLeg::default() };
+        SavedAllocation { kept, told, accounted_bytes: 0 }
+    });
+    let allocations: Vec<_> = allocations.collect();
+    let highest =
+        allocations.iter().flat_map(|saved| [Some(saved.kept.serial), saved.kept.session]).flatten().max();
+    let sources = (0..).map(SourceId).zip(table.heard()).collect();
+    let mut next = Table::new(settings, &["test"]);
+    next.keep_changes(highest.unwrap_or(0) + 1);
+    next.restore(now, Saved { allocations, sources, ..Saved::default() });
+    next
+}
+
 /// A failure prints its seed and keeps it beside this file, where the next run tries it first.
 fn config() -> ProptestConfig {
     let failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")) as Box<_>);
@@ -194,7 +221,7 @@ proptest! {
 
     #[test]
     fn agrees_with_the_naive_model(steps in prop::collection::vec((any_pause(), modelled()), 1..120)) {
-        run(steps, Settings::default(), true)?;
+        run(steps, &Settings::default(), true)?;
     }
 
     #[test]
@@ -214,7 +241,7 @@ proptest! {
             max_servers: if small { 1 } else { 10 },
             ..Settings::default()
         };
-        run(steps, settings, false)?;
+        run(steps, &settings, false)?;
     }
 
     /// Whatever reports are lost: if birth, end and totals arrive, every byte is counted, and once.

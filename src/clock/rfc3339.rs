@@ -1,15 +1,17 @@
 //! A moment as people read it: RFC 3339, UTC, milliseconds. Pure arithmetic.
 
-use crate::clock::Timestamp;
+use super::Timestamp;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// `2026-11-22T10:00:00.000Z`.
-pub(super) fn rfc3339(at: Timestamp) -> String {
-    let (seconds, millis) = (at.as_millis() / 1000, at.as_millis() % 1000);
-    let (year, month, day) = civil(seconds / DAY);
-    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+impl Timestamp {
+    /// `2026-11-22T10:00:00.000Z`.
+    pub fn rfc3339(self) -> String {
+        let (seconds, millis) = (self.as_millis() / 1000, self.as_millis() % 1000);
+        let (year, month, day) = civil(seconds / DAY);
+        let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
 }
 
 /// Year, month and day of a number of days since 1970-01-01.
@@ -44,17 +46,17 @@ mod tests {
             (1_795_341_600_000, "2026-11-22T10:00:00.000Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
-            assert_eq!(rfc3339(Timestamp::from_millis(millis)), text);
+            assert_eq!(Timestamp::from_millis(millis).rfc3339(), text);
         }
         // Absurd, but no panic.
-        rfc3339(Timestamp::MAX);
+        let _ = Timestamp::MAX.rfc3339();
     }
 
     proptest! {
         #[test]
         fn as_another_implementation_says(millis in 0..253_402_300_800_000_u64) {
             let expected = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string();
-            prop_assert_eq!(rfc3339(Timestamp::from_millis(millis)), expected);
+            prop_assert_eq!(Timestamp::from_millis(millis).rfc3339(), expected);
         }
     }
 }

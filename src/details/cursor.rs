@@ -1,0 +1,101 @@
+//! The cursor: where a page ended, as text that the next query hands back. It names its list and its order, so that it
+//! is not taken for another's.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::query::{List, Query};
+use crate::state::details::{Order, Place, Value};
+
+fn prefix(list: List, order: Order) -> String {
+    let list = match list {
+        List::Allocations => 'a',
+        List::Sessions => 's',
+    };
+    format!("{list}.{}.", Query::sort_text(order))
+}
+
+/// The place as text.
+pub(super) fn text(list: List, order: Order, place: &Place) -> String {
+    let mut out = prefix(list, order);
+    // Writing to a string cannot fail.
+    let _ = match &place.value {
+        Value::Number(number) => write!(out, "n{number:x}"),
+        Value::Text(text) => {
+            out.push('t');
+            text.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        }
+    };
+    let _ = write!(out, ".{}", place.number);
+    out
+}
+
+/// The place that a text of this list and order names.
+pub(super) fn parse(list: List, order: Order, text: &[u8]) -> Option<Place> {
+    let text = std::str::from_utf8(text).ok()?.strip_prefix(&prefix(list, order))?;
+    let (value, number) = text.split_once('.')?;
+    let is_plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = number.parse().ok().filter(|_| is_plain(number))?;
+    let value = match value.split_at_checked(1)? {
+        ("n", digits) if is_plain(digits) => Value::Number(u64::from_str_radix(digits, 16).ok()?),
+        ("t", digits) if is_plain(digits) && digits.len() % 2 == 0 => Value::Text(bytes(digits)?),
+        _ => return None,
+    };
+    let is_text = matches!(value, Value::Text(_));
+    (is_text == order.sort.is_by_name()).then_some(Place { value, number })
+}
+
+fn bytes(digits: &str) -> Option<Arc<[u8]>> {
+    let pairs = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok());
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::details::Sort;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn comes_back(number: u32, value: u64, name: Vec<u8>, descending: bool) {
+            for (sort, value) in [(Sort::Age, Value::Number(value)), (Sort::User, Value::Text(name.as_slice().into()))] {
+                let (order, place) = (Order { sort, descending }, Place { value, number });
+                let text = text(List::Allocations, order, &place);
+                prop_assert_eq!(parse(List::Allocations, order, text.as_bytes()), Some(place));
+                prop_assert_eq!(parse(List::Sessions, order, text.as_bytes()), None);
+                let other = Order { descending: !descending, ..order };
+                prop_assert_eq!(parse(List::Allocations, other, text.as_bytes()), None);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_one() {
+        let order = Order { sort: Sort::Age, descending: false };
+        assert!(parse(List::Allocations, order, b"a.age.n1.2").is_some());
+        let wrong = [
+            "",
+            "a.age.",
+            "a.age.n1",
+            "a.age.n1.",
+            "a.age.n.1",
+            "a.age.n+1.1",
+            "a.age.n1.+1",
+            "a.age.n1.2.3",
+            "a.age.x1.1",
+            "a.age.t61.1",
+            "a.age.n11111111111111111.1",
+            "a.age.n1.4294967296",
+            "a.age.n1.-1",
+        ];
+        for text in wrong {
+            assert_eq!(parse(List::Allocations, order, text.as_bytes()), None, "{text}");
+        }
+        let by_name = Order { sort: Sort::User, descending: false };
+        for text in ["a.user.n1.1", "a.user.t6.1", "a.user.tzz.1", "a.user.té.1"] {
+            assert_eq!(parse(List::Allocations, by_name, text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse(List::Allocations, order, b"a.age.n\xff.1"), None);
+    }
+}

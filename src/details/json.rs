@@ -1,0 +1,238 @@
+//! Rows as JSON. The names of the fields are a promise: README.md has them.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::query::{List, Query, encode};
+use super::{Listing, cursor};
+use crate::clock::Timestamp;
+use crate::state::ByLeg;
+use crate::state::details::{AllocationRow, Found, Place, SessionRow};
+use crate::wire::Traffic;
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct Orphans {
+    idle: u64,
+    overdue: u64,
+}
+
+#[derive(Serialize)]
+struct AllocationsPage<'a> {
+    now: String,
+    matched: u64,
+    orphans: Orphans,
+    next_cursor: Option<String>,
+    allocations: Vec<Allocation<'a>>,
+}
+
+#[derive(Serialize)]
+struct SessionsPage<'a> {
+    now: String,
+    matched: u64,
+    with_orphans: u64,
+    next_cursor: Option<String>,
+    sessions: Vec<Session<'a>>,
+}
+
+#[derive(Serialize)]
+struct Allocation<'a> {
+    source: &'a str,
+    #[serde(flatten)]
+    owner: Owner<'a>,
+    id: String,
+    server: &'a str,
+    transport: &'static str,
+    client: Option<String>,
+    state: &'static str,
+    reason: Option<&'static str>,
+    started: String,
+    adopted: bool,
+    age_seconds: f64,
+    last_grant: String,
+    lifetime_seconds: f64,
+    expires: String,
+    lifetime_left_seconds: f64,
+    last_active: String,
+    idle_seconds: f64,
+    over_max_lifetime: bool,
+    relayed: bool,
+    bytes: u64,
+    bytes_per_second: u64,
+    traffic: Legs,
+}
+
+#[derive(Serialize)]
+struct Session<'a> {
+    source: &'a str,
+    #[serde(flatten)]
+    owner: Owner<'a>,
+    client: Option<String>,
+    state: &'static str,
+    started: String,
+    partial: bool,
+    age_seconds: f64,
+    live_allocations: u32,
+    idle_orphans: u32,
+    allocations: u32,
+    last_active: String,
+    idle_seconds: f64,
+    relayed: bool,
+    bytes: u64,
+    bytes_per_second: u64,
+}
+
+/// Names need not be UTF-8: beside the readable form stands the one that is exact, and that a filter takes.
+#[derive(Serialize)]
+struct Owner<'a> {
+    realm: Cow<'a, str>,
+    realm_encoded: String,
+    user: Cow<'a, str>,
+    user_encoded: String,
+}
+
+#[derive(Serialize)]
+struct Legs {
+    client: Directions,
+    peer: Directions,
+}
+
+#[derive(Serialize)]
+struct Directions {
+    received: Volume,
+    sent: Volume,
+}
+
+#[derive(Serialize)]
+struct Volume {
+    packets: u64,
+    bytes: u64,
+}
+
+/// `{"error": "..."}`.
+pub(super) fn error(sentence: &str) -> Vec<u8> {
+    body(&Refusal { error: sentence })
+}
+
+/// The list of allocations.
+pub(super) fn allocations(listing: &Listing<AllocationRow>, query: &Query) -> Vec<u8> {
+    let Found { rows, next, matched, .. } = &listing.found;
+    body(&AllocationsPage {
+        now: listing.wall.rfc3339(),
+        matched: matched.all,
+        orphans: Orphans { idle: matched.idle, overdue: matched.overdue },
+        next_cursor: next_cursor(List::Allocations, query, next.as_ref()),
+        allocations: rows.iter().map(|row| allocation(listing, row)).collect(),
+    })
+}
+
+/// The list of sessions.
+pub(super) fn sessions(listing: &Listing<SessionRow>, query: &Query) -> Vec<u8> {
+    let Found { rows, next, matched, .. } = &listing.found;
+    body(&SessionsPage {
+        now: listing.wall.rfc3339(),
+        matched: matched.all,
+        with_orphans: matched.idle,
+        next_cursor: next_cursor(List::Sessions, query, next.as_ref()),
+        sessions: rows.iter().map(|row| session(listing, row)).collect(),
+    })
+}
+
+fn next_cursor(list: List, query: &Query, next: Option<&Place>) -> Option<String> {
+    next.map(|place| cursor::text(list, query.order, place))
+}
+
+fn body(content: &impl Serialize) -> Vec<u8> {
+    // Strings and numbers only: nothing that JSON cannot hold.
+    let mut body = serde_json::to_vec(content).unwrap_or_default();
+    body.push(b'\n');
+    body
+}
+
+fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> Allocation<'a> {
+    let now = listing.found.now;
+    Allocation {
+        source: &row.source,
+        owner: owner(&row.realm, &row.user),
+        id: row.id.to_string(),
+        server: &row.server,
+        transport: row.transport.as_str(),
+        client: row.client.map(|client| client.to_string()),
+        state: row.state.as_str(),
+        reason: row.reason.map(crate::state::Orphan::as_str),
+        started: listing.moment(row.started),
+        adopted: row.adopted,
+        age_seconds: row.age.as_secs_f64(),
+        last_grant: listing.moment(row.granted),
+        lifetime_seconds: row.lifetime.as_secs_f64(),
+        expires: listing.moment(row.expires),
+        lifetime_left_seconds: left(row.expires, now),
+        last_active: listing.moment(row.active),
+        idle_seconds: now.since(row.active).as_secs_f64(),
+        over_max_lifetime: row.over_max_lifetime,
+        relayed: row.relayed,
+        bytes: row.bytes,
+        bytes_per_second: row.rate,
+        traffic: legs(&row.traffic),
+    }
+}
+
+fn session<'a>(listing: &Listing<SessionRow>, row: &'a SessionRow) -> Session<'a> {
+    Session {
+        source: &row.source,
+        owner: owner(&row.realm, &row.user),
+        client: row.client.map(|client| client.to_string()),
+        state: row.state.as_str(),
+        started: listing.moment(row.started),
+        partial: row.partial,
+        age_seconds: row.age.as_secs_f64(),
+        live_allocations: row.live,
+        idle_orphans: row.idle,
+        allocations: row.allocations,
+        last_active: listing.moment(row.active),
+        idle_seconds: listing.found.now.since(row.active).as_secs_f64(),
+        relayed: row.relayed,
+        bytes: row.bytes,
+        bytes_per_second: row.rate,
+    }
+}
+
+fn owner<'a>(realm: &'a [u8], user: &'a [u8]) -> Owner<'a> {
+    Owner {
+        realm: String::from_utf8_lossy(realm),
+        realm_encoded: encode(realm),
+        user: String::from_utf8_lossy(user),
+        user_encoded: encode(user),
+    }
+}
+
+/// Seconds until a moment; negative once it has passed.
+pub(super) fn left(until: Timestamp, now: Timestamp) -> f64 {
+    if until >= now { until.since(now).as_secs_f64() } else { -now.since(until).as_secs_f64() }
+}
+
+fn legs(traffic: &ByLeg<Traffic>) -> Legs {
+    let directions = |traffic: &Traffic| Directions {
+        received: Volume { packets: traffic.received.packets, bytes: traffic.received.bytes },
+        sent: Volume { packets: traffic.sent.packets, bytes: traffic.sent.bytes },
+    };
+    Legs { client: directions(&traffic.client), peer: directions(&traffic.peer) }
+}
+
+impl<R> Listing<R> {
+    /// A moment by the wall clock, as text.
+    pub(super) fn moment(&self, moment: Timestamp) -> String {
+        let now = self.found.now;
+        let wall = if moment <= now {
+            self.wall.minus(now.since(moment))
+        } else {
+            self.wall.plus(moment.since(now))
+        };
+        wall.rfc3339()
+    }
+}

@@ -1,0 +1,122 @@
+//! Details for the person whom an alert woke: the allocations and sessions of this moment, as JSON and as a page.
+//!
+//! Pure: a query comes in, an answer goes out, rows come from whoever implements [`Inspect`]. Knows neither sockets nor
+//! the table's lock. Names come from strangers: JSON is made by a library, and whatever goes into HTML is escaped.
+
+mod cursor;
+mod json;
+mod page;
+mod query;
+mod words;
+
+use crate::clock::Timestamp;
+use crate::state::details::{AllocationRow, Found, SessionRow, Wanted};
+use query::{List, Query};
+
+/// Where rows come from.
+pub trait Inspect: Send + Sync + 'static {
+    /// The allocations that are wanted.
+    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow>;
+
+    /// The sessions that are wanted.
+    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow>;
+}
+
+/// Rows, and what the clock on the wall says.
+#[derive(Clone, Debug)]
+pub struct Listing<R> {
+    /// The rows.
+    pub found: Found<R>,
+    /// The moment of the rows by the wall clock.
+    pub wall: Timestamp,
+}
+
+/// A place of the details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The allocations as JSON.
+    Allocations,
+    /// The sessions as JSON.
+    Sessions,
+    /// The allocations as HTML.
+    Page,
+    /// What makes the page refresh itself.
+    Script,
+    /// What the page looks like.
+    Style,
+}
+
+/// The path of the page.
+pub const PAGE: &str = "/allocations";
+
+/// Paths of the JSON lists; longer URLs than are read begin with one of these or with [`PAGE`].
+pub const API: &str = "/api/v1/";
+
+impl Detail {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Allocations, "/api/v1/allocations"),
+        (Self::Sessions, "/api/v1/sessions"),
+        (Self::Page, PAGE),
+        (Self::Script, page::SCRIPT_PATH),
+        (Self::Style, page::STYLE_PATH),
+    ];
+
+    /// The place at a path.
+    pub fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, at)| *at == path).map(|(detail, _)| detail)
+    }
+
+    /// Whether a path is taken by one of them.
+    pub fn takes(path: &str) -> bool {
+        Self::at(path).is_some()
+    }
+
+    /// What its answers are.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Allocations | Self::Sessions => "application/json",
+            Self::Page => "text/html; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
+            Self::Style => "text/css; charset=utf-8",
+        }
+    }
+}
+
+/// What a query gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The query could be understood; else the body says why not.
+    pub ok: bool,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
+/// Answers a query (what stands behind `?`), without knowing where it came from.
+pub fn answer(inspect: &dyn Inspect, detail: Detail, query: &str) -> Answer {
+    let answered = match detail {
+        Detail::Allocations => Query::parse(List::Allocations, query)
+            .map(|query| json::allocations(&inspect.allocations(query.wanted()), &query)),
+        Detail::Sessions => Query::parse(List::Sessions, query)
+            .map(|query| json::sessions(&inspect.sessions(query.wanted()), &query)),
+        Detail::Page => Query::parse(List::Allocations, query)
+            .map(|query| page::page(&inspect.allocations(query.wanted()), &query).into_bytes()),
+        Detail::Script => Ok(page::SCRIPT.into()),
+        Detail::Style => Ok(page::STYLE.into()),
+    };
+    match answered {
+        Ok(body) => Answer { ok: true, body },
+        Err(problem) => Answer { ok: false, body: refusal(detail, &problem.to_string()) },
+    }
+}
+
+/// The body that tells what is wrong, in one sentence.
+pub fn refusal(detail: Detail, sentence: &str) -> Vec<u8> {
+    match detail {
+        Detail::Allocations | Detail::Sessions => json::error(sentence),
+        Detail::Page => page::error(sentence).into_bytes(),
+        Detail::Script | Detail::Style => format!("{sentence}\n").into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Serves the details: off the async workers, few at a time, and with the headers that keep a page of strangers' names
+//! harmless.
+//!
+//! Knows neither rows nor queries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use tokio::sync::Semaphore;
+
+use super::routes::response;
+use crate::details::{self, Answer, Detail, Inspect};
+
+/// Walks through the table at one time. Whoever comes next waits: each keeps a page of rows, and there are two cores.
+const AT_ONE_TIME: usize = 2;
+
+/// Own script and style, own addresses to fetch from and to send the form to; nothing else.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+     frame-ancestors 'none'",
+);
+
+/// The details and the places in their queue.
+pub(super) struct Details {
+    inspect: Arc<dyn Inspect>,
+    places: Arc<Semaphore>,
+}
+
+impl Details {
+    pub(super) fn new(inspect: Arc<dyn Inspect>) -> Self {
+        Self { inspect, places: Arc::new(Semaphore::new(AT_ONE_TIME)) }
+    }
+
+    /// The answer to a request for one of them. Its body is complete before its head is sent.
+    pub(super) async fn answer(&self, method: &Method, detail: Detail, query: &str) -> Response<Bytes> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refused =
+                refuse(detail, StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here");
+            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        // Closed by nobody; and who goes away while waiting gives the place up.
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return refuse(detail, StatusCode::SERVICE_UNAVAILABLE, "the exporter is shutting down");
+        };
+        let (inspect, query) = (Arc::clone(&self.inspect), query.to_owned());
+        let answered = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            details::answer(&*inspect, detail, &query)
+        });
+        match answered.await {
+            Ok(Answer { ok: true, body }) => guarded(detail, StatusCode::OK, body),
+            Ok(Answer { ok: false, body }) => guarded(detail, StatusCode::BAD_REQUEST, body),
+            Err(_) => {
+                let sentence = "making the answer crashed: the exporter's log has the details";
+                refuse(detail, StatusCode::INTERNAL_SERVER_ERROR, sentence)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Details").finish_non_exhaustive()
+    }
+}
+
+fn refuse(detail: Detail, status: StatusCode, sentence: &str) -> Response<Bytes> {
+    guarded(detail, status, details::refusal(detail, sentence))
+}
+
+fn guarded(detail: Detail, status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
+    let mut response = response(status, detail.content_type(), body.into());
+    let headers = response.headers_mut();
+    let guards: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Addresses hold user names.
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    ];
+    headers.extend(guards);
+    response
+}

@@ -1,0 +1,74 @@
+//! The details over a socket: whole answers, also to who writes endless addresses.
+
+use crate::support::{Running, SOON, patient};
+use coturn_exporter::http::Limits;
+
+const LISTS: [&str; 3] = ["/api/v1/allocations", "/api/v1/sessions", "/allocations"];
+
+#[tokio::test]
+async fn head_gets_the_same_headers_and_no_body() {
+    let server = Running::start_with_details(patient()).await;
+    for path in LISTS {
+        for query in ["", "?limit=0"] {
+            let mut client = server.client().await;
+            let get = client.get(&format!("{path}{query}")).await;
+            client.ask("HEAD", &format!("{path}{query}")).await;
+            let head = client.answer_without_body().await;
+            // A body would now stand before the next answer.
+            assert_eq!(client.get("/-/healthy").await.text(), "healthy\n", "{path}");
+            assert_eq!(get.status, if query.is_empty() { 200 } else { 400 }, "{path}");
+            assert_eq!((head.status, head.header("content-type")), (get.status, get.header("content-type")));
+            assert!(!get.body.is_empty(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_refused_in_the_language_of_the_path() {
+    let server = Running::start_with_details(patient()).await;
+    for (path, content_type) in [
+        ("/api/v1/allocations", "application/json"),
+        ("/api/v1/sessions", "application/json"),
+        ("/allocations", "text/html; charset=utf-8"),
+    ] {
+        let mut client = server.client().await;
+        client.ask("POST", path).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{path}");
+        assert_eq!(answer.header("content-type"), Some(content_type), "{path}");
+    }
+}
+
+/// The connection lives on: an address that is too long is read to its end, whenever and in whatever pieces it comes.
+#[tokio::test]
+async fn an_address_that_is_too_long_is_answered_and_forgotten() {
+    let server = Running::start_with_details(patient()).await;
+    let mut client = server.client().await;
+    for path in LISTS {
+        for length in [5_000, 9_000, 17_000, 1 << 20] {
+            client.send(format!("GET {path}?user=")).await.unwrap();
+            for piece in "a".repeat(length).as_bytes().chunks(60_001) {
+                client.send(piece).await.unwrap();
+            }
+            client.send(" HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
+            let answer = client.answer().await;
+            assert_eq!(answer.status, 400, "{path} {length}: {}", answer.text());
+            assert!(answer.text().contains("the query is longer than 4096 bytes"), "{}", answer.text());
+            assert_eq!(client.get("/-/healthy").await.text(), "healthy\n", "{path} {length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endless_address_is_cut_off() {
+    let server = Running::start_with_details(Limits { head: SOON, ..patient() }).await;
+    let mut client = server.client().await;
+    client.send("GET /api/v1/allocations?user=").await.unwrap();
+    let piece = vec![b'a'; 1 << 16];
+    let mut sent = 0_usize;
+    while client.send(&piece).await.is_ok() {
+        sent += piece.len();
+        assert!(sent < 1 << 31, "{sent} bytes were read");
+    }
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+}
