@@ -123,6 +123,18 @@ fn the_same_stream_tells_the_same_through_redis_and_through_the_listener() {
     assert_eq!(page.count("coturn_exporter_rejected_messages_total", &[]), 1);
 }
 
+/// One report of a relay: what the client sent goes to the peer without its headers, and the other way round.
+fn relayed(number: u64) -> Legs {
+    let (up, down) = (number % 2_000, 4_096);
+    let leg = |received: u64, sent: u64, size: u64| Traffic {
+        received_packets: received,
+        received_bytes: received * size,
+        sent_packets: sent,
+        sent_bytes: sent * size,
+    };
+    Legs { client: leg(up, down, 176), peer: leg(down, up, 172) }
+}
+
 /// One source of the three, and what it was told.
 struct Told {
     threads: Vec<Statsdb>,
@@ -155,7 +167,7 @@ impl Told {
     fn report(&mut self) {
         self.rounds += 1;
         for place in 0..self.calls.len() {
-            let (client, peer) = (traffic(self.rounds), traffic(3 * self.rounds + place as u64));
+            let Legs { client, peer } = relayed(3 * self.rounds + place as u64);
             let call = self.calls[place].clone();
             self.thread(place).report(&call, client, peer);
             self.sums[place] += Legs { client, peer };
@@ -165,7 +177,12 @@ impl Told {
     fn end(&mut self) {
         for place in 0..self.calls.len() {
             let (call, sums) = (self.calls[place].clone(), self.sums[place]);
-            self.thread(place).close(&call, sums.client, sums.peer);
+            // As coturn has them: 32 bits wide on the peer's side.
+            let Traffic { received_packets, received_bytes, sent_packets, sent_bytes } = sums.peer;
+            let [received_packets, received_bytes, sent_packets, sent_bytes] =
+                [received_packets, received_bytes, sent_packets, sent_bytes].map(|sum| sum % (1 << 32));
+            let peer = Traffic { received_packets, received_bytes, sent_packets, sent_bytes };
+            self.thread(place).close(&call, sums.client, peer);
         }
     }
 
