@@ -20,10 +20,6 @@ use coturn_exporter::metrics::names::{self, FamilyType};
 /// Metrics that stand on no dashboard and in no alert, each with the reason.
 const EXCEPTED: &[(&str, &str)] = &[];
 
-/// Metrics that are used already, and come with the part of the program that is still to be built: an entry whose
-/// metric exists is stale and fails.
-const ANNOUNCED: &[(&str, &str)] = &[("coturn_exporter_store_ok", "comes with --store.path")];
-
 /// Metrics that are Prometheus' own.
 const PROMETHEUS: [&str; 2] = ["up", "scrape_duration_seconds"];
 
@@ -72,7 +68,6 @@ fn queries() -> Vec<(String, String)> {
 #[test]
 fn every_metric_that_is_used_exists_with_its_labels() {
     let known = series_names();
-    let announced: BTreeSet<_> = ANNOUNCED.iter().map(|(name, _)| *name).collect();
     let queries = queries();
     let recorded: BTreeSet<_> =
         queries.iter().map(|(place, _)| place.clone()).filter(|name| name.contains(':')).collect();
@@ -81,10 +76,7 @@ fn every_metric_that_is_used_exists_with_its_labels() {
         let selectors = promql::selectors(query).unwrap_or_else(|why| panic!("{place}: {why}: {query}"));
         for selected in selectors {
             let metric = &selected.metric;
-            if PROMETHEUS.contains(&metric.as_str())
-                || announced.contains(metric.as_str())
-                || recorded.contains(metric)
-            {
+            if PROMETHEUS.contains(&metric.as_str()) || recorded.contains(metric) {
                 continue;
             }
             let Some((_, labels)) = known.get(metric) else {
@@ -114,16 +106,4 @@ fn every_metric_of_the_contract_is_used() {
     assert!(forgotten.is_empty(), "on no dashboard, in no alert, and not excepted: {forgotten:?}");
     let needless: Vec<_> = excepted.iter().filter(|name| !unused.contains(name)).collect();
     assert!(needless.is_empty(), "excepted and used, or gone: {needless:?}");
-}
-
-#[test]
-fn what_is_announced_is_not_there_yet_and_used_already() {
-    let queries = queries();
-    for (name, reason) in ANNOUNCED {
-        assert!(!reason.is_empty(), "{name}");
-        let exists = names::ALL.iter().any(|family| family.name == *name);
-        let used = queries.iter().any(|(_, query)| query.contains(name));
-        assert!(used, "{name} is announced and not used");
-        assert!(!exists, "{name} has come: take it out of the list of what is announced");
-    }
 }

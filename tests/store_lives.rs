@@ -28,6 +28,8 @@ const NAME: &str = "redis://sim";
 const REALM: &str = "sim.example";
 const USERS: u64 = 3;
 const LIFETIME: u64 = 600;
+/// More allocations than there are.
+const ROOM: usize = 1000;
 
 /// What may happen, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,12 @@ enum Step {
     Beat(bool),
     /// The exporter is killed, a moment after a beat.
     Kill,
+    /// One life with a mistake in its flags: another source, or no room.
+    Mistake {
+        is_full: bool,
+    },
+    /// All live allocations are refreshed, fall overdue and are forgotten; their clients come back, within two days.
+    LongSilence,
     /// The exporter is killed at once, and the oldest allocation ends while none is there.
     KillAndClose,
 }
@@ -78,10 +86,11 @@ struct World {
     life: Option<Life>,
     /// Live allocations, and what coturn has counted for each.
     live: BTreeMap<u64, u64>,
-    /// Bytes of all that ended, by user.
-    done: BTreeMap<String, u64>,
+    /// Bytes of all that ended, by user, and how many they were.
+    done: BTreeMap<String, (u64, u64)>,
     counter: Counter,
-    recovered: u64,
+    /// Whether anything was ever unseen.
+    unseen: u64,
 }
 
 struct Life {
@@ -99,20 +108,24 @@ impl World {
             live: BTreeMap::new(),
             done: BTreeMap::new(),
             counter: Counter::default(),
-            recovered: 0,
+            unseen: 0,
         };
-        // A life before all of it, so that the store is not new.
-        world.begin();
+        // A life before all of it, long enough for the store to be trusted about what it does not know.
+        world.begin(NAME, ROOM);
         world.scrape();
         world.scrape();
+        world.now = world.now.plus(Duration::from_secs(2 * 3600));
+        world.pass();
+        world.scrape();
+        world.kill();
         world
     }
 
-    fn begin(&mut self) {
-        let mut store = Store::open(&self.dir.path().join("store.db"), &[NAME]).unwrap();
+    fn begin(&mut self, source: &str, max_allocations: usize) {
+        let mut store = Store::open(&self.dir.path().join("store.db"), &[source]).unwrap();
         let found = store.load(self.now).unwrap();
-        let settings = Settings { realms: vec![REALM.into()], ..Settings::default() };
-        let mut ingest = Ingest::new(settings, &[NAME]);
+        let settings = Settings { realms: vec![REALM.into()], max_allocations, ..Settings::default() };
+        let mut ingest = Ingest::new(settings, &[source]);
         ingest.restore(self.now, found.saved, found.first_serial);
         ingest.subscribed(self.now, SOURCE);
         ingest.link_up(self.now, SOURCE);
@@ -122,7 +135,28 @@ impl World {
     fn kill(&mut self) {
         drop(self.life.take());
         self.now = self.now.plus(Duration::from_secs(2));
-        self.begin();
+        self.begin(NAME, ROOM);
+    }
+
+    /// Time passes, and all of it is heard.
+    fn pass(&mut self) {
+        let life = self.life.as_mut().unwrap();
+        life.ingest.heard_until(SOURCE, self.now);
+        life.ingest.advance(self.now);
+    }
+
+    /// A life that knows nothing of the source, or has no room for what it knows.
+    fn misconfigured(&mut self, is_full: bool) {
+        drop(self.life.take());
+        if is_full {
+            self.begin(NAME, 1);
+        } else {
+            self.begin("redis://elsewhere", ROOM);
+        }
+        // Its counters begin at 0, too.
+        self.scrape();
+        self.beat(true);
+        self.kill();
     }
 
     fn publish(&mut self, id: u64, event: &str, payload: &str) {
@@ -147,12 +181,13 @@ impl World {
         life.ingest.advance(self.now);
         let mut view;
         if std::mem::replace(&mut life.has_begun, true) {
-            let can_write = life.store.can_write();
+            let can_write = life.store.can_write(self.now, true);
             let all = life.store.wants_all();
-            let checkpoint = can_write.then(|| life.ingest.take_checkpoint(true, all));
+            let checkpoint = can_write.then(|| life.ingest.take_checkpoint(all));
             view = life.ingest.view(self.now);
             let ended = life.ingest.take_ended();
-            let written = life.store.write(Batch { now: self.now, wall: self.now, ended, checkpoint });
+            let written =
+                life.store.write(Batch { now: self.now, wall: self.now, is_told: true, ended, checkpoint });
             assert!(!matches!(written, Written::Failed(_)), "{written:?}");
         } else {
             view = life.ingest.view(self.now);
@@ -160,16 +195,15 @@ impl World {
         }
         let series = &view.table.realms[0].series;
         self.counter.see(series.relayed.client.received.bytes);
-        assert_eq!(series.unseen.client.received.bytes, 0, "nothing is unseen with a store that is not new");
-        self.recovered = series.recovered.client.received.bytes;
+        self.unseen += series.unseen.client.received.bytes;
     }
 
     fn beat(&mut self, with_changes: bool) {
         let life = self.life.as_mut().unwrap();
         life.ingest.advance(self.now);
-        let checkpoint = with_changes.then(|| life.ingest.take_checkpoint(false, false));
+        let checkpoint = with_changes.then(|| life.ingest.take_checkpoint(false));
         let ended = life.ingest.take_ended();
-        life.store.write(Batch { now: self.now, wall: self.now, ended, checkpoint });
+        life.store.write(Batch { now: self.now, wall: self.now, is_told: false, ended, checkpoint });
     }
 
     fn close(&mut self, id: u64) {
@@ -177,7 +211,12 @@ impl World {
         self.publish(id, "status", "deleted");
         self.traffic(id, "total_traffic", bytes);
         self.publish(id, "total_traffic/peer", "rcvp=0, rcvb=0, sentp=0, sentb=0");
-        *self.done.entry(user_of(id)).or_default() += bytes;
+        self.count_done(id, bytes);
+    }
+
+    fn count_done(&mut self, id: u64, bytes: u64) {
+        let (sum, count) = self.done.entry(user_of(id)).or_default();
+        (*sum, *count) = (*sum + bytes, *count + 1);
     }
 
     fn step(&mut self, step: Step) {
@@ -211,9 +250,22 @@ impl World {
                 self.beat(false);
                 self.kill();
             }
+            Step::Mistake { is_full } => {
+                self.beat(false);
+                self.misconfigured(is_full);
+            }
+            Step::LongSilence => {
+                for id in self.live.keys().copied().collect::<Vec<_>>() {
+                    self.step(Step::Refresh(id));
+                }
+                for hours in [25, 22] {
+                    self.now = self.now.plus(Duration::from_secs(hours * 3600));
+                    self.pass();
+                }
+            }
             Step::KillAndClose => {
                 if let Some((id, bytes)) = self.live.pop_first() {
-                    *self.done.entry(user_of(id)).or_default() += bytes;
+                    self.count_done(id, bytes);
                 }
                 self.kill();
             }
@@ -246,7 +298,7 @@ fn figure(name: &str) -> usize {
     FIGURES.iter().position(|figure| figure.name == name).unwrap()
 }
 
-fn steps(kill: Step) -> impl Strategy<Value = Vec<Step>> {
+fn steps(kill: impl Strategy<Value = Step> + 'static) -> impl Strategy<Value = Vec<Step>> {
     let id = 1..12_u64;
     let step = prop_oneof![
         3 => id.clone().prop_map(Step::Open),
@@ -257,9 +309,18 @@ fn steps(kill: Step) -> impl Strategy<Value = Vec<Step>> {
         3 => (0..9_000_u16).prop_map(Step::Wait),
         3 => Just(Step::Scrape),
         2 => any::<bool>().prop_map(Step::Beat),
-        1 => Just(kill),
+        1 => kill,
     ];
     prop::collection::vec(step, 1..120)
+}
+
+fn mishaps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::Kill),
+        Just(Step::KillAndClose),
+        any::<bool>().prop_map(|is_full| Step::Mistake { is_full }),
+        Just(Step::LongSilence),
+    ]
 }
 
 fn config() -> ProptestConfig {
@@ -272,34 +333,83 @@ proptest! {
 
     /// Killed a moment after the last end was written, at any point of everything else.
     #[test]
-    fn each_byte_once_over_all_lives(steps in steps(Step::Kill)) {
+    fn each_byte_once_over_all_lives(steps in steps(Just(Step::Kill))) {
         let mut world = World::new();
         for &step in &steps {
             world.step(step);
         }
         world.end();
-        let truth: u64 = world.done.values().sum();
+        let truth: u64 = world.done.values().map(|(bytes, _)| bytes).sum();
         prop_assert_eq!(world.counter.sum, truth);
+        prop_assert_eq!(world.unseen, 0, "nothing is unseen with a store that is not new");
         let ledger = world.ledger(vec![By::Credential]);
-        for (user, &bytes) in &world.done {
-            let told = ledger.get(user).map_or(0, |figures| figures[figure("client_received_bytes")]);
-            prop_assert_eq!(told, bytes, "{}", user);
+        for (user, &(bytes, count)) in &world.done {
+            let figures = ledger.get(user).copied().unwrap_or_default();
+            let told = (figures[figure("client_received_bytes")], figures[figure("allocations")]);
+            prop_assert_eq!(told, (bytes, count), "{}", user);
+            prop_assert!((1..=count).contains(&figures[figure("sessions")]), "{figures:?}");
         }
     }
 
     /// Killed at any moment: what ended since the last write may be lost, nothing is there twice.
     #[test]
-    fn no_byte_twice_whenever_it_is_killed(steps in steps(Step::KillAndClose)) {
+    fn no_byte_twice_whenever_it_is_killed(steps in steps(mishaps())) {
         let mut world = World::new();
         for &step in &steps {
             world.step(step);
         }
         world.end();
-        let truth: u64 = world.done.values().sum();
+        let truth: u64 = world.done.values().map(|(bytes, _)| bytes).sum();
         prop_assert!(world.counter.sum <= truth, "{} of {}", world.counter.sum, truth);
         for (user, figures) in world.ledger(vec![By::Credential]) {
-            let bytes = world.done.get(&user).copied().unwrap_or(0);
+            let (bytes, _) = world.done.get(&user).copied().unwrap_or_default();
             prop_assert!(figures[figure("client_received_bytes")] <= bytes, "{user}: {figures:?} of {bytes}");
         }
     }
+}
+
+/// Whatever numbers a stranger publishes, the ledger goes on, and answers.
+#[test]
+fn absurd_numbers_spoil_nothing() {
+    let mut world = World::new();
+    for id in 1..=4 {
+        world.step(Step::Open(id));
+    }
+    for _ in 0..3 {
+        world.traffic(1, "traffic", u64::from(u32::MAX) << 31);
+        world.traffic(4, "traffic", u64::MAX / 2);
+    }
+    for id in 1..=4 {
+        world.publish(id, "status", "deleted");
+    }
+    world.live.clear();
+    world.step(Step::Open(5));
+    world.step(Step::Report(5, 777));
+    world.end();
+    assert!(!world.life.as_ref().unwrap().store.wants_all(), "the store fails");
+    let all = world.ledger(vec![]);
+    assert_eq!(all[""][figure("allocations")], 5, "{all:?}");
+    assert!(all[""][figure("client_received_bytes")] > 1 << 52, "{all:?}");
+    assert!(world.ledger(vec![By::User])["user2"][figure("client_received_bytes")] >= 777);
+}
+
+/// What is older than its retention leaves the ledger, and nothing else does.
+#[test]
+fn old_sessions_leave_the_ledger() {
+    let mut world = World::new();
+    let sessions = |world: &World| world.ledger(vec![])[""][figure("sessions")];
+    for id in 1..=3 {
+        world.step(Step::Open(id));
+        world.step(Step::Report(id, 100));
+    }
+    world.end();
+    let between = world.now.plus(Duration::from_secs(60));
+    world.now = world.now.plus(Duration::from_secs(120));
+    world.step(Step::Open(7));
+    world.end();
+    assert_eq!(sessions(&world), 4);
+    let now = world.now;
+    let store = &mut world.life.as_mut().unwrap().store;
+    assert!(!store.forget_before(between, now), "more than a slice");
+    assert_eq!(sessions(&world), 1);
 }

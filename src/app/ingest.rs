@@ -282,10 +282,11 @@ impl Ingest {
         self.table.take_ended()
     }
 
-    /// What a store must know of the table before a scraper `is_told`, or without one: what changed, or `all` there is.
-    pub fn take_checkpoint(&mut self, is_told: bool, all: bool) -> Checkpoint {
+    /// What a store must know of the table: what changed, or `all` there is.
+    pub fn take_checkpoint(&mut self, all: bool) -> Checkpoint {
         let changed = if all { self.table.take_all() } else { self.table.take_changed() };
-        Checkpoint { is_told, changed, is_all: all, heard: self.table.heard().collect() }
+        let (heard, realms) = (self.table.heard().collect(), self.table.realms_in_use().collect());
+        Checkpoint { changed, is_all: all, heard, realms }
     }
 
     /// Which caps have been reached.

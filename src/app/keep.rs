@@ -1,12 +1,12 @@
 //! The store beside the table: what scrapers are about to be told is written before they are told, what ended within a
 //! second.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ingest::Shared;
 use crate::clock::Timestamp;
@@ -16,6 +16,18 @@ use crate::store::{Batch, OpenError, Store, Written};
 
 /// How often what ended is written.
 const BEAT: Duration = Duration::from_millis(500);
+
+/// How long a scrape waits for its turn at the store: half of the usual time-out of scrapes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it looks whether its turn has come.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// How long the last write may take; all must be over in 5 s.
+const LAST_WRITE: Duration = Duration::from_millis(800);
+
+/// So many pages no person fetches in passing.
+const MANY_VISITS: u32 = 100;
 
 /// How often the table is written where nobody scrapes, and old sessions leave the ledger.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -34,6 +46,8 @@ struct State {
     /// The first page has been told to a scraper.
     has_begun: AtomicBool,
     is_ok: AtomicBool,
+    /// Pages that were fetched by others.
+    visits: AtomicU32,
 }
 
 impl Keeper {
@@ -62,7 +76,11 @@ impl Keeper {
                 refused = restored.refused,
                 "store opened"
             );
-            let state = State { has_begun: AtomicBool::new(false), is_ok: AtomicBool::new(true) };
+            let state = State {
+                has_begun: AtomicBool::new(false),
+                is_ok: AtomicBool::new(true),
+                visits: AtomicU32::new(0),
+            };
             Ok(Self { shared, store: Arc::new(Mutex::new(store)), state: Arc::new(state), retention })
         });
         match opening.await {
@@ -75,7 +93,7 @@ impl Keeper {
     pub(super) async fn run(self) {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut swept = Timestamp::ZERO;
+        let mut swept = self.shared.now();
         loop {
             beats.tick().await;
             let now = self.shared.now();
@@ -87,53 +105,66 @@ impl Keeper {
             blocking(move || {
                 keeper.write(sweeps);
                 if sweeps {
-                    let horizon = keeper.shared.to_wall(now).minus(keeper.retention);
-                    keeper.store().forget_before(horizon);
+                    keeper.sweep(now);
                 }
             })
             .await;
         }
     }
 
-    /// Writes where the table stands at the end.
+    /// Writes where the table stands at the end, if the disk lets us in time.
     pub(super) async fn finish(self) {
-        blocking(move || self.write(true)).await;
+        if timeout(LAST_WRITE, blocking(move || self.write(true))).await.is_err() {
+            tracing::warn!("the store takes too long; ending without its last write");
+        }
+    }
+
+    /// Removes what is too old. Scrapes have their turns in between.
+    fn sweep(&self, now: Timestamp) {
+        let wall = self.shared.to_wall(now);
+        while self.store().forget_before(wall.minus(self.retention), wall) {}
     }
 
     /// Writes what ended and, if wanted, what changed, as not told.
     fn write(&self, with_changes: bool) {
         let mut store = self.store();
-        let with_changes = with_changes && !store.wants_all();
         let now = self.shared.now();
+        let with_changes = with_changes && store.can_write(now, false);
+        let all = store.wants_all();
         let (ended, checkpoint) = {
             let mut ingest = self.shared.lock();
             ingest.advance(now);
-            let checkpoint = with_changes.then(|| ingest.take_checkpoint(false, false));
+            let checkpoint = with_changes.then(|| ingest.take_checkpoint(all));
             (ingest.take_ended(), checkpoint)
         };
-        self.note(&store.write(Batch { now, wall: self.shared.to_wall(now), ended, checkpoint }));
+        let wall = self.shared.to_wall(now);
+        self.note(&store.write(Batch { now, wall, is_told: false, ended, checkpoint }));
     }
 
     /// What a scraper is told, once the store has it.
     fn tell(&self) -> View {
-        // Held to the end: what was told first is written first.
-        let mut store = self.store();
         if !self.state.has_begun.swap(true, Ordering::Relaxed) {
             let mut view = self.shared.observe(Audience::Scraper);
             view.table.begin_at_zero();
             return view;
         }
-        let can_write = store.can_write();
-        let all = store.wants_all();
+        // Held to the end: what was told first is written first.
+        let Some(mut store) = self.store_in_time() else {
+            // A disk that hangs must not take the page along.
+            self.note(&Written::Failed("it takes too long".to_owned()));
+            return self.shared.observe(Audience::Scraper);
+        };
         let now = self.shared.now();
         let wall = self.shared.to_wall(now);
+        let can_write = store.can_write(now, true);
+        let all = store.wants_all();
         let (view, ended, checkpoint) = {
             let mut ingest = self.shared.lock();
             ingest.advance(now);
-            let checkpoint = can_write.then(|| ingest.take_checkpoint(true, all));
+            let checkpoint = can_write.then(|| ingest.take_checkpoint(all));
             (ingest.view(wall), ingest.take_ended(), checkpoint)
         };
-        self.note(&store.write(Batch { now, wall, ended, checkpoint }));
+        self.note(&store.write(Batch { now, wall, is_told: true, ended, checkpoint }));
         view
     }
 
@@ -147,16 +178,46 @@ impl Keeper {
         self.store.lock().expect("nobody panicked while writing the store")
     }
 
+    /// The same; `None` if it does not become free for long.
+    fn store_in_time(&self) -> Option<MutexGuard<'_, Store>> {
+        let began = self.shared.now();
+        loop {
+            match self.store.try_lock() {
+                Ok(store) => return Some(store),
+                Err(TryLockError::Poisoned(_)) => return Some(self.store()),
+                Err(TryLockError::WouldBlock) if self.shared.now().since(began) >= PATIENCE => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(GLANCE),
+            }
+        }
+    }
+
+    /// Says once that pages are fetched, and by nobody who can be told.
+    fn note_visitor(&self) {
+        let visits = self.state.visits.fetch_add(1, Ordering::Relaxed) + 1;
+        if visits == MANY_VISITS && !self.state.has_begun.load(Ordering::Relaxed) {
+            tracing::warn!(
+                visits,
+                "pages are fetched, but none with Prometheus' header X-Prometheus-Scrape-Timeout-Seconds: the store does \
+                 not know what has been told, and a restart will tell it again"
+            );
+        }
+    }
+
     fn note(&self, written: &Written) {
         match written {
+            Written::Yes if !self.state.is_ok.load(Ordering::Relaxed) => {
+                // It hung, and went on.
+                tracing::info!("the store is written again");
+            }
             Written::Yes | Written::StillFailing => return,
+            Written::Failed(_) if !self.state.is_ok.load(Ordering::Relaxed) => return,
             Written::Failed(error) => tracing::error!(
                 error,
                 "the store cannot be written; serving on, but a restart may count again what is told meanwhile"
             ),
             Written::Again(lost) => tracing::info!(lost, "the store is written again"),
         }
-        self.state.is_ok.store(matches!(written, Written::Again(_)), Ordering::Relaxed);
+        self.state.is_ok.store(!matches!(written, Written::Failed(_)), Ordering::Relaxed);
     }
 }
 
@@ -164,7 +225,10 @@ impl Observe for Keeper {
     fn observe(&self, audience: Audience) -> View {
         let mut view = match audience {
             Audience::Scraper => self.tell(),
-            Audience::Visitor => self.shared.observe(audience),
+            Audience::Visitor => {
+                self.note_visitor();
+                self.shared.observe(audience)
+            }
         };
         view.store_ok = Some(self.state.is_ok.load(Ordering::Relaxed));
         view

@@ -160,6 +160,8 @@ pub(super) struct Allocation {
     pub(super) cause: Option<Cause>,
     /// `counted` holds all that was ever told of it: what a total has beyond was told by nobody.
     pub(super) is_past_known: bool,
+    /// coturn told its end: its key, met again, is another allocation's.
+    pub(super) is_end_told: bool,
     /// A store has it with its final sums.
     pub(super) is_kept: bool,
     pub(super) settled: ByLeg<bool>,

@@ -51,6 +51,8 @@ pub struct Kept {
     pub cause: Option<Cause>,
     /// Its sums hold all that was ever told of it.
     pub is_past_known: bool,
+    /// coturn told its end; met again, its key is another allocation's.
+    pub is_end_told: bool,
     /// The server's label: its host.
     pub server: Arc<str>,
     /// The server's port.
@@ -129,7 +131,12 @@ pub struct Ended {
     pub allocations: Vec<Kept>,
     /// The sessions; each allocation of theirs has been given before, or is among the above.
     pub sessions: Vec<Concluded>,
+    /// Allocations and sessions that are left out because nobody took the others for too long.
+    pub lost: usize,
 }
+
+/// More than so many allocations, and so many sessions, do not wait for a store; the next ones are lost to the ledger.
+pub(super) const MAX_ENDED: usize = 200_000;
 
 /// The notes.
 #[derive(Debug)]
@@ -140,7 +147,8 @@ pub(super) struct Keeping {
     /// Whether a place is in `changed`.
     is_noted: Vec<bool>,
     ended: Ended,
-    /// Keys whose records went without their totals: should they be met again, something of them has been told.
+    /// Keys whose records went without coturn's word: should they be met again, something of them has been told. Overdue
+    /// ones are kept for a day before, so an allocation may be silent for two days and still be known.
     forgotten: RecentKeys,
 }
 
@@ -201,6 +209,15 @@ impl Table {
             .map(|source| if source.up { source.heard_until.min(self.now) } else { source.lost_at })
     }
 
+    /// Labels of realms with live allocations or open sessions.
+    pub fn realms_in_use(&self) -> impl Iterator<Item = Arc<str>> {
+        let in_use = self.realms.groups().iter().filter(|group| {
+            let oldest = group.sessions.oldest(&self.sessions);
+            group.series.live.total() > 0 || oldest.is_some()
+        });
+        in_use.map(|group| Arc::clone(&group.label))
+    }
+
     /// A number for a new record or session; 0 where nobody keeps them.
     pub(super) fn next_serial(&mut self) -> u64 {
         let Some(keeping) = &mut self.keeping else { return 0 };
@@ -224,6 +241,10 @@ impl Table {
         }
         let stage = if allocation.phase == Phase::Overdue { Stage::Overdue } else { Stage::Ended };
         allocation.is_kept = stage == Stage::Ended;
+        if keeping.ended.allocations.len() >= MAX_ENDED {
+            keeping.ended.lost += 1;
+            return;
+        }
         keeping.ended.allocations.push(kept(
             &self.allocations[at],
             &self.realms,
@@ -233,19 +254,27 @@ impl Table {
         ));
     }
 
-    /// A record leaves the table for good.
-    pub(super) fn forget(&mut self, at: u32, hash: u64) {
-        let is_settled = self.allocations[at].is_settled();
-        if let Some(keeping) = &mut self.keeping
-            && !is_settled
-        {
-            keeping.forgotten.insert(self.now, hash);
+    /// A record leaves the table though its allocation may live, of which something has been told.
+    pub(super) fn forget(&mut self, hash: u64) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.forgotten.renew(self.now, hash);
+        }
+    }
+
+    /// What is noted is in the store already.
+    pub(super) fn forget_notes(&mut self) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.changed.clear();
+            keeping.is_noted.clear();
         }
     }
 
     /// Gives a session to the store.
     pub(super) fn keep_session(&mut self, session: Concluded) {
-        if let Some(keeping) = &mut self.keeping {
+        let Some(keeping) = &mut self.keeping else { return };
+        if keeping.ended.sessions.len() >= MAX_ENDED {
+            keeping.ended.lost += 1;
+        } else {
             keeping.ended.sessions.push(session);
         }
     }
@@ -287,6 +316,7 @@ fn kept(
         origin: allocation.origin,
         cause: allocation.cause,
         is_past_known: allocation.is_past_known,
+        is_end_told: allocation.is_end_told || allocation.cause == Some(Cause::Replaced),
         server: servers.label(allocation.server),
         server_port: allocation.server_port,
         transport: allocation.transport,

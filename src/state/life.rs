@@ -97,6 +97,7 @@ impl Table {
     /// An open record ends by coturn's word: `deleted`, or a total that tells that `deleted` was lost.
     pub(super) fn end(&mut self, at: u32, cause: Option<Cause>) -> Applied {
         self.note_sign(at);
+        self.allocations[at].is_end_told = true;
         let allocation = &self.allocations[at];
         let applied = if allocation.phase == Phase::Live {
             let cause = cause.unwrap_or_else(|| allocation.cause_of_deleted(self.now, self.settings.grace));
@@ -196,6 +197,7 @@ impl Table {
             origin,
             cause: None,
             is_past_known,
+            is_end_told: false,
             is_kept: false,
             settled: ByLeg::default(),
             long_form: granted.long_form,
@@ -288,6 +290,7 @@ impl Table {
             self.locate(at, granted);
             let allocation = &mut self.allocations[at];
             allocation.phase = Phase::Live;
+            allocation.is_end_told = false;
             allocation.deadline = Timestamp::MAX;
             allocation.grant(moment, granted);
             allocation.quiet_since = self.now;
@@ -331,7 +334,10 @@ impl Table {
         self.member_settled(at);
         self.client_losses.remove(&at);
         let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
-        self.forget(at, hash);
+        // One that was replaced ended by the word of the next.
+        if !self.allocations[at].is_end_told && self.allocations[at].cause != Some(Cause::Replaced) {
+            self.forget(hash);
+        }
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }

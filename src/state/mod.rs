@@ -52,7 +52,7 @@ pub use allocation::{Cause, Origin};
 pub use carriers::Carrier;
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
-pub use restore::{Restored, Saved, SavedAllocation, SavedSession};
+pub use restore::{Restored, Saved, SavedAllocation, SavedSession, SavedSource};
 pub use scan::{Look, Scanned, Sweep};
 pub use series::{
     ALLOCATIONS_BUCKETS, Allocations, Anomaly, BYTES_BUCKETS, ByLeg, Bytes, DURATION_BUCKETS, Durations,

@@ -42,6 +42,17 @@ pub struct SavedSession {
     pub is_partial: bool,
 }
 
+/// A source that was watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedSource {
+    /// Its place in the list of sources.
+    pub source: SourceId,
+    /// Since when the store knows it.
+    pub since: Timestamp,
+    /// How far it had been heard.
+    pub heard: Timestamp,
+}
+
 /// All that a store has kept, its moments on the clock of the present process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
@@ -49,8 +60,8 @@ pub struct Saved {
     pub allocations: Vec<SavedAllocation>,
     /// Sessions that were not over.
     pub sessions: Vec<SavedSession>,
-    /// Sources that were watched, and how far each had been heard.
-    pub sources: Vec<(SourceId, Timestamp)>,
+    /// Sources that were watched.
+    pub sources: Vec<SavedSource>,
     /// Labels of realms that were told of, the latest first: they begin at 0 again, so that the reset is seen as one.
     pub realms: Vec<String>,
 }
@@ -73,10 +84,12 @@ impl Table {
         for label in saved.realms {
             self.realms.recall(&label);
         }
-        for (source, heard) in saved.sources {
+        // What lived when the store began has shown itself since, or is no more.
+        let settled_after = self.settings.max_lifetime + self.settings.grace;
+        for SavedSource { source, since, heard } in saved.sources {
             if let Some(source) = self.sources.get_mut(source.0 as usize) {
                 source.known = true;
-                source.is_remembered = true;
+                source.is_remembered = heard.since(since) > settled_after;
                 source.lost_at = heard.min(now);
             }
         }
@@ -89,9 +102,13 @@ impl Table {
         for SavedAllocation { kept, told, accounted_bytes } in &saved.allocations {
             self.count_untold(&kept.realm, &kept.sums, told);
             if kept.stage == Stage::Ended {
+                if !kept.is_end_told {
+                    self.forget(self.key_hash(&name_of(kept)));
+                }
                 continue;
             }
             let Some(at) = self.restore_record(kept, *accounted_bytes) else {
+                self.forget(self.key_hash(&name_of(kept)));
                 restored.refused += 1;
                 continue;
             };
@@ -125,6 +142,7 @@ impl Table {
                 }
             }
         }
+        self.forget_notes();
         restored
     }
 
@@ -142,8 +160,7 @@ impl Table {
     }
 
     fn restore_record(&mut self, kept: &Kept, accounted_bytes: u64) -> Option<u32> {
-        let source = kept.source.0;
-        let name = Name { source, realm: &kept.realm, user: &kept.user, id: kept.id };
+        let (source, name) = (kept.source.0, name_of(kept));
         let hash = self.key_hash(&name);
         let now = self.now;
         let past = |moment: Timestamp| moment.min(now);
@@ -161,7 +178,8 @@ impl Table {
             serial: kept.serial,
             user: Arc::clone(&kept.user),
             granted_at: past(kept.granted_at),
-            alive_until: kept.alive_until,
+            // A clock that was ahead must not keep it for years.
+            alive_until: kept.alive_until.min(now.plus(kept.lifetime)),
             last_sign: past(kept.last_sign),
             quiet_since: past(kept.quiet_since),
             ended: past(kept.ended),
@@ -175,6 +193,7 @@ impl Table {
             },
             cause: kept.cause,
             is_past_known: kept.is_past_known,
+            is_end_told: kept.is_end_told,
             has_peer_leg: kept.has_peer_leg,
             release_pending: kept.release_pending,
             granted_perhaps: kept.granted_perhaps,
@@ -190,6 +209,10 @@ impl Table {
         let realm = self.allocations[at].realm;
         self.realms.series(realm).orphans.add(reason as usize);
     }
+}
+
+fn name_of(kept: &Kept) -> Name<'_> {
+    Name { source: kept.source.0, realm: &kept.realm, user: &kept.user, id: kept.id }
 }
 
 /// `sums` without `told`, each number for itself.

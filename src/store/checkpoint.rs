@@ -1,17 +1,19 @@
 //! What is written when a scraper is told, when something ends, and what is read at the start.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::rows::{self, AllocationRow, ENDED, NOTHING, Sums, UPSERT, Walls};
+use super::rows::{self, AllocationRow, END_TOLD, NOTHING, Sums, UPSERT, Walls};
 use super::{Checkpoint, Found};
 use crate::clock::Timestamp;
-use crate::state::{Cause, Concluded, Ended, Kept, Saved, SavedAllocation, SavedSession, SourceId, Stage};
+use crate::state::{
+    Cause, Concluded, Ended, Kept, Saved, SavedAllocation, SavedSession, SavedSource, SourceId, Stage,
+};
 
-/// A realm that nobody was told of for so long does not begin at 0 again.
-const REALM_MEMORY: Duration = Duration::from_secs(24 * 3600);
+/// How long it is of use to go on from what ended, from a realm that is not in use, and from a source that is not watched.
+const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// Sessions that leave the ledger at once.
 const SLICE: u32 = 10_000;
@@ -29,21 +31,30 @@ const JOIN: &str = "
         relay_started = coalesce(min(relay_started, excluded.relay_started), relay_started, excluded.relay_started),
         relay_ended = coalesce(max(relay_ended, excluded.relay_ended), relay_ended, excluded.relay_ended),
         allocations = allocations + 1, is_partial = is_partial OR excluded.is_partial,
-        relayed_bytes = relayed_bytes + excluded.relayed_bytes,
-        client_received_bytes = client_received_bytes + :n0, client_received_packets = client_received_packets + :n1,
-        client_sent_bytes = client_sent_bytes + :n2, client_sent_packets = client_sent_packets + :n3,
-        peer_received_bytes = peer_received_bytes + :n4, peer_received_packets = peer_received_packets + :n5,
-        peer_sent_bytes = peer_sent_bytes + :n6, peer_sent_packets = peer_sent_packets + :n7";
+        relayed_bytes = min(relayed_bytes + excluded.relayed_bytes, 1 << 61),
+        client_received_bytes = min(client_received_bytes + :n0, 1 << 61), client_received_packets = min(client_received_packets + :n1, 1 << 61),
+        client_sent_bytes = min(client_sent_bytes + :n2, 1 << 61), client_sent_packets = min(client_sent_packets + :n3, 1 << 61),
+        peer_received_bytes = min(peer_received_bytes + :n4, 1 << 61), peer_received_packets = min(peer_received_packets + :n5, 1 << 61),
+        peer_sent_bytes = min(peer_sent_bytes + :n6, 1 << 61), peer_sent_packets = min(peer_sent_packets + :n7, 1 << 61)";
 
 /// Adds what an allocation still reported after its session was over.
 const AMEND: &str = "
     UPDATE session SET
-        relayed_bytes = relayed_bytes + :relayed_bytes,
-        client_received_bytes = client_received_bytes + :n0, client_received_packets = client_received_packets + :n1,
-        client_sent_bytes = client_sent_bytes + :n2, client_sent_packets = client_sent_packets + :n3,
-        peer_received_bytes = peer_received_bytes + :n4, peer_received_packets = peer_received_packets + :n5,
-        peer_sent_bytes = peer_sent_bytes + :n6, peer_sent_packets = peer_sent_packets + :n7
+        relayed_bytes = min(relayed_bytes + :relayed_bytes, 1 << 61),
+        client_received_bytes = min(client_received_bytes + :n0, 1 << 61), client_received_packets = min(client_received_packets + :n1, 1 << 61),
+        client_sent_bytes = min(client_sent_bytes + :n2, 1 << 61), client_sent_packets = min(client_sent_packets + :n3, 1 << 61),
+        peer_received_bytes = min(peer_received_bytes + :n4, 1 << 61), peer_received_packets = min(peer_received_packets + :n5, 1 << 61),
+        peer_sent_bytes = min(peer_sent_bytes + :n6, 1 << 61), peer_sent_packets = min(peer_sent_packets + :n7, 1 << 61)
     WHERE serial = :serial";
+
+/// Which rows a scraper is told of that are not in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToldRows {
+    /// Those that have ended.
+    Ended,
+    /// Some that were written without being told, too.
+    Any,
+}
 
 /// Writes a batch in one transaction.
 pub(super) fn write(
@@ -52,7 +63,7 @@ pub(super) fn write(
     walls: Walls,
     ended: &Ended,
     checkpoint: Option<&Checkpoint>,
-    has_untold: bool,
+    told: Option<ToldRows>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let writer = Writer { transaction: &transaction, sources, walls };
@@ -63,11 +74,7 @@ pub(super) fn write(
         writer.conclude(session)?;
     }
     if let Some(checkpoint) = checkpoint {
-        writer.checkpoint(checkpoint, ended)?;
-        if checkpoint.is_told && has_untold {
-            // Rows of before, that have not changed since.
-            transaction.execute("UPDATE allocation SET told = sums WHERE told IS NOT sums", [])?;
-        }
+        writer.checkpoint(checkpoint, told)?;
     }
     transaction.commit()
 }
@@ -95,8 +102,8 @@ impl Writer<'_> {
                 }
             }
         }
-        // What was told in full leaves nothing to go on from.
-        if kept.stage == Stage::Ended && kept.sums == told {
+        // What was told in full, and is over, leaves nothing to go on from.
+        if kept.stage == Stage::Ended && kept.is_end_told && kept.sums == told {
             self.transaction
                 .prepare_cached("DELETE FROM allocation WHERE serial = ?")?
                 .execute([rows::serial(kept.serial)])?;
@@ -177,44 +184,50 @@ impl Writer<'_> {
     }
 
     /// The table as it is now; all of it is told, or what was told stays as it is.
-    fn checkpoint(&self, checkpoint: &Checkpoint, ended: &Ended) -> rusqlite::Result<()> {
-        let Checkpoint { is_told, ref changed, is_all, ref heard } = *checkpoint;
+    fn checkpoint(&self, checkpoint: &Checkpoint, told: Option<ToldRows>) -> rusqlite::Result<()> {
+        let Checkpoint { ref changed, is_all, ref heard, ref realms } = *checkpoint;
         if is_all {
             self.drop_others(changed)?;
         }
         let mut statement = self.transaction.prepare_cached(UPSERT)?;
         for kept in changed {
-            let told = is_told.then_some(&kept.sums);
-            rows::upsert(&mut statement, self.walls, self.source(kept), kept, told, None)?;
+            let told_sums = told.map(|_| &kept.sums);
+            rows::upsert(&mut statement, self.walls, self.source(kept), kept, told_sums, None)?;
         }
-        if is_told {
+        if let Some(told) = told {
+            let ended = match told {
+                ToldRows::Ended => "stage = 'ended' AND ",
+                ToldRows::Any => "",
+            };
+            let sql = format!("UPDATE allocation SET told = sums WHERE {ended} told IS NOT sums");
+            self.transaction.prepare_cached(&sql)?.execute([])?;
             // Nothing is left to go on from.
-            self.transaction.prepare_cached("DELETE FROM allocation WHERE stage = ?")?.execute([ENDED])?;
+            let sql = format!("DELETE FROM allocation WHERE stage = 'ended' AND facts & {END_TOLD}");
+            self.transaction.prepare_cached(&sql)?.execute([])?;
         }
         let wall = self.walls.millis(self.walls.now);
         let mut statement = self.transaction.prepare_cached(
-            "INSERT INTO source VALUES (?1, ?2) ON CONFLICT DO UPDATE SET heard = excluded.heard",
+            "INSERT INTO source VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET heard = excluded.heard",
         )?;
         for (source, &heard) in self.sources.iter().zip(heard) {
             // One that was never heard has told nothing that could be gone on from.
             if heard > Timestamp::ZERO {
-                statement.execute(params![source, self.walls.millis(heard)])?;
+                statement.execute(params![source, wall, self.walls.millis(heard)])?;
             }
         }
-        let realms: BTreeSet<&[u8]> =
-            changed.iter().chain(&ended.allocations).map(|kept| &*kept.realm).collect();
         let mut statement = self.transaction.prepare_cached(
             "INSERT INTO realm VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = excluded.seen",
         )?;
         for realm in realms {
-            statement.execute(params![String::from_utf8_lossy(realm), wall])?;
+            statement.execute(params![&**realm, wall])?;
         }
         Ok(())
     }
 
     fn drop_others(&self, all: &[Kept]) -> rusqlite::Result<()> {
         let present: HashSet<i64> = all.iter().map(|kept| rows::serial(kept.serial)).collect();
-        let mut statement = self.transaction.prepare("SELECT serial FROM allocation")?;
+        let mut statement =
+            self.transaction.prepare("SELECT serial FROM allocation WHERE stage <> 'ended'")?;
         let serials: Vec<i64> =
             statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let mut delete = self.transaction.prepare_cached("DELETE FROM allocation WHERE serial = ?")?;
@@ -237,24 +250,33 @@ fn relayed_bytes(kept: &Kept, [a, _, b, _, c, _, d, _]: &[i64; 8]) -> i64 {
 /// Finds out whether the file can be written, at little cost.
 pub(super) fn probe(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute("INSERT INTO source VALUES ('', 0)", [])?;
+    transaction.execute("INSERT INTO source VALUES ('', 0, 0)", [])?;
     transaction.execute("DELETE FROM source WHERE name = ''", [])?;
     transaction.commit()
 }
 
-/// Removes old sessions from the ledger.
-pub(super) fn forget_before(connection: &Connection, horizon: Timestamp) -> rusqlite::Result<()> {
-    let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
+/// Removes old sessions from the ledger, a slice at a time; gives whether there are more. And what is too old to be gone
+/// on from.
+pub(super) fn forget_before(
+    connection: &Connection,
+    horizon: Timestamp,
+    wall: Timestamp,
+) -> rusqlite::Result<bool> {
+    let millis = |moment: Timestamp| i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);
+    let day_ago = millis(wall.minus(MEMORY));
+    connection
+        .prepare_cached("DELETE FROM allocation WHERE stage = 'ended' AND ended < ?1")?
+        .execute([day_ago])?;
+    connection.prepare_cached("DELETE FROM realm WHERE seen < ?1")?.execute([day_ago])?;
     let mut statement = connection.prepare_cached(
         "DELETE FROM session WHERE serial IN
             (SELECT serial FROM session WHERE NOT is_open AND ended < ?1 ORDER BY ended LIMIT ?2)",
     )?;
-    statement.execute(params![horizon, SLICE])?;
-    Ok(())
+    Ok(statement.execute(params![millis(horizon), SLICE])? >= SLICE as usize)
 }
 
-/// Reads what an earlier process left, and drops what is of no use any more: allocations of sources that are not
-/// watched, and with them the hope for their sessions.
+/// Reads what an earlier process left, and drops what is of no use any more. A source that is not watched now may be so
+/// again, after a mistake in a flag: what is known of it stays for a day.
 pub(super) fn load(
     connection: &mut Connection,
     sources: &[String],
@@ -265,23 +287,32 @@ pub(super) fn load(
         (0..).zip(sources).find(|(_, source)| *source == name).map(|(number, _)| SourceId(number))
     };
     let mut saved = Saved::default();
-    let mut strangers = Vec::new();
     {
+        let day_ago = i64::try_from(wall.minus(MEMORY).as_millis()).unwrap_or(i64::MAX);
+        let mut forget = transaction.prepare("DELETE FROM source WHERE heard < ?1 AND name = ?2")?;
+        let mut statement = transaction.prepare("SELECT name, since, heard FROM source")?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let name: String = row.get(0)?;
+            match number(&name) {
+                Some(source) => saved.sources.push(SavedSource {
+                    source,
+                    since: rows::moment(row.get(1)?),
+                    heard: rows::moment(row.get(2)?),
+                }),
+                None => drop(forget.execute(params![day_ago, name])?),
+            }
+        }
+        transaction.execute("DELETE FROM allocation WHERE source NOT IN (SELECT name FROM source)", [])?;
+        transaction.execute("DELETE FROM realm WHERE seen < ?1", [day_ago])?;
         let mut statement = transaction.prepare("SELECT * FROM allocation")?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let AllocationRow { mut kept, source, told, accounted } = AllocationRow::read(row)?;
-            let Some(source) = number(&source) else {
-                strangers.push(rows::serial(kept.serial));
-                continue;
-            };
+            let Some(source) = number(&source) else { continue };
             kept.source = source;
             let accounted_bytes = Kept { sums: accounted, ..kept.clone() }.relayed_bytes();
             saved.allocations.push(SavedAllocation { kept, told, accounted_bytes });
-        }
-        let mut delete = transaction.prepare("DELETE FROM allocation WHERE serial = ?")?;
-        for serial in strangers {
-            delete.execute([serial])?;
         }
         // Their last allocation ended in the last moment of that process.
         transaction.execute(
@@ -306,15 +337,6 @@ pub(super) fn load(
             })
         };
         saved.sessions = statement.query_map([], session)?.collect::<rusqlite::Result<_>>()?;
-        let mut statement = transaction.prepare("SELECT name, heard FROM source")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            if let Some(source) = number(&row.get::<_, String>(0)?) {
-                saved.sources.push((source, rows::moment(row.get(1)?)));
-            }
-        }
-        let horizon = i64::try_from(wall.minus(REALM_MEMORY).as_millis()).unwrap_or(i64::MAX);
-        transaction.execute("DELETE FROM realm WHERE seen < ?", [horizon])?;
         let mut statement = transaction.prepare("SELECT label FROM realm ORDER BY seen DESC, label")?;
         saved.realms = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     }

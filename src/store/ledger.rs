@@ -82,21 +82,21 @@ macro_rules! figures {
 /// Everything that is summed. Seconds are rounded down for each session; `relayed_bytes` is the peer leg, both
 /// directions (of coturn before 4.5.1.2: the client leg).
 pub const FIGURES: [Figure; 15] = figures![
-    "sessions" = "count(*)",
-    "relayed_sessions" = "sum(relay_started IS NOT NULL)",
-    "partial_sessions" = "sum(is_partial)",
-    "allocations" = "sum(allocations)",
-    "seconds" = "sum((ended - started) / 1000)",
-    "relay_seconds" = "sum(coalesce((relay_ended - relay_started) / 1000, 0))",
-    "relayed_bytes" = "sum(relayed_bytes)",
-    "client_received_bytes" = "sum(client_received_bytes)",
-    "client_received_packets" = "sum(client_received_packets)",
-    "client_sent_bytes" = "sum(client_sent_bytes)",
-    "client_sent_packets" = "sum(client_sent_packets)",
-    "peer_received_bytes" = "sum(peer_received_bytes)",
-    "peer_received_packets" = "sum(peer_received_packets)",
-    "peer_sent_bytes" = "sum(peer_sent_bytes)",
-    "peer_sent_packets" = "sum(peer_sent_packets)",
+    "sessions" = "1",
+    "relayed_sessions" = "relay_started IS NOT NULL",
+    "partial_sessions" = "is_partial",
+    "allocations" = "allocations",
+    "seconds" = "max(ended - started, 0) / 1000",
+    "relay_seconds" = "max(coalesce(relay_ended - relay_started, 0), 0) / 1000",
+    "relayed_bytes" = "relayed_bytes",
+    "client_received_bytes" = "client_received_bytes",
+    "client_received_packets" = "client_received_packets",
+    "client_sent_bytes" = "client_sent_bytes",
+    "client_sent_packets" = "client_sent_packets",
+    "peer_received_bytes" = "peer_received_bytes",
+    "peer_received_packets" = "peer_received_packets",
+    "peer_sent_bytes" = "peer_sent_bytes",
+    "peer_sent_packets" = "peer_sent_packets",
 ];
 
 /// The answers, those that relayed most first. Reads a store that may be in use by an exporter.
@@ -111,12 +111,15 @@ pub fn usage(path: &Path, question: &Question) -> Result<Vec<Usage>, OpenError> 
 
 fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usage>> {
     let groups: Vec<&str> = question.by.iter().map(|by| by.column()).collect();
-    let figures = FIGURES.iter().map(|figure| format!("coalesce({}, 0) AS {}", figure.sql, figure.name));
+    // In two halves: whatever strangers publish, no sum goes beyond SQLite's integers.
+    let figures = FIGURES.iter().flat_map(|Figure { sql, .. }| {
+        [format!("total(({sql}) >> 32)"), format!("total(({sql}) & 0xffffffff)")]
+    });
     let columns: Vec<String> = groups.iter().map(|&group| group.to_owned()).chain(figures).collect();
     let by = if groups.is_empty() { String::new() } else { format!("GROUP BY {}", groups.join(", ")) };
     // The names decide between equals, so that the same question has the same answer.
     let names = (1..=groups.len()).map(|column| column.to_string());
-    let order: Vec<String> = std::iter::once("relayed_bytes DESC".to_owned()).chain(names).collect();
+    let order: Vec<String> = std::iter::once("total(relayed_bytes) DESC".to_owned()).chain(names).collect();
     let sql = format!(
         "SELECT {} FROM session WHERE NOT is_open AND ended >= ?1 AND ended < ?2 {by} ORDER BY {} LIMIT ?3",
         columns.join(", "),
@@ -138,10 +141,17 @@ fn answer(row: &Row<'_>, groups: usize) -> rusqlite::Result<Usage> {
     });
     let of = of.collect::<rusqlite::Result<_>>()?;
     let mut figures = [0; FIGURES.len()];
-    for (column, figure) in (groups..).zip(&mut figures) {
-        *figure = u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0);
+    for (column, figure) in (groups..).step_by(2).zip(&mut figures) {
+        let (high, low): (f64, f64) = (row.get(column)?, row.get(column + 1)?);
+        *figure = whole(high).saturating_mul(1 << 32).saturating_add(whole(low));
     }
     Ok(Usage { of, figures })
+}
+
+/// A sum of whole numbers, which is exact below 2^53.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, and saturating")]
+const fn whole(sum: f64) -> u64 {
+    sum as u64
 }
 
 /// A bound, or what stands for none.

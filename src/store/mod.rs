@@ -9,9 +9,12 @@ mod rows;
 mod schema;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::state::{Ended, Kept, Saved};
+use checkpoint::ToldRows;
 pub use schema::OpenError;
 
 /// Ended allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
@@ -20,14 +23,14 @@ const MAX_BACKLOG: usize = 100_000;
 /// Where the table stands.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// A scraper is about to be told of everything up to now.
-    pub is_told: bool,
     /// Records that have not ended and changed since they were last given.
     pub changed: Vec<Kept>,
     /// `changed` are all records there are: what the file has beyond them is old.
     pub is_all: bool,
     /// How far each source had been heard.
     pub heard: Vec<Timestamp>,
+    /// Labels of the realms in use.
+    pub realms: Vec<Arc<str>>,
 }
 
 /// What goes into the file at once, as of one moment.
@@ -37,11 +40,16 @@ pub struct Batch {
     pub now: Timestamp,
     /// The same by the wall clock.
     pub wall: Timestamp,
+    /// A scraper is about to be told of everything up to now.
+    pub is_told: bool,
     /// What ended since the last batch.
     pub ended: Ended,
-    /// `None`: only what ended is written, as not told.
+    /// `None`: only what ended is written.
     pub checkpoint: Option<Checkpoint>,
 }
+
+/// How long to wait before a store that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What the file held of an earlier process.
 #[derive(Debug)]
@@ -57,12 +65,19 @@ pub struct Found {
 pub enum Written {
     /// All is in the file.
     Yes,
-    /// It is again, after it was not; this many ended records were lost meanwhile.
+    /// It is again, after it was not; this many ended allocations and sessions were lost meanwhile.
     Again(usize),
     /// It has begun to fail, for this reason.
     Failed(String),
     /// It fails as it did before.
     StillFailing,
+}
+
+#[derive(Debug)]
+struct Failing {
+    try_at: Timestamp,
+    /// A scraper was told something since that is not in the file.
+    was_told: bool,
 }
 
 /// An open store; no other process has it.
@@ -75,7 +90,8 @@ pub struct Store {
     /// What ended while the file could not be written.
     backlog: Ended,
     lost: usize,
-    is_failing: bool,
+    /// It could not be written when this was last tried.
+    failing: Option<Failing>,
     /// The file may hold sums of which not all was told.
     has_untold: bool,
 }
@@ -90,15 +106,7 @@ impl Store {
         let file = schema::open(path)?;
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
         let path = path.to_owned();
-        Ok(Self {
-            file,
-            path,
-            sources,
-            backlog: Ended::default(),
-            lost: 0,
-            is_failing: false,
-            has_untold: true,
-        })
+        Ok(Self { file, path, sources, backlog: Ended::default(), lost: 0, failing: None, has_untold: true })
     }
 
     /// What an earlier process left. What it left of sources that are not watched any more is dropped.
@@ -108,75 +116,85 @@ impl Store {
     /// A damaged file.
     pub fn load(&mut self, wall: Timestamp) -> Result<Found, OpenError> {
         checkpoint::load(&mut self.file.connection, &self.sources, wall)
-            .map_err(|error| OpenError::Damaged { path: self.path.clone(), error })
+            .map_err(|error| OpenError::of(&self.path, error))
     }
 
     /// Whether the next checkpoint must hold all records.
     pub const fn wants_all(&self) -> bool {
-        self.is_failing
+        self.failing.is_some()
     }
 
-    /// Whether it is worth to take a checkpoint: what changed and is not written is forgotten.
-    pub fn can_write(&mut self) -> bool {
-        !self.is_failing || checkpoint::probe(&mut self.file.connection).is_ok()
+    /// Whether it is worth to take a checkpoint: what changed and is not written is forgotten. One that no scraper is
+    /// told mends nothing after a scraper was told something that is not in the file.
+    pub fn can_write(&mut self, now: Timestamp, is_told: bool) -> bool {
+        match &self.failing {
+            None => true,
+            Some(failing) => {
+                now >= failing.try_at
+                    && (is_told || !failing.was_told)
+                    && checkpoint::probe(&mut self.file.connection).is_ok()
+            }
+        }
     }
 
-    /// Writes a batch, all of it or nothing. After a failure only one that is told, with a checkpoint of all records, mends
-    /// it: what was told meanwhile is not known from before. What ended waits until then.
+    /// Writes a batch, all of it or nothing. After a failure only one with a checkpoint of all records mends it; what ended
+    /// waits until then.
     pub fn write(&mut self, batch: Batch) -> Written {
-        let Batch { now, wall, ended, checkpoint } = batch;
+        let Batch { now, wall, is_told, ended, checkpoint } = batch;
+        self.lost += ended.lost;
         self.backlog.allocations.extend(ended.allocations);
         self.backlog.sessions.extend(ended.sessions);
         let is_nothing = self.backlog.allocations.is_empty() && self.backlog.sessions.is_empty();
-        let is_told = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_told);
-        if (self.is_failing && !is_told) || (checkpoint.is_none() && is_nothing) {
-            return self.fail_on();
+        if checkpoint.is_none() && (self.failing.is_some() || is_nothing) {
+            return self.fail_on(is_told);
         }
+        let told = is_told.then_some(if self.has_untold { ToldRows::Any } else { ToldRows::Ended });
         let walls = rows::Walls { now, wall };
         let connection = &mut self.file.connection;
-        let written = checkpoint::write(
-            connection,
-            &self.sources,
-            walls,
-            &self.backlog,
-            checkpoint.as_ref(),
-            self.has_untold,
-        );
-        match written {
+        match checkpoint::write(connection, &self.sources, walls, &self.backlog, checkpoint.as_ref(), told) {
             Ok(()) => {
                 self.backlog = Ended::default();
-                self.has_untold = !is_told;
+                self.has_untold = !is_told && (self.has_untold || checkpoint.is_some());
                 let lost = std::mem::take(&mut self.lost);
-                if std::mem::take(&mut self.is_failing) { Written::Again(lost) } else { Written::Yes }
-            }
-            Err(error) if self.is_failing => {
-                drop(error);
-                self.fail_on()
+                if self.failing.take().is_some() { Written::Again(lost) } else { Written::Yes }
             }
             Err(error) => {
-                self.is_failing = true;
+                let was_failing = self.failing.is_some();
+                let was_told = self.failing.as_ref().is_some_and(|failing| failing.was_told) || is_told;
+                self.failing = Some(Failing { try_at: now.plus(RETRY), was_told });
                 self.shorten_backlog();
-                Written::Failed(format!("{}: {error}", self.path.display()))
+                if was_failing {
+                    Written::StillFailing
+                } else {
+                    Written::Failed(format!("{}: {error}", self.path.display()))
+                }
             }
         }
     }
 
-    /// Removes sessions from the ledger that ended before `horizon` (by the wall clock), some thousands at most.
-    pub fn forget_before(&mut self, horizon: Timestamp) {
-        if !self.is_failing {
-            // One that cannot be written fails at the next batch, and says so there.
-            let _ = checkpoint::forget_before(&self.file.connection, horizon);
-        }
+    /// Removes sessions from the ledger that ended before `horizon` (by the wall clock), some thousands at most; gives
+    /// whether there are more. One that cannot be written fails at the next batch, and says so there.
+    pub fn forget_before(&mut self, horizon: Timestamp, wall: Timestamp) -> bool {
+        self.failing.is_none()
+            && checkpoint::forget_before(&self.file.connection, horizon, wall).unwrap_or(false)
     }
 
-    fn fail_on(&mut self) -> Written {
+    /// Nothing is written this time.
+    fn fail_on(&mut self, is_told: bool) -> Written {
         self.shorten_backlog();
-        if self.is_failing { Written::StillFailing } else { Written::Yes }
+        match &mut self.failing {
+            Some(failing) => {
+                failing.was_told |= is_told;
+                Written::StillFailing
+            }
+            None => Written::Yes,
+        }
     }
 
     fn shorten_backlog(&mut self) {
-        let Ended { allocations, sessions } = &mut self.backlog;
-        self.lost += allocations.len().saturating_sub(MAX_BACKLOG);
+        let Ended { allocations, sessions, .. } = &mut self.backlog;
+        self.lost +=
+            allocations.len().saturating_sub(MAX_BACKLOG) + sessions.len().saturating_sub(MAX_BACKLOG);
         allocations.truncate(MAX_BACKLOG);
         sessions.truncate(MAX_BACKLOG);
     }

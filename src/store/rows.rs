@@ -64,11 +64,14 @@ fn sums(blob: &[u8]) -> Option<Sums> {
     Some(Sums { client: traffic()?, peer: traffic()? })
 }
 
+/// More than that (8 PiB) nobody relays; it keeps what strangers publish within SQLite's integers.
+const MOST: u64 = 1 << 53;
+
 /// What `now` has beyond `before`.
 pub(super) fn beyond(now: &Sums, before: &Sums) -> [i64; 8] {
     let mut beyond = [0; 8];
     for (place, (now, before)) in beyond.iter_mut().zip(numbers(now).iter().zip(numbers(before))) {
-        *place = i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
+        *place = now.saturating_sub(before).min(MOST).cast_signed();
     }
     beyond
 }
@@ -112,7 +115,8 @@ fn of_word<T: Copy>(words: &[(T, &str)], wanted: &str) -> Option<T> {
     words.iter().find(|(_, word)| *word == wanted).map(|(one, _)| *one)
 }
 
-pub(super) const ENDED: &str = "ended";
+/// The bit of `facts` that says that coturn has told the end.
+pub(super) const END_TOLD: i64 = 1 << 8;
 
 /// The bits of `facts`, in the order of the fields.
 fn facts(kept: &Kept) -> i64 {
@@ -125,6 +129,7 @@ fn facts(kept: &Kept) -> i64 {
         kept.relayed,
         kept.idle,
         kept.overdue_orphan,
+        kept.is_end_told,
     ];
     (0..).zip(bits).map(|(place, bit)| i64::from(bit) << place).sum()
 }
@@ -219,6 +224,7 @@ impl AllocationRow {
             origin: of_word(&ORIGINS, &word("origin")?).ok_or_else(|| wrong("origin"))?,
             cause: cause.map(|cause| find(&Cause::ALL, Cause::as_str, &cause)).transpose()?,
             is_past_known: fact(0),
+            is_end_told: fact(8),
             server: Arc::from(word("server")?),
             server_port: row.get("server_port")?,
             transport: find(&Transport::ALL, Transport::as_str, &word("transport")?)?,

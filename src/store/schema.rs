@@ -21,12 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// nothing at all. A user is text where it is UTF-8, else a blob.
 const MIGRATIONS: &[&str] = &["
     -- Sources that were watched, and how far each had been heard when the checkpoint was taken.
-    CREATE TABLE source (name TEXT PRIMARY KEY, heard INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE source (name TEXT PRIMARY KEY, since INTEGER NOT NULL, heard INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 
-    -- Realms that scrapers were told of.
+    -- Labels of realms that scrapers were told of.
     CREATE TABLE realm (label TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 
-    -- The checkpoint: allocations that have not ended, and those that have but were not told in full.
+    -- The checkpoint: allocations that have not ended, and for a day those that have but were not told in full, or
+    -- whose end coturn has not told.
     CREATE TABLE allocation (
         serial INTEGER PRIMARY KEY,
         session INTEGER,
@@ -123,7 +124,24 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is not whole, or cannot be read or written.
+    /// Nothing to read yet, or an earlier exporter's tables.
+    #[error("the store {} is of version {version}, this coturn-exporter reads {}: let it be opened by the exporter first, \
+         with the same --store.path", path.display(), MIGRATIONS.len())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        version: u32,
+    },
+    /// SQLite cannot work with the file where it is.
+    #[error("cannot use the store {}: {error}; see that its disk has room and that the exporter may write there", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The file is not whole, or makes no sense.
     #[error(
         "cannot read the store {}: {error}; if it is damaged, move it away (sqlite3's .recover may save its ledger) \
          and a new one will be made", path.display()
@@ -147,7 +165,7 @@ pub(super) struct Opened {
 /// Opens or makes a store for writing.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let system = |error| OpenError::System { path: path.to_owned(), error };
-    let damaged = |error| OpenError::Damaged { path: path.to_owned(), error };
+    let failed = |error| OpenError::of(path, error);
     // Users' names are in it: nobody else's business.
     let mut options = OpenOptions::new();
     let mut file =
@@ -158,26 +176,52 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         error => system(error.into()),
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(damaged)?;
-    prepare(&mut connection).map_err(damaged)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // The header may be behind the write-ahead log.
+    check_version(&connection, path, 0)?;
+    prepare(&mut connection).map_err(failed)?;
     Ok(Opened { connection, _lock: file })
 }
 
 /// Opens a store for reading, also while an exporter writes it.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     let system = |error| OpenError::System { path: path.to_owned(), error };
-    let damaged = |error| OpenError::Damaged { path: path.to_owned(), error };
+    let failed = |error| OpenError::of(path, error);
     check_header(&mut File::open(path).map_err(system)?, path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(damaged)?;
-    connection.busy_timeout(PATIENCE).map_err(damaged)?;
-    let version: u32 =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(damaged)?;
-    if version as usize != MIGRATIONS.len() {
-        // An older one is not ours to change; an exporter that opens it will.
-        return Err(OpenError::Newer { path: path.to_owned(), version });
-    }
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    check_version(&connection, path, MIGRATIONS.len())?;
     Ok(connection)
+}
+
+/// The version of the tables must be one that this exporter knows, and at least `oldest`.
+fn check_version(connection: &Connection, path: &Path, oldest: usize) -> Result<(), OpenError> {
+    let version: u32 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| OpenError::of(path, error))?;
+    match version as usize {
+        known if known > MIGRATIONS.len() => Err(OpenError::Newer { path: path.to_owned(), version }),
+        known if known < oldest => Err(OpenError::Older { path: path.to_owned(), version }),
+        _ => Ok(()),
+    }
+}
+
+impl OpenError {
+    /// What an error of SQLite's means for the file.
+    pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure,
+        };
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(
+                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | PermissionDenied | ReadOnly
+                | SystemIoFailure,
+            ) => Self::Unusable { path, error },
+            _ => Self::Damaged { path, error },
+        }
+    }
 }
 
 /// Whose file it is, by its first bytes (<https://www.sqlite.org/fileformat.html>): without SQLite, which could
@@ -214,6 +258,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // What a scrape was told is on the disk before it is told, whatever happens to the machine.
     connection.pragma_update(None, "synchronous", "full")?;
+    // What one large batch has made of the log does not stay.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

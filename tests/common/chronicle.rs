@@ -136,6 +136,16 @@ impl Chronicle {
         found.filter_map(|(_, values)| values.get(index).copied().flatten()).sum()
     }
 
+    /// The same for counts, which are whole numbers.
+    pub(crate) fn count(&self, name: &str, labels: &[(&str, &str)], at: f64) -> u64 {
+        let value = self.value(name, labels, at);
+        assert!(value >= 0.0 && value.fract() == 0.0, "{name} {labels:?} is {value}, not a count");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "just checked")]
+        {
+            value as u64
+        }
+    }
+
     /// As `promtool test rules` reads series, under these target labels.
     pub(crate) fn input_series(&self, target: &[(&str, &str)]) -> Vec<serde_json::Value> {
         let one = |(series, values): (&Series, &Vec<Option<f64>>)| {

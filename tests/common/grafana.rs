@@ -1,6 +1,8 @@
 //! Grafana's model of a dashboard (the classic one, schema version 37: Grafana 9 to 13), as far as ours use it. A field
 //! that is not here is not in ours.
 
+#![allow(clippy::struct_excessive_bools, reason = "the model is Grafana's")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;

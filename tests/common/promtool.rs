@@ -49,17 +49,17 @@ pub(crate) fn test_rules(series: &[Value], alerts: &[Value], expressions: &[Valu
 
 /// Expects exactly these alerts to be firing at a minute, each with how many of them.
 pub(crate) fn firing_at(minute: usize, alerts: &[(&str, usize)]) -> Value {
-    firing("count by (alertname) (ALERTS{alertstate=\"firing\"})".to_owned(), minute, alerts)
+    firing("count by (alertname) (ALERTS{alertstate=\"firing\"})", minute, alerts)
 }
 
 /// Expects exactly these alerts to have fired at some time up to a minute, each with how many of them.
 pub(crate) fn fired_by(minute: usize, alerts: &[(&str, usize)]) -> Value {
     let expression =
         format!("count by (alertname) (last_over_time(ALERTS{{alertstate=\"firing\"}}[{}m]))", minute + 1);
-    firing(expression, minute, alerts)
+    firing(&expression, minute, alerts)
 }
 
-fn firing(expression: String, minute: usize, alerts: &[(&str, usize)]) -> Value {
+fn firing(expression: &str, minute: usize, alerts: &[(&str, usize)]) -> Value {
     let sample =
         |&(name, count): &(&str, usize)| json!({"labels": format!("{{alertname={name:?}}}"), "value": count});
     let samples: Vec<_> = alerts.iter().map(sample).collect();

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::super::{ByLeg, Cause, Look, RealmView, Saved, SavedAllocation, Settings, Snapshot};
+use super::super::{ByLeg, Cause, Look, RealmView, Saved, SavedAllocation, SavedSource, Settings, Snapshot};
 use super::audit::{audit, is_empty};
 use super::model::{Model, Numbers};
 use super::*;
@@ -203,7 +203,8 @@ fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_told: bool
     let allocations: Vec<_> = allocations.collect();
     let highest =
         allocations.iter().flat_map(|saved| [Some(saved.kept.serial), saved.kept.session]).flatten().max();
-    let sources = (0..).map(SourceId).zip(table.heard()).collect();
+    let source = |(source, heard)| SavedSource { source, since: Timestamp::ZERO, heard };
+    let sources = (0..).map(SourceId).zip(table.heard()).map(source).collect();
     let mut next = Table::new(settings, &["test"]);
     next.keep_changes(highest.unwrap_or(0) + 1);
     next.restore(now, Saved { allocations, sources, ..Saved::default() });
