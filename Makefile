@@ -4,8 +4,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+# Where coturn reports to after a plain `make run`: the exporter itself, no Redis needed.
+STATSDB_PORT ?= 6390
+STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect_timeout=30"
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
-ARGS ?=
+ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
@@ -17,7 +20,8 @@ DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUST
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Build the release and run it; its flags in ARGS='...'
+run: ## Build the release and run it for a coturn on this host; other flags in ARGS='...'
+	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo 'turnserver.conf: $(STATSDB_LINE)')
 	$(DESCRIBED) $(CARGO) run --locked --release --bin coturn-exporter -- $(ARGS)
 
 build: ## Build the release

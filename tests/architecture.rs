@@ -78,7 +78,8 @@ const HOUSE: &[Room] = &[
             "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
             "state", "store", "version", "wire",
         ],
-        crates: &["csv", "fastrand", "serde_json", "thiserror", "tokio", "tracing"],
+        // `rustix` for the limit of open files
+        crates: &["csv", "fastrand", "rustix", "serde_json", "thiserror", "tokio", "tracing"],
     },
     Room { name: "main", rooms: &["app", "cli", "logging"], crates: &[] },
     Room { name: "lib", rooms: &[], crates: &[] },

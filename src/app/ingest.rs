@@ -8,14 +8,16 @@ use crate::clock::{Clock, Timestamp};
 use crate::details::{Inspect, Listing};
 use crate::doctor::facts::ConfigValues;
 use crate::doctor::{SETTINGS, Setting, setting_ok};
-use crate::metrics::own::{SourceStats, StatusKeys};
+use crate::metrics::own::{ForwardStats, SourceStats, StatsdbStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
+use crate::source::forward::Forwarded;
+use crate::source::statsdb::Refusal;
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
-    Applied, Beyond, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
+    Applied, Beyond, Carrier, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
 };
 use crate::store::Checkpoint;
-use crate::wire::{self, Message, Rejection};
+use crate::wire::{self, Event, Key, Message, Rejection};
 
 /// The table with the statistics of its sources. One writer at a time.
 #[derive(Debug)]
@@ -42,12 +44,40 @@ impl Ingest {
         channel: &[u8],
         payload: &[u8],
     ) -> Result<Option<Applied>, Rejection> {
+        let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
+        Ok(Some(self.table.apply(now, source, &key, &event)))
+    }
+
+    /// The same, of a message that coturn sent over a connection of its own to us.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::message`].
+    pub fn message_from(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        carrier: Carrier,
+        channel: &[u8],
+        payload: &[u8],
+    ) -> Result<Option<Applied>, Rejection> {
+        let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
+        Ok(Some(self.table.apply_from(now, source, carrier, &key, &event)))
+    }
+
+    fn parse<'a>(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        channel: &'a [u8],
+        payload: &'a [u8],
+    ) -> Result<Option<(Key<'a>, Event<'a>)>, Rejection> {
         match wire::parse(channel, payload) {
             Ok(Message::Allocation(key, event)) => {
                 if let Some(stats) = self.stats(source) {
                     stats.accepted(now, event.kind());
                 }
-                Ok(Some(self.table.apply(now, source, &key, &event)))
+                Ok(Some((key, event)))
             }
             Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => {
@@ -95,6 +125,72 @@ impl Ingest {
         self.table.link_down(now, source);
         if let Some(stats) = self.stats(source) {
             stats.gap_begins(stats.heard_until.max(stats.last_message).unwrap_or(now));
+        }
+    }
+
+    /// The source is a listener, and listens: nothing that coturn says from now on is missed.
+    pub fn listens(&mut self, now: Timestamp, source: SourceId) {
+        self.table.link_up(now, source);
+        if let Some(stats) = self.stats(source) {
+            stats.statsdb = Some(StatsdbStats {
+                refused: Refusal::ALL.iter().map(|reason| (reason.as_str(), 0)).collect(),
+                ..StatsdbStats::default()
+            });
+        }
+    }
+
+    /// A connection of coturn's that told of allocations was lost, but not closed by coturn: it may go on elsewhere, and
+    /// something of it may be missing.
+    pub fn interrupted(&mut self, now: Timestamp, source: SourceId) {
+        self.table.link_down(now, source);
+        self.table.link_up(now, source);
+        if let Some(stats) = self.stats(source) {
+            stats.gap_begins(now);
+            stats.gap_ends(now);
+        }
+    }
+
+    /// A connection of coturn's begins to tell of allocations.
+    pub fn carrier_opens(&mut self) -> Carrier {
+        self.table.carrier_opens()
+    }
+
+    /// Such a connection is gone.
+    pub fn carrier_closes(&mut self, carrier: Carrier) {
+        self.table.carrier_closes(carrier);
+    }
+
+    /// coturn has closed such a connection: ends a part of its allocations, from `from` on; gives where to go on.
+    pub fn abandon(&mut self, now: Timestamp, carrier: Carrier, from: u32) -> Option<u32> {
+        self.table.abandon(now, carrier, from)
+    }
+
+    /// Connections of coturn's have come or gone.
+    pub fn connections(&mut self, source: SourceId, more: i64) {
+        if let Some(stats) = self.statsdb(source) {
+            stats.connections = stats.connections.saturating_add_signed(more);
+        }
+    }
+
+    /// There was no room for a connection.
+    pub fn turned_away(&mut self, source: SourceId) {
+        if let Some(stats) = self.statsdb(source) {
+            stats.turned_away += 1;
+        }
+    }
+
+    /// A command was refused.
+    pub fn refused_command(&mut self, source: SourceId, reason: &'static str) {
+        if let Some(stats) = self.statsdb(source) {
+            *stats.refused.entry(reason).or_default() += 1;
+        }
+    }
+
+    /// How passing on goes, where it is done.
+    pub fn forwarded(&mut self, source: SourceId, state: Option<Forwarded>) {
+        if let Some(stats) = self.statsdb(source) {
+            let told = |Forwarded { up, sent, dropped }| ForwardStats { up, sent, dropped };
+            stats.forward = state.map(told);
         }
     }
 
@@ -201,6 +297,10 @@ impl Ingest {
     /// Copies everything that is told.
     pub fn view(&self, wall: Timestamp) -> View {
         View { table: self.table.snapshot(), sources: self.sources.clone(), store_ok: None, wall }
+    }
+
+    fn statsdb(&mut self, source: SourceId) -> Option<&mut StatsdbStats> {
+        self.stats(source).and_then(|stats| stats.statsdb.as_mut())
     }
 
     fn stats(&mut self, source: SourceId) -> Option<&mut SourceStats> {

@@ -5,6 +5,7 @@ mod follow;
 pub mod ingest;
 mod keep;
 mod prune;
+mod receive;
 mod record;
 pub mod replay;
 mod rescan;
@@ -16,9 +17,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::config::{Command, Config};
 use crate::http::BindError;
 use crate::source::capture::CaptureError;
+use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::OpenError;
 
@@ -52,6 +56,9 @@ pub enum Error {
     /// An address that cannot be listened on.
     #[error("{0}")]
     Bind(BindError),
+    /// Where coturn should report to cannot be listened on.
+    #[error("{0}")]
+    Listen(ListenError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),
@@ -83,6 +90,7 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
     for source in &config.sources {
         tls::check(source).map_err(Error::Tls)?;
     }
+    allow_files();
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
@@ -94,6 +102,15 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
         Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => block_on(watch::watch(config)).map(done),
+    }
+}
+
+/// As many open files as the system lets us have: a connection is one.
+fn allow_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Where it cannot be, there is room for fewer connections.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }
 

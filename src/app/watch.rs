@@ -10,12 +10,14 @@ use super::Error;
 use super::follow::Follower;
 use super::ingest::{Ingest, Shared};
 use super::keep::Keeper;
+use super::receive::Receiver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
+use crate::source::statsdb::Listener;
 use crate::state::{Beyond, SourceId};
 use crate::version;
 
@@ -28,12 +30,17 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// An address that cannot be bound; a part that fell over.
 pub(super) async fn watch(config: Config) -> Result<(), Error> {
-    let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    let names = config.sources.iter().map(|source| source.name.as_str());
+    let names: Vec<&str> = names.chain(config.statsdb.iter().map(|statsdb| statsdb.name.as_str())).collect();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let shared = Shared::new(Ingest::new(config.table.clone(), &names), clock);
     let board = Board::new(&names);
     let keeper = match &config.store {
         Some(store) => Some(Keeper::open(store, &names, shared.clone()).await.map_err(Error::Store)?),
+        None => None,
+    };
+    let listener = match &config.statsdb {
+        Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
         None => None,
     };
     let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
@@ -55,9 +62,14 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
 
     let stop = Shutdown::new();
     let mut parts = JoinSet::new();
-    for (number, source) in (0..).zip(config.sources) {
-        let follower = Follower::new(source, SourceId(number), shared.clone(), board.clone());
+    let mut ids = (0..).map(SourceId);
+    for (source, id) in config.sources.into_iter().zip(&mut ids) {
+        let follower = Follower::new(source, id, shared.clone(), board.clone());
         parts.spawn(until(stop.clone(), follower.run()));
+    }
+    if let (Some(statsdb), Some(listener), Some(id)) = (config.statsdb, listener, ids.next()) {
+        let receiver = Receiver::new(statsdb, listener, id, shared.clone(), board.clone());
+        parts.spawn(until(stop.clone(), receiver.run()));
     }
     parts.spawn(until(stop.clone(), let_time_pass(shared.clone())));
     if let Some(keeper) = &keeper {

@@ -23,6 +23,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) redis: Redis,
     #[command(flatten)]
+    pub(super) statsdb: Statsdb,
+    #[command(flatten)]
     pub(super) allocation: Allocation,
     #[command(flatten)]
     pub(super) session: Session,
@@ -233,6 +235,59 @@ pub(super) struct Redis {
         global = true
     )]
     pub(super) tls_key_file: Option<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Statsdb")]
+pub(super) struct Statsdb {
+    /// Address that coturn's redis-statsdb may name instead of a Redis. Without --redis.url no Redis is watched then.
+    #[arg(
+        id = "statsdb.listen-address",
+        long,
+        env = "COTURN_EXPORTER_STATSDB_LISTEN_ADDRESS",
+        value_name = "[HOST]:PORT"
+    )]
+    pub(super) listen_address: Option<String>,
+    /// File with the password that coturn must give there.
+    #[arg(
+        id = "statsdb.password-file",
+        long,
+        env = "COTURN_EXPORTER_STATSDB_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
+    pub(super) password_file: Option<OsString>,
+    /// Listen without a password where other hosts can connect.
+    #[arg(id = "statsdb.open", long, env = "COTURN_EXPORTER_STATSDB_OPEN", value_name = "BOOL", num_args = 0..=1,
+        default_value = "false", default_missing_value = "true", require_equals = true)]
+    pub(super) open: String,
+    /// Certificate (PEM) to speak TLS there, with the certificates between it and its CA.
+    #[arg(
+        id = "statsdb.tls-cert-file",
+        long,
+        env = "COTURN_EXPORTER_STATSDB_TLS_CERT_FILE",
+        value_name = "FILE"
+    )]
+    pub(super) tls_cert_file: Option<OsString>,
+    /// Key (PEM, not encrypted) of the certificate.
+    #[arg(
+        id = "statsdb.tls-key-file",
+        long,
+        env = "COTURN_EXPORTER_STATSDB_TLS_KEY_FILE",
+        value_name = "FILE"
+    )]
+    pub(super) tls_key_file: Option<OsString>,
+    /// Connections open there at one time.
+    #[arg(
+        id = "statsdb.max-connections",
+        long,
+        env = "COTURN_EXPORTER_STATSDB_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value = "1024"
+    )]
+    pub(super) max_connections: String,
+    /// Redis that gets all that coturn says there, for others who read it.
+    #[arg(id = "statsdb.forward-url", long, env = "COTURN_EXPORTER_STATSDB_FORWARD_URL", value_name = "URL")]
+    pub(super) forward_url: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

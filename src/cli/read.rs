@@ -10,7 +10,9 @@ use clap::parser::ValueSource;
 
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
-use crate::config::{self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Tls, Usage, Web};
+use crate::config::{
+    self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Secret, Statsdb, Tls, Usage, Web,
+};
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
@@ -18,11 +20,11 @@ const MANY: u64 = u32::MAX as u64;
 
 /// Flags that mean nothing to a command that looks at the keys of a Redis.
 const NOT_FOR_KEYS: &[&str] =
-    &["web.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
+    &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
 
 /// Flags that mean nothing to a command that reads the ledger.
 const NOT_FOR_THE_LEDGER: &[&str] =
-    &["web.", "redis.", "allocation.", "session.", "metrics.", "store.retention"];
+    &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
 
 /// A value that cannot be used, and where it came from.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub(super) fn config(
     definitions: &clap::Command,
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
-    let Args { command, web, log, redis, allocation, session, metrics, store } = args;
+    let Args { command, web, log, redis, statsdb, allocation, session, metrics, store } = args;
     let log = read_log(&given, &log)?;
     let command = read_command(&given, command, &store)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
@@ -55,18 +57,26 @@ pub(super) fn config(
     match &command {
         Command::Watch => {
             config.web = read_web(&given, &web)?;
+            config.statsdb = read_statsdb(&given, &statsdb)?;
             config.store = read_store(&given, &store)?;
         }
-        Command::Replay { .. } => given.refuse(&["web.", "redis.", "store."], "replay")?,
+        Command::Replay { .. } => given.refuse(&["web.", "redis.", "statsdb.", "store."], "replay")?,
         Command::Record { .. } => {
-            given.refuse(&["web.", "allocation.", "session.", "metrics.", "store."], "record")?;
+            given.refuse(&["web.", "statsdb.", "allocation.", "session.", "metrics.", "store."], "record")?;
         }
         Command::Doctor { .. } => given.refuse(NOT_FOR_KEYS, "doctor")?,
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
         Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
     }
+    // The Redis that is watched without being asked for is for those who have named no source at all.
+    let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
     if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
+        let redis = if is_redis_meant { redis } else { args::Redis { url: Vec::new(), ..redis } };
         config.sources = read_sources(&given, &redis)?;
+    }
+    if let Some(forward) = config.statsdb.as_ref().and_then(|statsdb| statsdb.forward.clone()) {
+        let both = config.sources.iter().cloned().chain([forward]).collect();
+        config::distinct_sources(both).map_err(|problem| given.wrong("statsdb.forward-url", problem))?;
     }
     match &command {
         Command::Record { .. } => {
@@ -172,6 +182,40 @@ fn read_tls(given: &Given<'_>, redis: &args::Redis, sources: &mut [RedisSource])
     let client = config::client_certificate(cert_file, key_file);
     let tls = client.and_then(|client| config::set_tls(sources, &Tls { ca_file, client }));
     tls.map_err(|problem| given.wrong(id, problem))
+}
+
+fn read_statsdb(given: &Given<'_>, statsdb: &args::Statsdb) -> Result<Option<Statsdb>, UsageError> {
+    let listen = statsdb.listen_address.as_deref().map(str::trim).filter(|address| !address.is_empty());
+    let max_connections =
+        given.one("statsdb.max-connections", &statsdb.max_connections, |v| size(v, 1..=MANY))?;
+    let open = given.one("statsdb.open", &statsdb.open, value::switch)?;
+    let Some(listen) = listen else {
+        return match given.typed("statsdb.") {
+            Some(flag) => Err(given.wrong(flag, ConfigError::StatsdbUnused)),
+            None => Ok(None),
+        };
+    };
+    let id = "statsdb.listen-address";
+    let listen: ListenAddress = listen.parse().map_err(|problem| given.wrong(id, problem))?;
+    let password = given.file("statsdb.password-file", statsdb.password_file.as_ref());
+    let password = password.map(|path| Secret::from_file(&path)).transpose();
+    let files = [
+        given.file("statsdb.tls-cert-file", statsdb.tls_cert_file.as_ref()),
+        given.file("statsdb.tls-key-file", statsdb.tls_key_file.as_ref()),
+    ];
+    let [cert_file, key_file] = files;
+    let forward = statsdb.forward_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+    let forward = forward.map(str::parse).transpose().map_err(ConfigError::RedisUrl);
+    let statsdb = Statsdb {
+        name: format!("statsdb://{listen}"),
+        listen,
+        password: password.map_err(|problem| given.wrong("statsdb.password-file", problem))?,
+        tls: config::server_certificate(cert_file, key_file)
+            .map_err(|problem| given.wrong("statsdb.tls-cert-file", problem))?,
+        max_connections,
+        forward: forward.map_err(|problem| given.wrong("statsdb.forward-url", problem))?,
+    };
+    statsdb.checked(open).map(Some).map_err(|problem| given.wrong(id, problem))
 }
 
 fn read_store(given: &Given<'_>, store: &args::Store) -> Result<Option<config::Store>, UsageError> {
@@ -288,11 +332,24 @@ impl Given<'_> {
 
     /// Refuses typed flags that begin so; variables may be set for other commands and are let be.
     fn refuse(&self, groups: &[&str], command: &'static str) -> Result<(), UsageError> {
-        let typed = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
-        let ids = self.matches.ids().map(clap::Id::as_str);
-        match ids.into_iter().find(|id| groups.iter().any(|group| id.starts_with(group)) && typed(id)) {
+        match groups.iter().find_map(|group| self.typed(group)) {
             Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
             None => Ok(()),
+        }
+    }
+
+    /// A typed flag of a group.
+    fn typed(&self, group: &str) -> Option<&str> {
+        let typed = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
+        self.matches.ids().map(clap::Id::as_str).find(|id| id.starts_with(group) && typed(id))
+    }
+
+    /// Whether a list was given, by its flag or by a variable that is not empty.
+    fn is_given(&self, id: &str, typed: &[String]) -> bool {
+        match self.matches.value_source(id) {
+            Some(ValueSource::CommandLine) => true,
+            Some(ValueSource::EnvVariable) => typed.iter().any(|list| !list.trim().is_empty()),
+            _ => false,
         }
     }
 

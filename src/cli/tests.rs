@@ -39,13 +39,36 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 25);
+    assert_eq!(count, 32);
 }
 
 #[test]
 fn without_arguments_the_defaults_of_the_types_hold() {
     let expected = Config { sources: vec!["redis://127.0.0.1:6379/0".parse().unwrap()], ..Config::default() };
     assert_eq!(config(""), expected);
+}
+
+#[test]
+fn the_flags_of_the_listener_find_their_place() {
+    let config = config(
+        "--statsdb.listen-address=0.0.0.0:1 --statsdb.open --statsdb.max-connections=2 --statsdb.tls-cert-file=c \
+         --statsdb.tls-key-file=k --statsdb.forward-url=redis://h/3",
+    );
+    let statsdb = config.statsdb.unwrap();
+    assert_eq!(statsdb.name, "statsdb://0.0.0.0:1");
+    assert_eq!(statsdb.max_connections, 2);
+    assert_eq!(statsdb.tls.unwrap().key_file.to_str(), Some("k"));
+    assert_eq!(statsdb.forward.unwrap().name, "redis://h:6379/3");
+    // No Redis was asked for.
+    assert_eq!(config.sources, []);
+}
+
+#[test]
+fn a_redis_beside_the_listener_must_be_asked_for_and_be_another_than_the_one_forwarded_to() {
+    let listen = "--statsdb.listen-address=localhost:1";
+    assert_eq!(config(&format!("{listen} --redis.url=redis://a --redis.url=redis://b")).sources.len(), 2);
+    let refused = error(&format!("{listen} --redis.url=redis://a/1 --statsdb.forward-url=redis://a/2"));
+    assert!(refused.contains("--statsdb.forward-url") && refused.contains("are one Redis"), "{refused}");
 }
 
 #[test]

@@ -129,6 +129,21 @@ pub enum ConfigError {
     /// TLS settings that no source would use.
     #[error("no Redis URL asks for TLS; write rediss:// or rediss+sentinel://, or leave the flag out")]
     TlsUnused,
+    /// A listener that anybody could tell anything.
+    #[error(
+        "{address} can be reached from other hosts, and whoever reaches it can tell of allocations; set \
+         --statsdb.password-file, listen on 127.0.0.1, or say --statsdb.open"
+    )]
+    StatsdbOpen {
+        /// The address.
+        address: String,
+    },
+    /// A flag of a listener that is not there.
+    #[error("it is about --statsdb.listen-address, which is not given; give it, or leave this out")]
+    StatsdbUnused,
+    /// A certificate without its key, or the other way round.
+    #[error("--statsdb.tls-cert-file and --statsdb.tls-key-file come together; give both")]
+    StatsdbPair,
     /// A realm name that is taken.
     #[error("{value:?} stands for all realms past the maximum and cannot be a realm's own series")]
     ReservedRealm {

@@ -6,6 +6,7 @@ mod listen;
 mod redis_source;
 mod redis_url;
 mod secret;
+mod statsdb;
 mod telemetry_path;
 pub mod value;
 
@@ -18,6 +19,7 @@ pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{RedisUrlError, split_list as split_redis_urls, without_credentials};
 pub use secret::Secret;
+pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
 
 use crate::clock::Timestamp;
@@ -35,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// The Redis servers to watch, with names that differ; one for `record`, none for `replay`.
     pub sources: Vec<RedisSource>,
+    /// Where coturn reports to without a Redis, if anywhere.
+    pub statsdb: Option<Statsdb>,
     /// How the table judges what it sees.
     pub table: Settings,
     /// What outlives the process; `None` if nothing does.

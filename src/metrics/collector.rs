@@ -195,7 +195,10 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
             }
         }
     });
-    page.by_source(names::DROPPED_MESSAGES, &both, |_, stats| Some(stats.dropped as f64));
+    let forward = |stats: &SourceStats| stats.statsdb.as_ref().and_then(|statsdb| statsdb.forward);
+    page.by_source(names::DROPPED_MESSAGES, &both, |_, stats| {
+        Some(forward(stats).map_or(0, |forward| forward.dropped) as f64)
+    });
     page.by_source(names::GAPS, &both, |_, stats| Some(stats.gaps as f64));
     page.by_source(names::GAP_SECONDS, &both, |_, stats| Some(stats.gap_time(now).as_secs_f64()));
     page.add(names::LAST_MESSAGE, |out| {
@@ -216,6 +219,7 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
             }
         }
     });
+    statsdb(page, &both);
     page.add(names::REDIS_SETTING_OK, |out| {
         for (source, stats) in &both {
             for (&setting, &ok) in &stats.settings_ok {
@@ -223,6 +227,22 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
             }
         }
     });
+}
+
+fn statsdb(page: &mut Page, both: &[(&SourceView, &SourceStats)]) {
+    let statsdb = |stats: &SourceStats| stats.statsdb.clone();
+    let forward = |stats: &SourceStats| stats.statsdb.as_ref().and_then(|statsdb| statsdb.forward);
+    page.by_source(names::STATSDB_CONNECTIONS, both, |_, stats| Some(statsdb(stats)?.connections as f64));
+    page.by_source(names::STATSDB_TURNED_AWAY, both, |_, stats| Some(statsdb(stats)?.turned_away as f64));
+    page.add(names::STATSDB_REFUSED, |out| {
+        for (source, stats) in both {
+            for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused) {
+                out.number(&[&source.name, reason], count);
+            }
+        }
+    });
+    page.by_source(names::FORWARD_UP, both, |_, stats| Some(f64::from(u8::from(forward(stats)?.up))));
+    page.by_source(names::FORWARDED, both, |_, stats| Some(forward(stats)?.sent as f64));
 }
 
 fn table(page: &mut Page, table: &Snapshot) {

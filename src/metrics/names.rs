@@ -133,7 +133,8 @@ families! {
     REJECTED_MESSAGES: Counter "coturn_exporter_rejected_messages_total" ["source", "reason"]
         "Messages not understood; they change nothing.";
     DROPPED_MESSAGES: Counter "coturn_exporter_dropped_messages_total" ["source"]
-        "Messages received and thrown away for lack of room.";
+        "Messages that the Redis of --statsdb.forward-url was not given, because it was slow or not there. They are \
+         counted all the same; no message is thrown away before that.";
     GAPS: Counter "coturn_exporter_gaps_total" ["source"]
         "Times the watch was interrupted. What was published meanwhile is lost, but for what totals recover.";
     GAP_SECONDS: Counter "coturn_exporter_gap_seconds_total" ["source"]
@@ -149,6 +150,16 @@ families! {
     STATUS_KEYS: Gauge "coturn_exporter_status_keys" ["source", "state"]
         "Status keys found by the last finished scan. stale: older than any lifetime allows, left behind by a server \
          that died; they are not counted live.";
+    STATSDB_CONNECTIONS: Gauge "coturn_exporter_statsdb_connections" ["source"]
+        "Connections that coturn has open to --statsdb.listen-address.";
+    STATSDB_TURNED_AWAY: Counter "coturn_exporter_statsdb_refused_connections_total" ["source"]
+        "Connections closed at once because --statsdb.max-connections were open.";
+    STATSDB_REFUSED: Counter "coturn_exporter_statsdb_refused_commands_total" ["source", "reason"]
+        "Commands answered with an error: unknown ones, wrong arguments, no or a wrong login, too_long, malformed.";
+    FORWARD_UP: Gauge "coturn_exporter_statsdb_forward_up" ["source"]
+        "1 while the Redis of --statsdb.forward-url is connected, else 0.";
+    FORWARDED: Counter "coturn_exporter_statsdb_forwarded_commands_total" ["source"]
+        "Commands passed on to the Redis of --statsdb.forward-url.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
         "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages; doctor says more. dbname: \
          the keys of live allocations are in the db of --redis.url; 0 means that coturn's redis-statsdb names another \

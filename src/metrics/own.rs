@@ -13,8 +13,6 @@ pub struct SourceStats {
     pub messages: [u64; Kind::ALL.len()],
     /// Messages not understood, by [`Rejection`].
     pub rejected: [u64; Rejection::ALL.len()],
-    /// Messages received and thrown away.
-    pub dropped: u64,
     /// Interruptions of the watch.
     pub gaps: u64,
     /// Length of the gaps that are over.
@@ -33,8 +31,34 @@ pub struct SourceStats {
     pub resync_ok: Option<bool>,
     /// What the last finished scan found.
     pub status_keys: Option<StatusKeys>,
+    /// The listener, where the source is one.
+    pub statsdb: Option<StatsdbStats>,
     /// Settings of Redis that could be looked at, and whether they are as they must be.
     pub settings_ok: BTreeMap<&'static str, bool>,
+}
+
+/// What coturn's own connections do.
+#[derive(Clone, Debug, Default)]
+pub struct StatsdbStats {
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections that there was no room for.
+    pub turned_away: u64,
+    /// Commands that are not done here, by their reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Where all of it goes as well.
+    pub forward: Option<ForwardStats>,
+}
+
+/// What a Redis gets of what the listener hears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForwardStats {
+    /// It is connected.
+    pub up: bool,
+    /// Commands sent to it.
+    pub sent: u64,
+    /// Commands thrown away because it was slow, or not there.
+    pub dropped: u64,
 }
 
 /// What a scan of the status keys found.

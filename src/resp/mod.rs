@@ -6,7 +6,7 @@
 mod read;
 #[cfg(test)]
 mod tests;
-mod write;
+pub mod write;
 
 pub use read::{Frame, Limits, ProtocolError, Reader, Value, Values};
 pub use write::command;

@@ -88,6 +88,11 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// The frame as it came.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// How many there are.
     pub const fn len(&self) -> usize {
         self.pieces.len()
@@ -177,6 +182,8 @@ enum Element {
 #[derive(Debug)]
 pub struct Reader {
     limits: Limits,
+    /// Commands come: arrays of bulks, or lines by hand.
+    of_commands: bool,
     buffer: Vec<u8>,
     /// The frame that is being read.
     start: usize,
@@ -191,8 +198,19 @@ pub struct Reader {
 impl Reader {
     /// Reads what a server sends.
     pub const fn of_replies(limits: Limits) -> Self {
+        Self::new(limits, false)
+    }
+
+    /// Reads what a client sends: each frame is a [`Frame::Many`], or was too long. A line without an array is a command
+    /// by hand, its words between blanks.
+    pub const fn of_commands(limits: Limits) -> Self {
+        Self::new(limits, true)
+    }
+
+    const fn new(limits: Limits, of_commands: bool) -> Self {
         Self {
             limits,
+            of_commands,
             buffer: Vec::new(),
             start: 0,
             end: 0,
@@ -258,6 +276,10 @@ impl Reader {
                     let Some(&kind) = self.unread().first() else { return Ok(None) };
                     if kind == b'*' {
                         let Some((count, header)) = number_line(self.unread())? else { return Ok(None) };
+                        if self.of_commands && count <= 0 {
+                            self.start += header;
+                            continue;
+                        }
                         if count == -1 {
                             return Ok(Some(self.one(Piece::Null, header)));
                         }
@@ -269,6 +291,9 @@ impl Reader {
                             self.place = Place::Within { missing, at: header };
                         }
                         continue;
+                    }
+                    if self.of_commands {
+                        return self.by_hand();
                     }
                     match self.element(0)? {
                         Element::Partial => return Ok(None),
@@ -329,6 +354,23 @@ impl Reader {
         }
     }
 
+    /// A command of one line.
+    fn by_hand(&mut self) -> Result<Option<Read>, ProtocolError> {
+        let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let seen = rest.get(..MAX_LINE).unwrap_or(rest);
+        let Some(end) = seen.iter().position(|&byte| byte == b'\n') else {
+            return if seen.len() == MAX_LINE { Err(ProtocolError::Line) } else { Ok(None) };
+        };
+        let mut from = 0;
+        for word in rest.get(..end).unwrap_or_default().split(u8::is_ascii_whitespace) {
+            if !word.is_empty() {
+                self.pieces.push(Piece::Bulk(from..from + word.len()));
+            }
+            from += word.len() + 1;
+        }
+        Ok(Some(self.done(end + 1, Kind::Many)))
+    }
+
     fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
@@ -352,7 +394,7 @@ impl Reader {
         match kind {
             b'$' => {
                 let Some((count, header)) = number_line(rest)? else { return Ok(Element::Partial) };
-                if count == -1 {
+                if count == -1 && !self.of_commands {
                     return Ok(Element::Whole(Piece::Null, at + header));
                 }
                 let bytes = length(count, MAX_BULK)?;
@@ -367,6 +409,7 @@ impl Reader {
                     _ => Err(ProtocolError::LineEnd),
                 }
             }
+            other if self.of_commands => Err(ProtocolError::Type(other)),
             b':' => Ok(match number_line(rest)? {
                 Some((number, length)) => Element::Whole(Piece::Integer(number), at + length),
                 None => Element::Partial,

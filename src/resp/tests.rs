@@ -180,6 +180,62 @@ fn what_no_redis_sends_ends_it() {
     assert_eq!(read_in(&[b'+'; 5000], &[99], LIMITS).1, Err(ProtocolError::Line));
 }
 
+/// The words of a command; `None` for one that was too long.
+type Words = Option<Vec<Vec<u8>>>;
+
+/// A client's commands.
+fn commands(bytes: &[u8], piece: usize) -> (Vec<Words>, Result<(), ProtocolError>) {
+    let mut reader = Reader::of_commands(LIMITS);
+    let mut commands = Vec::new();
+    for piece in bytes.chunks(piece) {
+        for &byte in piece {
+            reader.space()[0] = byte;
+            reader.filled(1);
+        }
+        loop {
+            match reader.frame() {
+                Ok(Some(Frame::Many(words))) => {
+                    let words = (0..words.len()).map(|place| words.bulk(place).unwrap().to_vec());
+                    commands.push(Some(words.collect()));
+                }
+                Ok(Some(_)) => commands.push(None),
+                Ok(None) => break,
+                Err(error) => return (commands, Err(error)),
+            }
+        }
+    }
+    (commands, Ok(()))
+}
+
+#[test]
+fn commands_come_as_arrays_or_by_hand() {
+    let mut bytes = b"PING\r\n\r\n  set a  b \n*0\r\n*-1\r\n".to_vec();
+    command(&mut bytes, &[b"PUBLISH", CHANNEL, b""]);
+    command(&mut bytes, &[b"SET", &[0; 300], b"x"]);
+    bytes.extend_from_slice(b"QUIT\r\n");
+    let words = |words: &[&[u8]]| Some(words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
+    let expected = vec![
+        words(&[b"PING"]),
+        words(&[]),
+        words(&[b"set", b"a", b"b"]),
+        words(&[b"PUBLISH", CHANNEL, b""]),
+        None,
+        words(&[b"QUIT"]),
+    ];
+    for piece in 1..=100 {
+        assert_eq!(commands(&bytes, piece), (expected.clone(), Ok(())), "{piece} bytes at a time");
+    }
+    for (bytes, error) in [
+        (&b"*1\r\n:1\r\n"[..], ProtocolError::Type(b':')),
+        (b"*1\r\n$-1\r\n", ProtocolError::Length),
+        (b"*1\r\n$1073741824\r\n", ProtocolError::Length),
+        (b"*2000000\r\n", ProtocolError::Length),
+        (&[b'x'; 5000], ProtocolError::Line),
+    ] {
+        assert_eq!(commands(bytes, 7).1, Err(error), "{}", bytes.escape_ascii());
+    }
+}
+
 #[test]
 fn numbers_reach_from_end_to_end() {
     for number in [0, 9, 10, -1, i64::MAX, i64::MIN] {
@@ -260,5 +316,6 @@ proptest! {
     ) {
         let bytes = [good.concat(), bad].concat();
         prop_assert_eq!(read_in(&bytes, &lengths, LIMITS), read_in(&bytes, &[1], LIMITS));
+        prop_assert_eq!(commands(&bytes, lengths[0]), commands(&bytes, 1));
     }
 }

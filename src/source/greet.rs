@@ -1,4 +1,4 @@
-//! The first words to a Redis that is to be subscribed to: login, db, subscription. What it answers instead of OK is told
+//! The first words to a Redis that is spoken to frame by frame: login, db, perhaps a subscription. What it answers instead of OK is told
 //! in the operator's words.
 
 use std::io;
@@ -23,8 +23,8 @@ enum Step {
     Subscription,
 }
 
-/// Logs in, selects the db where it is not the first, and subscribes to `pattern`. What the reader holds after it has
-/// been published.
+/// Logs in, selects the db where it is not the first, and subscribes to `pattern`, if any. What the reader holds
+/// after that has been published.
 ///
 /// # Errors
 ///
@@ -33,14 +33,16 @@ pub(super) async fn greet(
     stream: &mut Box<dyn Duplex>,
     reader: &mut Reader,
     source: &RedisSource,
-    pattern: &str,
+    pattern: Option<&str>,
 ) -> Result<(), LinkError> {
     let mut steps: Vec<(Step, Vec<&[u8]>)> = Vec::new();
     let db = source.db.to_string();
     if source.db != 0 {
         steps.push((Step::Db, vec![b"SELECT", db.as_bytes()]));
     }
-    steps.push((Step::Subscription, vec![b"PSUBSCRIBE", pattern.as_bytes()]));
+    if let Some(pattern) = pattern {
+        steps.push((Step::Subscription, vec![b"PSUBSCRIBE", pattern.as_bytes()]));
+    }
 
     let told = |step, error| told(step, error, source.tls.is_some());
     if let Some(password) = &source.password {

@@ -74,7 +74,7 @@ pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
     let server = locate(source).await?;
     let mut stream = in_time(dial(&server, source.tls.as_ref())).await??;
     let mut reader = Reader::of_replies(LIMITS);
-    in_time(greet(&mut stream, &mut reader, source, PATTERN)).await??;
+    in_time(greet(&mut stream, &mut reader, source, Some(PATTERN))).await??;
     if has_sentinels(source) {
         // A master that is demoted drops its subscribers: one that is still the master now will not fool us later.
         connect_to(source, &server).await?;

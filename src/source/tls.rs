@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
 
-use crate::config::{ClientCertificate, Endpoint, RedisSource, Tls};
+use crate::config::{ClientCertificate, Endpoint, RedisSource, ServerCertificate, Tls};
 
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +41,16 @@ pub enum TlsError {
         reason: String,
     },
     /// A key that is not the certificate's.
-    #[error(
-        "{cert:?} and {key:?} (--redis.tls-cert-file, --redis.tls-key-file) cannot be used together: {error}"
-    )]
+    #[error("{cert:?} and {key:?} ({flags}) cannot be used together: {error}")]
     Pair {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
+        /// The flags that name them.
+        flags: &'static str,
         /// What is wrong with them.
-        error: Error,
+        error: Box<Error>,
     },
     /// No CA that could vouch for any server.
     #[error("this system has no CA certificates that can be read{}; name the CA of Redis with --redis.tls-ca-file", detail(.reason))]
@@ -190,8 +190,37 @@ pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let chain = read_certificates(CERT_FLAG, cert_file)?;
     let key = PrivateKeyDer::from_pem_slice(&read(KEY_FLAG, key_file)?);
     let key = key.map_err(|error| not_pem(KEY_FLAG, key_file, "private key without a passphrase", &error))?;
-    let pair = |error| TlsError::Pair { cert: cert_file.clone(), key: key_file.clone(), error };
+    let flags = "--redis.tls-cert-file, --redis.tls-key-file";
+    let pair = |error: Error| TlsError::Pair {
+        cert: cert_file.clone(),
+        key: key_file.clone(),
+        flags,
+        error: error.into(),
+    };
     builder.with_client_auth_cert(chain, key).map(Arc::new).map_err(pair)
+}
+
+/// The server's side, for coturn to connect to.
+///
+/// # Errors
+///
+/// [`TlsError`] about the files.
+pub(super) fn server_config(certificate: &ServerCertificate) -> Result<Arc<ServerConfig>, TlsError> {
+    let ServerCertificate { cert_file, key_file } = certificate;
+    let (cert_flag, key_flag) = ("--statsdb.tls-cert-file", "--statsdb.tls-key-file");
+    let chain = read_certificates(cert_flag, cert_file)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(key_flag, key_file)?);
+    let key = key.map_err(|error| not_pem(key_flag, key_file, "private key without a passphrase", &error))?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Setup)?;
+    let flags = "--statsdb.tls-cert-file, --statsdb.tls-key-file";
+    let pair = |error: Error| TlsError::Pair {
+        cert: cert_file.clone(),
+        key: key_file.clone(),
+        flags,
+        error: error.into(),
+    };
+    builder.with_no_client_auth().with_single_cert(chain, key).map(Arc::new).map_err(pair)
 }
 
 fn read_cas(path: &Path) -> Result<RootCertStore, TlsError> {

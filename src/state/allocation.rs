@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ages::{Aged, Links};
+use super::carriers::Carrier;
 use super::series::ByLeg;
 use crate::clock::Timestamp;
 use crate::wire::{AllocationId, Leg, Traffic, Transport};
@@ -113,6 +114,8 @@ pub(super) struct Allocation {
     pub(super) user: Arc<[u8]>,
     pub(super) realm: u32,
     pub(super) source: u32,
+    /// The connection that it is told of over.
+    pub(super) carrier: Carrier,
     pub(super) session: u32,
     pub(super) server: u32,
     pub(super) server_port: u16,

@@ -171,6 +171,7 @@ impl Table {
             user: name.user.into(),
             realm,
             source: name.source,
+            carrier: self.carriers.speaking,
             session: NONE,
             server: granted.server,
             server_port: granted.server_port,

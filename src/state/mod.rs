@@ -14,6 +14,7 @@
 mod accounting;
 mod ages;
 mod allocation;
+mod carriers;
 mod deadlines;
 pub mod details;
 mod gatherings;
@@ -48,6 +49,7 @@ use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
 use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::{Cause, Origin};
+pub use carriers::Carrier;
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
 pub use restore::{Restored, Saved, SavedAllocation, SavedSession, SavedSource};
@@ -127,6 +129,7 @@ pub struct Table {
     /// The moment that time passes to; `now` follows it through what falls due.
     passing_to: Timestamp,
     sources: Vec<Source>,
+    carriers: carriers::Carriers,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
     sessions: slab::Slab<session::Session>,
@@ -171,6 +174,7 @@ impl Table {
             now: Timestamp::ZERO,
             passing_to: Timestamp::ZERO,
             sources: sources.iter().map(source).collect(),
+            carriers: carriers::Carriers::default(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
             sessions: slab::Slab::new(),
@@ -266,6 +270,16 @@ impl Table {
 
     /// The record of a key that satisfies `wanted`.
     fn find(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
+        let carriers = &self.carriers;
+        let told = self.find_any(hash, name, |record| carriers.is_told(record) && wanted(record));
+        if told.is_some() || carriers.speaking == Carrier::NONE {
+            return told;
+        }
+        self.find_any(hash, name, |record| carriers.may_be_told(record) && wanted(record))
+    }
+
+    /// The same, whoever tells of it.
+    fn find_any(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
         let found = self.by_key.find(hash, |&at| {
             let allocation = &self.allocations[at];
             allocation.id == name.id

@@ -1,4 +1,4 @@
-//! A `turnserver` that publishes into a Redis of the test's own.
+//! A `turnserver` that publishes into a Redis of the test's own, or straight to an exporter.
 
 use std::path::PathBuf;
 
@@ -44,19 +44,26 @@ pub(crate) struct Coturn {
 impl Coturn {
     /// Starts one and waits until it listens and is done with what it does to Redis at its start.
     pub(crate) fn start(redis: &Redis, db: u8, settings: Settings<'_>) -> Self {
-        Self::start_with(redis, db, settings, &[])
+        Self::start_with(&of_redis(redis, db), Some(redis), settings, &[])
     }
 
     /// One that takes TURN REST credentials signed with `secret`.
     pub(crate) fn start_with_secret(redis: &Redis, db: u8, settings: Settings<'_>, secret: &str) -> Self {
         let secret = format!("static-auth-secret={secret}");
-        Self::start_with(redis, db, settings, &["use-auth-secret", &secret])
+        Self::start_with(&of_redis(redis, db), Some(redis), settings, &["use-auth-secret", &secret])
     }
 
-    fn start_with(redis: &Redis, db: u8, settings: Settings<'_>, more: &[&str]) -> Self {
+    /// One that reports to an exporter's own port; waits until it listens.
+    pub(crate) fn start_reporting_to(port: u16, password: Option<&str>, settings: Settings<'_>) -> Self {
+        let password = password.map(|password| format!("password={password} ")).unwrap_or_default();
+        let statsdb = format!("ip=127.0.0.1 dbname=0 {password}port={port} connect_timeout=30");
+        Self::start_with(&statsdb, None, settings, &[])
+    }
+
+    fn start_with(statsdb: &str, redis: Option<&Redis>, settings: Settings<'_>, more: &[&str]) -> Self {
         let dir = TempDir::new("coturn");
         let (port, relay_ports) = (Port::claim(), RelayPorts::claim());
-        let mut text = configuration(redis, db, settings, &port, &relay_ports, &dir);
+        let mut text = configuration(statsdb, settings, &port, &relay_ports, &dir);
         text.push_str(&more.join("\n"));
         // A last line that does not end is not read.
         text.push('\n');
@@ -72,17 +79,27 @@ impl Coturn {
             lives: 0,
             dir,
         };
-        coturn.start_again(redis);
+        coturn.launch(redis);
         coturn
     }
 
     /// Starts it on the same ports with the same settings, and a log of its own.
     pub(crate) fn start_again(&mut self, redis: &Redis) {
+        self.launch(Some(redis));
+    }
+
+    /// The same, where there is no Redis.
+    pub(crate) fn start_reporting_again(&mut self) {
+        self.launch(None);
+    }
+
+    fn launch(&mut self, redis: Option<&Redis>) {
         assert!(self.process.is_none(), "turnserver still runs");
         self.lives += 1;
         let name = format!("turnserver-{}", self.lives);
         self.log = self.dir.path().join(format!("{name}.log"));
-        let wiped_before = redis.calls("keys");
+        let keys_asked = || redis.map_or(0, |redis| redis.calls("keys"));
+        let asked_before = keys_asked();
         let args = [
             "-c".to_owned(),
             self.config.display().to_string(),
@@ -99,8 +116,8 @@ impl Coturn {
                 && text.contains("UDP listener opened");
             // Each auth thread wipes the status keys once; later that would take the keys of our own clients.
             let auth_threads = text.matches("IO method (auth thread)").count() as u64;
-            let wiped = redis.calls("keys") - wiped_before;
-            if listens && auth_threads > 0 && wiped >= auth_threads {
+            let wiped = keys_asked() - asked_before;
+            if listens && auth_threads > 0 && (wiped >= auth_threads || redis.is_none()) {
                 Ok(())
             } else {
                 Err(format!("{wiped} of {auth_threads} auth threads wiped the keys; log:\n{text}"))
@@ -123,16 +140,21 @@ impl Coturn {
         CoturnLog::parse(&self.log_text())
     }
 
-    fn log_text(&self) -> String {
+    /// The same as text.
+    pub(crate) fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
+}
+
+/// What `redis-statsdb` says of a Redis.
+fn of_redis(redis: &Redis, db: u8) -> String {
+    format!("ip=127.0.0.1 dbname={db} port={} connect_timeout=30", redis.port())
 }
 
 const RELAY_THREADS: usize = 2;
 
 fn configuration(
-    redis: &Redis,
-    db: u8,
+    statsdb: &str,
     settings: Settings<'_>,
     port: &Port,
     relay_ports: &RelayPorts,
@@ -148,7 +170,7 @@ fn configuration(
         format!("relay-threads={RELAY_THREADS}"),
         format!("realm={realm}"),
         format!("max-allocate-lifetime={max_lifetime}"),
-        format!("redis-statsdb=\"ip=127.0.0.1 dbname={db} port={} connect_timeout=30\"", redis.port()),
+        format!("redis-statsdb=\"{statsdb}\""),
         format!("userdb={}", dir.path().join("turndb").display()),
         format!("pidfile={}", dir.path().join("turnserver.pid").display()),
     ];

@@ -24,6 +24,7 @@ pub(crate) mod flood;
 pub(crate) mod golden;
 pub(crate) mod grafana;
 pub(crate) mod http;
+pub(crate) mod listener;
 pub(crate) mod naive;
 pub(crate) mod page;
 pub(crate) mod page_server;

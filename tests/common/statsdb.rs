@@ -1,5 +1,7 @@
 //! Speaks to Redis the way coturn does: SET or DEL of the status key, then PUBLISH.
 
+use std::net::SocketAddr;
+
 use super::redis::Redis;
 use super::traffic::Traffic;
 
@@ -51,6 +53,12 @@ pub(crate) struct Statsdb(redis::Connection);
 impl Statsdb {
     pub(crate) fn connect(redis: &Redis, db: u8) -> Self {
         Self(redis.connect(db))
+    }
+
+    /// To an exporter's own port.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let client = redis::Client::open(format!("redis://{address}/0")).expect("a URL");
+        Self(client.get_connection().expect("the exporter listens"))
     }
 
     /// Any message, with what coturn does to the key along with it.

@@ -1,6 +1,7 @@
 //! The table's tests: stories with known ends, and random sequences against an audit and a naive model.
 
 mod audit;
+mod carriers;
 mod details;
 mod model;
 mod random;

@@ -1,0 +1,263 @@
+//! What coturn's client library wants to hear, command by command, as a Redis would say it. Pure: it keeps no keys, for
+//! the table is made of what is published.
+
+use crate::config::Secret;
+use crate::resp::{Values, write};
+
+/// What a command was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<'a> {
+    /// `PUBLISH`.
+    Published {
+        /// The channel.
+        channel: &'a [u8],
+        /// The payload.
+        payload: &'a [u8],
+    },
+    /// `SET` or `DEL`: what is published says the same.
+    Stored,
+    /// Politeness.
+    Nothing,
+    /// `QUIT`.
+    Bye,
+    /// Something that is not done here.
+    Refused(Refusal),
+}
+
+/// Why a command was refused. The names are label values: few, and fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A command that is not known here.
+    Unknown,
+    /// A known one with the wrong words.
+    Arguments,
+    /// The password is missing, or wrong.
+    Login,
+    /// Longer than anything coturn says.
+    TooLong,
+    /// Not the protocol of Redis.
+    Malformed,
+}
+
+impl Refusal {
+    /// Every reason, in the order of its discriminant.
+    pub const ALL: [Self; 5] = [Self::Unknown, Self::Arguments, Self::Login, Self::TooLong, Self::Malformed];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Arguments => "arguments",
+            Self::Login => "login",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// What a client library asks of a server.
+const INFO: &str = "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\n";
+
+/// How much of a strange command is repeated to who said it.
+const ECHOED: usize = 64;
+
+/// One client, as far as answers depend on it.
+#[derive(Debug)]
+pub(super) struct Client {
+    password: Option<Secret>,
+    is_known: bool,
+}
+
+impl Client {
+    /// One who must say `password`, if there is one.
+    pub(super) const fn new(password: Option<Secret>) -> Self {
+        let is_known = password.is_none();
+        Self { password, is_known }
+    }
+
+    /// Answers one command.
+    pub(super) fn answer<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
+        let Some(name) = words.bulk(0) else { return Heard::Nothing };
+        let mut lower = [0; 16];
+        let lower = lower.get_mut(..name.len()).map_or(&[][..], |lower| {
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            lower
+        });
+        let argument = |place| words.bulk(place).unwrap_or_default();
+        let count = words.len();
+        if !self.is_known && !matches!(lower, b"auth" | b"hello" | b"quit") {
+            write::error(out, "NOAUTH Authentication required.");
+            return Heard::Refused(Refusal::Login);
+        }
+        match (lower, count) {
+            (b"publish", 3) => {
+                write::integer(out, 1);
+                return Heard::Published { channel: argument(1), payload: argument(2) };
+            }
+            (b"set", 3..) => {
+                write::simple(out, "OK");
+                return Heard::Stored;
+            }
+            (b"del", 2..) => {
+                write::integer(out, 1);
+                return Heard::Stored;
+            }
+            (b"auth", 2 | 3) => return self.log_in(argument(count - 1), out),
+            (b"hello", _) => return self.hello(words, out),
+            (b"select", 2) => {
+                if std::str::from_utf8(argument(1)).ok().and_then(|db| db.parse::<u16>().ok()).is_none() {
+                    write::error(out, "ERR DB index is out of range");
+                    return Heard::Refused(Refusal::Arguments);
+                }
+                write::simple(out, "OK");
+            }
+            (b"ping", 1) => write::simple(out, "PONG"),
+            (b"ping" | b"echo", 2) => write::bulk(out, argument(1)),
+            // There is nothing to find: what a coturn that starts would clean up is not kept.
+            (b"keys", 2) | (b"command", _) => write::array(out, 0),
+            (b"client", 2..) => match argument(1).to_ascii_lowercase().as_slice() {
+                b"getname" => write::null(out),
+                b"id" => write::integer(out, 1),
+                _ => write::simple(out, "OK"),
+            },
+            (b"info", _) => write::bulk(out, INFO.as_bytes()),
+            (b"quit", _) => {
+                write::simple(out, "OK");
+                return Heard::Bye;
+            }
+            (
+                b"publish" | b"set" | b"del" | b"auth" | b"select" | b"ping" | b"echo" | b"keys" | b"client",
+                _,
+            ) => {
+                let name = String::from_utf8_lossy(lower);
+                write::error(out, &format!("ERR wrong number of arguments for '{name}' command"));
+                return Heard::Refused(Refusal::Arguments);
+            }
+            _ => {
+                let name = name.get(..ECHOED).unwrap_or(name);
+                write::error(out, &format!("ERR unknown command '{}'", name.escape_ascii()));
+                return Heard::Refused(Refusal::Unknown);
+            }
+        }
+        Heard::Nothing
+    }
+
+    fn log_in<'a>(&mut self, password: &[u8], out: &mut Vec<u8>) -> Heard<'a> {
+        let is_right =
+            self.password.as_ref().is_none_or(|wanted| is_same(wanted.expose().as_bytes(), password));
+        self.is_known = is_right;
+        if is_right {
+            write::simple(out, "OK");
+            Heard::Nothing
+        } else {
+            write::error(out, "WRONGPASS invalid username-password pair or user is disabled.");
+            Heard::Refused(Refusal::Login)
+        }
+    }
+
+    /// `HELLO [2 [AUTH user password] [SETNAME name]]`: RESP2 is all that is spoken.
+    fn hello<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
+        if words.bulk(1).is_some_and(|version| version != b"2") {
+            write::error(out, "NOPROTO unsupported protocol version");
+            return Heard::Refused(Refusal::Arguments);
+        }
+        if let (Some(auth), Some(password)) = (words.bulk(2), words.bulk(4))
+            && auth.eq_ignore_ascii_case(b"auth")
+        {
+            let mut answer = Vec::new();
+            if let refused @ Heard::Refused(_) = self.log_in(password, &mut answer) {
+                out.extend_from_slice(&answer);
+                return refused;
+            }
+        }
+        if !self.is_known {
+            write::error(out, "NOAUTH HELLO must be called with the client already authenticated");
+            return Heard::Refused(Refusal::Login);
+        }
+        write::array(out, 6);
+        for (name, value) in [("server", "redis"), ("version", "7.0.0")] {
+            write::bulk(out, name.as_bytes());
+            write::bulk(out, value.as_bytes());
+        }
+        write::bulk(out, b"proto");
+        write::integer(out, 2);
+        Heard::Nothing
+    }
+}
+
+/// Compares in a time that does not tell how much is right.
+fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+    let differences = ours.iter().zip(theirs).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
+    ours.len() == theirs.len() && differences == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::{Frame, Limits, Reader};
+
+    /// The answer to a command line, as text, and what was heard.
+    fn say(client: &mut Client, line: &str) -> (String, String) {
+        let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
+        let bytes = format!("{line}\r\n");
+        reader.space()[..bytes.len()].copy_from_slice(bytes.as_bytes());
+        reader.filled(bytes.len());
+        let Ok(Some(Frame::Many(words))) = reader.frame() else { panic!("{line}") };
+        let mut out = Vec::new();
+        let heard = format!("{:?}", client.answer(&words, &mut out));
+        (String::from_utf8(out).unwrap(), heard)
+    }
+
+    #[test]
+    fn what_coturn_says_is_answered_as_redis_does() {
+        let mut client = Client::new(None);
+        for (line, answer) in [
+            ("AUTH secret", "+OK\r\n"),
+            ("auth default secret", "+OK\r\n"),
+            ("select 13", "+OK\r\n"),
+            ("keys turn/*/allocation/*/status", "*0\r\n"),
+            ("set turn/x new", "+OK\r\n"),
+            ("publish turn/x new", ":1\r\n"),
+            ("del turn/x y", ":1\r\n"),
+            ("PING", "+PONG\r\n"),
+            ("ping you", "$3\r\nyou\r\n"),
+            ("CLIENT SETNAME coturn", "+OK\r\n"),
+            ("COMMAND DOCS", "*0\r\n"),
+            ("HELLO 3", "-NOPROTO unsupported protocol version\r\n"),
+            (
+                "HELLO",
+                "*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:2\r\n",
+            ),
+            ("SELECT x", "-ERR DB index is out of range\r\n"),
+            ("GET turn/x", "-ERR unknown command 'GET'\r\n"),
+            ("publish turn/x", "-ERR wrong number of arguments for 'publish' command\r\n"),
+            ("QUIT", "+OK\r\n"),
+        ] {
+            assert_eq!(say(&mut client, line).0, answer, "{line}");
+        }
+        assert!(say(&mut client, "publish a b").1.starts_with("Published"));
+        assert_eq!(say(&mut client, "set a b").1, "Stored");
+        assert_eq!(say(&mut client, "subscribe a").1, "Refused(Unknown)");
+        assert_eq!(say(&mut client, "quit").1, "Bye");
+    }
+
+    #[test]
+    fn without_the_password_nothing_is_taken() {
+        let mut client = Client::new(Some(Secret::new("secret")));
+        let noauth = "-NOAUTH Authentication required.\r\n";
+        assert_eq!(say(&mut client, "publish turn/x y"), (noauth.to_owned(), "Refused(Login)".to_owned()));
+        for wrong in ["", "secre", "secret1", "SECRET"] {
+            let (answer, heard) = say(&mut client, &format!("AUTH {wrong} x"));
+            assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Login)", "{wrong}: {answer}");
+        }
+        assert!(say(&mut client, "HELLO 2").0.starts_with("-NOAUTH"));
+        assert_eq!(say(&mut client, "keys *").0, noauth);
+        assert_eq!(say(&mut client, "AUTH coturn secret").0, "+OK\r\n");
+        assert!(say(&mut client, "publish turn/x y").1.starts_with("Published"));
+        // A wrong one later takes the right away again.
+        assert!(say(&mut client, "HELLO 2 AUTH default wrong").0.starts_with("-WRONGPASS"));
+        assert_eq!(say(&mut client, "ping").0, noauth);
+        assert!(say(&mut client, "HELLO 2 AUTH default secret").0.starts_with("*6"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Connections that allocations are told of over, where coturn speaks to us itself. A relay thread of coturn has one and
+//! tells all of its allocations over it; so a key on two open connections is two servers', and a connection that
+//! coturn closed takes its allocations along.
+
+use std::collections::HashSet;
+
+use super::allocation::{Cause, Phase};
+use super::life::OVERDUE_MEMORY;
+use super::session::Entry;
+use super::{Allocation, Applied, Name, SourceId, Table};
+use crate::clock::Timestamp;
+use crate::wire::{Event, Key};
+
+/// Records looked at by one call of [`Table::abandon`]: a few milliseconds.
+const SLICE: u32 = 8192;
+
+/// A connection. Numbers are not used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Carrier(u32);
+
+impl Carrier {
+    /// Of an allocation that came another way.
+    pub(super) const NONE: Self = Self(0);
+}
+
+/// The connections that are open, and the one that is being listened to.
+#[derive(Debug)]
+pub(super) struct Carriers {
+    pub(super) speaking: Carrier,
+    open: HashSet<Carrier, ahash::RandomState>,
+    last: u32,
+}
+
+impl Default for Carriers {
+    fn default() -> Self {
+        Self { speaking: Carrier::NONE, open: HashSet::default(), last: 0 }
+    }
+}
+
+impl Carriers {
+    /// Whether the record is one that the present speaker tells of.
+    pub(super) fn is_told(&self, allocation: &Allocation) -> bool {
+        allocation.carrier == self.speaking
+    }
+
+    /// Whether the record has lost its speaker, and the present one may be the same server's.
+    pub(super) fn may_be_told(&self, allocation: &Allocation) -> bool {
+        !self.open.contains(&allocation.carrier)
+    }
+}
+
+impl Table {
+    /// A connection begins to tell of allocations.
+    pub fn carrier_opens(&mut self) -> Carrier {
+        self.carriers.last = self.carriers.last.wrapping_add(1).max(1);
+        let carrier = Carrier(self.carriers.last);
+        self.carriers.open.insert(carrier);
+        carrier
+    }
+
+    /// The connection is gone, for whatever reason: its allocations may be told of over another one.
+    pub fn carrier_closes(&mut self, carrier: Carrier) {
+        self.carriers.open.remove(&carrier);
+    }
+
+    /// Takes one event in that came over a connection.
+    pub fn apply_from(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        carrier: Carrier,
+        key: &Key<'_>,
+        event: &Event<'_>,
+    ) -> Applied {
+        self.advance(now);
+        self.carriers.speaking = carrier;
+        let name = Name::of(source, key);
+        let hash = self.key_hash(&name);
+        let revived = self.find_open(hash, &name).is_some_and(|at| {
+            self.allocations[at].carrier = carrier;
+            matches!(event, Event::Traffic(_, traffic) if !traffic.is_zero()) && self.revive(at)
+        });
+        let applied = self.apply(now, source, key, event);
+        self.carriers.speaking = Carrier::NONE;
+        if revived { Applied::Adopted } else { applied }
+    }
+
+    /// coturn closed the connection that carried the last word of these allocations: its thread is gone, and they with
+    /// it. Looks at a part of the records, from number `from` on; gives where to go on.
+    pub fn abandon(&mut self, now: Timestamp, carrier: Carrier, from: u32) -> Option<u32> {
+        self.advance(now);
+        let until = from.saturating_add(SLICE);
+        for at in from..until {
+            let Some(allocation) = self.allocations.get(at) else { continue };
+            if allocation.carrier != carrier || allocation.phase != Phase::Live {
+                continue;
+            }
+            let released = allocation.release_pending;
+            self.close(at, if released { Cause::Released } else { Cause::Abandoned }, self.now, false);
+            // Nobody holds it any more, so it is no orphan.
+            self.allocations[at].phase = Phase::Overdue;
+            self.member_settled(at);
+            self.wake_at(at, self.now.plus(OVERDUE_MEMORY));
+        }
+        ((until as usize) < self.allocations.places()).then_some(until)
+    }
+
+    /// Traffic of an allocation whose grant still runs: only its connection was lost. True if it was so.
+    fn revive(&mut self, at: u32) -> bool {
+        let allocation = &mut self.allocations[at];
+        if allocation.phase != Phase::Overdue || self.now > allocation.alive_until {
+            return false;
+        }
+        self.absolve(at);
+        let allocation = &mut self.allocations[at];
+        allocation.phase = Phase::Live;
+        allocation.deadline = Timestamp::MAX;
+        allocation.quiet_since = self.now;
+        self.join_session(at, Entry::Adopted);
+        self.enter(at, false);
+        self.judge(at);
+        true
+    }
+}
