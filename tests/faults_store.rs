@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
 )]
 
