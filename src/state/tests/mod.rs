@@ -5,8 +5,10 @@ mod carriers;
 mod details;
 mod model;
 mod random;
+mod scans;
 mod sessions;
 mod stories;
+mod story;
 
 use std::time::Duration;
 
