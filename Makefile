@@ -10,12 +10,15 @@ STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
+# Tests at one time. They wait for servers more than they compute, so more than there are cores.
+TEST_THREADS ?= 4
+
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test check fmt pictures clean
+.PHONY: help run build test bench check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +33,11 @@ build: ## Build the release
 test: ## Run everything that must pass; installs redis-server, coturn, prometheus and chromium if missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
+
+bench: ## Measure what an event costs, against others; writes docs/benchmarks.md
+	tests/install-tools.sh
+	$(CARGO) bench --locked --bench contestants
 
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check

@@ -150,6 +150,10 @@ impl Exporter {
         });
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The kernel's account of its CPU time, user and system (in ticks of 10 ms).
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");

@@ -117,6 +117,10 @@ impl Redis {
         format!("redis://{credentials}127.0.0.1:{}/{db}", self.port.number)
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("redis-server runs").id()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port.number
     }

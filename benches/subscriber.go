@@ -1,0 +1,67 @@
+// Counts coturn's events with redigo and client_golang, as one would begin to. Arguments: host, port, events.
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func main() {
+	wanted, _ := strconv.Atoi(os.Args[3])
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "relayed_bytes"}, []string{"realm", "leg", "direction"})
+	statuses := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "statuses"}, []string{"realm", "word"})
+	prometheus.MustRegister(bytes, statuses)
+	channels := regexp.MustCompile(`^turn/realm/([^/]*)/user/.*/allocation/\d+/(.*)$`)
+	numbers := regexp.MustCompile(`^rcvp=\d+, rcvb=(\d+), sentp=\d+, sentb=(\d+)$`)
+
+	connection, err := redis.Dial("tcp", os.Args[1]+":"+os.Args[2])
+	if err != nil {
+		panic(err)
+	}
+	subscription := redis.PubSubConn{Conn: connection}
+	if err := subscription.PSubscribe("turn/*"); err != nil {
+		panic(err)
+	}
+	heard := 0
+	for heard < wanted {
+		patience := time.Duration(0)
+		if heard > 0 {
+			patience = 3 * time.Second
+		}
+		message, is := subscription.ReceiveWithTimeout(patience).(redis.Message)
+		if !is {
+			if heard > 0 {
+				break
+			}
+			continue
+		}
+		heard++
+		channel := channels.FindStringSubmatch(message.Channel)
+		payload := string(message.Data)
+		if channel[2] == "status" {
+			statuses.WithLabelValues(channel[1], strings.SplitN(payload, " ", 2)[0]).Inc()
+			continue
+		}
+		leg := "client"
+		if strings.HasSuffix(channel[2], "/peer") {
+			leg = "peer"
+		}
+		found := numbers.FindStringSubmatch(payload)
+		received, _ := strconv.ParseFloat(found[1], 64)
+		sent, _ := strconv.ParseFloat(found[2], 64)
+		bytes.WithLabelValues(channel[1], leg, "received").Add(received)
+		bytes.WithLabelValues(channel[1], leg, "sent").Add(sent)
+	}
+	var usage syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	seconds := float64(usage.Utime.Sec+usage.Stime.Sec) + float64(usage.Utime.Usec+usage.Stime.Usec)/1e6
+	fmt.Println(heard, seconds, usage.Maxrss*1024)
+}
