@@ -10,9 +10,6 @@ STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
-# Tests at one time. They wait for servers more than they compute, so more than there are cores.
-TEST_THREADS ?= 4
-
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
@@ -33,7 +30,7 @@ build: ## Build the release
 test: ## Run everything that must pass; installs redis-server, coturn, prometheus and chromium if missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
+	$(CARGO) test --locked
 
 bench: ## Measure what an event costs, against others; writes docs/benchmarks.md
 	tests/install-tools.sh
