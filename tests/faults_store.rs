@@ -22,7 +22,6 @@ use rustix::process::Signal;
 use common::coturn::{Coturn, Settings};
 use common::coturn_log::{self, CoturnLog};
 use common::exporter::Exporter;
-use common::page::Page;
 use common::peer::EchoPeer;
 use common::poll::{self, PATIENCE};
 use common::ports::Port;
@@ -110,33 +109,46 @@ fn relayed(prometheus: &Prometheus) -> Legs {
     Legs { client: leg("client"), peer: leg("peer") }
 }
 
-/// Waits for a page that Prometheus has stored and on which all that coturn ended is closed.
+/// Waits until Prometheus has stored a page on which all that coturn ended is closed, and two more: the first page of a
+/// life tells no bytes, and what it knows is in the store once a later one was told.
 fn until_told(prometheus: &Prometheus, exporter: &Exporter, coturn: &Coturn) {
-    let live = |page: &Page| page.count("coturn_allocations", &IN_REALM);
-    let (closed, page) = exporter.until("the page to know the ends that coturn logged", |page| {
-        let log = coturn.log();
-        match (live(page), log.live()) {
-            (seen, logged) if seen == logged => {
-                Ok((page.count("coturn_allocations_closed_total", &IN_REALM), page.clone()))
-            }
-            other => Err(format!("live on the page and in the log: {other:?}")),
-        }
+    let (closed, started) = exporter.until("the page to know the ends that coturn logged", |page| {
+        let seen = (page.count("coturn_allocations", &IN_REALM), coturn.log().live());
+        let closed = page.count("coturn_allocations_closed_total", &IN_REALM);
+        let started = page.value("process_start_time_seconds", &[]).expect("a start time");
+        if seen.0 == seen.1 { Ok((closed, started)) } else { Err(format!("live, page and log: {seen:?}")) }
     });
-    let started = page.value("process_start_time_seconds", &[]).expect("a start time");
-    poll::until(PATIENCE, "Prometheus to have been told", || {
-        let query = format!(
-            "sum(coturn_allocations_closed_total{{realm=\"{REALM}\"}}) and on() process_start_time_seconds == {started}"
-        );
-        match prometheus.query(&query).values().next() {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-            Some(&told) if told as u64 >= closed => Ok(()),
-            other => Err(format!("{other:?} of {closed}")),
-        }
+    let scraped = |closed: u64| {
+        let told = format!("sum(coturn_allocations_closed_total{{realm=\"{REALM}\"}}) >= {closed}");
+        let life = format!("process_start_time_seconds == {started}");
+        let query = format!("timestamp(process_start_time_seconds) and on() ({life}) and on() ({told})");
+        prometheus.query(&query).values().next().copied()
+    };
+    let first = poll::until(PATIENCE, "Prometheus to have been told", || {
+        scraped(closed).ok_or_else(|| format!("{closed} closed, not told"))
+    });
+    poll::until(PATIENCE, "Prometheus to have been told more", || match scraped(closed) {
+        Some(last) if last >= first + 2.0 => Ok(()),
+        last => Err(format!("{last:?} after {first}")),
     });
 }
 
-/// Exact: the increments of all lives are coturn's own sums, byte for byte and packet for packet. Bounded: what is told
-/// in the last second before a kill is not among what is looked at (design: it may be lost, never doubled).
+/// Waits for the moment after a scrape: what is being told in the moment of a kill may be lost (design: never doubled), so
+/// nothing is told in the moments that are looked at.
+fn until_just_scraped(prometheus: &Prometheus) {
+    let scraped = || {
+        let quick = "timestamp(scrape_duration_seconds) and scrape_duration_seconds < 0.3";
+        prometheus.query(quick).values().next().copied()
+    };
+    let before = scraped();
+    poll::until(PATIENCE, "Prometheus to have come by just now", || match scraped() {
+        Some(last) if Some(last) != before => Ok(()),
+        last => Err(format!("{last:?}")),
+    });
+}
+
+/// Exact: the increments of all lives are coturn's own sums, byte for byte and packet for packet. Bounded: what ended in
+/// the last second before a kill, and what is being told in that moment; `store_lives` has kills there, too.
 #[test]
 fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
     const LIVES: u32 = 6;
@@ -161,6 +173,7 @@ fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
             reports if reports >= target => Ok(()),
             reports => Err(format!("{reports} of {target}")),
         });
+        until_just_scraped(&prometheus);
         let is_kill = random.bool();
         if is_kill {
             exporter.kill();
