@@ -9,7 +9,7 @@ use super::life::OVERDUE_MEMORY;
 use super::session::Entry;
 use super::{Allocation, Applied, Name, SourceId, Table};
 use crate::clock::Timestamp;
-use crate::wire::{Event, Key};
+use crate::wire::{Event, Key, Leg};
 
 /// Records looked at by one call of [`Table::abandon`]: a few milliseconds.
 const SLICE: u32 = 8192;
@@ -78,7 +78,8 @@ impl Table {
         let hash = self.key_hash(&name);
         let revived = self.find_open(hash, &name).is_some_and(|at| {
             self.allocations[at].carrier = carrier;
-            matches!(event, Event::Traffic(_, traffic) if !traffic.is_zero()) && self.revive(at)
+            // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
+            matches!(event, Event::Traffic(Leg::Peer, traffic) if !traffic.is_zero()) && self.revive(at)
         });
         let applied = self.apply(now, source, key, event);
         self.carriers.speaking = Carrier::NONE;
