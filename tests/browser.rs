@@ -24,6 +24,7 @@ use std::time::Duration;
 use common::golden;
 use common::naive::{self, Event, Life};
 use common::page::Page;
+use common::sums::legs_of_all;
 use common::temp_dir::TempDir;
 use common::traffic::{Legs, Traffic};
 use coturn_exporter::app::ingest::{Ingest, Shared};
@@ -159,21 +160,6 @@ fn case(name: &str) -> Case {
     cases().into_iter().find(|case| case.name == name).expect("a case")
 }
 
-fn legs(page: &Page) -> Legs {
-    let leg = |leg: &str| {
-        let count = |unit: &str, direction: &str| {
-            page.count(&format!("coturn_relayed_{unit}_total"), &[("leg", leg), ("direction", direction)])
-        };
-        Traffic {
-            received_packets: count("packets", "received"),
-            received_bytes: count("bytes", "received"),
-            sent_packets: count("packets", "sent"),
-            sent_bytes: count("bytes", "sent"),
-        }
-    };
-    Legs { client: leg("client"), peer: leg("peer") }
-}
-
 fn near(what: &str, got: f64, expected: f64, slack: f64) {
     assert!((got - expected).abs() <= slack, "{what}: expected {expected}, got {got}");
 }
@@ -245,7 +231,7 @@ fn each_allocation_is_told_as_it_was() {
             );
             let refreshes = truth.refreshed.len() as u64;
             assert_eq!(page.count("coturn_allocation_refreshes_total", &[]), refreshes, "{what}");
-            assert_eq!(legs(&page), truth.legs(), "{what}");
+            assert_eq!(legs_of_all(&page, "relayed"), truth.legs(), "{what}");
             assert_eq!(page.value("coturn_allocation_duration_seconds_count", &[]), Some(1.0), "{what}");
             let lasted = page.value("coturn_allocation_duration_seconds_sum", &[]).unwrap();
             near(&what, lasted, truth.lasted, ROUNDING);
@@ -270,7 +256,7 @@ fn each_capture_adds_up() {
         for one in truth {
             sum += one.legs();
         }
-        assert_eq!(legs(&page), sum, "{what}");
+        assert_eq!(legs_of_all(&page, "relayed"), sum, "{what}");
         let lasted: f64 = truth.iter().map(|one| one.lasted).sum();
         let got = page.value("coturn_allocation_duration_seconds_sum", &[]).unwrap();
         near(what, got, lasted, ROUNDING * truth.len() as f64);
@@ -345,7 +331,7 @@ fn each_session_is_told_as_it_was() {
             for one in &allocations {
                 sum += one.legs();
             }
-            assert_eq!(legs(&page), sum, "{what}");
+            assert_eq!(legs_of_all(&page, "relayed"), sum, "{what}");
             let bytes = if used.is_empty() { 0 } else { sum.peer.received_bytes + sum.peer.sent_bytes };
             assert_eq!(page.value("coturn_session_relayed_bytes_sum", &[]), Some(bytes as f64), "{what}");
             let first = used.iter().map(|one| one.from).fold(f64::INFINITY, f64::min);

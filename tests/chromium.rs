@@ -24,7 +24,7 @@ use common::page::Page;
 use common::page_server::serve_peers;
 use common::poll::{self, PATIENCE, Stopwatch};
 use common::redis::Redis;
-use common::traffic::{Legs, Traffic};
+use common::sums::legs_of_all;
 use common::webdriver::{Browser, Window};
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ impl Stage {
             let told = (
                 page.count("coturn_allocations_opened_total", &[]),
                 causes(page),
-                legs(page),
+                legs_of_all(page, "relayed"),
                 page.count("coturn_allocations", &[]) + page.count("coturn_sessions", &[]),
                 page.count("coturn_sessions_closed_total", &[]),
             );
@@ -135,21 +135,6 @@ fn causes(page: &Page) -> BTreeMap<Cause, u64> {
         "other causes"
     );
     known
-}
-
-fn legs(page: &Page) -> Legs {
-    let leg = |leg: &str| {
-        let count = |unit: &str, direction: &str| {
-            page.count(&format!("coturn_relayed_{unit}_total"), &[("leg", leg), ("direction", direction)])
-        };
-        Traffic {
-            received_packets: count("packets", "received"),
-            received_bytes: count("bytes", "received"),
-            sent_packets: count("packets", "sent"),
-            sent_bytes: count("bytes", "sent"),
-        }
-    };
-    Legs { client: leg("client"), peer: leg("peer") }
 }
 
 impl Actor<'_> {

@@ -28,6 +28,7 @@ use common::coturn_log::CoturnLog;
 use common::golden::{self, LATER};
 use common::naive::{self, Life};
 use common::page::Page;
+use common::sums::legs_of_all;
 use common::temp_dir::TempDir;
 use common::traffic::{Legs, Traffic};
 use coturn_exporter::state::Settings;
@@ -102,22 +103,6 @@ fn each(cases: &[&Case], check: impl Fn(&Case) -> Result<(), String>) {
 #[expect(clippy::needless_pass_by_value, reason = "a hundred calls read better without borrows")]
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) -> Result<(), String> {
     if got == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, got {got:?}")) }
-}
-
-/// Both legs of a family pair on a page.
-fn legs(page: &Page, what: &str) -> Legs {
-    let leg = |leg: &str| {
-        let count = |unit: &str, direction: &str| {
-            page.count(&format!("coturn_{what}_{unit}_total"), &[("leg", leg), ("direction", direction)])
-        };
-        Traffic {
-            received_packets: count("packets", "received"),
-            received_bytes: count("bytes", "received"),
-            sent_packets: count("packets", "sent"),
-            sent_bytes: count("bytes", "sent"),
-        }
-    };
-    Legs { client: leg("client"), peer: leg("peer") }
 }
 
 fn unallocated(page: &Page) -> Traffic {
@@ -277,7 +262,7 @@ fn a_naive_reading_of_the_stream_agrees() {
         same("adopted", case.page.count("coturn_allocations_adopted_total", &[]), adopted)?;
         same("live", case.page.count("coturn_allocations", &[]), open)?;
         for page in [&case.page, &case.later] {
-            same("relayed", legs(page, "relayed"), naive::sum(allocations.iter().copied()))?;
+            same("relayed", legs_of_all(page, "relayed"), naive::sum(allocations.iter().copied()))?;
         }
         // Only later: the last ones may still be held, for a status that might come.
         same("unallocated", unallocated(&case.later), naive::sum(others()).client)?;
@@ -295,7 +280,7 @@ fn a_naive_reading_of_the_stream_agrees() {
             same("peer total", life.total_peer.unwrap_or(wrapped), wrapped)?;
         }
         for what in ["recovered", "unseen"] {
-            same(what, legs(&case.later, what), Legs::default())?;
+            same(what, legs_of_all(&case.later, what), Legs::default())?;
         }
         let anomalies = case.later.count("coturn_exporter_accounting_anomalies_total", &[]);
         same("anomalies", anomalies, u64::from(shared))?;
@@ -435,7 +420,7 @@ fn the_client_leg_is_what_the_clients_counted() {
         for client in clients(&case.truth) {
             expected += client;
         }
-        let mut got = legs(&case.page, "relayed").client;
+        let mut got = legs_of_all(&case.page, "relayed").client;
         for life in &allocations {
             got += stateless(case, life);
         }
@@ -536,7 +521,7 @@ fn the_peer_leg_is_what_the_peers_counted() {
                 sent_bytes: bytes + too_many,
             },
         };
-        same("peer leg", legs(&case.page, "relayed").peer, expected)
+        same("peer leg", legs_of_all(&case.page, "relayed").peer, expected)
     });
 }
 
@@ -550,7 +535,7 @@ fn one_way_traffic_counts_one_way() {
         let sent_bytes = 450_000 + if case.is_newest() { 4 * 9000 } else { 0 };
         same(
             "peer",
-            legs(&case.page, "relayed").peer,
+            legs_of_all(&case.page, "relayed").peer,
             Traffic { sent_packets: 9000, sent_bytes, ..Traffic::default() },
         )?;
         // Nothing came back from a peer: that is not relaying.
@@ -566,13 +551,13 @@ fn the_oldest_protocol_loses_its_tail_and_no_more() {
     cases.retain(|case| case.version == "4.5.0.4");
     assert_eq!(cases.len(), 2);
     each(&cases, |case| {
-        let (got, truth) = (legs(&case.later, "relayed").client, clients(&case.truth)[0]);
+        let (got, truth) = (legs_of_all(&case.later, "relayed").client, clients(&case.truth)[0]);
         let packets = |traffic: Traffic| traffic.received_packets + traffic.sent_packets;
         same("whole reports", packets(got) % 2048, 0)?;
         same("reports", packets(got) / 2048, packets(truth) / 2048)?;
         let below = got.received_bytes <= truth.received_bytes && got.sent_bytes <= truth.sent_bytes;
         same("never more than was sent", below, true)?;
-        same("peer", legs(&case.later, "relayed").peer, Traffic::default())
+        same("peer", legs_of_all(&case.later, "relayed").peer, Traffic::default())
     });
 }
 
@@ -587,7 +572,7 @@ fn four_gibibytes_do_not_wrap() {
             let of = |at: usize| case.truth[name][at].as_u64().expect("a number");
             Traffic { received_packets: of(0), received_bytes: of(1), sent_packets: of(2), sent_bytes: of(3) }
         };
-        let got = legs(&case.page, "relayed");
+        let got = legs_of_all(&case.page, "relayed");
         same("client", got.client, numbers("sum_of_traffic_deltas_client"))?;
         same("peer", got.peer, numbers("sum_of_traffic_deltas_peer"))?;
         same(
@@ -620,7 +605,7 @@ fn usage_agrees_with_coturns_own_log() {
             log + "0: : session " + line.split(", cipher=").next().unwrap_or(line) + "\n"
         });
         let log = CoturnLog::parse(&log);
-        same("relayed", legs(&case.later, "relayed"), log.relayed())?;
+        same("relayed", legs_of_all(&case.later, "relayed"), log.relayed())?;
         let (opened, deleted) =
             (log.allocations().map(|s| s.opened).sum(), log.allocations().map(|s| s.deleted).sum());
         same("opened", case.page.count("coturn_allocations_opened_total", &[]), opened)?;
@@ -672,7 +657,7 @@ fn what_ends_while_redis_is_down_stays_unknown() {
     each(&cases, |case| {
         let truth = clients(&case.truth);
         let lives: Vec<_> = case.allocations().collect();
-        let got = legs(&case.later, "relayed").client;
+        let got = legs_of_all(&case.later, "relayed").client;
         same("#1", plus(got, stateless(case, lives[0])), truth[0])?;
         same("#2", lives[1].sum, Legs::default())
     });
@@ -719,7 +704,7 @@ fn a_moved_client_is_one_allocation() {
         for path in clients(&case.truth) {
             expected += path;
         }
-        let mut got = legs(&case.page, "relayed").client;
+        let mut got = legs_of_all(&case.page, "relayed").client;
         for life in case.allocations() {
             got += stateless(case, life);
         }
@@ -765,7 +750,7 @@ fn mixed_is_right_for_each_allocation_and_each_user() {
             )?;
             let transport = truth["transport"].as_str().unwrap();
             same(&port, page.count("coturn_allocations_opened_total", &[("transport", transport)]), 1)?;
-            let got = legs(&page, "relayed");
+            let got = legs_of_all(&page, "relayed");
             same(&port, plus(got.client, stateless(case, life)), client(truth).expect("counts"))?;
             let (packets, payload) = (number(truth, "packets"), number(truth, "payload"));
             let bytes = packets * payload;

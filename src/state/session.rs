@@ -65,6 +65,35 @@ pub(super) struct Past {
 }
 
 impl Session {
+    /// One that is open and has no allocation yet.
+    const fn new(
+        serial: u64,
+        source: u32,
+        realm: u32,
+        user: Arc<[u8]>,
+        host: Option<IpAddr>,
+        started: Timestamp,
+    ) -> Self {
+        Self {
+            serial,
+            source,
+            realm,
+            user,
+            host,
+            started,
+            ended: started,
+            lingers_until: Timestamp::ZERO,
+            relay: None,
+            bytes: 0,
+            live: 0,
+            unsettled: 0,
+            allocations: 0,
+            age: Links::ALONE,
+            open: true,
+            partial: false,
+        }
+    }
+
     /// Adds what its ended allocations came to.
     fn recall(&mut self, saved: &SavedSession) {
         self.ended = self.ended.max(saved.ended);
@@ -204,24 +233,10 @@ impl Table {
     /// A session that is closed and waits for totals, as an earlier process left it.
     fn settling_session(&mut self, at: u32, past: Past) -> u32 {
         let allocation = &self.allocations[at];
-        let mut session = Session {
-            serial: past.serial,
-            source: allocation.source,
-            realm: self.realms.hold(allocation.realm),
-            user: Arc::clone(&allocation.user),
-            host: None,
-            started: allocation.started,
-            ended: allocation.ended,
-            lingers_until: Timestamp::ZERO,
-            relay: None,
-            bytes: 0,
-            live: 0,
-            unsettled: 0,
-            allocations: 0,
-            age: Links::ALONE,
-            open: false,
-            partial: false,
-        };
+        let realm = self.realms.hold(allocation.realm);
+        let user = Arc::clone(&allocation.user);
+        let mut session = Session::new(past.serial, allocation.source, realm, user, None, allocation.started);
+        (session.ended, session.open) = (allocation.ended, false);
         if let Some(saved) = past.saved {
             session.started = session.started.min(saved.started);
             session.recall(&saved);
@@ -241,24 +256,8 @@ impl Table {
         born: bool,
     ) -> u32 {
         let serial = self.next_serial();
-        let session = self.sessions.insert(Session {
-            serial,
-            source,
-            realm: self.realms.hold(realm),
-            user,
-            host,
-            started,
-            ended: started,
-            lingers_until: Timestamp::ZERO,
-            relay: None,
-            bytes: 0,
-            live: 0,
-            unsettled: 0,
-            allocations: 0,
-            age: Links::ALONE,
-            open: true,
-            partial: false,
-        });
+        let session = Session::new(serial, source, self.realms.hold(realm), user, host, started);
+        let session = self.sessions.insert(session);
         let group = self.realms.group(realm);
         group.series.sessions += 1;
         if born {

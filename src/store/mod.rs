@@ -109,7 +109,7 @@ impl Store {
         Ok(Self { file, path, sources, backlog: Ended::default(), lost: 0, failing: None, has_untold: true })
     }
 
-    /// What an earlier process left. What it left of sources that are not watched any more is dropped.
+    /// What an earlier process left. What it left of sources that are not watched now stays in the file for a day.
     ///
     /// # Errors
     ///

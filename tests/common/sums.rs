@@ -6,8 +6,19 @@ use super::traffic::{Legs, Traffic};
 /// `coturn_<what>_bytes_total` and `_packets_total` of a realm, where `what` is `relayed`, `recovered` or `unseen`.
 #[track_caller]
 pub(crate) fn legs(page: &Page, realm: &str, what: &str) -> Legs {
+    legs_where(page, what, &[("realm", realm)])
+}
+
+/// The same of all realms together.
+#[track_caller]
+pub(crate) fn legs_of_all(page: &Page, what: &str) -> Legs {
+    legs_where(page, what, &[])
+}
+
+#[track_caller]
+fn legs_where(page: &Page, what: &str, labels: &[(&str, &str)]) -> Legs {
     let of = |unit: &str, leg: &str, direction: &str| {
-        let labels = [("realm", realm), ("leg", leg), ("direction", direction)];
+        let labels = [labels, &[("leg", leg), ("direction", direction)]].concat();
         page.count(&format!("coturn_{what}_{unit}_total"), &labels)
     };
     let leg = |leg: &str| Traffic {

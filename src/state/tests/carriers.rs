@@ -89,6 +89,20 @@ fn whatever_is_heard_later_revives_it() {
     }
 }
 
+/// A session without an allocation that has the id of a dead one: a refused login of the server's next life, say.
+#[test]
+fn client_traffic_alone_revives_nobody() {
+    let mut table = table(Settings::default());
+    let one = table.carrier_opens();
+    say(&mut table, 1, one, 1, &new(LIFETIME));
+    close(&mut table, 2, one);
+    let next = table.carrier_opens();
+    say(&mut table, 3, next, 1, &delta(Leg::Client, [3, 300, 3, 300]));
+    say(&mut table, 3, next, 1, &delta(Leg::Peer, [0, 0, 0, 0]));
+    let adopted = table.snapshot().realms[0].series.adopted;
+    assert_eq!((live(&table), adopted, closed(&table, Cause::Abandoned)), (0, 0, 1));
+}
+
 #[test]
 fn an_end_that_comes_over_another_connection_settles_without_a_second_close() {
     let mut table = table(Settings::default());
