@@ -1,6 +1,6 @@
 //! Traffic and totals: every byte once.
 
-use super::allocation::{Origin, Phase};
+use super::allocation::{Fact, Origin, Phase};
 use super::{Applied, Cause, Name, Table, settle};
 use crate::wire::{Leg, Traffic};
 
@@ -34,7 +34,7 @@ impl Table {
 
     pub(super) fn on_total(&mut self, name: &Name<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
         let waiting = self.find(hash, name, |allocation| {
-            allocation.phase == Phase::Closing && !allocation.settled.get(leg)
+            allocation.phase == Phase::Closing && !allocation.is(Fact::settled(leg))
         });
         if let Some(at) = waiting {
             self.settle(hash, at, leg, total);
@@ -59,13 +59,15 @@ impl Table {
         self.note_sign(at);
         let allocation = &mut self.allocations[at];
         // A client report with no peer report behind it until the next: this coturn has no peer leg.
-        let unpaired = leg == Leg::Client && !allocation.counted.client.is_zero();
-        allocation.has_peer_leg |= leg == Leg::Peer;
+        let unpaired = leg == Leg::Client && !allocation.counted.get(leg).is_zero();
+        if leg == Leg::Peer {
+            allocation.set(Fact::PeerLeg, true);
+        }
         if traffic.is_zero() {
             return;
         }
         let allocation = &mut self.allocations[at];
-        allocation.counted.get_mut(leg).add(traffic);
+        allocation.counted.add(leg, traffic);
         let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
         if live {
@@ -85,11 +87,13 @@ impl Table {
     fn settle(&mut self, hash: u64, at: u32, leg: Leg, total: &Traffic) {
         self.note_sign(at);
         let allocation = &mut self.allocations[at];
-        *allocation.settled.get_mut(leg) = true;
-        allocation.has_peer_leg |= leg == Leg::Peer;
+        allocation.set(Fact::settled(leg), true);
+        if leg == Leg::Peer {
+            allocation.set(Fact::PeerLeg, true);
+        }
         if !self.shared.contains(hash) {
             let client_loss = self.client_losses.get(&at);
-            match settle::beyond(leg, total, allocation.counted.get(leg), client_loss) {
+            match settle::beyond(leg, total, &allocation.counted.get(leg), client_loss) {
                 Ok(lost) => self.add_lost(at, leg, &lost),
                 Err(anomaly) => self.anomalies.add(anomaly as usize),
             }
@@ -108,8 +112,8 @@ impl Table {
         }
         let allocation = &mut self.allocations[at];
         let series = self.realms.series(allocation.realm);
-        if allocation.is_past_known {
-            allocation.counted.get_mut(leg).add(lost);
+        if allocation.is(Fact::PastKnown) {
+            allocation.counted.add(leg, lost);
             series.relayed.get_mut(leg).add(lost);
             series.recovered.get_mut(leg).add(lost);
         } else {
@@ -120,8 +124,8 @@ impl Table {
     /// Counts an allocation as used once it has relayed enough.
     pub(super) fn judge_relayed(&mut self, at: u32) {
         let allocation = &mut self.allocations[at];
-        if !allocation.relayed && allocation.has_relayed(self.settings.relayed_packets) {
-            allocation.relayed = true;
+        if !allocation.is(Fact::Relayed) && allocation.has_relayed(self.settings.relayed_packets) {
+            allocation.set(Fact::Relayed, true);
             self.realms.series(allocation.realm).relayed_allocations += 1;
         }
     }

@@ -1,12 +1,14 @@
 //! One allocation: what is known of it, and the rules that need no more than that.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::SourceId;
 use super::ages::{Aged, Links};
 use super::carriers::Carrier;
-use super::series::ByLeg;
+use super::compact::{Client, Moment, Seconds, Sums};
+use super::slab::NONE;
+use super::users::User;
 use crate::clock::Timestamp;
 use crate::wire::{AllocationId, Leg, Traffic, Transport};
 
@@ -102,87 +104,121 @@ pub(super) struct Report {
     pub(super) millis: u32,
 }
 
+/// A yes or no of an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fact {
+    /// Its sums hold all that was ever told of it: what a total has beyond was told by nobody.
+    PastKnown,
+    /// coturn told its end: its key, met again, is another allocation's.
+    EndTold,
+    /// A store has it with its final sums.
+    Kept,
+    /// The total of the client leg has come.
+    ClientSettled,
+    /// The total of the peer leg has come.
+    PeerSettled,
+    /// The status had the long form.
+    LongForm,
+    /// A report of the peer leg was seen: coturn 4.5.1.2 or later.
+    PeerLeg,
+    /// `refreshed lifetime=0` was its last status.
+    ReleasePending,
+    /// Its key told of another grant of the same lifetime, which may not have been one; `alive_until` is its end.
+    GrantedPerhaps,
+    /// Adopted from a key whose value was `new`: its birth may still be on the way.
+    ScannedBirth,
+    /// It relayed enough to count as used.
+    Relayed,
+    OverMaxLifetime,
+    Idle,
+    /// Overdue and held against somebody: not one that was released without a word.
+    OverdueOrphan,
+}
+
+impl Fact {
+    /// The total of a leg has come.
+    pub(super) const fn settled(leg: Leg) -> Self {
+        match leg {
+            Leg::Client => Self::ClientSettled,
+            Leg::Peer => Self::PeerSettled,
+        }
+    }
+}
+
+/// The facts that hold, a bit each.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct FactSet(u16);
+
+impl FactSet {
+    const fn of(fact: Fact, holds: bool) -> Self {
+        Self((holds as u16) << fact as u16)
+    }
+}
+
+impl std::fmt::Debug for FactSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#b}", self.0)
+    }
+}
+
+/// A record. There may be a million: what it holds is held in small forms.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own; a state machine of them has 32 states"
-)]
 pub(super) struct Allocation {
-    /// Its number for ever; 0 where no store keeps it.
+    /// Its number for ever.
     pub(super) serial: u64,
     pub(super) id: AllocationId,
-    pub(super) user: Arc<[u8]>,
+    /// What was counted as relayed.
+    pub(super) counted: Sums,
+    pub(super) client: Client,
+    pub(super) user: User,
     pub(super) realm: u32,
-    pub(super) source: u32,
     /// The connection that it is told of over.
     pub(super) carrier: Carrier,
     pub(super) session: u32,
     pub(super) server: u32,
-    pub(super) server_port: u16,
-    pub(super) transport: Transport,
-    pub(super) client: Option<SocketAddr>,
-
-    /// Opening; of an adopted one the last status known at its adoption.
-    pub(super) started: Timestamp,
-    /// The last status that granted a lifetime.
-    pub(super) granted_at: Timestamp,
-    pub(super) lifetime: Duration,
-    /// End of the lifetime, by the last grant or by later proof of life.
-    pub(super) alive_until: Timestamp,
-    /// Any event of it.
-    pub(super) last_sign: Timestamp,
-    /// Nothing was relayed since; the moment of adoption where nothing was seen at all.
-    pub(super) quiet_since: Timestamp,
-    pub(super) ended: Timestamp,
-    /// When its key was read by us, which set the key's idle time to zero.
-    pub(super) read_at: Timestamp,
     /// The last scan that found its key.
     pub(super) seen_in_scan: u32,
-    /// The one entry in the deadlines that is this record's.
-    pub(super) deadline: Timestamp,
-
-    /// What was counted as relayed.
-    pub(super) counted: ByLeg<Traffic>,
+    /// What was granted last.
+    pub(super) lifetime: Seconds,
     /// What the last report told, and in how long it came together.
     pub(super) report: Report,
-    /// Bytes of it that an earlier session has accounted for.
-    pub(super) accounted_bytes: u64,
 
     pub(super) age: Links,
     /// Neighbours in its gathering, in a circle.
     pub(super) gathering: Links,
-    /// What the gathering was joined by; the client may have moved since.
-    pub(super) gathering_key: u64,
+    /// The gathering, while it can grow.
+    pub(super) gathered: u32,
 
+    pub(super) source: u16,
+    pub(super) server_port: u16,
+    facts: FactSet,
+
+    /// Opening; of an adopted one the last status known at its adoption.
+    pub(super) started: Moment,
+    /// The last status that granted a lifetime.
+    pub(super) granted_at: Moment,
+    /// End of the lifetime, by the last grant or by later proof of life.
+    pub(super) alive_until: Moment,
+    /// Any event of it.
+    pub(super) last_sign: Moment,
+    /// Nothing was relayed since; the moment of adoption where nothing was seen at all.
+    pub(super) quiet_since: Moment,
+    pub(super) ended: Moment,
+    /// When its key was read by us, which set the key's idle time to zero.
+    pub(super) read_at: Moment,
+    /// The one entry in the deadlines that is this record's.
+    pub(super) deadline: Moment,
+
+    pub(super) transport: Transport,
     pub(super) phase: Phase,
     pub(super) origin: Origin,
     /// Its last end.
     pub(super) cause: Option<Cause>,
-    /// `counted` holds all that was ever told of it: what a total has beyond was told by nobody.
-    pub(super) is_past_known: bool,
-    /// coturn told its end: its key, met again, is another allocation's.
-    pub(super) is_end_told: bool,
-    /// A store has it with its final sums.
-    pub(super) is_kept: bool,
-    pub(super) settled: ByLeg<bool>,
-    pub(super) long_form: bool,
-    /// A report of the peer leg was seen: coturn 4.5.1.2 or later.
-    pub(super) has_peer_leg: bool,
-    pub(super) release_pending: bool,
-    /// Its key told of another grant of the same lifetime, which may not have been one; `alive_until` is its end.
-    pub(super) granted_perhaps: bool,
-    /// Adopted from a key whose value was `new`: its birth may still be on the way.
-    pub(super) scanned_birth: bool,
-    pub(super) relayed: bool,
-    pub(super) over_max_lifetime: bool,
-    pub(super) idle: bool,
-    /// Overdue and held against somebody: not one that was released without a word.
-    pub(super) overdue_orphan: bool,
 }
 
 impl Aged for Allocation {
     fn started(&self) -> Timestamp {
-        self.started
+        self.started.get()
     }
     fn age_links(&mut self) -> &mut Links {
         &mut self.age
@@ -190,73 +226,140 @@ impl Aged for Allocation {
 }
 
 impl Allocation {
+    /// One of which nothing is known but what a status told at `started`, met `now`. It is in no session yet.
+    pub(super) fn new(
+        id: AllocationId,
+        source: u16,
+        user: User,
+        realm: u32,
+        origin: Origin,
+        granted: &Granted,
+        started: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            serial: 0,
+            id,
+            counted: Sums::ZERO,
+            client: granted.client.into(),
+            user,
+            realm,
+            carrier: Carrier::NONE,
+            session: NONE,
+            server: granted.server,
+            seen_in_scan: 0,
+            lifetime: granted.lifetime.into(),
+            report: Report::default(),
+            age: Links::ALONE,
+            gathering: Links::ALONE,
+            gathered: NONE,
+            source,
+            server_port: granted.server_port,
+            facts: FactSet::of(Fact::LongForm, granted.long_form),
+            started: started.into(),
+            granted_at: started.into(),
+            alive_until: started.plus(granted.lifetime).into(),
+            last_sign: started.into(),
+            quiet_since: now.into(),
+            ended: Moment::ZERO,
+            read_at: Moment::ZERO,
+            deadline: Moment::MAX,
+            transport: granted.transport,
+            phase: Phase::Live,
+            origin,
+            cause: None,
+        }
+    }
+
+    pub(super) const fn is(&self, fact: Fact) -> bool {
+        self.facts.0 & FactSet::of(fact, true).0 != 0
+    }
+
+    pub(super) const fn set(&mut self, fact: Fact, holds: bool) {
+        self.facts.0 = self.facts.0 & !FactSet::of(fact, true).0 | FactSet::of(fact, holds).0;
+    }
+
+    /// Whether it held; it does not any more.
+    pub(super) const fn take(&mut self, fact: Fact) -> bool {
+        let held = self.is(fact);
+        self.set(fact, false);
+        held
+    }
+
+    /// The source it was met on.
+    pub(super) const fn source(&self) -> SourceId {
+        SourceId(self.source as u32)
+    }
+
     /// Takes over what a status says. Lifetime 0 is not among them: it grants nothing.
     pub(super) fn grant(&mut self, at: Timestamp, granted: &Granted) {
-        self.granted_at = at;
-        self.lifetime = granted.lifetime;
-        self.alive_until = at.plus(granted.lifetime);
-        self.release_pending = false;
-        self.granted_perhaps = false;
+        self.granted_at = at.into();
+        self.lifetime = granted.lifetime.into();
+        self.alive_until = at.plus(granted.lifetime).into();
+        self.set(Fact::ReleasePending, false);
+        self.set(Fact::GrantedPerhaps, false);
     }
 
     /// A grant at that moment is possible, not certain.
     pub(super) fn grant_perhaps(&mut self, at: Timestamp) {
-        self.alive_until = self.alive_until.max(at.plus(self.lifetime));
-        self.granted_perhaps = true;
+        self.alive_until = self.alive_until.get().max(at.plus(self.lifetime.get())).into();
+        self.set(Fact::GrantedPerhaps, true);
     }
 
     /// Takes over where the client is; a mobility move changes it.
     pub(super) fn locate(&mut self, granted: &Granted) {
         if granted.long_form {
-            self.long_form = true;
+            self.set(Fact::LongForm, true);
             self.server = granted.server;
             self.server_port = granted.server_port;
             self.transport = granted.transport;
-            self.client = granted.client.or(self.client);
+            if granted.client.is_some() {
+                self.client = granted.client.into();
+            }
         }
     }
 
     /// The birth that was read from the key before it was heard.
     pub(super) fn is_birth_of_scanned(&self, granted: &Granted) -> bool {
-        self.scanned_birth
-            && (self.lifetime, self.transport, self.long_form)
+        self.is(Fact::ScannedBirth)
+            && (self.lifetime.get(), self.transport, self.is(Fact::LongForm))
                 == (granted.lifetime, granted.transport, granted.long_form)
             && (self.server, self.server_port) == (granted.server, granted.server_port)
-            && self.client == granted.client
+            && self.client.get() == granted.client
     }
 
     /// The status may be the one that made it. The short form does not say whose it is.
     pub(super) fn may_be_born_by(&self, granted: &Granted) -> bool {
-        !(self.long_form && granted.long_form)
-            || (self.transport, self.server, self.server_port, self.client)
+        !(self.is(Fact::LongForm) && granted.long_form)
+            || (self.transport, self.server, self.server_port, self.client.get())
                 == (granted.transport, granted.server, granted.server_port, granted.client)
     }
 
     /// The status comes from another server than the one before, as far as is known.
     pub(super) fn is_of_other_server(&self, granted: &Granted) -> bool {
-        self.long_form
+        self.is(Fact::LongForm)
             && granted.long_form
             && (self.server, self.server_port) != (granted.server, granted.server_port)
     }
 
     /// Traffic after the lifetime's end: a refresh was lost on the way. True if it was so.
     pub(super) fn prove_alive(&mut self, now: Timestamp) -> bool {
-        let lost = now > self.alive_until;
+        let lost = now > self.alive_until.get();
         if lost {
-            self.alive_until = now.plus(self.lifetime);
-            self.granted_perhaps = false;
+            self.alive_until = now.plus(self.lifetime.get()).into();
+            self.set(Fact::GrantedPerhaps, false);
         }
         lost
     }
 
     /// How it ended, if `deleted` comes now and its end was still open.
     pub(super) fn cause_of_deleted(&self, now: Timestamp, grace: Duration) -> Cause {
-        let heard = self.granted_at.plus(self.lifetime);
-        let end = if self.granted_perhaps { self.alive_until } else { heard };
+        let heard = self.granted_at.get().plus(self.lifetime.get());
+        let end = if self.is(Fact::GrantedPerhaps) { self.alive_until.get() } else { heard };
         let is_heard_end = now >= heard.minus(EXPIRY_SLACK) && now <= heard.plus(EXPIRY_SLACK);
         if self.origin == Origin::Traffic || now > end.plus(grace) {
             Cause::Missed
-        } else if self.release_pending {
+        } else if self.is(Fact::ReleasePending) {
             Cause::Released
         } else if is_heard_end || now >= end.minus(EXPIRY_SLACK) {
             Cause::Expired
@@ -267,15 +370,15 @@ impl Allocation {
 
     /// The leg that says whether it relayed: the peer's, or the client's where coturn is older than 4.5.1.2 and has no
     /// other.
-    pub(super) const fn deciding_leg(&self) -> &Traffic {
-        if self.has_peer_leg || self.long_form { &self.counted.peer } else { &self.counted.client }
+    pub(super) fn deciding_leg(&self) -> Traffic {
+        self.counted.get(if self.has_peer() { Leg::Peer } else { Leg::Client })
     }
 
     /// Keeps what a report of a live allocation told. Both legs report in the same moment, the client's first; what the
     /// peer's tells takes its place.
     pub(super) fn note_report(&mut self, now: Timestamp, leg: Leg, traffic: &Traffic) {
         const SAME_MOMENT: Duration = Duration::from_secs(1);
-        let since = now.since(self.quiet_since);
+        let since = now.since(self.quiet_since.get());
         if leg == Leg::Client || since > SAME_MOMENT {
             self.report.millis = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
         }
@@ -284,19 +387,22 @@ impl Allocation {
 
     /// Enough passed, and something came from a peer (by the client leg: went to the client).
     pub(super) fn has_relayed(&self, threshold: u64) -> bool {
-        if self.has_peer_leg || self.long_form {
-            self.counted.peer.packets() > threshold && self.counted.peer.received.packets > 0
-        } else {
-            self.counted.client.packets() > threshold && self.counted.client.sent.packets > 0
-        }
+        let sum = self.deciding_leg();
+        let to_client = if self.has_peer() { sum.received } else { sum.sent };
+        sum.packets() > threshold && to_client.packets > 0
+    }
+
+    /// Its coturn tells of the peer leg.
+    const fn has_peer(&self) -> bool {
+        self.is(Fact::PeerLeg) || self.is(Fact::LongForm)
     }
 
     /// No more totals are to come.
     pub(super) const fn is_settled(&self) -> bool {
-        self.settled.client && self.settled.peer
+        self.is(Fact::ClientSettled) && self.is(Fact::PeerSettled)
     }
 
     pub(super) fn client_host(&self) -> Option<IpAddr> {
-        self.client.map(|address| address.ip())
+        self.client.get().map(|address| address.ip())
     }
 }

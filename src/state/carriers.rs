@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 
-use super::allocation::{Cause, Phase};
+use super::allocation::{Cause, Fact, Phase};
+use super::compact::Moment;
 use super::life::OVERDUE_MEMORY;
 use super::session::Entry;
 use super::{Allocation, Applied, Name, SourceId, Table};
@@ -96,7 +97,7 @@ impl Table {
             if allocation.carrier != carrier || allocation.phase != Phase::Live {
                 continue;
             }
-            let released = allocation.release_pending;
+            let released = allocation.is(Fact::ReleasePending);
             self.close(at, if released { Cause::Released } else { Cause::Abandoned }, self.now, false);
             // Nobody holds it any more, so it is no orphan.
             self.allocations[at].phase = Phase::Overdue;
@@ -109,14 +110,14 @@ impl Table {
     /// Traffic of an allocation whose grant still runs: only its connection was lost. True if it was so.
     fn revive(&mut self, at: u32) -> bool {
         let allocation = &mut self.allocations[at];
-        if allocation.phase != Phase::Overdue || self.now > allocation.alive_until {
+        if allocation.phase != Phase::Overdue || self.now > allocation.alive_until.get() {
             return false;
         }
         self.absolve(at);
         let allocation = &mut self.allocations[at];
         allocation.phase = Phase::Live;
-        allocation.deadline = Timestamp::MAX;
-        allocation.quiet_since = self.now;
+        allocation.deadline = Moment::MAX;
+        allocation.quiet_since = self.now.into();
         self.join_session(at, Entry::Adopted);
         self.enter(at, false);
         self.judge(at);

@@ -6,27 +6,55 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::compact::Moment;
 use crate::clock::Timestamp;
+
+/// A moment and the number of the record it belongs to, in ten bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry(Moment, [u8; 4]);
+
+impl Entry {
+    fn new(at: Timestamp, record: u32) -> Self {
+        Self(at.into(), record.to_le_bytes())
+    }
+
+    const fn get(self) -> (Timestamp, u32) {
+        (self.0.get(), u32::from_le_bytes(self.1))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.get().cmp(&other.get())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Moments with the number of the record each belongs to. A record remembers the moment that is its own; others of the
 /// same number are left-overs.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    heap: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    heap: BinaryHeap<Reverse<Entry>>,
 }
 
 impl Deadlines {
     pub(super) fn push(&mut self, at: Timestamp, record: u32) {
-        self.heap.push(Reverse((at, record)));
+        self.heap.push(Reverse(Entry::new(at, record)));
     }
 
     /// The soonest, if it has come.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, u32)> {
-        let &Reverse((at, _)) = self.heap.peek()?;
+        let (at, record) = self.heap.peek()?.0.get();
         if at > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry)
+        self.heap.pop();
+        Some((at, record))
     }
 
     /// Drops left-overs once they are more than the records: short allocations would otherwise leave theirs for the
@@ -34,7 +62,10 @@ impl Deadlines {
     pub(super) fn tidy(&mut self, records: usize, is_current: impl Fn(Timestamp, u32) -> bool) {
         const SLACK: usize = 1024;
         if self.heap.len() > 2 * records + SLACK {
-            self.heap.retain(|&Reverse((at, record))| is_current(at, record));
+            self.heap.retain(|&Reverse(entry)| {
+                let (at, record) = entry.get();
+                is_current(at, record)
+            });
             self.heap.shrink_to(2 * records + SLACK);
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ages::Links;
 use super::allocation::Allocation;
+use super::free::shrunk;
 use super::slab::{NONE, Slab};
 use crate::clock::Timestamp;
 
@@ -20,6 +21,8 @@ const MAX_MEMBERS: u32 = 64;
 
 #[derive(Debug)]
 struct Recent {
+    /// The hash of source, realm, user and (where it counts) client host.
+    key: u64,
     first: Timestamp,
     last: Timestamp,
     /// When a member came, by the present clock (an adopted one is dated earlier).
@@ -27,16 +30,24 @@ struct Recent {
     /// One of the members that still live, or none.
     member: u32,
     members: u32,
+    /// The one before it of the same key, or none.
+    older: u32,
 }
 
-/// The gatherings that may still grow, by the hash of source, realm, user and (where it counts) client host.
-#[derive(Debug, Default)]
+/// The gatherings that may still grow.
+#[derive(Debug)]
 pub(super) struct Gatherings {
-    recent: HashMap<u64, Vec<Recent>, ahash::RandomState>,
-    in_order: VecDeque<(Timestamp, u64)>,
+    recent: Slab<Recent>,
+    /// The youngest of each key.
+    by_key: HashMap<u64, u32, ahash::RandomState>,
+    in_order: VecDeque<(Timestamp, u32)>,
 }
 
 impl Gatherings {
+    pub(super) fn new() -> Self {
+        Self { recent: Slab::new(), by_key: HashMap::default(), in_order: VecDeque::new() }
+    }
+
     /// Puts an allocation that started at `started` into its circle.
     pub(super) fn join(
         &mut self,
@@ -46,20 +57,31 @@ impl Gatherings {
         started: Timestamp,
         now: Timestamp,
     ) {
-        let allocation = &mut allocations[at];
-        (allocation.gathering, allocation.gathering_key) = (Links { prev: at, next: at }, key);
-        self.in_order.push_back((now, key));
-        let of_key = self.recent.entry(key).or_default();
-        let mut fitting = of_key.iter_mut().rev();
-        let Some(found) = fitting.find(|recent| recent.fits(started)) else {
-            of_key.push(Recent { first: started, last: started, touched: now, member: at, members: 1 });
-            return;
-        };
+        let youngest = self.by_key.get(&key).copied().unwrap_or(NONE);
+        let found = self.of_key(youngest).find(|&number| self.recent[number].fits(started));
+        let number = found.unwrap_or_else(|| {
+            let alone = Recent {
+                key,
+                first: started,
+                last: started,
+                touched: now,
+                member: NONE,
+                members: 0,
+                older: youngest,
+            };
+            let number = self.recent.insert(alone);
+            self.by_key.insert(key, number);
+            number
+        });
+        self.in_order.push_back((now, number));
+        let found = &mut self.recent[number];
         found.first = found.first.min(started);
         found.last = found.last.max(started);
         found.touched = now;
         found.members += 1;
         let neighbour = std::mem::replace(&mut found.member, at);
+        let allocation = &mut allocations[at];
+        (allocation.gathering, allocation.gathered) = (Links { prev: at, next: at }, number);
         if neighbour != NONE {
             let next = allocations[neighbour].gathering.next;
             allocations[neighbour].gathering.next = at;
@@ -72,47 +94,70 @@ impl Gatherings {
     /// Takes an allocation out; those that stay remember what it relayed last.
     pub(super) fn leave(&mut self, allocations: &mut Slab<Allocation>, at: u32) {
         let allocation = &mut allocations[at];
-        let (key, quiet_since) = (allocation.gathering_key, allocation.quiet_since);
+        let (gathered, quiet_since) = (allocation.gathered, allocation.quiet_since.get());
         let links = std::mem::replace(&mut allocation.gathering, Links::ALONE);
         let heir = if links.next == at { NONE } else { links.next };
         if heir != NONE {
             allocations[links.prev].gathering.next = links.next;
             allocations[links.next].gathering.prev = links.prev;
             let heir = &mut allocations[heir];
-            heir.quiet_since = heir.quiet_since.max(quiet_since);
+            heir.quiet_since = heir.quiet_since.get().max(quiet_since).into();
         }
-        let of_key = self.recent.get_mut(&key);
-        if let Some(recent) = of_key.and_then(|all| all.iter_mut().find(|recent| recent.member == at)) {
+        // The number may be another gathering's by now: that one names no member of this one.
+        if let Some(recent) = self.recent.get_mut(gathered).filter(|recent| recent.member == at) {
             recent.member = heir;
         }
     }
 
     /// Forgets gatherings that cannot grow any more.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        while let Some(&(touched, key)) = self.in_order.front()
+        while let Some(&(touched, number)) = self.in_order.front()
             && now.since(touched) > STEP
         {
             self.in_order.pop_front();
-            if let Some(of_key) = self.recent.get_mut(&key) {
-                of_key.retain(|recent| now.since(recent.touched) <= STEP);
-                if of_key.is_empty() {
-                    self.recent.remove(&key);
-                }
+            if self.recent.get(number).is_some_and(|recent| now.since(recent.touched) > STEP) {
+                self.forget(number);
+            }
+            if let Some(room) = shrunk(self.in_order.len(), self.in_order.capacity()) {
+                self.in_order.shrink_to(room);
             }
         }
     }
 
-    /// Members that are named and the keys they are named under.
+    fn forget(&mut self, number: u32) {
+        let Some(Recent { key, older, .. }) = self.recent.remove(number) else { return };
+        let youngest = self.by_key.get(&key).copied().unwrap_or(NONE);
+        if youngest != number {
+            let younger = self.of_key(youngest).find(|&younger| self.recent[younger].older == number);
+            if let Some(younger) = younger {
+                self.recent[younger].older = older;
+            }
+        } else if older != NONE {
+            self.by_key.insert(key, older);
+        } else {
+            self.by_key.remove(&key);
+            if let Some(room) = shrunk(self.by_key.len(), self.by_key.capacity()) {
+                self.by_key.shrink_to(room);
+            }
+        }
+    }
+
+    /// The gatherings of a key, the youngest first.
+    fn of_key(&self, youngest: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(youngest), |&number| Some(self.recent.get(number)?.older))
+            .take_while(|&number| number != NONE)
+    }
+
+    /// Gatherings and the members that they name.
     #[cfg(test)]
-    pub(super) fn named(&self) -> impl Iterator<Item = (u64, u32)> {
-        let members =
-            self.recent.iter().flat_map(|(&key, all)| all.iter().map(move |recent| (key, recent.member)));
+    pub(super) fn named(&self) -> impl Iterator<Item = (u32, u32)> {
+        let members = self.recent.iter().map(|(number, recent)| (number, recent.member));
         members.filter(|&(_, member)| member != NONE)
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.recent.is_empty() && self.in_order.is_empty()
+        self.recent.len() == 0 && self.by_key.is_empty() && self.in_order.is_empty()
     }
 }
 
@@ -141,7 +186,8 @@ mod tests {
     #[test]
     fn a_step_of_ten_seconds_and_a_span_of_thirty() {
         let at = |s: u64| Timestamp::from_millis(s * 1000);
-        let recent = Recent { first: at(100), last: at(125), touched: at(125), member: 0, members: 2 };
+        let (first, last) = (at(100), at(125));
+        let recent = Recent { key: 0, first, last, touched: last, member: 0, members: 2, older: NONE };
         assert!(recent.fits(at(130)));
         assert!(!recent.fits(at(131)));
         assert!(recent.fits(at(95)));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allocation::{Allocation, Cause, Origin, Phase};
+use super::allocation::{Allocation, Cause, Fact, Origin, Phase};
 use super::series::ByLeg;
 use super::session::Session;
 use super::shared::RecentKeys;
@@ -141,7 +141,6 @@ pub(super) const MAX_ENDED: usize = 200_000;
 /// The notes.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    next_serial: u64,
     /// Places of records that changed since they were taken, each once.
     changed: Vec<u32>,
     /// Whether a place is in `changed`.
@@ -171,8 +170,8 @@ impl Keeping {
 impl Table {
     /// From now on changes are noted. Numbers begin with `first_serial`.
     pub fn keep_changes(&mut self, first_serial: u64) {
+        self.next_serial = first_serial;
         self.keeping = Some(Keeping {
-            next_serial: first_serial,
             changed: Vec::new(),
             is_noted: Vec::new(),
             ended: Ended::default(),
@@ -218,11 +217,10 @@ impl Table {
         in_use.map(|group| Arc::clone(&group.label))
     }
 
-    /// A number for a new record or session; 0 where nobody keeps them.
-    pub(super) fn next_serial(&mut self) -> u64 {
-        let Some(keeping) = &mut self.keeping else { return 0 };
-        keeping.next_serial += 1;
-        keeping.next_serial - 1
+    /// A number for a new record or session.
+    pub(super) const fn next_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial - 1
     }
 
     /// A record changed in a way that a store should know.
@@ -236,11 +234,11 @@ impl Table {
     pub(super) fn keep_end(&mut self, at: u32) {
         let Some(keeping) = &mut self.keeping else { return };
         let allocation = &mut self.allocations[at];
-        if allocation.is_kept {
+        if allocation.is(Fact::Kept) {
             return;
         }
         let stage = if allocation.phase == Phase::Overdue { Stage::Overdue } else { Stage::Ended };
-        allocation.is_kept = stage == Stage::Ended;
+        allocation.set(Fact::Kept, stage == Stage::Ended);
         if keeping.ended.allocations.len() >= MAX_ENDED {
             keeping.ended.lost += 1;
             return;
@@ -248,6 +246,7 @@ impl Table {
         keeping.ended.allocations.push(kept(
             &self.allocations[at],
             &self.realms,
+            &self.users,
             &self.servers,
             &self.sessions,
             stage,
@@ -289,18 +288,19 @@ impl Table {
     fn kept_as_it_is(&self, at: u32) -> Option<Kept> {
         let allocation = self.allocations.get(at)?;
         let stage = match allocation.phase {
-            _ if allocation.is_kept => return None,
+            _ if allocation.is(Fact::Kept) => return None,
             Phase::Live => Stage::Live,
             Phase::Closing => Stage::Closing,
             Phase::Overdue => Stage::Overdue,
         };
-        Some(kept(allocation, &self.realms, &self.servers, &self.sessions, stage))
+        Some(kept(allocation, &self.realms, &self.users, &self.servers, &self.sessions, stage))
     }
 }
 
 fn kept(
     allocation: &Allocation,
     realms: &super::names::Realms,
+    users: &super::users::Users,
     servers: &super::names::Servers,
     sessions: &super::slab::Slab<Session>,
     stage: Stage,
@@ -308,34 +308,34 @@ fn kept(
     Kept {
         serial: allocation.serial,
         session: sessions.get(allocation.session).map(|session| session.serial),
-        source: SourceId(allocation.source),
+        source: allocation.source(),
         realm: realms.shared_name(allocation.realm),
-        user: Arc::clone(&allocation.user),
+        user: users.get(allocation.user).into(),
         id: allocation.id,
         stage,
         origin: allocation.origin,
         cause: allocation.cause,
-        is_past_known: allocation.is_past_known,
-        is_end_told: allocation.is_end_told || allocation.cause == Some(Cause::Replaced),
+        is_past_known: allocation.is(Fact::PastKnown),
+        is_end_told: allocation.is(Fact::EndTold) || allocation.cause == Some(Cause::Replaced),
         server: servers.label(allocation.server),
         server_port: allocation.server_port,
         transport: allocation.transport,
-        client: allocation.client,
-        started: allocation.started,
-        granted_at: allocation.granted_at,
-        lifetime: allocation.lifetime,
-        alive_until: allocation.alive_until,
-        last_sign: allocation.last_sign,
-        quiet_since: allocation.quiet_since,
-        ended: allocation.ended,
-        read_at: allocation.read_at,
-        long_form: allocation.long_form,
-        has_peer_leg: allocation.has_peer_leg,
-        release_pending: allocation.release_pending,
-        granted_perhaps: allocation.granted_perhaps,
-        relayed: allocation.relayed,
-        idle: allocation.idle,
-        overdue_orphan: allocation.overdue_orphan,
-        sums: allocation.counted,
+        client: allocation.client.get(),
+        started: allocation.started.get(),
+        granted_at: allocation.granted_at.get(),
+        lifetime: allocation.lifetime.get(),
+        alive_until: allocation.alive_until.get(),
+        last_sign: allocation.last_sign.get(),
+        quiet_since: allocation.quiet_since.get(),
+        ended: allocation.ended.get(),
+        read_at: allocation.read_at.get(),
+        long_form: allocation.is(Fact::LongForm),
+        has_peer_leg: allocation.is(Fact::PeerLeg),
+        release_pending: allocation.is(Fact::ReleasePending),
+        granted_perhaps: allocation.is(Fact::GrantedPerhaps),
+        relayed: allocation.is(Fact::Relayed),
+        idle: allocation.is(Fact::Idle),
+        overdue_orphan: allocation.is(Fact::OverdueOrphan),
+        sums: allocation.counted.both(),
     }
 }

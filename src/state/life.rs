@@ -1,15 +1,12 @@
 //! Births and ends: what each status does to the table.
 
-use std::sync::Arc;
-
-use super::ages::Links;
-use super::allocation::{Allocation, Cause, Granted, Origin, Phase, Report, UNKNOWN_LIFETIME};
-use super::series::{Anomaly, ByLeg, Orphan};
+use super::allocation::{Allocation, Cause, Fact, Granted, Origin, Phase, UNKNOWN_LIFETIME};
+use super::compact::Moment;
+use super::series::{Anomaly, Orphan};
 use super::session::Entry;
-use super::slab::NONE;
 use super::{Applied, Name, Table, key_hash};
 use crate::clock::Timestamp;
-use crate::wire::{Grant, Leg, Traffic};
+use crate::wire::{Grant, Leg};
 
 /// How long an ended allocation waits for its totals.
 pub(super) const SETTLING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -25,13 +22,14 @@ impl Table {
         if let Some(at) = self.find_open(hash, name) {
             let allocation = &mut self.allocations[at];
             if allocation.is_birth_of_scanned(&granted) {
-                (allocation.origin, allocation.is_past_known) = (Origin::Born, true);
-                allocation.scanned_birth = false;
+                allocation.origin = Origin::Born;
+                allocation.set(Fact::PastKnown, true);
+                allocation.set(Fact::ScannedBirth, false);
                 self.note(at);
                 return Applied::Updated;
             }
             if allocation.phase == Phase::Live {
-                let last_sign = allocation.last_sign;
+                let last_sign = allocation.last_sign.get();
                 self.close(at, Cause::Replaced, last_sign, false);
                 replaced = true;
             }
@@ -72,7 +70,7 @@ impl Table {
         let adopt = |table: &mut Self| table.open(name, hash, &granted, Origin::Adopted, table.now);
         let Some(at) = known.or_else(|| adopt(self)) else { return Applied::Refused };
         self.note_sign(at);
-        self.allocations[at].release_pending = true;
+        self.allocations[at].set(Fact::ReleasePending, true);
         if known.is_some() { Applied::Updated } else { Applied::Adopted }
     }
 
@@ -97,7 +95,7 @@ impl Table {
     /// An open record ends by coturn's word: `deleted`, or a total that tells that `deleted` was lost.
     pub(super) fn end(&mut self, at: u32, cause: Option<Cause>) -> Applied {
         self.note_sign(at);
-        self.allocations[at].is_end_told = true;
+        self.allocations[at].set(Fact::EndTold, true);
         let allocation = &self.allocations[at];
         let applied = if allocation.phase == Phase::Live {
             let cause = cause.unwrap_or_else(|| allocation.cause_of_deleted(self.now, self.settings.grace));
@@ -165,53 +163,16 @@ impl Table {
         let serial = self.next_serial();
         self.servers.get_mut(granted.server).records += 1;
         let is_past_known = origin == Origin::Born || self.has_told_nothing(name.source, hash);
-        let at = self.allocations.insert(Allocation {
-            serial,
-            id: name.id,
-            user: name.user.into(),
-            realm,
-            source: name.source,
-            carrier: self.carriers.speaking,
-            session: NONE,
-            server: granted.server,
-            server_port: granted.server_port,
-            transport: granted.transport,
-            client: granted.client,
-            started,
-            granted_at: started,
-            lifetime: granted.lifetime,
-            alive_until: started.plus(granted.lifetime),
-            last_sign: started,
-            quiet_since: self.now,
-            ended: Timestamp::ZERO,
-            read_at: Timestamp::ZERO,
-            seen_in_scan: 0,
-            deadline: Timestamp::MAX,
-            counted: ByLeg { client: Traffic::ZERO, peer: Traffic::ZERO },
-            report: Report::default(),
-            accounted_bytes: 0,
-            age: Links::ALONE,
-            gathering: Links::ALONE,
-            gathering_key: 0,
-            phase: Phase::Live,
-            origin,
-            cause: None,
-            is_past_known,
-            is_end_told: false,
-            is_kept: false,
-            settled: ByLeg::default(),
-            long_form: granted.long_form,
-            has_peer_leg: false,
-            release_pending: false,
-            granted_perhaps: false,
-            scanned_birth: false,
-            relayed: false,
-            over_max_lifetime: false,
-            idle: false,
-            overdue_orphan: false,
-        });
-        let (hasher, allocations, realms) = (&self.hasher, &self.allocations, &self.realms);
-        self.by_key.insert_unique(hash, at, |&at| key_hash(hasher, &name_of(allocations, realms, at)));
+        let source = u16::try_from(name.source).unwrap_or(u16::MAX);
+        let user = self.users.acquire(name.user);
+        let mut allocation =
+            Allocation::new(name.id, source, user, realm, origin, granted, started, self.now);
+        (allocation.serial, allocation.carrier) = (serial, self.carriers.speaking);
+        allocation.set(Fact::PastKnown, is_past_known);
+        let at = self.allocations.insert(allocation);
+        let (hasher, allocations, realms, users) =
+            (&self.hasher, &self.allocations, &self.realms, &self.users);
+        self.by_key.insert_unique(hash, at, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));
         self.note(at);
         Some(at)
     }
@@ -220,7 +181,7 @@ impl Table {
     pub(super) fn enter(&mut self, at: u32, born: bool) {
         let key = self.gathering_key(at);
         let allocation = &self.allocations[at];
-        let (realm, started) = (allocation.realm, allocation.started);
+        let (realm, started) = (allocation.realm, allocation.started.get());
         self.count_live(at);
         let group = self.realms.group(realm);
         group.series.adopted += u64::from(!born);
@@ -234,11 +195,10 @@ impl Table {
         self.uncount_live(at);
         self.note(at);
         let allocation = &mut self.allocations[at];
-        (allocation.ended, allocation.cause) = (ended, Some(cause));
-        let (idle, over) = (allocation.idle, allocation.over_max_lifetime);
-        (allocation.idle, allocation.over_max_lifetime) = (false, false);
+        (allocation.ended, allocation.cause) = (ended.into(), Some(cause));
+        let (idle, over) = (allocation.take(Fact::Idle), allocation.take(Fact::OverMaxLifetime));
         let (server, realm) = (allocation.server, allocation.realm);
-        let duration = ended.since(allocation.started);
+        let duration = ended.since(allocation.started.get());
         let whole = seen && cause.is_whole(allocation.origin);
         self.servers.get_mut(server).closed.add(cause as usize);
         let group = self.realms.group(realm);
@@ -259,10 +219,12 @@ impl Table {
     /// Past due without a word: counted as ended, kept for what may still come.
     pub(super) fn fall_overdue(&mut self, at: u32) {
         let allocation = &self.allocations[at];
-        let gap =
-            self.sources.get(allocation.source as usize).map_or(Timestamp::ZERO, |source| source.resumed_at);
-        let (released, last_sign) = (allocation.release_pending, allocation.last_sign);
-        let cause = if allocation.granted_at < gap {
+        let gap = self
+            .sources
+            .get(allocation.source().0 as usize)
+            .map_or(Timestamp::ZERO, |source| source.resumed_at);
+        let (released, last_sign) = (allocation.is(Fact::ReleasePending), allocation.last_sign.get());
+        let cause = if allocation.granted_at.get() < gap {
             Cause::Missed
         } else if released {
             Cause::Released
@@ -272,7 +234,7 @@ impl Table {
         self.close(at, cause, last_sign, false);
         let allocation = &mut self.allocations[at];
         allocation.phase = Phase::Overdue;
-        allocation.overdue_orphan = !released;
+        allocation.set(Fact::OverdueOrphan, !released);
         self.member_settled(at);
         if !released {
             let allocation = &self.allocations[at];
@@ -290,10 +252,10 @@ impl Table {
             self.locate(at, granted);
             let allocation = &mut self.allocations[at];
             allocation.phase = Phase::Live;
-            allocation.is_end_told = false;
-            allocation.deadline = Timestamp::MAX;
+            allocation.set(Fact::EndTold, false);
+            allocation.deadline = Moment::MAX;
             allocation.grant(moment, granted);
-            allocation.quiet_since = self.now;
+            allocation.quiet_since = self.now.into();
             self.join_session(at, Entry::Adopted);
             self.enter(at, false);
         } else {
@@ -321,8 +283,8 @@ impl Table {
     /// Something of it was heard.
     pub(super) fn note_sign(&mut self, at: u32) {
         let allocation = &mut self.allocations[at];
-        allocation.last_sign = self.now;
-        allocation.scanned_birth = false;
+        allocation.last_sign = self.now.into();
+        allocation.set(Fact::ScannedBirth, false);
         self.servers.get_mut(allocation.server).last_seen = self.now;
         self.note(at);
     }
@@ -333,16 +295,18 @@ impl Table {
         self.allocations[at].phase = Phase::Closing;
         self.member_settled(at);
         self.client_losses.remove(&at);
-        let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
+        let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, &self.users, at));
         // One that was replaced ended by the word of the next.
-        if !self.allocations[at].is_end_told && self.allocations[at].cause != Some(Cause::Replaced) {
+        if !self.allocations[at].is(Fact::EndTold) && self.allocations[at].cause != Some(Cause::Replaced) {
             self.forget(hash);
         }
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
+        self.accounted.remove(&at);
         if let Some(allocation) = self.allocations.remove(at) {
             self.realms.release(allocation.realm);
+            self.users.release(allocation.user);
             self.servers.get_mut(allocation.server).records -= 1;
         }
     }
@@ -350,7 +314,7 @@ impl Table {
     /// An overdue allocation is no orphan any more.
     pub(super) fn absolve(&mut self, at: u32) {
         let allocation = &mut self.allocations[at];
-        if std::mem::take(&mut allocation.overdue_orphan) {
+        if allocation.take(Fact::OverdueOrphan) {
             if let Some(keeping) = &mut self.keeping {
                 keeping.note(at);
             }
@@ -367,8 +331,8 @@ impl Table {
     }
 
     fn remember_end(&mut self, at: u32) {
-        let source = self.allocations[at].source;
-        let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, at));
+        let source = self.allocations[at].source().0;
+        let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, &self.users, at));
         if let Some(scan) = self.sources.get_mut(source as usize).and_then(|source| source.scan.as_mut()) {
             scan.remember_end(hash);
         }
@@ -378,7 +342,7 @@ impl Table {
         let allocation = &self.allocations[at];
         self.realms.series(allocation.realm).live.add(allocation.transport as usize);
         self.servers.get_mut(allocation.server).live += 1;
-        if let Some(source) = self.sources.get_mut(allocation.source as usize) {
+        if let Some(source) = self.sources.get_mut(allocation.source().0 as usize) {
             source.live += 1;
         }
     }
@@ -387,7 +351,7 @@ impl Table {
         let allocation = &self.allocations[at];
         self.realms.series(allocation.realm).live.sub(allocation.transport as usize);
         self.servers.get_mut(allocation.server).live -= 1;
-        if let Some(source) = self.sources.get_mut(allocation.source as usize) {
+        if let Some(source) = self.sources.get_mut(allocation.source().0 as usize) {
             source.live -= 1;
         }
     }
@@ -397,13 +361,14 @@ impl Table {
 pub(super) fn name_of<'a>(
     allocations: &'a super::slab::Slab<Allocation>,
     realms: &'a super::names::Realms,
+    users: &'a super::users::Users,
     at: u32,
 ) -> Name<'a> {
     let allocation = &allocations[at];
     Name {
-        source: allocation.source,
+        source: allocation.source().0,
         realm: realms.name(allocation.realm),
-        user: Arc::as_ref(&allocation.user),
+        user: users.get(allocation.user),
         id: allocation.id,
     }
 }

@@ -15,8 +15,10 @@ mod accounting;
 mod ages;
 mod allocation;
 mod carriers;
+mod compact;
 mod deadlines;
 pub mod details;
+mod free;
 mod gatherings;
 mod held;
 mod keeping;
@@ -35,6 +37,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod turn_rest;
+mod users;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -144,11 +147,16 @@ pub struct Table {
     refused_keys: shared::RecentKeys,
     /// What the client leg's total had beyond its sum, of closing allocations.
     client_losses: HashMap<u32, Traffic, ahash::RandomState>,
+    /// Bytes of an overdue allocation that its session has accounted for: it may live again, and join another.
+    accounted: HashMap<u32, u64, ahash::RandomState>,
     realms: names::Realms,
     servers: names::Servers,
+    users: users::Users,
     unallocated: Traffic,
     anomalies: Tally<{ Anomaly::ALL.len() }>,
     refused: u64,
+    /// The number of the next record or session.
+    next_serial: u64,
     /// What a store has not been told yet; `None` where there is none.
     keeping: Option<keeping::Keeping>,
 }
@@ -181,16 +189,19 @@ impl Table {
             sessions_by_owner: HashTable::new(),
             lingering: VecDeque::new(),
             deadlines: deadlines::Deadlines::default(),
-            gatherings: gatherings::Gatherings::default(),
+            gatherings: gatherings::Gatherings::new(),
             held: held::Held::default(),
             shared: shared::RecentKeys::default(),
             refused_keys: shared::RecentKeys::default(),
             client_losses: HashMap::default(),
+            accounted: HashMap::default(),
             realms: names::Realms::new(settings.max_realms, &settings.realms),
             servers: names::Servers::new(settings.max_servers),
+            users: users::Users::new(),
             unallocated: Traffic::ZERO,
             anomalies: Tally::default(),
             refused: 0,
+            next_serial: 1,
             keeping: None,
             settings,
         }
@@ -231,7 +242,7 @@ impl Table {
         }
         let allocations = &self.allocations;
         self.deadlines.tidy(allocations.len(), |moment, at| {
-            allocations.get(at).is_some_and(|allocation| allocation.deadline == moment)
+            allocations.get(at).is_some_and(|allocation| allocation.deadline.get() == moment)
         });
     }
 
@@ -283,8 +294,8 @@ impl Table {
         let found = self.by_key.find(hash, |&at| {
             let allocation = &self.allocations[at];
             allocation.id == name.id
-                && allocation.source == name.source
-                && *allocation.user == *name.user
+                && allocation.source().0 == name.source
+                && self.users.get(allocation.user) == name.user
                 && self.realms.name(allocation.realm) == name.realm
                 && wanted(allocation)
         });

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::allocation::Phase;
+use super::allocation::{Fact, Phase};
+use super::compact::Moment;
 use super::series::Orphan;
 use super::{Table, gatherings};
 use crate::clock::Timestamp;
@@ -17,10 +18,10 @@ impl Table {
     /// Looks at a record whose moment has come.
     pub(super) fn wake(&mut self, at: u32, moment: Timestamp) {
         let Some(allocation) = self.allocations.get_mut(at) else { return };
-        if allocation.deadline != moment {
+        if allocation.deadline.get() != moment {
             return;
         }
-        allocation.deadline = Timestamp::MAX;
+        allocation.deadline = Moment::MAX;
         match allocation.phase {
             Phase::Live => self.judge(at),
             Phase::Closing | Phase::Overdue => self.finish(at),
@@ -30,20 +31,20 @@ impl Table {
     /// Sets the moment to look again; an earlier one that is set already stays.
     fn arm(&mut self, at: u32) {
         let moment = self.next_look(at);
-        if moment < self.allocations[at].deadline {
+        if moment < self.allocations[at].deadline.get() {
             self.wake_at(at, moment);
         }
     }
 
     pub(super) fn wake_at(&mut self, at: u32, moment: Timestamp) {
-        self.allocations[at].deadline = moment;
+        self.allocations[at].deadline = moment.into();
         self.deadlines.push(moment, at);
     }
 
     /// A live allocation reported traffic: its gathering is in use.
     pub(super) fn note_traffic(&mut self, at: u32) {
         let now = self.now;
-        let quiet = std::mem::replace(&mut self.allocations[at].quiet_since, now);
+        let quiet = std::mem::replace(&mut self.allocations[at].quiet_since, now.into()).get();
         // Only a gathering that was quiet for so long can hold idle ones.
         if now.since(quiet) < self.settings.idle_after {
             return;
@@ -51,7 +52,7 @@ impl Table {
         let members: Vec<u32> = gatherings::members(&self.allocations, at).collect();
         for at in members {
             let allocation = &mut self.allocations[at];
-            if std::mem::take(&mut allocation.idle) {
+            if allocation.take(Fact::Idle) {
                 if let Some(keeping) = &mut self.keeping {
                     keeping.note(at);
                 }
@@ -70,15 +71,19 @@ impl Table {
         }
         let allocation = &self.allocations[at];
         let realm = allocation.realm;
-        if !allocation.over_max_lifetime && now.since(allocation.started) > self.settings.max_lifetime {
-            self.allocations[at].over_max_lifetime = true;
+        if !allocation.is(Fact::OverMaxLifetime)
+            && now.since(allocation.started.get()) > self.settings.max_lifetime
+        {
+            self.allocations[at].set(Fact::OverMaxLifetime, true);
             self.realms.series(realm).over_max_lifetime += 1;
         }
         let allocation = &self.allocations[at];
         // One whose lifetime is over is not being held: it waits for its end.
-        let may_be_idle = allocation.over_max_lifetime && !allocation.idle && now <= allocation.alive_until;
+        let may_be_idle = allocation.is(Fact::OverMaxLifetime)
+            && !allocation.is(Fact::Idle)
+            && now <= allocation.alive_until.get();
         if may_be_idle && self.idle_from(at).is_some_and(|from| self.heard_of(at) > from) {
-            self.allocations[at].idle = true;
+            self.allocations[at].set(Fact::Idle, true);
             self.note(at);
             let series = self.realms.series(realm);
             series.orphans.add(Orphan::Idle as usize);
@@ -90,10 +95,10 @@ impl Table {
     /// When a live allocation is due; `None` while its source is down: nothing becomes due then.
     fn due(&self, at: u32) -> Option<Timestamp> {
         let allocation = &self.allocations[at];
-        let source = self.sources.get(allocation.source as usize)?;
-        let due = allocation.alive_until.plus(self.settings.grace);
-        let refresh_may_be_lost = allocation.granted_at < source.resumed_at;
-        let after_gap = source.resumed_at.plus(allocation.lifetime).plus(self.settings.grace);
+        let source = self.sources.get(allocation.source().0 as usize)?;
+        let due = allocation.alive_until.get().plus(self.settings.grace);
+        let refresh_may_be_lost = allocation.granted_at.get() < source.resumed_at;
+        let after_gap = source.resumed_at.plus(allocation.lifetime.get()).plus(self.settings.grace);
         source.up.then(|| if refresh_may_be_lost { due.max(after_gap) } else { due })
     }
 
@@ -104,7 +109,7 @@ impl Table {
 
     /// How far the allocation's source has been heard.
     fn heard_of(&self, at: u32) -> Timestamp {
-        let source = self.sources.get(self.allocations[at].source as usize);
+        let source = self.sources.get(self.allocations[at].source().0 as usize);
         source.map_or(self.now, |source| source.heard_until.min(self.now))
     }
 
@@ -112,11 +117,11 @@ impl Table {
     fn next_look(&self, at: u32) -> Timestamp {
         let allocation = &self.allocations[at];
         // However soon the link is back, the allocation has its lifetime from then.
-        let no_sooner = || self.now.plus(allocation.lifetime).plus(self.settings.grace);
+        let no_sooner = || self.now.plus(allocation.lifetime.get()).plus(self.settings.grace);
         let due = self.due(at).unwrap_or_else(no_sooner);
-        let other = if !allocation.over_max_lifetime {
-            allocation.started.plus(self.settings.max_lifetime)
-        } else if !allocation.idle && self.now <= allocation.alive_until {
+        let other = if !allocation.is(Fact::OverMaxLifetime) {
+            allocation.started.get().plus(self.settings.max_lifetime)
+        } else if !allocation.is(Fact::Idle) && self.now <= allocation.alive_until.get() {
             self.idle_from(at).unwrap_or_else(|| self.now.plus(self.settings.idle_after))
         } else {
             Timestamp::MAX
@@ -129,9 +134,9 @@ impl Table {
     /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was
     /// listened to: reports of a gap are lost, and a busy call must not look leaked for that.
     fn idle_from(&self, at: u32) -> Option<Timestamp> {
-        let source = self.sources.get(self.allocations[at].source as usize)?;
-        let quiet =
-            gatherings::members(&self.allocations, at).map(|member| self.allocations[member].quiet_since);
+        let source = self.sources.get(self.allocations[at].source().0 as usize)?;
+        let quiet = gatherings::members(&self.allocations, at)
+            .map(|member| self.allocations[member].quiet_since.get());
         let quiet_since = quiet.max()?.max(source.resumed_at);
         source.up.then(|| quiet_since.plus(self.settings.idle_after))
     }

@@ -1,9 +1,8 @@
 //! Goes on from what a store has kept of an earlier process.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::allocation::{Allocation, Granted, Phase};
+use super::allocation::{Fact, Granted, Phase};
 use super::keeping::{Kept, Stage};
 use super::life::{OVERDUE_MEMORY, SETTLING};
 use super::series::{ByLeg, Orphan};
@@ -121,7 +120,7 @@ impl Table {
                     }
                     self.enter(at, false);
                     if kept.idle {
-                        self.allocations[at].idle = true;
+                        self.allocations[at].set(Fact::Idle, true);
                         self.orphan(at, Orphan::Idle);
                     }
                     self.judge(at);
@@ -174,33 +173,35 @@ impl Table {
         };
         let at = self.record(&name, hash, &granted, kept.origin, past(kept.started))?;
         let allocation = &mut self.allocations[at];
-        *allocation = Allocation {
-            serial: kept.serial,
-            user: Arc::clone(&kept.user),
-            granted_at: past(kept.granted_at),
-            // A clock that was ahead must not keep it for years.
-            alive_until: kept.alive_until.min(now.plus(kept.lifetime)),
-            last_sign: past(kept.last_sign),
-            quiet_since: past(kept.quiet_since),
-            ended: past(kept.ended),
-            read_at: past(kept.read_at),
-            counted: kept.sums,
-            accounted_bytes,
-            phase: match kept.stage {
-                Stage::Live => Phase::Live,
-                Stage::Closing | Stage::Ended => Phase::Closing,
-                Stage::Overdue => Phase::Overdue,
-            },
-            cause: kept.cause,
-            is_past_known: kept.is_past_known,
-            is_end_told: kept.is_end_told,
-            has_peer_leg: kept.has_peer_leg,
-            release_pending: kept.release_pending,
-            granted_perhaps: kept.granted_perhaps,
-            relayed: kept.relayed,
-            overdue_orphan: kept.stage == Stage::Overdue && kept.overdue_orphan,
-            ..*allocation
+        allocation.serial = kept.serial;
+        allocation.granted_at = past(kept.granted_at).into();
+        // A clock that was ahead must not keep it for years.
+        allocation.alive_until = kept.alive_until.min(now.plus(kept.lifetime)).into();
+        allocation.last_sign = past(kept.last_sign).into();
+        allocation.quiet_since = past(kept.quiet_since).into();
+        allocation.ended = past(kept.ended).into();
+        allocation.read_at = past(kept.read_at).into();
+        allocation.counted = kept.sums.into();
+        allocation.phase = match kept.stage {
+            Stage::Live => Phase::Live,
+            Stage::Closing | Stage::Ended => Phase::Closing,
+            Stage::Overdue => Phase::Overdue,
         };
+        allocation.cause = kept.cause;
+        for (fact, holds) in [
+            (Fact::PastKnown, kept.is_past_known),
+            (Fact::EndTold, kept.is_end_told),
+            (Fact::PeerLeg, kept.has_peer_leg),
+            (Fact::ReleasePending, kept.release_pending),
+            (Fact::GrantedPerhaps, kept.granted_perhaps),
+            (Fact::Relayed, kept.relayed),
+            (Fact::OverdueOrphan, kept.stage == Stage::Overdue && kept.overdue_orphan),
+        ] {
+            allocation.set(fact, holds);
+        }
+        if accounted_bytes > 0 {
+            self.accounted.insert(at, accounted_bytes);
+        }
         Some(at)
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use super::allocation::{Allocation, Cause, Origin, Phase, UNKNOWN_LIFETIME};
+use super::allocation::{Allocation, Cause, Fact, Origin, Phase, UNKNOWN_LIFETIME};
 use super::{MANGLED, Name, SourceId, Table};
 use crate::clock::Timestamp;
 use crate::wire::{Event, Grant, Key};
@@ -237,8 +237,8 @@ impl Table {
             return Scanned::Refused;
         };
         let allocation = &mut self.allocations[at];
-        allocation.release_pending = released;
-        allocation.scanned_birth = is_birth;
+        allocation.set(Fact::ReleasePending, released);
+        allocation.set(Fact::ScannedBirth, is_birth);
         self.mark_read(at);
         Scanned::Adopted
     }
@@ -247,8 +247,8 @@ impl Table {
     fn mark_read(&mut self, at: u32) {
         self.note(at);
         let allocation = &mut self.allocations[at];
-        allocation.read_at = self.now;
-        if let Some(source) = self.sources.get(allocation.source as usize) {
+        allocation.read_at = self.now.into();
+        if let Some(source) = self.sources.get(allocation.source().0 as usize) {
             allocation.seen_in_scan = source.scans;
         }
     }
@@ -278,13 +278,13 @@ impl Table {
             let Some(at) = self.open(name, hash, &granted, Origin::Born, set_at) else {
                 return Scanned::Refused;
             };
-            self.allocations[at].scanned_birth = true;
-            self.allocations[at].read_at = self.now;
+            self.allocations[at].set(Fact::ScannedBirth, true);
+            self.allocations[at].read_at = self.now.into();
             return Scanned::Adopted;
         }
         if grant.lifetime == 0 {
-            allocation.release_pending = true;
-        } else if allocation.phase == Phase::Live && allocation.lifetime == granted.lifetime {
+            allocation.set(Fact::ReleasePending, true);
+        } else if allocation.phase == Phase::Live && allocation.lifetime.get() == granted.lifetime {
             // A refresh was missed, or Redis was restarted, or somebody else has read the key: no telling which.
             allocation.grant_perhaps(set_at);
         } else {
@@ -310,10 +310,10 @@ impl Table {
         for at in from..until {
             let Some(allocation) = self.allocations.get(at) else { continue };
             // What was heard of since may have set its key behind the scan's back.
-            let judged = allocation.source == source.0
+            let judged = allocation.source().0 == source.0
                 && allocation.phase != Phase::Closing
                 && allocation.seen_in_scan != number
-                && allocation.last_sign < began;
+                && allocation.last_sign.get() < began;
             if !judged {
                 continue;
             }
@@ -322,7 +322,7 @@ impl Table {
                 continue;
             }
             let (granted_at, long_form, server) =
-                (allocation.granted_at, allocation.long_form, allocation.server);
+                (allocation.granted_at.get(), allocation.is(Fact::LongForm), allocation.server);
             absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
             if after_gap && long_form && no_wipe {
@@ -353,7 +353,7 @@ impl Table {
     /// An open record turns out to have ended unheard.
     fn end_missed(&mut self, at: u32) {
         if self.allocations[at].phase == Phase::Live {
-            let last_sign = self.allocations[at].last_sign;
+            let last_sign = self.allocations[at].last_sign.get();
             self.close(at, Cause::Missed, last_sign, false);
         }
         self.begin_closing(at);
@@ -363,6 +363,6 @@ impl Table {
 impl Allocation {
     /// The key was set later than by the status we know, and not merely read by us.
     fn was_set_since(&self, set_at: Option<Timestamp>) -> bool {
-        set_at.is_some_and(|set_at| set_at > self.granted_at.max(self.read_at).plus(PRECISION))
+        set_at.is_some_and(|set_at| set_at > self.granted_at.get().max(self.read_at.get()).plus(PRECISION))
     }
 }

@@ -2,27 +2,27 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Table;
 use super::ages::{Aged, Links};
-use super::allocation::{Cause, Origin};
+use super::allocation::{Cause, Fact, Origin, Phase};
 use super::keeping::Concluded;
 use super::restore::SavedSession;
 use super::series::Outcome;
 use super::settings::SessionBy;
 use super::slab::NONE;
 use super::turn_rest;
+use super::users::User;
 use crate::clock::Timestamp;
 
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Its number for ever; 0 where no store keeps it.
+    /// Its number for ever.
     pub(super) serial: u64,
     pub(super) source: u32,
     pub(super) realm: u32,
-    pub(super) user: Arc<[u8]>,
+    pub(super) user: User,
     /// Part of the identity where one user name is shared by clients.
     pub(super) host: Option<IpAddr>,
     started: Timestamp,
@@ -70,7 +70,7 @@ impl Session {
         serial: u64,
         source: u32,
         realm: u32,
-        user: Arc<[u8]>,
+        user: User,
         host: Option<IpAddr>,
         started: Timestamp,
     ) -> Self {
@@ -163,16 +163,17 @@ impl Table {
     pub(super) fn join_session(&mut self, at: u32, entry: Entry) {
         let allocation = &self.allocations[at];
         // One that lives again was part of a session before; its part in this one begins now.
-        let revived = allocation.ended > Timestamp::ZERO;
-        let started = if revived { self.now } else { allocation.started };
+        let revived = allocation.ended.get() > Timestamp::ZERO;
+        let started = if revived { self.now } else { allocation.started.get() };
         let realm = allocation.realm;
-        let user = Arc::clone(&allocation.user);
-        let host = self.session_host(&user, allocation.client_host());
-        let source = allocation.source;
-        let hash = self.session_hash(source, self.realms.name(realm), &user, host);
+        let (source, user) = (allocation.source().0, allocation.user);
+        let name = self.users.get(user);
+        let host = self.session_host(name, allocation.client_host());
+        let hash = self.session_hash(source, self.realms.name(realm), name, host);
         let found = self.sessions_by_owner.find(hash, |&session| {
             let session = &self.sessions[session];
-            (session.source, session.realm, session.host) == (source, realm, host) && session.user == user
+            (session.source, session.realm, session.host) == (source, realm, host)
+                && self.users.get(session.user) == name
         });
         let session = match found {
             Some(&session) => session,
@@ -226,7 +227,7 @@ impl Table {
         let session = &mut self.sessions[number];
         session.unsettled += 1;
         session.allocations = session.allocations.saturating_add(1);
-        session.ended = session.ended.max(allocation.ended);
+        session.ended = session.ended.max(allocation.ended.get());
         session.partial |= !whole;
     }
 
@@ -234,9 +235,10 @@ impl Table {
     fn settling_session(&mut self, at: u32, past: Past) -> u32 {
         let allocation = &self.allocations[at];
         let realm = self.realms.hold(allocation.realm);
-        let user = Arc::clone(&allocation.user);
-        let mut session = Session::new(past.serial, allocation.source, realm, user, None, allocation.started);
-        (session.ended, session.open) = (allocation.ended, false);
+        let user = self.users.hold(allocation.user);
+        let mut session =
+            Session::new(past.serial, allocation.source().0, realm, user, None, allocation.started.get());
+        (session.ended, session.open) = (allocation.ended.get(), false);
         if let Some(saved) = past.saved {
             session.started = session.started.min(saved.started);
             session.recall(&saved);
@@ -250,13 +252,14 @@ impl Table {
         hash: u64,
         source: u32,
         realm: u32,
-        user: Arc<[u8]>,
+        user: User,
         host: Option<IpAddr>,
         started: Timestamp,
         born: bool,
     ) -> u32 {
         let serial = self.next_serial();
-        let session = Session::new(serial, source, self.realms.hold(realm), user, host, started);
+        let (realm, user) = (self.realms.hold(realm), self.users.hold(user));
+        let session = Session::new(serial, source, realm, user, host, started);
         let session = self.sessions.insert(session);
         let group = self.realms.group(realm);
         group.series.sessions += 1;
@@ -266,14 +269,14 @@ impl Table {
             group.series.sessions_adopted += 1;
         }
         group.sessions.insert(&mut self.sessions, session);
-        let (hasher, realms, sessions) = (&self.hasher, &self.realms, &self.sessions);
+        let (hasher, realms, users, sessions) = (&self.hasher, &self.realms, &self.users, &self.sessions);
         self.sessions_by_owner.insert_unique(hash, session, |&at| {
             let session = &sessions[at];
             super::session_hash(
                 hasher,
                 session.source,
                 realms.name(session.realm),
-                &session.user,
+                users.get(session.user),
                 session.host,
             )
         });
@@ -317,7 +320,8 @@ impl Table {
         session.open = false;
         let (realm, settled) = (session.realm, session.unsettled == 0);
         let session = &self.sessions[number];
-        let hash = self.session_hash(session.source, self.realms.name(realm), &session.user, session.host);
+        let name = self.users.get(session.user);
+        let hash = self.session_hash(session.source, self.realms.name(realm), name, session.host);
         if let Ok(entry) = self.sessions_by_owner.find_entry(hash, |&at| at == number) {
             entry.remove();
         }
@@ -337,12 +341,15 @@ impl Table {
         let number = std::mem::replace(&mut allocation.session, NONE);
         let Some(session) = self.sessions.get_mut(number) else { return };
         let bytes = allocation.deciding_leg().bytes();
-        session.bytes = session.bytes.saturating_add(bytes.saturating_sub(allocation.accounted_bytes));
-        allocation.accounted_bytes = bytes;
-        if allocation.relayed {
-            let started = allocation.started.max(session.started);
-            let (first, last) = session.relay.unwrap_or((started, allocation.ended));
-            session.relay = Some((first.min(started), last.max(allocation.ended)));
+        let accounted = self.accounted.remove(&at).unwrap_or(0);
+        session.bytes = session.bytes.saturating_add(bytes.saturating_sub(accounted));
+        if allocation.phase == Phase::Overdue {
+            self.accounted.insert(at, bytes);
+        }
+        if allocation.is(Fact::Relayed) {
+            let started = allocation.started.get().max(session.started);
+            let (first, last) = session.relay.unwrap_or((started, allocation.ended.get()));
+            session.relay = Some((first.min(started), last.max(allocation.ended.get())));
         }
         session.unsettled -= 1;
         if !session.open && session.unsettled == 0 {
@@ -379,6 +386,7 @@ impl Table {
             }
         }
         self.realms.release(session.realm);
+        self.users.release(session.user);
     }
 
     /// The client host, where it is part of a session's identity: sessions by client, and names that many strangers
@@ -393,9 +401,10 @@ impl Table {
         let allocation = &self.allocations[at];
         // A TURN REST name is one credential already: the host need not tell its gatherings apart, and must not, for
         // dual-stack clients have two.
-        let is_credential = turn_rest::user_id(&allocation.user).is_some();
+        let name = self.users.get(allocation.user);
+        let is_credential = turn_rest::user_id(name).is_some();
         let host = if is_credential { None } else { allocation.client_host() };
-        self.session_hash(allocation.source, self.realms.name(allocation.realm), &allocation.user, host)
+        self.session_hash(allocation.source().0, self.realms.name(allocation.realm), name, host)
     }
 }
 

@@ -2,47 +2,61 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::free::{Free, shrunk};
+
 /// The number of no record.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Records in one block of memory; freed places are used again.
+/// Records in one block of memory; freed places are used again, and those at its end given back.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     places: Vec<Option<T>>,
-    free: Vec<u32>,
+    free: Free,
+    len: usize,
 }
 
 impl<T> Slab<T> {
     pub(super) const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { places: Vec::new(), free: Free::new(), len: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
-    /// Numbers ever given out; each is below this.
-    pub(super) fn places(&self) -> usize {
+    /// Each number that is given out is below this.
+    pub(super) const fn places(&self) -> usize {
         self.places.len()
     }
 
     /// Stores a record and gives its number.
     pub(super) fn insert(&mut self, record: T) -> u32 {
-        if let Some(at) = self.free.pop() {
-            if let Some(place) = self.places.get_mut(at as usize) {
+        self.len += 1;
+        let places = &mut self.places;
+        if let Some(at) = self.free.take(|at| matches!(places.get(at as usize), Some(None))) {
+            if let Some(place) = places.get_mut(at as usize) {
                 *place = Some(record);
             }
             return at;
         }
-        self.places.push(Some(record));
+        places.push(Some(record));
         // The table's cap keeps the length far below this.
-        u32::try_from(self.places.len() - 1).unwrap_or(NONE)
+        u32::try_from(places.len() - 1).unwrap_or(NONE)
     }
 
     /// Takes a record out; its number may come again.
     pub(super) fn remove(&mut self, at: u32) -> Option<T> {
         let record = self.places.get_mut(at as usize)?.take()?;
+        self.len -= 1;
         self.free.push(at);
+        while let Some(None) = self.places.last() {
+            self.places.pop();
+        }
+        let places = &mut self.places;
+        self.free.tidy(places.len(), |at| matches!(places.get(at as usize), Some(None)));
+        if let Some(room) = shrunk(places.len(), places.capacity()) {
+            places.shrink_to(room);
+        }
         Some(record)
     }
 
@@ -89,5 +103,17 @@ mod tests {
         assert_eq!((slab.get(a), slab.get(b), slab.len()), (None, Some(&'b'), 1));
         assert_eq!(slab.insert('c'), a);
         assert_eq!(slab.iter().collect::<Vec<_>>(), [(a, &'c'), (b, &'b')]);
+        assert_eq!((slab.remove(b), slab.places(), slab.insert('d')), (Some('b'), 1, b));
+    }
+
+    #[test]
+    fn a_peak_is_given_back() {
+        let mut slab = Slab::new();
+        let all: Vec<u32> = (0..10_000).map(|number| slab.insert(number)).collect();
+        for at in all {
+            slab.remove(at);
+        }
+        assert_eq!((slab.len(), slab.places(), slab.insert(7)), (0, 0, 0));
+        assert!(slab.places.capacity() <= 4096 && slab.free.len() < 2000);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::best::{Best, Place, Value};
 use super::{Filter, Found, Sort, Walk, Wanted, rate, slice, source_name};
 use crate::clock::Timestamp;
-use crate::state::allocation::{Allocation, Origin, Phase};
+use crate::state::allocation::{Allocation, Fact, Origin, Phase};
 use crate::state::series::{ByLeg, Orphan};
 use crate::state::{Table, gatherings};
 use crate::wire::{AllocationId, Traffic, Transport};
@@ -123,7 +123,7 @@ fn passes(filter: &Filter, table: &Table, allocation: &Allocation, now: Timestam
     filter.state.is_none_or(|wanted| state(allocation) == wanted)
         && filter.reason.is_none_or(|wanted| reason(allocation) == Some(wanted))
         && filter.passes_age(age(allocation, now))
-        && filter.passes_name(table, allocation.realm, &allocation.user)
+        && filter.passes_name(table, allocation.realm, table.users.get(allocation.user))
 }
 
 /// What the row is put in order by. Of ages the moments are taken, turned round: they stay while time passes, so that a
@@ -132,7 +132,7 @@ fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> Value {
     let allocation = &table.allocations[at];
     Value::Number(match sort {
         Sort::Realm => return Value::Text(table.realms.shared_name(allocation.realm)),
-        Sort::User => return Value::Text(Arc::clone(&allocation.user)),
+        Sort::User => return Value::Text(table.users.get(allocation.user).into()),
         Sort::Orphans => {
             let group = match (reason(allocation), state(allocation)) {
                 (Some(Orphan::Idle), _) => 0,
@@ -140,11 +140,11 @@ fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> Value {
                 (None, State::Live) => 2,
                 (None, _) => 3,
             };
-            ranked(group, allocation.started)
+            ranked(group, allocation.started.get())
         }
-        Sort::Age => !allocation.started.as_millis(),
+        Sort::Age => !allocation.started.get().as_millis(),
         Sort::Idle => !active(table, at).as_millis(),
-        Sort::LifetimeLeft => allocation.alive_until.as_millis(),
+        Sort::LifetimeLeft => allocation.alive_until.get().as_millis(),
         Sort::Bytes => allocation.deciding_leg().bytes(),
         Sort::Rate => rate_of(allocation, now),
         Sort::Allocations => 0,
@@ -166,7 +166,7 @@ fn state(allocation: &Allocation) -> State {
 }
 
 fn reason(allocation: &Allocation) -> Option<Orphan> {
-    match (allocation.idle, allocation.overdue_orphan) {
+    match (allocation.is(Fact::Idle), allocation.is(Fact::OverdueOrphan)) {
         (true, _) => Some(Orphan::Idle),
         (false, true) => Some(Orphan::Overdue),
         (false, false) => None,
@@ -174,43 +174,48 @@ fn reason(allocation: &Allocation) -> Option<Orphan> {
 }
 
 fn age(allocation: &Allocation, now: Timestamp) -> Duration {
-    let until = if allocation.phase == Phase::Closing { allocation.ended } else { now };
-    until.since(allocation.started)
+    let until = if allocation.phase == Phase::Closing { allocation.ended.get() } else { now };
+    until.since(allocation.started.get())
 }
 
 /// What the allocation's gathering is judged by.
 fn active(table: &Table, at: u32) -> Timestamp {
-    let all = gatherings::members(&table.allocations, at).map(|member| table.allocations[member].quiet_since);
+    let all =
+        gatherings::members(&table.allocations, at).map(|member| table.allocations[member].quiet_since.get());
     all.max().unwrap_or_default()
 }
 
 pub(super) fn rate_of(allocation: &Allocation, now: Timestamp) -> u64 {
     let report = allocation.report;
-    rate(report.bytes, Duration::from_millis(u64::from(report.millis)), now.since(allocation.quiet_since))
+    rate(
+        report.bytes,
+        Duration::from_millis(u64::from(report.millis)),
+        now.since(allocation.quiet_since.get()),
+    )
 }
 
 fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
     let allocation = &table.allocations[at];
     AllocationRow {
-        source: source_name(table, allocation.source),
+        source: source_name(table, allocation.source().0),
         realm: table.realms.shared_name(allocation.realm),
-        user: Arc::clone(&allocation.user),
+        user: table.users.get(allocation.user).into(),
         id: allocation.id,
         server: Arc::clone(&table.servers.all()[allocation.server as usize].label),
         transport: allocation.transport,
-        client: allocation.client,
+        client: allocation.client.get(),
         state: state(allocation),
         reason: reason(allocation),
-        started: allocation.started,
+        started: allocation.started.get(),
         adopted: allocation.origin != Origin::Born,
         age: age(allocation, now),
-        granted: allocation.granted_at,
-        lifetime: allocation.lifetime,
-        expires: allocation.alive_until,
+        granted: allocation.granted_at.get(),
+        lifetime: allocation.lifetime.get(),
+        expires: allocation.alive_until.get(),
         active: active(table, at),
-        relayed: allocation.relayed,
-        over_max_lifetime: allocation.over_max_lifetime,
-        traffic: allocation.counted,
+        relayed: allocation.is(Fact::Relayed),
+        over_max_lifetime: allocation.is(Fact::OverMaxLifetime),
+        traffic: allocation.counted.both(),
         bytes: allocation.deciding_leg().bytes(),
         rate: rate_of(allocation, now),
     }

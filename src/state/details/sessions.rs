@@ -10,7 +10,7 @@ use super::best::{Best, Place, Value};
 use super::{Filter, Found, Sort, Walk, Wanted, slice, source_name};
 use crate::clock::Timestamp;
 use crate::state::Table;
-use crate::state::allocation::Phase;
+use crate::state::allocation::{Fact, Phase};
 use crate::state::series::Orphan;
 use crate::state::session::Facts;
 use crate::state::slab::NONE;
@@ -53,8 +53,8 @@ pub struct SessionRow {
 /// What the members of one session add to it.
 #[derive(Debug)]
 struct Members {
-    /// Whose they are: a number may go to another session between two slices. Held, so that its address stays taken.
-    user: Arc<[u8]>,
+    /// Whose they are: a place may go to another session between two slices.
+    serial: u64,
     bytes: u64,
     rate: u64,
     idle: u32,
@@ -110,16 +110,16 @@ impl SessionWalk {
     /// Adds what an allocation has that its session does not know yet.
     fn add(&mut self, table: &Table, at: u32, now: Timestamp) {
         let Some(allocation) = table.allocations.get(at).filter(|one| one.session != NONE) else { return };
-        let user = &table.sessions[allocation.session].user;
+        let serial = table.sessions[allocation.session].serial;
         let number = allocation.session as usize;
         if self.members.len() <= number {
             self.members.resize_with(number + 1, || None);
         }
         let Some(place) = self.members.get_mut(number) else { return };
         let members = match place {
-            Some(members) if Arc::ptr_eq(&members.user, user) => members,
+            Some(members) if members.serial == serial => members,
             _ => place.insert(Members {
-                user: Arc::clone(user),
+                serial,
                 bytes: 0,
                 rate: 0,
                 idle: 0,
@@ -127,13 +127,14 @@ impl SessionWalk {
                 relayed: false,
             }),
         };
-        let bytes = allocation.deciding_leg().bytes().saturating_sub(allocation.accounted_bytes);
+        let bytes =
+            allocation.deciding_leg().bytes().saturating_sub(table.accounted.get(&at).copied().unwrap_or(0));
         members.bytes = members.bytes.saturating_add(bytes);
-        members.relayed |= allocation.relayed;
+        members.relayed |= allocation.is(Fact::Relayed);
         if allocation.phase == Phase::Live {
             members.rate = members.rate.saturating_add(rate_of(allocation, now));
-            members.idle += u32::from(allocation.idle);
-            members.active = members.active.max(allocation.quiet_since);
+            members.idle += u32::from(allocation.is(Fact::Idle));
+            members.active = members.active.max(allocation.quiet_since.get());
         }
     }
 
@@ -141,18 +142,18 @@ impl SessionWalk {
         let Some(session) = table.sessions.get(number) else { return };
         let (facts, order) = (session.facts(), self.wanted.order);
         let members = self.members.get(number as usize).and_then(Option::as_ref);
-        let members = members.filter(|members| Arc::ptr_eq(&members.user, &session.user));
-        let row =
-            || row(table, session.source, session.realm, &session.user, session.host, &facts, members, now);
+        let members = members.filter(|members| members.serial == session.serial);
+        let user = table.users.get(session.user);
+        let row = || row(table, session.source, session.realm, user, session.host, &facts, members, now);
         let idle = members.map_or(0, |members| members.idle);
         let reason = (idle > 0).then_some(Orphan::Idle);
         let filter = &self.wanted.filter;
-        if !passes(filter, &facts, reason, now) || !filter.passes_name(table, session.realm, &session.user) {
+        if !passes(filter, &facts, reason, now) || !filter.passes_name(table, session.realm, user) {
             return;
         }
         let value = match order.sort {
             Sort::Realm => Value::Text(table.realms.shared_name(session.realm)),
-            Sort::User => Value::Text(Arc::clone(&session.user)),
+            Sort::User => Value::Text(user.into()),
             _ => Value::Number(number_of(order.sort, &facts, members)),
         };
         self.best.offer(Place { value, number }, reason, row);
@@ -208,7 +209,7 @@ fn row(
     table: &Table,
     source: u32,
     realm: u32,
-    user: &Arc<[u8]>,
+    user: &[u8],
     client: Option<IpAddr>,
     facts: &Facts,
     members: Option<&Members>,
@@ -217,7 +218,7 @@ fn row(
     SessionRow {
         source: source_name(table, source),
         realm: table.realms.shared_name(realm),
-        user: Arc::clone(user),
+        user: user.into(),
         client,
         state: state(facts),
         started: facts.started,

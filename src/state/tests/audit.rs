@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::allocation::Phase;
+use super::super::allocation::{Fact, Phase};
 use super::super::{Orphan, RealmView, Table};
 use crate::wire::{Direction, Leg, Transport};
 
@@ -18,28 +18,28 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         let counts = recount.entry(label.clone()).or_default();
         if allocation.phase == Phase::Live {
             counts[0] += 1;
-            counts[1] += u64::from(allocation.idle);
-            counts[2] += u64::from(allocation.over_max_lifetime);
+            counts[1] += u64::from(allocation.is(Fact::Idle));
+            counts[2] += u64::from(allocation.is(Fact::OverMaxLifetime));
             *live_by_session.entry(allocation.session).or_default() += 1;
             *transports.entry((label.clone(), allocation.transport)).or_default() += 1;
-            let started = allocation.started.as_millis();
+            let started = allocation.started.get().as_millis();
             oldest.entry(label).and_modify(|start| *start = started.min(*start)).or_insert(started);
-            if allocation.deadline <= table.now {
+            if allocation.deadline.get() <= table.now {
                 return Err(format!("{at}: its deadline has passed: {allocation:?}"));
             }
-        } else if allocation.idle || allocation.over_max_lifetime {
+        } else if allocation.is(Fact::Idle) || allocation.is(Fact::OverMaxLifetime) {
             return Err(format!("{at}: not live, but told among the old: {allocation:?}"));
         }
-        counts[3] += u64::from(allocation.overdue_orphan);
-        let name = super::super::life::name_of(&table.allocations, &table.realms, at);
+        counts[3] += u64::from(allocation.is(Fact::OverdueOrphan));
+        let name = super::super::life::name_of(&table.allocations, &table.realms, &table.users, at);
         let hash = table.key_hash(&name);
         if table.by_key.find(hash, |&other| other == at).is_none() {
             return Err(format!("{at}: not found under its key: {allocation:?}"));
         }
     }
-    for (key, member) in table.gatherings.named() {
+    for (number, member) in table.gatherings.named() {
         let known = table.allocations.get(member);
-        if !known.is_some_and(|known| known.phase == Phase::Live && known.gathering_key == key) {
+        if !known.is_some_and(|known| known.phase == Phase::Live && known.gathered == number) {
             return Err(format!("{member}: named by a gathering that is not its own: {known:?}"));
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         let circle: Vec<u32> = super::super::gatherings::members(&table.allocations, at).take(100).collect();
         let is_whole = circle.iter().all(|&member| {
             let member = &table.allocations[member];
-            member.phase == Phase::Live && member.gathering_key == allocation.gathering_key
+            member.phase == Phase::Live && member.gathered == allocation.gathered
         });
         if !is_whole || circle.len() > 64 {
             return Err(format!("{at}: its gathering holds strangers: {circle:?}"));
@@ -110,6 +110,8 @@ pub(super) fn is_empty(table: &Table) -> bool {
         && table.sessions_by_owner.is_empty()
         && table.by_key.is_empty()
         && table.realms.is_empty()
+        && table.users.is_empty()
+        && table.accounted.is_empty()
         && table.held.is_empty()
         && table.gatherings.is_empty()
         && table.deadlines.len() == 0

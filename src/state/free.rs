@@ -1,0 +1,49 @@
+//! Free places among numbered ones, the lowest first: what lives gathers at the bottom, so that the top can be given
+//! back to the system after a peak.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Places that were freed. One that has been cut off, or is in use again, may still be among them: the owner knows.
+#[derive(Debug, Default)]
+pub(super) struct Free(BinaryHeap<Reverse<u32>>);
+
+impl Free {
+    pub(super) const fn new() -> Self {
+        Self(BinaryHeap::new())
+    }
+
+    pub(super) fn push(&mut self, place: u32) {
+        self.0.push(Reverse(place));
+    }
+
+    /// The lowest place that `is_free`.
+    pub(super) fn take(&mut self, is_free: impl Fn(u32) -> bool) -> Option<u32> {
+        while let Some(Reverse(place)) = self.0.pop() {
+            if is_free(place) {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Only `places` are left: drops what was cut off, once it is too much.
+    pub(super) fn tidy(&mut self, places: usize, is_free: impl Fn(u32) -> bool) {
+        const SLACK: usize = 1024;
+        if self.0.len() > places + SLACK {
+            self.0.retain(|&Reverse(place)| is_free(place));
+            self.0.shrink_to(places);
+        }
+    }
+}
+
+/// Whether so much room is unused that it is worth giving back; the room to keep, then.
+pub(super) const fn shrunk(used: usize, room: usize) -> Option<usize> {
+    const LEAST: usize = 4096;
+    if room > LEAST && used < room / 4 { Some(used * 2) } else { None }
+}
