@@ -133,6 +133,10 @@ pub(super) enum Fact {
     Idle,
     /// Overdue and held against somebody: not one that was released without a word.
     OverdueOrphan,
+    /// It has ended once, and lives again.
+    Revived,
+    /// The session that it is alone in was not watched from its beginning.
+    SessionPartial,
 }
 
 impl Fact {

@@ -210,10 +210,11 @@ impl Table {
 
     /// Labels of realms with live allocations or open sessions.
     pub fn realms_in_use(&self) -> impl Iterator<Item = Arc<str>> {
-        let in_use = self.realms.groups().iter().filter(|group| {
-            let oldest = group.sessions.oldest(&self.sessions);
-            group.series.live.total() > 0 || oldest.is_some()
-        });
+        let in_use = self
+            .realms
+            .groups()
+            .iter()
+            .filter(|group| group.series.live.total() > 0 || group.series.sessions > 0);
         in_use.map(|group| Arc::clone(&group.label))
     }
 
@@ -307,7 +308,10 @@ fn kept(
 ) -> Kept {
     Kept {
         serial: allocation.serial,
-        session: sessions.get(allocation.session).map(|session| session.serial),
+        session: match sessions.get(allocation.session) {
+            None if allocation.is_alone() => Some(allocation.serial),
+            session => session.map(|session| session.serial),
+        },
         source: allocation.source(),
         realm: realms.shared_name(allocation.realm),
         user: users.get(allocation.user).into(),

@@ -185,7 +185,7 @@ impl Table {
         self.count_live(at);
         let group = self.realms.group(realm);
         group.series.adopted += u64::from(!born);
-        group.allocations.insert(&mut self.allocations, at);
+        group.ages(self.allocations[at].is(Fact::Revived)).insert(&mut self.allocations, at);
         self.gatherings.join(&mut self.allocations, at, key, started, self.now);
     }
 
@@ -202,7 +202,7 @@ impl Table {
         let whole = seen && cause.is_whole(allocation.origin);
         self.servers.get_mut(server).closed.add(cause as usize);
         let group = self.realms.group(realm);
-        group.allocations.remove(&mut self.allocations, at);
+        group.ages(self.allocations[at].is(Fact::Revived)).remove(&mut self.allocations, at);
         group.series.closed.add(cause as usize);
         if whole {
             group.series.allocation_durations.observe_duration(duration);

@@ -14,6 +14,7 @@
 mod accounting;
 mod ages;
 mod allocation;
+mod alone;
 mod carriers;
 mod compact;
 mod deadlines;
@@ -136,7 +137,7 @@ pub struct Table {
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
     sessions: slab::Slab<session::Session>,
-    sessions_by_owner: HashTable<u32>,
+    sessions_by_owner: HashTable<alone::PackedHolder>,
     lingering: VecDeque<(Timestamp, u32)>,
     deadlines: deadlines::Deadlines,
     gatherings: gatherings::Gatherings,

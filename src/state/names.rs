@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ages::Ages;
-use super::allocation::Cause;
+use super::allocation::{Allocation, Cause};
 use super::series::{RealmSeries, Tally};
+use super::session::Session;
 use super::shared::RecentKeys;
 use super::slab::Slab;
 use crate::clock::Timestamp;
@@ -22,8 +23,34 @@ pub(super) const SERVER_MEMORY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct RealmGroup {
     pub(super) label: Arc<str>,
     pub(super) series: RealmSeries,
+    /// Allocations that have lived on end.
     pub(super) allocations: Ages,
+    /// Allocations that live again: their sessions are younger than they.
+    pub(super) revived: Ages,
+    /// Sessions that have a record.
     pub(super) sessions: Ages,
+}
+
+impl RealmGroup {
+    /// The order in which an allocation stands.
+    pub(super) const fn ages(&mut self, revived: bool) -> &mut Ages {
+        if revived { &mut self.revived } else { &mut self.allocations }
+    }
+
+    pub(super) fn oldest_allocation(&self, allocations: &Slab<Allocation>) -> Option<Timestamp> {
+        let all = [&self.allocations, &self.revived];
+        all.into_iter().filter_map(|ages| ages.oldest(allocations)).min()
+    }
+
+    /// A session without a record began with its allocation, and none with one began later than its allocations. So the
+    /// oldest of both kinds is the oldest session.
+    pub(super) fn oldest_session(
+        &self,
+        allocations: &Slab<Allocation>,
+        sessions: &Slab<Session>,
+    ) -> Option<Timestamp> {
+        self.allocations.oldest(allocations).into_iter().chain(self.sessions.oldest(sessions)).min()
+    }
 }
 
 #[derive(Debug)]
@@ -156,6 +183,7 @@ impl Realms {
             label,
             series: RealmSeries::default(),
             allocations: Ages::new(),
+            revived: Ages::new(),
             sessions: Ages::new(),
         });
         group

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Table;
 use super::ages::{Aged, Links};
 use super::allocation::{Cause, Fact, Origin, Phase};
+use super::alone::{ALONE, Holder, PackedHolder};
 use super::keeping::Concluded;
 use super::restore::SavedSession;
 use super::series::Outcome;
@@ -66,7 +67,7 @@ pub(super) struct Past {
 
 impl Session {
     /// One that is open and has no allocation yet.
-    const fn new(
+    pub(super) const fn new(
         serial: u64,
         source: u32,
         realm: u32,
@@ -92,6 +93,11 @@ impl Session {
             open: true,
             partial: false,
         }
+    }
+
+    /// It has one allocation, which lives.
+    pub(super) const fn begin_with(&mut self, partial: bool) {
+        (self.live, self.unsettled, self.allocations, self.partial) = (1, 1, 1, partial);
     }
 
     /// Adds what its ended allocations came to.
@@ -161,28 +167,34 @@ impl Session {
 impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
     pub(super) fn join_session(&mut self, at: u32, entry: Entry) {
-        let allocation = &self.allocations[at];
+        let allocation = &mut self.allocations[at];
         // One that lives again was part of a session before; its part in this one begins now.
         let revived = allocation.ended.get() > Timestamp::ZERO;
-        let started = if revived { self.now } else { allocation.started.get() };
-        let realm = allocation.realm;
-        let (source, user) = (allocation.source().0, allocation.user);
-        let name = self.users.get(user);
-        let host = self.session_host(name, allocation.client_host());
-        let hash = self.session_hash(source, self.realms.name(realm), name, host);
-        let found = self.sessions_by_owner.find(hash, |&session| {
-            let session = &self.sessions[session];
-            (session.source, session.realm, session.host) == (source, realm, host)
-                && self.users.get(session.user) == name
-        });
-        let session = match found {
-            Some(&session) => session,
-            None => self.open_session(hash, source, realm, user, host, started, entry == Entry::Born),
-        };
+        allocation.set(Fact::Revived, revived);
         let whole = match entry {
             Entry::Born => true,
             Entry::Adopted => false,
-            Entry::Restored => self.allocations[at].origin == Origin::Born && !revived,
+            Entry::Restored => allocation.origin == Origin::Born && !revived,
+        };
+        let started = if revived { self.now } else { allocation.started.get() };
+        let (source, realm, user) = (allocation.source().0, allocation.realm, allocation.user);
+        let host = allocation.client_host();
+        let host = self.session_host(self.users.get(user), host);
+        let hash = self.session_hash(source, self.realms.name(realm), self.users.get(user), host);
+        let session = match self.session_of_owner(hash, source, realm, user, host) {
+            Some(Holder::Session(session)) => session,
+            Some(Holder::Alone(other)) => self.session_of(other),
+            None => {
+                self.count_session(realm, entry == Entry::Born);
+                if !revived && host.is_none() {
+                    let allocation = &mut self.allocations[at];
+                    allocation.session = ALONE;
+                    allocation.set(Fact::SessionPartial, !whole);
+                    self.name_session(hash, Holder::Alone(at));
+                    return;
+                }
+                self.open_session(hash, source, realm, user, host, started)
+            }
         };
         self.allocations[at].session = session;
         self.backdate(session, started);
@@ -191,6 +203,59 @@ impl Table {
         session.unsettled += 1;
         session.allocations = session.allocations.saturating_add(1);
         session.partial |= !whole;
+    }
+
+    fn session_of_owner(
+        &self,
+        hash: u64,
+        source: u32,
+        realm: u32,
+        user: User,
+        host: Option<IpAddr>,
+    ) -> Option<Holder> {
+        let is_owners = |&holder: &PackedHolder| {
+            let (owner, name) = match holder.get() {
+                Holder::Session(number) => {
+                    let session = &self.sessions[number];
+                    ((session.source, session.realm, session.host), session.user)
+                }
+                Holder::Alone(at) => {
+                    let allocation = &self.allocations[at];
+                    ((allocation.source().0, allocation.realm, None), allocation.user)
+                }
+            };
+            owner == (source, realm, host) && self.users.get(name) == self.users.get(user)
+        };
+        self.sessions_by_owner.find(hash, is_owners).map(|holder| holder.get())
+    }
+
+    fn name_session(&mut self, hash: u64, holder: Holder) {
+        let (hasher, realms, users) = (&self.hasher, &self.realms, &self.users);
+        let (sessions, allocations) = (&self.sessions, &self.allocations);
+        self.sessions_by_owner.insert_unique(hash, holder.into(), |holder| {
+            let (source, realm, user, host) = match holder.get() {
+                Holder::Session(number) => {
+                    let session = &sessions[number];
+                    (session.source, session.realm, session.user, session.host)
+                }
+                Holder::Alone(at) => {
+                    let allocation = &allocations[at];
+                    (allocation.source().0, allocation.realm, allocation.user, None)
+                }
+            };
+            super::session_hash(hasher, source, realms.name(realm), users.get(user), host)
+        });
+    }
+
+    /// A session more is open.
+    fn count_session(&mut self, realm: u32, born: bool) {
+        let series = self.realms.series(realm);
+        series.sessions += 1;
+        if born {
+            series.sessions_opened += 1;
+        } else {
+            series.sessions_adopted += 1;
+        }
     }
 
     /// An open session began no later than `started`.
@@ -204,9 +269,14 @@ impl Table {
     }
 
     /// The session that a live allocation has joined is one of an earlier process: takes over what is known of it.
-    pub(super) fn recall_session(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, u32>) {
-        let number = self.allocations[at].session;
-        if reopened.insert(past.serial, number).is_some() {
+    pub(super) fn recall_session(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, Holder>) {
+        let allocation = &self.allocations[at];
+        if allocation.is_alone() && allocation.serial == past.serial && past.saved.is_none() {
+            reopened.insert(past.serial, Holder::Alone(at));
+            return;
+        }
+        let number = self.session_of(at);
+        if reopened.insert(past.serial, Holder::Session(number)).is_some() {
             return;
         }
         self.sessions[number].serial = past.serial;
@@ -217,10 +287,13 @@ impl Table {
     }
 
     /// An ended allocation of an earlier process waits for its totals, and its session with it.
-    pub(super) fn rejoin_settling(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, u32>) {
-        let known = reopened.get(&past.serial).copied();
-        let number = known.unwrap_or_else(|| self.settling_session(at, past));
-        reopened.insert(past.serial, number);
+    pub(super) fn rejoin_settling(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, Holder>) {
+        let number = match reopened.get(&past.serial) {
+            Some(&Holder::Session(number)) => number,
+            Some(&Holder::Alone(live)) => self.session_of(live),
+            None => self.settling_session(at, past),
+        };
+        reopened.insert(past.serial, Holder::Session(number));
         let allocation = &mut self.allocations[at];
         allocation.session = number;
         let whole = allocation.cause.is_some_and(|cause| cause.is_whole(allocation.origin));
@@ -246,7 +319,7 @@ impl Table {
         self.sessions.insert(session)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one new record, each used once")]
+    /// A record for a session that is open and has no allocation yet.
     fn open_session(
         &mut self,
         hash: u64,
@@ -255,37 +328,18 @@ impl Table {
         user: User,
         host: Option<IpAddr>,
         started: Timestamp,
-        born: bool,
     ) -> u32 {
         let serial = self.next_serial();
         let (realm, user) = (self.realms.hold(realm), self.users.hold(user));
-        let session = Session::new(serial, source, realm, user, host, started);
-        let session = self.sessions.insert(session);
-        let group = self.realms.group(realm);
-        group.series.sessions += 1;
-        if born {
-            group.series.sessions_opened += 1;
-        } else {
-            group.series.sessions_adopted += 1;
-        }
-        group.sessions.insert(&mut self.sessions, session);
-        let (hasher, realms, users, sessions) = (&self.hasher, &self.realms, &self.users, &self.sessions);
-        self.sessions_by_owner.insert_unique(hash, session, |&at| {
-            let session = &sessions[at];
-            super::session_hash(
-                hasher,
-                session.source,
-                realms.name(session.realm),
-                users.get(session.user),
-                session.host,
-            )
-        });
-        session
+        let number = self.sessions.insert(Session::new(serial, source, realm, user, host, started));
+        self.realms.group(realm).sessions.insert(&mut self.sessions, number);
+        self.name_session(hash, Holder::Session(number));
+        number
     }
 
     /// An allocation of it has ended at `ended`; `whole` if it was watched from its birth to that end.
     pub(super) fn member_ended(&mut self, at: u32, ended: Timestamp, whole: bool) {
-        let number = self.allocations[at].session;
+        let number = self.session_of(at);
         let session = &mut self.sessions[number];
         session.live -= 1;
         session.ended = session.ended.max(ended);
@@ -316,13 +370,14 @@ impl Table {
     }
 
     fn close_session(&mut self, number: u32) {
+        let holder = PackedHolder::from(Holder::Session(number));
         let session = &mut self.sessions[number];
         session.open = false;
         let (realm, settled) = (session.realm, session.unsettled == 0);
         let session = &self.sessions[number];
         let name = self.users.get(session.user);
         let hash = self.session_hash(session.source, self.realms.name(realm), name, session.host);
-        if let Ok(entry) = self.sessions_by_owner.find_entry(hash, |&at| at == number) {
+        if let Ok(entry) = self.sessions_by_owner.find_entry(hash, |&other| other == holder) {
             entry.remove();
         }
         let group = self.realms.group(realm);

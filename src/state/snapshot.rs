@@ -109,8 +109,8 @@ impl Table {
         let realms = self.realms.groups().iter().map(|group| RealmView {
             label: Arc::clone(&group.label),
             series: group.series,
-            oldest_allocation: group.allocations.oldest(&self.allocations),
-            oldest_session: group.sessions.oldest(&self.sessions),
+            oldest_allocation: group.oldest_allocation(&self.allocations),
+            oldest_session: group.oldest_session(&self.allocations, &self.sessions),
         });
         let name_of = |source: u32| self.sources.get(source as usize).map(|source| Arc::clone(&source.name));
         let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));

@@ -10,10 +10,10 @@ use super::best::{Best, Place, Value};
 use super::{Filter, Found, Sort, Walk, Wanted, slice, source_name};
 use crate::clock::Timestamp;
 use crate::state::Table;
-use crate::state::allocation::{Fact, Phase};
+use crate::state::allocation::{Allocation, Fact, Phase};
+use crate::state::alone::{Holder, PackedHolder};
 use crate::state::series::Orphan;
 use crate::state::session::Facts;
-use crate::state::slab::NONE;
 
 /// One session.
 #[derive(Clone, Debug)]
@@ -62,6 +62,46 @@ struct Members {
     relayed: bool,
 }
 
+impl Members {
+    const fn of(serial: u64) -> Self {
+        Self { serial, bytes: 0, rate: 0, idle: 0, active: Timestamp::ZERO, relayed: false }
+    }
+
+    /// Adds what an allocation has that its session does not know yet.
+    fn add(&mut self, table: &Table, at: u32, allocation: &Allocation, now: Timestamp) {
+        let accounted = table.accounted.get(&at).copied().unwrap_or(0);
+        let bytes = allocation.deciding_leg().bytes().saturating_sub(accounted);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.relayed |= allocation.is(Fact::Relayed);
+        if allocation.phase == Phase::Live {
+            self.rate = self.rate.saturating_add(rate_of(allocation, now));
+            self.idle += u32::from(allocation.is(Fact::Idle));
+            self.active = self.active.max(allocation.quiet_since.get());
+        }
+    }
+}
+
+/// A session, whoever stands for it.
+struct Seen<'a> {
+    source: u32,
+    realm: u32,
+    user: &'a [u8],
+    host: Option<IpAddr>,
+    facts: Facts,
+    members: Option<&'a Members>,
+}
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Allocations, for what they add to their sessions.
+    Member(u32),
+    /// Sessions.
+    Session(u32),
+    /// Allocations that stand for a session themselves. One that gets company meanwhile is left out of the page.
+    Alone(u32),
+}
+
 /// A walk through the allocations, then through the sessions.
 #[derive(Debug)]
 pub struct SessionWalk {
@@ -70,8 +110,7 @@ pub struct SessionWalk {
     now: Option<Timestamp>,
     /// By the number of the session.
     members: Vec<Option<Members>>,
-    next_allocation: u32,
-    next_session: Option<u32>,
+    next: Next,
 }
 
 impl Walk for SessionWalk {
@@ -79,26 +118,37 @@ impl Walk for SessionWalk {
 
     fn new(wanted: Wanted) -> Self {
         let best = Best::new(&wanted);
-        Self { wanted, best, now: None, members: Vec::new(), next_allocation: 0, next_session: None }
+        Self { wanted, best, now: None, members: Vec::new(), next: Next::Member(0) }
     }
 
     fn step(&mut self, table: &Table) -> bool {
         let now = *self.now.get_or_insert(table.now);
-        let Some(next) = self.next_session else {
-            let (places, more) = slice(self.next_allocation, table.allocations.places());
-            self.next_allocation = places.end;
-            for at in places {
-                self.add(table, at, now);
+        match self.next {
+            Next::Member(next) => {
+                let (places, more) = slice(next, table.allocations.places());
+                self.next = if more { Next::Member(places.end) } else { Next::Session(0) };
+                for at in places {
+                    self.add(table, at, now);
+                }
+                true
             }
-            self.next_session = (!more).then_some(0);
-            return true;
-        };
-        let (places, more) = slice(next, table.sessions.places());
-        self.next_session = Some(places.end);
-        for number in places {
-            self.offer(table, number, now);
+            Next::Session(next) => {
+                let (places, more) = slice(next, table.sessions.places());
+                self.next = if more { Next::Session(places.end) } else { Next::Alone(0) };
+                for number in places {
+                    self.offer_session(table, number, now);
+                }
+                true
+            }
+            Next::Alone(next) => {
+                let (places, more) = slice(next, table.allocations.places());
+                self.next = Next::Alone(places.end);
+                for at in places {
+                    self.offer_alone(table, at, now);
+                }
+                more
+            }
         }
-        more
     }
 
     fn found(self) -> Found<SessionRow> {
@@ -107,57 +157,89 @@ impl Walk for SessionWalk {
 }
 
 impl SessionWalk {
-    /// Adds what an allocation has that its session does not know yet.
     fn add(&mut self, table: &Table, at: u32, now: Timestamp) {
-        let Some(allocation) = table.allocations.get(at).filter(|one| one.session != NONE) else { return };
-        let serial = table.sessions[allocation.session].serial;
+        let Some(allocation) = table.allocations.get(at) else { return };
+        let Some(session) = table.sessions.get(allocation.session) else { return };
         let number = allocation.session as usize;
         if self.members.len() <= number {
             self.members.resize_with(number + 1, || None);
         }
         let Some(place) = self.members.get_mut(number) else { return };
         let members = match place {
-            Some(members) if members.serial == serial => members,
-            _ => place.insert(Members {
-                serial,
-                bytes: 0,
-                rate: 0,
-                idle: 0,
-                active: Timestamp::ZERO,
-                relayed: false,
-            }),
+            Some(members) if members.serial == session.serial => members,
+            _ => place.insert(Members::of(session.serial)),
         };
-        let bytes =
-            allocation.deciding_leg().bytes().saturating_sub(table.accounted.get(&at).copied().unwrap_or(0));
-        members.bytes = members.bytes.saturating_add(bytes);
-        members.relayed |= allocation.is(Fact::Relayed);
-        if allocation.phase == Phase::Live {
-            members.rate = members.rate.saturating_add(rate_of(allocation, now));
-            members.idle += u32::from(allocation.is(Fact::Idle));
-            members.active = members.active.max(allocation.quiet_since.get());
-        }
+        members.add(table, at, allocation, now);
     }
 
-    fn offer(&mut self, table: &Table, number: u32, now: Timestamp) {
+    fn offer_session(&mut self, table: &Table, number: u32, now: Timestamp) {
         let Some(session) = table.sessions.get(number) else { return };
-        let (facts, order) = (session.facts(), self.wanted.order);
         let members = self.members.get(number as usize).and_then(Option::as_ref);
-        let members = members.filter(|members| members.serial == session.serial);
-        let user = table.users.get(session.user);
-        let row = || row(table, session.source, session.realm, user, session.host, &facts, members, now);
-        let idle = members.map_or(0, |members| members.idle);
-        let reason = (idle > 0).then_some(Orphan::Idle);
-        let filter = &self.wanted.filter;
-        if !passes(filter, &facts, reason, now) || !filter.passes_name(table, session.realm, user) {
-            return;
-        }
-        let value = match order.sort {
-            Sort::Realm => Value::Text(table.realms.shared_name(session.realm)),
-            Sort::User => Value::Text(user.into()),
-            _ => Value::Number(number_of(order.sort, &facts, members)),
+        let seen = Seen {
+            source: session.source,
+            realm: session.realm,
+            user: table.users.get(session.user),
+            host: session.host,
+            facts: session.facts(),
+            members: members.filter(|members| members.serial == session.serial),
         };
-        self.best.offer(Place { value, number }, reason, row);
+        offer(&mut self.best, &self.wanted, table, &seen, number, now);
     }
+
+    fn offer_alone(&mut self, table: &Table, at: u32, now: Timestamp) {
+        let Some(allocation) = table.allocations.get(at).filter(|one| one.is_alone()) else { return };
+        let mut members = Members::of(allocation.serial);
+        members.add(table, at, allocation, now);
+        let started = allocation.started.get();
+        let facts = Facts {
+            started,
+            ended: started,
+            open: true,
+            partial: allocation.is(Fact::SessionPartial),
+            live: 1,
+            allocations: 1,
+            bytes: 0,
+            relayed: false,
+        };
+        let seen = Seen {
+            source: allocation.source().0,
+            realm: allocation.realm,
+            user: table.users.get(allocation.user),
+            host: None,
+            facts,
+            members: Some(&members),
+        };
+        offer(
+            &mut self.best,
+            &self.wanted,
+            table,
+            &seen,
+            PackedHolder::from(Holder::Alone(at)).number(),
+            now,
+        );
+    }
+}
+
+fn offer(
+    best: &mut Best<SessionRow>,
+    wanted: &Wanted,
+    table: &Table,
+    seen: &Seen<'_>,
+    number: u32,
+    now: Timestamp,
+) {
+    let (facts, members, filter) = (&seen.facts, seen.members, &wanted.filter);
+    let idle = members.map_or(0, |members| members.idle);
+    let reason = (idle > 0).then_some(Orphan::Idle);
+    if !passes(filter, facts, reason, now) || !filter.passes_name(table, seen.realm, seen.user) {
+        return;
+    }
+    let value = match wanted.order.sort {
+        Sort::Realm => Value::Text(table.realms.shared_name(seen.realm)),
+        Sort::User => Value::Text(seen.user.into()),
+        sort => Value::Number(number_of(sort, facts, members)),
+    };
+    best.offer(Place { value, number }, reason, || row(table, seen, now));
 }
 
 fn passes(filter: &Filter, facts: &Facts, reason: Option<Orphan>, now: Timestamp) -> bool {
@@ -204,22 +286,13 @@ fn number_of(sort: Sort, facts: &Facts, members: Option<&Members>) -> u64 {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one row, each used once")]
-fn row(
-    table: &Table,
-    source: u32,
-    realm: u32,
-    user: &[u8],
-    client: Option<IpAddr>,
-    facts: &Facts,
-    members: Option<&Members>,
-    now: Timestamp,
-) -> SessionRow {
+fn row(table: &Table, seen: &Seen<'_>, now: Timestamp) -> SessionRow {
+    let (facts, members) = (&seen.facts, seen.members);
     SessionRow {
-        source: source_name(table, source),
-        realm: table.realms.shared_name(realm),
-        user: user.into(),
-        client,
+        source: source_name(table, seen.source),
+        realm: table.realms.shared_name(seen.realm),
+        user: seen.user.into(),
+        client: seen.host,
         state: state(facts),
         started: facts.started,
         partial: facts.partial,

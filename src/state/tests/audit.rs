@@ -13,6 +13,18 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     let mut oldest: HashMap<String, u64> = HashMap::new();
     let mut transports: HashMap<(String, Transport), u64> = HashMap::new();
     let mut live_by_session: HashMap<u32, u64> = HashMap::new();
+    let mut sessions_without_record = 0;
+    let mut oldest_sessions: HashMap<String, u64> = HashMap::new();
+    let mut began = |realm: u32, started: crate::clock::Timestamp| {
+        let oldest = oldest_sessions.entry(table.realms.label_of(realm).to_owned()).or_insert(u64::MAX);
+        *oldest = started.as_millis().min(*oldest);
+    };
+    for (_, session) in table.sessions.iter().filter(|(_, session)| session.facts().open) {
+        began(session.realm, session.facts().started);
+    }
+    for (_, allocation) in table.allocations.iter().filter(|(_, allocation)| allocation.is_alone()) {
+        began(allocation.realm, allocation.started.get());
+    }
     for (at, allocation) in table.allocations.iter() {
         let label = table.realms.label_of(allocation.realm).to_owned();
         let counts = recount.entry(label.clone()).or_default();
@@ -21,12 +33,15 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             counts[1] += u64::from(allocation.is(Fact::Idle));
             counts[2] += u64::from(allocation.is(Fact::OverMaxLifetime));
             *live_by_session.entry(allocation.session).or_default() += 1;
+            sessions_without_record += usize::from(allocation.is_alone());
             *transports.entry((label.clone(), allocation.transport)).or_default() += 1;
             let started = allocation.started.get().as_millis();
             oldest.entry(label).and_modify(|start| *start = started.min(*start)).or_insert(started);
             if allocation.deadline.get() <= table.now {
                 return Err(format!("{at}: its deadline has passed: {allocation:?}"));
             }
+        } else if allocation.is_alone() {
+            return Err(format!("{at}: not live, but stands for a session: {allocation:?}"));
         } else if allocation.is(Fact::Idle) || allocation.is(Fact::OverMaxLifetime) {
             return Err(format!("{at}: not live, but told among the old: {allocation:?}"));
         }
@@ -56,6 +71,11 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     for (number, session) in table.sessions.iter() {
         session.check(live_by_session.get(&number).copied().unwrap_or(0))?;
     }
+    let records = table.sessions.iter().filter(|(_, session)| session.facts().open).count();
+    if table.sessions_by_owner.len() != records + sessions_without_record {
+        let found = table.sessions_by_owner.len();
+        return Err(format!("{found} owners for {records} + {sessions_without_record} open sessions"));
+    }
     if table.by_key.len() != table.allocations.len() {
         return Err(format!("{} keys for {} records", table.by_key.len(), table.allocations.len()));
     }
@@ -63,6 +83,8 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         let label = realm.label.to_string();
         compare(realm, recount.get(&label).copied().unwrap_or_default())?;
         let start = realm.oldest_allocation.map(crate::clock::Timestamp::as_millis);
+        let session = realm.oldest_session.map(crate::clock::Timestamp::as_millis);
+        expect(&label, "oldest session", session, oldest_sessions.get(&label).copied())?;
         expect(&label, "oldest allocation", start, oldest.get(&label).copied())?;
         for (place, transport) in Transport::ALL.into_iter().enumerate() {
             let counted = transports.get(&(label.clone(), transport)).copied().unwrap_or(0);
