@@ -87,7 +87,7 @@ pub(super) fn config(
             (config.table.max_lifetime, config.table.grace) = read_lifetime(&given, &allocation)?;
         }
         Command::Watch | Command::Replay { .. } => {
-            config.table = read_table(&given, &allocation, &session, &metrics)?;
+            config.table = read_table(&given, &allocation, &session, &metrics, config.web.enable_details)?;
         }
         Command::Usage(_) => {}
     }
@@ -229,6 +229,7 @@ fn read_table(
     allocation: &args::Allocation,
     session: &args::Session,
     metrics: &args::Metrics,
+    are_rates_kept: bool,
 ) -> Result<Settings, UsageError> {
     let max_realms = given.one("metrics.max-realms", &metrics.max_realms, |v| size(v, 1..=MANY))?;
     let realms = given.each("metrics.realm", &metrics.realm, |realm| Ok(realm.to_owned()))?;
@@ -246,6 +247,8 @@ fn read_table(
         max_servers: given.one("metrics.max-servers", &metrics.max_servers, |v| size(v, 1..=MANY))?,
         realms: config::realms(realms, max_realms)
             .map_err(|problem| given.wrong("metrics.realm", problem))?,
+        // Only the pages of details show them.
+        are_rates_kept,
     })
 }
 

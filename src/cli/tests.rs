@@ -87,7 +87,7 @@ fn every_flag_finds_its_place() {
         (config.web.telemetry_path.as_str(), config.web.max_requests, config.web.max_connections),
         ("/m", 3, 4)
     );
-    assert!(config.web.enable_details);
+    assert!(config.web.enable_details && config.table.are_rates_kept);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(config.sources[0].password, Some(Secret::new("p")));
     assert_eq!(config.sources[1].name, "unix:///s");

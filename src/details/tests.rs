@@ -55,6 +55,7 @@ fn small() -> Small {
     let settings = Settings {
         max_lifetime: Duration::from_secs(60),
         idle_after: Duration::from_secs(60),
+        are_rates_kept: true,
         ..Settings::default()
     };
     let mut table = Table::new(settings, &["redis://127.0.0.1:6379/0"]);

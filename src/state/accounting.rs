@@ -71,7 +71,8 @@ impl Table {
         let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
         if live {
-            self.allocations[at].note_report(self.now, leg, traffic);
+            let since = self.now.since(self.allocations[at].quiet_since.get());
+            self.reports.note(at, since, leg, traffic);
             let refresh_was_lost = self.allocations[at].prove_alive(self.now);
             self.note_traffic(at);
             if refresh_was_lost {
@@ -92,8 +93,8 @@ impl Table {
             allocation.set(Fact::PeerLeg, true);
         }
         if !self.shared.contains(hash) {
-            let client_loss = self.client_losses.get(&at);
-            match settle::beyond(leg, total, &allocation.counted.get(leg), client_loss) {
+            let client_loss = self.endings.get(at).and_then(|ending| ending.client_loss);
+            match settle::beyond(leg, total, &allocation.counted.get(leg), client_loss.as_ref()) {
                 Ok(lost) => self.add_lost(at, leg, &lost),
                 Err(anomaly) => self.anomalies.add(anomaly as usize),
             }
@@ -108,7 +109,7 @@ impl Table {
     /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have told it, apart.
     fn add_lost(&mut self, at: u32, leg: Leg, lost: &Traffic) {
         if leg == Leg::Client {
-            self.client_losses.insert(at, *lost);
+            self.endings.of(at).client_loss = Some(*lost);
         }
         let allocation = &mut self.allocations[at];
         let series = self.realms.series(allocation.realm);

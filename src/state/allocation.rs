@@ -1,12 +1,12 @@
 //! One allocation: what is known of it, and the rules that need no more than that.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use super::SourceId;
 use super::ages::{Aged, Links};
-use super::carriers::Carrier;
-use super::compact::{Client, Moment, Seconds, Sums};
+use super::carriers::Mark;
+use super::compact::{Moment, Seconds, Sums};
 use super::slab::NONE;
 use super::users::User;
 use crate::clock::Timestamp;
@@ -95,15 +95,6 @@ pub(super) struct Granted {
     pub(super) long_form: bool,
 }
 
-/// One report of a leg: the present rate follows from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
-    /// Both directions together.
-    pub(super) bytes: u32,
-    /// Since the report before.
-    pub(super) millis: u32,
-}
-
 /// A yes or no of an allocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fact {
@@ -173,19 +164,16 @@ pub(super) struct Allocation {
     pub(super) id: AllocationId,
     /// What was counted as relayed.
     pub(super) counted: Sums,
-    pub(super) client: Client,
+    /// Where the client is, if it has an IPv4 address; see [`super::clients::Clients`].
+    pub(super) client: Option<SocketAddrV4>,
     pub(super) user: User,
     pub(super) realm: u32,
-    /// The connection that it is told of over.
-    pub(super) carrier: Carrier,
+    /// The connection that it is told of over; of a Redis the last scan that found its key.
+    pub(super) mark: Mark,
     pub(super) session: u32,
     pub(super) server: u32,
-    /// The last scan that found its key.
-    pub(super) seen_in_scan: u32,
     /// What was granted last.
     pub(super) lifetime: Seconds,
-    /// What the last report told, and in how long it came together.
-    pub(super) report: Report,
 
     pub(super) age: Links,
     /// Neighbours in its gathering, in a circle.
@@ -207,7 +195,6 @@ pub(super) struct Allocation {
     pub(super) last_sign: Moment,
     /// Nothing was relayed since; the moment of adoption where nothing was seen at all.
     pub(super) quiet_since: Moment,
-    pub(super) ended: Moment,
     /// When its key was read by us, which set the key's idle time to zero.
     pub(super) read_at: Moment,
     /// The one entry in the deadlines that is this record's.
@@ -229,13 +216,19 @@ impl Aged for Allocation {
     }
 }
 
+/// Whose it is: its name as a record holds it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortName {
+    pub(super) source: u16,
+    pub(super) realm: u32,
+    pub(super) user: User,
+    pub(super) id: AllocationId,
+}
+
 impl Allocation {
     /// One of which nothing is known but what a status told at `started`, met `now`. It is in no session yet.
     pub(super) fn new(
-        id: AllocationId,
-        source: u16,
-        user: User,
-        realm: u32,
+        ShortName { source, realm, user, id }: ShortName,
         origin: Origin,
         granted: &Granted,
         started: Timestamp,
@@ -245,15 +238,13 @@ impl Allocation {
             serial: 0,
             id,
             counted: Sums::ZERO,
-            client: granted.client.into(),
+            client: None,
             user,
             realm,
-            carrier: Carrier::NONE,
+            mark: Mark::NONE,
             session: NONE,
             server: granted.server,
-            seen_in_scan: 0,
             lifetime: granted.lifetime.into(),
-            report: Report::default(),
             age: Links::ALONE,
             gathering: Links::ALONE,
             gathered: NONE,
@@ -265,7 +256,6 @@ impl Allocation {
             alive_until: started.plus(granted.lifetime).into(),
             last_sign: started.into(),
             quiet_since: now.into(),
-            ended: Moment::ZERO,
             read_at: Moment::ZERO,
             deadline: Moment::MAX,
             transport: granted.transport,
@@ -310,32 +300,29 @@ impl Allocation {
         self.set(Fact::GrantedPerhaps, true);
     }
 
-    /// Takes over where the client is; a mobility move changes it.
+    /// Takes over which server speaks, and how the client reaches it.
     pub(super) fn locate(&mut self, granted: &Granted) {
         if granted.long_form {
             self.set(Fact::LongForm, true);
             self.server = granted.server;
             self.server_port = granted.server_port;
             self.transport = granted.transport;
-            if granted.client.is_some() {
-                self.client = granted.client.into();
-            }
         }
     }
 
     /// The birth that was read from the key before it was heard.
-    pub(super) fn is_birth_of_scanned(&self, granted: &Granted) -> bool {
+    pub(super) fn is_birth_of_scanned(&self, client: Option<SocketAddr>, granted: &Granted) -> bool {
         self.is(Fact::ScannedBirth)
             && (self.lifetime.get(), self.transport, self.is(Fact::LongForm))
                 == (granted.lifetime, granted.transport, granted.long_form)
             && (self.server, self.server_port) == (granted.server, granted.server_port)
-            && self.client.get() == granted.client
+            && client == granted.client
     }
 
     /// The status may be the one that made it. The short form does not say whose it is.
-    pub(super) fn may_be_born_by(&self, granted: &Granted) -> bool {
+    pub(super) fn may_be_born_by(&self, client: Option<SocketAddr>, granted: &Granted) -> bool {
         !(self.is(Fact::LongForm) && granted.long_form)
-            || (self.transport, self.server, self.server_port, self.client.get())
+            || (self.transport, self.server, self.server_port, client)
                 == (granted.transport, granted.server, granted.server_port, granted.client)
     }
 
@@ -378,17 +365,6 @@ impl Allocation {
         self.counted.get(if self.has_peer() { Leg::Peer } else { Leg::Client })
     }
 
-    /// Keeps what a report of a live allocation told. Both legs report in the same moment, the client's first; what the
-    /// peer's tells takes its place.
-    pub(super) fn note_report(&mut self, now: Timestamp, leg: Leg, traffic: &Traffic) {
-        const SAME_MOMENT: Duration = Duration::from_secs(1);
-        let since = now.since(self.quiet_since.get());
-        if leg == Leg::Client || since > SAME_MOMENT {
-            self.report.millis = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
-        }
-        self.report.bytes = u32::try_from(traffic.bytes()).unwrap_or(u32::MAX);
-    }
-
     /// Enough passed, and something came from a peer (by the client leg: went to the client).
     pub(super) fn has_relayed(&self, threshold: u64) -> bool {
         let sum = self.deciding_leg();
@@ -405,8 +381,15 @@ impl Allocation {
     pub(super) const fn is_settled(&self) -> bool {
         self.is(Fact::ClientSettled) && self.is(Fact::PeerSettled)
     }
+}
 
-    pub(super) fn client_host(&self) -> Option<IpAddr> {
-        self.client.get().map(|address| address.ip())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a place in the table costs. Let it grow only for something that is worth a megabyte in a million.
+    #[test]
+    fn a_record_stays_small() {
+        assert_eq!(size_of::<Option<Allocation>>(), 160);
     }
 }

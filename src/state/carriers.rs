@@ -17,51 +17,68 @@ const SLICE: u32 = 8192;
 
 /// A connection. Numbers are not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Carrier(u32);
+pub struct Carrier(Mark);
 
-impl Carrier {
-    /// Of an allocation that came another way.
+/// A connection, or a scan, as records name it. No two have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mark(u32);
+
+impl Mark {
     pub(super) const NONE: Self = Self(0);
+}
+
+/// Gives marks out.
+#[derive(Debug)]
+pub(super) struct Marks(u32);
+
+impl Marks {
+    pub(super) const fn new() -> Self {
+        Self(0)
+    }
+
+    pub(super) fn next(&mut self) -> Mark {
+        self.0 = self.0.wrapping_add(1).max(1);
+        Mark(self.0)
+    }
 }
 
 /// The connections that are open, and the one that is being listened to.
 #[derive(Debug)]
 pub(super) struct Carriers {
-    pub(super) speaking: Carrier,
-    open: HashSet<Carrier, ahash::RandomState>,
-    last: u32,
+    /// [`Mark::NONE`] where it is a Redis.
+    pub(super) speaking: Mark,
+    open: HashSet<Mark, ahash::RandomState>,
 }
 
 impl Default for Carriers {
     fn default() -> Self {
-        Self { speaking: Carrier::NONE, open: HashSet::default(), last: 0 }
+        Self { speaking: Mark::NONE, open: HashSet::default() }
     }
 }
 
 impl Carriers {
     /// Whether the record is one that the present speaker tells of.
     pub(super) fn is_told(&self, allocation: &Allocation) -> bool {
-        allocation.carrier == self.speaking
+        self.speaking == Mark::NONE || allocation.mark == self.speaking
     }
 
     /// Whether the record has lost its speaker, and the present one may be the same server's.
     pub(super) fn may_be_told(&self, allocation: &Allocation) -> bool {
-        !self.open.contains(&allocation.carrier)
+        !self.open.contains(&allocation.mark)
     }
 }
 
 impl Table {
     /// A connection begins to tell of allocations.
     pub fn carrier_opens(&mut self) -> Carrier {
-        self.carriers.last = self.carriers.last.wrapping_add(1).max(1);
-        let carrier = Carrier(self.carriers.last);
-        self.carriers.open.insert(carrier);
-        carrier
+        let mark = self.marks.next();
+        self.carriers.open.insert(mark);
+        Carrier(mark)
     }
 
     /// The connection is gone, for whatever reason: its allocations may be told of over another one.
     pub fn carrier_closes(&mut self, carrier: Carrier) {
-        self.carriers.open.remove(&carrier);
+        self.carriers.open.remove(&carrier.0);
     }
 
     /// Takes one event in that came over a connection.
@@ -74,16 +91,16 @@ impl Table {
         event: &Event<'_>,
     ) -> Applied {
         self.advance(now);
-        self.carriers.speaking = carrier;
+        self.carriers.speaking = carrier.0;
         let name = Name::of(source, key);
         let hash = self.key_hash(&name);
         let revived = self.find_open(hash, &name).is_some_and(|at| {
-            self.allocations[at].carrier = carrier;
+            self.allocations[at].mark = carrier.0;
             // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
             matches!(event, Event::Traffic(Leg::Peer, traffic) if !traffic.is_zero()) && self.revive(at)
         });
         let applied = self.apply(now, source, key, event);
-        self.carriers.speaking = Carrier::NONE;
+        self.carriers.speaking = Mark::NONE;
         if revived { Applied::Adopted } else { applied }
     }
 
@@ -94,7 +111,7 @@ impl Table {
         let until = from.saturating_add(SLICE);
         for at in from..until {
             let Some(allocation) = self.allocations.get(at) else { continue };
-            if allocation.carrier != carrier || allocation.phase != Phase::Live {
+            if allocation.mark != carrier.0 || allocation.phase != Phase::Live {
                 continue;
             }
             let released = allocation.is(Fact::ReleasePending);

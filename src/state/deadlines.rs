@@ -18,7 +18,7 @@ impl Entry {
         Self(at.into(), record.to_le_bytes())
     }
 
-    const fn get(self) -> (Timestamp, u32) {
+    fn get(self) -> (Timestamp, u32) {
         (self.0.get(), u32::from_le_bytes(self.1))
     }
 }

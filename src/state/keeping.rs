@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allocation::{Allocation, Cause, Fact, Origin, Phase};
+use super::allocation::{Cause, Fact, Origin, Phase};
 use super::series::ByLeg;
-use super::session::Session;
 use super::shared::RecentKeys;
 use super::{SourceId, Table};
 use crate::clock::Timestamp;
@@ -244,14 +243,10 @@ impl Table {
             keeping.ended.lost += 1;
             return;
         }
-        keeping.ended.allocations.push(kept(
-            &self.allocations[at],
-            &self.realms,
-            &self.users,
-            &self.servers,
-            &self.sessions,
-            stage,
-        ));
+        let kept = self.kept(at, stage);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.ended.allocations.push(kept);
+        }
     }
 
     /// A record leaves the table though its allocation may live, of which something has been told.
@@ -294,52 +289,46 @@ impl Table {
             Phase::Closing => Stage::Closing,
             Phase::Overdue => Stage::Overdue,
         };
-        Some(kept(allocation, &self.realms, &self.users, &self.servers, &self.sessions, stage))
+        Some(self.kept(at, stage))
     }
-}
 
-fn kept(
-    allocation: &Allocation,
-    realms: &super::names::Realms,
-    users: &super::users::Users,
-    servers: &super::names::Servers,
-    sessions: &super::slab::Slab<Session>,
-    stage: Stage,
-) -> Kept {
-    Kept {
-        serial: allocation.serial,
-        session: match sessions.get(allocation.session) {
-            None if allocation.is_alone() => Some(allocation.serial),
-            session => session.map(|session| session.serial),
-        },
-        source: allocation.source(),
-        realm: realms.shared_name(allocation.realm),
-        user: users.get(allocation.user).into(),
-        id: allocation.id,
-        stage,
-        origin: allocation.origin,
-        cause: allocation.cause,
-        is_past_known: allocation.is(Fact::PastKnown),
-        is_end_told: allocation.is(Fact::EndTold) || allocation.cause == Some(Cause::Replaced),
-        server: servers.label(allocation.server),
-        server_port: allocation.server_port,
-        transport: allocation.transport,
-        client: allocation.client.get(),
-        started: allocation.started.get(),
-        granted_at: allocation.granted_at.get(),
-        lifetime: allocation.lifetime.get(),
-        alive_until: allocation.alive_until.get(),
-        last_sign: allocation.last_sign.get(),
-        quiet_since: allocation.quiet_since.get(),
-        ended: allocation.ended.get(),
-        read_at: allocation.read_at.get(),
-        long_form: allocation.is(Fact::LongForm),
-        has_peer_leg: allocation.is(Fact::PeerLeg),
-        release_pending: allocation.is(Fact::ReleasePending),
-        granted_perhaps: allocation.is(Fact::GrantedPerhaps),
-        relayed: allocation.is(Fact::Relayed),
-        idle: allocation.is(Fact::Idle),
-        overdue_orphan: allocation.is(Fact::OverdueOrphan),
-        sums: allocation.counted.both(),
+    fn kept(&self, at: u32, stage: Stage) -> Kept {
+        let allocation = &self.allocations[at];
+        Kept {
+            serial: allocation.serial,
+            session: match self.sessions.get(allocation.session) {
+                None if allocation.is_alone() => Some(allocation.serial),
+                session => session.map(|session| session.serial),
+            },
+            source: allocation.source(),
+            realm: self.realms.shared_name(allocation.realm),
+            user: self.users.get(allocation.user).into(),
+            id: allocation.id,
+            stage,
+            origin: allocation.origin,
+            cause: allocation.cause,
+            is_past_known: allocation.is(Fact::PastKnown),
+            is_end_told: allocation.is(Fact::EndTold) || allocation.cause == Some(Cause::Replaced),
+            server: self.servers.label(allocation.server),
+            server_port: allocation.server_port,
+            transport: allocation.transport,
+            client: self.clients.get(at, allocation),
+            started: allocation.started.get(),
+            granted_at: allocation.granted_at.get(),
+            lifetime: allocation.lifetime.get(),
+            alive_until: allocation.alive_until.get(),
+            last_sign: allocation.last_sign.get(),
+            quiet_since: allocation.quiet_since.get(),
+            ended: self.endings.moment(at),
+            read_at: allocation.read_at.get(),
+            long_form: allocation.is(Fact::LongForm),
+            has_peer_leg: allocation.is(Fact::PeerLeg),
+            release_pending: allocation.is(Fact::ReleasePending),
+            granted_perhaps: allocation.is(Fact::GrantedPerhaps),
+            relayed: allocation.is(Fact::Relayed),
+            idle: allocation.is(Fact::Idle),
+            overdue_orphan: allocation.is(Fact::OverdueOrphan),
+            sums: allocation.counted.both(),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Births and ends: what each status does to the table.
 
-use super::allocation::{Allocation, Cause, Fact, Granted, Origin, Phase, UNKNOWN_LIFETIME};
+use super::allocation::{Allocation, Cause, Fact, Granted, Origin, Phase, ShortName, UNKNOWN_LIFETIME};
 use super::compact::Moment;
 use super::series::{Anomaly, Orphan};
 use super::session::Entry;
@@ -20,8 +20,9 @@ impl Table {
         self.notice_other_server(hash, name, &granted);
         let mut replaced = false;
         if let Some(at) = self.find_open(hash, name) {
+            let client = self.clients.get(at, &self.allocations[at]);
             let allocation = &mut self.allocations[at];
-            if allocation.is_birth_of_scanned(&granted) {
+            if allocation.is_birth_of_scanned(client, &granted) {
                 allocation.origin = Origin::Born;
                 allocation.set(Fact::PastKnown, true);
                 allocation.set(Fact::ScannedBirth, false);
@@ -164,12 +165,15 @@ impl Table {
         self.servers.get_mut(granted.server).records += 1;
         let is_past_known = origin == Origin::Born || self.has_told_nothing(name.source, hash);
         let source = u16::try_from(name.source).unwrap_or(u16::MAX);
-        let user = self.users.acquire(name.user);
-        let mut allocation =
-            Allocation::new(name.id, source, user, realm, origin, granted, started, self.now);
-        (allocation.serial, allocation.carrier) = (serial, self.carriers.speaking);
+        let name = ShortName { source, realm, user: self.users.acquire(name.user), id: name.id };
+        let mut allocation = Allocation::new(name, origin, granted, started, self.now);
+        (allocation.serial, allocation.mark) = (serial, self.carriers.speaking);
         allocation.set(Fact::PastKnown, is_past_known);
         let at = self.allocations.insert(allocation);
+        if let Some(client) = granted.client {
+            self.clients.put(at, &mut self.allocations[at], client);
+        }
+        self.reports.clear(at);
         let (hasher, allocations, realms, users) =
             (&self.hasher, &self.allocations, &self.realms, &self.users);
         self.by_key.insert_unique(hash, at, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));
@@ -195,7 +199,8 @@ impl Table {
         self.uncount_live(at);
         self.note(at);
         let allocation = &mut self.allocations[at];
-        (allocation.ended, allocation.cause) = (ended.into(), Some(cause));
+        allocation.cause = Some(cause);
+        self.endings.of(at).at = ended;
         let (idle, over) = (allocation.take(Fact::Idle), allocation.take(Fact::OverMaxLifetime));
         let (server, realm) = (allocation.server, allocation.realm);
         let duration = ended.since(allocation.started.get());
@@ -276,6 +281,9 @@ impl Table {
     fn locate(&mut self, at: u32, granted: &Granted) {
         let before = self.allocations[at].server;
         self.allocations[at].locate(granted);
+        if let Some(client) = granted.client.filter(|_| granted.long_form) {
+            self.clients.put(at, &mut self.allocations[at], client);
+        }
         self.servers.get_mut(before).records -= 1;
         self.servers.get_mut(self.allocations[at].server).records += 1;
     }
@@ -294,7 +302,6 @@ impl Table {
         self.absolve(at);
         self.allocations[at].phase = Phase::Closing;
         self.member_settled(at);
-        self.client_losses.remove(&at);
         let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, &self.users, at));
         // One that was replaced ended by the word of the next.
         if !self.allocations[at].is(Fact::EndTold) && self.allocations[at].cause != Some(Cause::Replaced) {
@@ -303,7 +310,8 @@ impl Table {
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        self.accounted.remove(&at);
+        self.endings.remove(at);
+        self.clients.remove(at);
         if let Some(allocation) = self.allocations.remove(at) {
             self.realms.release(allocation.realm);
             self.users.release(allocation.user);

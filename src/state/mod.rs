@@ -16,9 +16,11 @@ mod ages;
 mod allocation;
 mod alone;
 mod carriers;
+mod clients;
 mod compact;
 mod deadlines;
 pub mod details;
+mod endings;
 mod free;
 mod gatherings;
 mod held;
@@ -26,6 +28,7 @@ mod keeping;
 mod life;
 mod names;
 mod orphans;
+mod reports;
 mod restore;
 mod scan;
 mod series;
@@ -40,7 +43,7 @@ mod tests;
 pub mod turn_rest;
 mod users;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -120,8 +123,8 @@ struct Source {
     live: u64,
     /// The scan of its keys that goes on.
     scan: Option<scan::Progress>,
-    /// Scans begun; the number of the present one.
-    scans: u32,
+    /// Of the present scan.
+    mark: carriers::Mark,
 }
 
 /// The table. One writer; every call takes the present moment, which never steps back.
@@ -146,10 +149,10 @@ pub struct Table {
     shared: shared::RecentKeys,
     /// Keys refused for lack of room, so that each counts once.
     refused_keys: shared::RecentKeys,
-    /// What the client leg's total had beyond its sum, of closing allocations.
-    client_losses: HashMap<u32, Traffic, ahash::RandomState>,
-    /// Bytes of an overdue allocation that its session has accounted for: it may live again, and join another.
-    accounted: HashMap<u32, u64, ahash::RandomState>,
+    endings: endings::Endings,
+    clients: clients::Clients,
+    reports: reports::Reports,
+    marks: carriers::Marks,
     realms: names::Realms,
     servers: names::Servers,
     users: users::Users,
@@ -176,7 +179,7 @@ impl Table {
             heard_until: Timestamp::MAX,
             live: 0,
             scan: None,
-            scans: 0,
+            mark: carriers::Mark::NONE,
         };
         Self {
             hasher: ahash::RandomState::new(),
@@ -194,8 +197,10 @@ impl Table {
             held: held::Held::default(),
             shared: shared::RecentKeys::default(),
             refused_keys: shared::RecentKeys::default(),
-            client_losses: HashMap::default(),
-            accounted: HashMap::default(),
+            endings: endings::Endings::default(),
+            clients: clients::Clients::default(),
+            reports: reports::Reports::new(settings.are_rates_kept),
+            marks: carriers::Marks::new(),
             realms: names::Realms::new(settings.max_realms, &settings.realms),
             servers: names::Servers::new(settings.max_servers),
             users: users::Users::new(),
@@ -284,7 +289,7 @@ impl Table {
     fn find(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
         let carriers = &self.carriers;
         let told = self.find_any(hash, name, |record| carriers.is_told(record) && wanted(record));
-        if told.is_some() || carriers.speaking == Carrier::NONE {
+        if told.is_some() || carriers.speaking == carriers::Mark::NONE {
             return told;
         }
         self.find_any(hash, name, |record| carriers.may_be_told(record) && wanted(record))

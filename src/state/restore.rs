@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::allocation::{Fact, Granted, Phase};
+use super::endings::Ending;
 use super::keeping::{Kept, Stage};
 use super::life::{OVERDUE_MEMORY, SETTLING};
 use super::series::{ByLeg, Orphan};
@@ -179,7 +180,6 @@ impl Table {
         allocation.alive_until = kept.alive_until.min(now.plus(kept.lifetime)).into();
         allocation.last_sign = past(kept.last_sign).into();
         allocation.quiet_since = past(kept.quiet_since).into();
-        allocation.ended = past(kept.ended).into();
         allocation.read_at = past(kept.read_at).into();
         allocation.counted = kept.sums.into();
         allocation.phase = match kept.stage {
@@ -199,8 +199,8 @@ impl Table {
         ] {
             allocation.set(fact, holds);
         }
-        if accounted_bytes > 0 {
-            self.accounted.insert(at, accounted_bytes);
+        if kept.ended > Timestamp::ZERO {
+            *self.endings.of(at) = Ending { at: past(kept.ended), accounted_bytes, client_loss: None };
         }
         Some(at)
     }

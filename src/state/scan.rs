@@ -133,7 +133,7 @@ impl Table {
             server.oldest_key = Timestamp::MAX;
         }
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
-            source.scans = source.scans.wrapping_add(1).max(1);
+            source.mark = self.marks.next();
             let after_gap = source.known && !source.up;
             let adopts = match (source.known, source.up) {
                 (false, _) => Adopts::All,
@@ -172,7 +172,7 @@ impl Table {
         let allocation = &mut self.allocations[at];
         let mut after_gap = false;
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
-            allocation.seen_in_scan = source.scans;
+            allocation.mark = source.mark;
             if let Some(scan) = &mut source.scan {
                 scan.found += 1;
                 after_gap = scan.after_gap;
@@ -249,7 +249,7 @@ impl Table {
         let allocation = &mut self.allocations[at];
         allocation.read_at = self.now.into();
         if let Some(source) = self.sources.get(allocation.source().0 as usize) {
-            allocation.seen_in_scan = source.scans;
+            allocation.mark = source.mark;
         }
     }
 
@@ -265,8 +265,9 @@ impl Table {
     ) -> Scanned {
         let granted = self.understand(name.source, grant);
         self.note(at);
+        let client = self.clients.get(at, &self.allocations[at]);
         let allocation = &mut self.allocations[at];
-        if is_birth && allocation.may_be_born_by(&granted) {
+        if is_birth && allocation.may_be_born_by(client, &granted) {
             // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
             // seem new.
             return Scanned::Known;
@@ -300,9 +301,8 @@ impl Table {
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.advance(now);
         let of_source = self.sources.get(source.0 as usize);
-        let scan =
-            of_source.and_then(|source| Some((source.scan.as_ref()?, source.scans, source.resumed_at)));
-        let Some((&Progress { began, after_gap, .. }, number, resumed_at)) = scan else {
+        let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
+        let Some((&Progress { began, after_gap, .. }, mark, resumed_at)) = scan else {
             return Sweep { next: None, absent: 0 };
         };
         let mut absent = 0;
@@ -312,7 +312,7 @@ impl Table {
             // What was heard of since may have set its key behind the scan's back.
             let judged = allocation.source().0 == source.0
                 && allocation.phase != Phase::Closing
-                && allocation.seen_in_scan != number
+                && allocation.mark != mark
                 && allocation.last_sign.get() < began;
             if !judged {
                 continue;

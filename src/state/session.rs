@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Table;
 use super::ages::{Aged, Links};
-use super::allocation::{Cause, Fact, Origin, Phase};
+use super::allocation::{Cause, Fact, Origin};
 use super::alone::{ALONE, Holder, PackedHolder};
 use super::keeping::Concluded;
 use super::restore::SavedSession;
@@ -167,9 +167,9 @@ impl Session {
 impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
     pub(super) fn join_session(&mut self, at: u32, entry: Entry) {
-        let allocation = &mut self.allocations[at];
         // One that lives again was part of a session before; its part in this one begins now.
-        let revived = allocation.ended.get() > Timestamp::ZERO;
+        let revived = self.endings.moment(at) > Timestamp::ZERO;
+        let allocation = &mut self.allocations[at];
         allocation.set(Fact::Revived, revived);
         let whole = match entry {
             Entry::Born => true,
@@ -178,7 +178,7 @@ impl Table {
         };
         let started = if revived { self.now } else { allocation.started.get() };
         let (source, realm, user) = (allocation.source().0, allocation.realm, allocation.user);
-        let host = allocation.client_host();
+        let host = self.clients.host(at, &self.allocations[at]);
         let host = self.session_host(self.users.get(user), host);
         let hash = self.session_hash(source, self.realms.name(realm), self.users.get(user), host);
         let session = match self.session_of_owner(hash, source, realm, user, host) {
@@ -300,7 +300,7 @@ impl Table {
         let session = &mut self.sessions[number];
         session.unsettled += 1;
         session.allocations = session.allocations.saturating_add(1);
-        session.ended = session.ended.max(allocation.ended.get());
+        session.ended = session.ended.max(self.endings.moment(at));
         session.partial |= !whole;
     }
 
@@ -311,7 +311,7 @@ impl Table {
         let user = self.users.hold(allocation.user);
         let mut session =
             Session::new(past.serial, allocation.source().0, realm, user, None, allocation.started.get());
-        (session.ended, session.open) = (allocation.ended.get(), false);
+        (session.ended, session.open) = (self.endings.moment(at), false);
         if let Some(saved) = past.saved {
             session.started = session.started.min(saved.started);
             session.recall(&saved);
@@ -396,15 +396,13 @@ impl Table {
         let number = std::mem::replace(&mut allocation.session, NONE);
         let Some(session) = self.sessions.get_mut(number) else { return };
         let bytes = allocation.deciding_leg().bytes();
-        let accounted = self.accounted.remove(&at).unwrap_or(0);
-        session.bytes = session.bytes.saturating_add(bytes.saturating_sub(accounted));
-        if allocation.phase == Phase::Overdue {
-            self.accounted.insert(at, bytes);
-        }
+        let ending = self.endings.of(at);
+        session.bytes = session.bytes.saturating_add(bytes.saturating_sub(ending.accounted_bytes));
+        ending.accounted_bytes = bytes;
         if allocation.is(Fact::Relayed) {
             let started = allocation.started.get().max(session.started);
-            let (first, last) = session.relay.unwrap_or((started, allocation.ended.get()));
-            session.relay = Some((first.min(started), last.max(allocation.ended.get())));
+            let (first, last) = session.relay.unwrap_or((started, ending.at));
+            session.relay = Some((first.min(started), last.max(ending.at)));
         }
         session.unsettled -= 1;
         if !session.open && session.unsettled == 0 {
@@ -458,7 +456,7 @@ impl Table {
         // dual-stack clients have two.
         let name = self.users.get(allocation.user);
         let is_credential = turn_rest::user_id(name).is_some();
-        let host = if is_credential { None } else { allocation.client_host() };
+        let host = if is_credential { None } else { self.clients.host(at, allocation) };
         self.session_hash(allocation.source().0, self.realms.name(allocation.realm), name, host)
     }
 }

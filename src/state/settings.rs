@@ -36,6 +36,8 @@ pub struct Settings {
     pub max_servers: usize,
     /// Realms whose series exist from the start.
     pub realms: Vec<Vec<u8>>,
+    /// Whether somebody may ask for the present rate of an allocation: eight bytes of each are spent on it.
+    pub are_rates_kept: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             max_realms: 100,
             max_servers: 100,
             realms: Vec::new(),
+            are_rates_kept: false,
         }
     }
 }

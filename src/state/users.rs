@@ -1,6 +1,6 @@
 //! Names of users, each stored once for the allocations and the session that share it.
 //!
-//! A name takes its bytes, five more, and what is missing to a multiple of eight: no pointer, no length of a word, no
+//! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
 //! header of an allocator.
 
 use super::free::{Free, shrunk};
@@ -11,13 +11,13 @@ use super::slab::Slab;
 pub(super) struct User(u32);
 
 /// Sizes of places go in steps of so many bytes.
-const STEP: usize = 8;
+const STEP: usize = 4;
 
 /// How many share the name stands in the first four bytes of its place; the next says how many at its end are unused.
 const HEAD: usize = 5;
 
 /// Bits of a number that tell the place; those above tell its size.
-const PLACE_BITS: u32 = 26;
+const PLACE_BITS: u32 = 25;
 
 /// A size has no more places. Names beyond them take places of the next sizes.
 const PLACES: usize = 1 << PLACE_BITS;
@@ -45,7 +45,7 @@ impl Users {
         // What is unused must be told in a byte.
         let mut roomy = all.take(usize::from(u8::MAX) / STEP).filter(|(_, shelf)| shelf.places() < PLACES);
         let (number, place) = match roomy.next() {
-            Some((number, shelf)) => (number, shelf.put(name)),
+            Some((number, sized)) => (number, sized.put(name)),
             None => (LONG, self.long.insert((1, name.into()))),
         };
         User(u32::try_from(number).unwrap_or(0) << PLACE_BITS | place)
@@ -55,7 +55,7 @@ impl Users {
     pub(super) fn hold(&mut self, user: User) -> User {
         let (number, place) = user.parts();
         match self.shelves.get_mut(number) {
-            Some(shelf) => shelf.set_sharers(place, shelf.sharers(place) + 1),
+            Some(sized) => sized.set_sharers(place, sized.sharers(place) + 1),
             None => self.long[place].0 += 1,
         }
         user
@@ -81,7 +81,7 @@ impl Users {
     pub(super) fn get(&self, user: User) -> &[u8] {
         let (number, place) = user.parts();
         match self.shelves.get(number) {
-            Some(shelf) => shelf.name(place),
+            Some(sized) => sized.name(place),
             None => &self.long[place].1,
         }
     }
@@ -173,13 +173,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_name_of_55_bytes_takes_64() {
+    fn a_name_of_55_bytes_takes_60() {
         let mut users = Users::new();
         users.acquire(&[b'a'; 55]);
-        users.acquire(&[b'b'; 59]);
-        assert_eq!(users.shelves[7].bytes.len(), 128);
-        users.acquire(&[b'b'; 60]);
-        assert_eq!(users.shelves[8].bytes.len(), 72);
+        users.acquire(&[b'b'; 54]);
+        assert_eq!(users.shelves[14].bytes.len(), 120);
+        users.acquire(&[b'b'; 56]);
+        assert_eq!(users.shelves[15].bytes.len(), 64);
     }
 
     proptest! {
@@ -223,7 +223,7 @@ mod tests {
         // What comes now takes the lowest places, so that the last to leave frees all above them.
         let young = users.acquire(b"back");
         users.release(*last);
-        let shelf = &users.shelves[1];
+        let shelf = &users.shelves[2];
         assert_eq!((shelf.places(), users.get(young)), (1, &b"back"[..]));
         assert!(shelf.bytes.capacity() < 100_000 && shelf.free.len() < 2000, "{shelf:?}");
     }

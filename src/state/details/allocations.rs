@@ -106,7 +106,7 @@ impl Walk for AllocationWalk {
         self.next = places.end;
         for at in places {
             let Some(allocation) = table.allocations.get(at) else { continue };
-            if passes(&self.wanted.filter, table, allocation, now) {
+            if passes(&self.wanted.filter, table, at, now) {
                 let place = Place { value: value(self.wanted.order.sort, table, at, now), number: at };
                 self.best.offer(place, reason(allocation), || row(table, at, now));
             }
@@ -119,10 +119,11 @@ impl Walk for AllocationWalk {
     }
 }
 
-fn passes(filter: &Filter, table: &Table, allocation: &Allocation, now: Timestamp) -> bool {
+fn passes(filter: &Filter, table: &Table, at: u32, now: Timestamp) -> bool {
+    let allocation = &table.allocations[at];
     filter.state.is_none_or(|wanted| state(allocation) == wanted)
         && filter.reason.is_none_or(|wanted| reason(allocation) == Some(wanted))
-        && filter.passes_age(age(allocation, now))
+        && filter.passes_age(age(table, at, now))
         && filter.passes_name(table, allocation.realm, table.users.get(allocation.user))
 }
 
@@ -146,7 +147,7 @@ fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> Value {
         Sort::Idle => !active(table, at).as_millis(),
         Sort::LifetimeLeft => allocation.alive_until.get().as_millis(),
         Sort::Bytes => allocation.deciding_leg().bytes(),
-        Sort::Rate => rate_of(allocation, now),
+        Sort::Rate => rate_of(table, at, now),
         Sort::Allocations => 0,
     })
 }
@@ -173,8 +174,9 @@ fn reason(allocation: &Allocation) -> Option<Orphan> {
     }
 }
 
-fn age(allocation: &Allocation, now: Timestamp) -> Duration {
-    let until = if allocation.phase == Phase::Closing { allocation.ended.get() } else { now };
+fn age(table: &Table, at: u32, now: Timestamp) -> Duration {
+    let allocation = &table.allocations[at];
+    let until = if allocation.phase == Phase::Closing { table.endings.moment(at) } else { now };
     until.since(allocation.started.get())
 }
 
@@ -185,8 +187,8 @@ fn active(table: &Table, at: u32) -> Timestamp {
     all.max().unwrap_or_default()
 }
 
-pub(super) fn rate_of(allocation: &Allocation, now: Timestamp) -> u64 {
-    let report = allocation.report;
+pub(super) fn rate_of(table: &Table, at: u32, now: Timestamp) -> u64 {
+    let (allocation, report) = (&table.allocations[at], table.reports.get(at));
     rate(
         report.bytes,
         Duration::from_millis(u64::from(report.millis)),
@@ -203,12 +205,12 @@ fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
         id: allocation.id,
         server: Arc::clone(&table.servers.all()[allocation.server as usize].label),
         transport: allocation.transport,
-        client: allocation.client.get(),
+        client: table.clients.get(at, allocation),
         state: state(allocation),
         reason: reason(allocation),
         started: allocation.started.get(),
         adopted: allocation.origin != Origin::Born,
-        age: age(allocation, now),
+        age: age(table, at, now),
         granted: allocation.granted_at.get(),
         lifetime: allocation.lifetime.get(),
         expires: allocation.alive_until.get(),
@@ -217,6 +219,6 @@ fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
         over_max_lifetime: allocation.is(Fact::OverMaxLifetime),
         traffic: allocation.counted.both(),
         bytes: allocation.deciding_leg().bytes(),
-        rate: rate_of(allocation, now),
+        rate: rate_of(table, at, now),
     }
 }

@@ -69,12 +69,12 @@ impl Members {
 
     /// Adds what an allocation has that its session does not know yet.
     fn add(&mut self, table: &Table, at: u32, allocation: &Allocation, now: Timestamp) {
-        let accounted = table.accounted.get(&at).copied().unwrap_or(0);
+        let accounted = table.endings.get(at).map_or(0, |ending| ending.accounted_bytes);
         let bytes = allocation.deciding_leg().bytes().saturating_sub(accounted);
         self.bytes = self.bytes.saturating_add(bytes);
         self.relayed |= allocation.is(Fact::Relayed);
         if allocation.phase == Phase::Live {
-            self.rate = self.rate.saturating_add(rate_of(allocation, now));
+            self.rate = self.rate.saturating_add(rate_of(table, at, now));
             self.idle += u32::from(allocation.is(Fact::Idle));
             self.active = self.active.max(allocation.quiet_since.get());
         }

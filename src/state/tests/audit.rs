@@ -133,11 +133,11 @@ pub(super) fn is_empty(table: &Table) -> bool {
         && table.by_key.is_empty()
         && table.realms.is_empty()
         && table.users.is_empty()
-        && table.accounted.is_empty()
+        && table.clients.is_empty()
         && table.held.is_empty()
         && table.gatherings.is_empty()
         && table.deadlines.len() == 0
-        && table.client_losses.is_empty()
+        && table.endings.is_empty()
         && table.shared.is_empty()
         && table.lingering.is_empty()
 }

@@ -66,7 +66,7 @@ fn total(leg: Leg, numbers: [u64; 4]) -> Event<'static> {
 
 /// A table whose one source is up.
 fn table(settings: super::Settings) -> Table {
-    let mut table = Table::new(settings, &["test"]);
+    let mut table = Table::new(super::Settings { are_rates_kept: true, ..settings }, &["test"]);
     table.link_up(Timestamp::ZERO, SOURCE);
     table
 }
