@@ -64,7 +64,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "http",
         rooms: &["metrics", "details", "plain", "config", "shutdown"],
-        crates: &["http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
+        crates: &["flate2", "http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
     },
     Room {
         name: "logging",

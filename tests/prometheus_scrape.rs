@@ -9,15 +9,18 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use common::capture::{self, Message};
 use common::exporter::Exporter;
+use common::http;
 use common::page::Series;
 use common::poll::{self, PATIENCE};
 use common::prometheus::{JOB, Prometheus, promtool_check};
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb};
 use common::traffic::{Legs, Traffic};
+use flate2::read::GzDecoder;
 
 const CAPTURE: &str = "mixed-4.6.1.jsonl";
 
@@ -127,6 +130,41 @@ fn agree(series: &Series, page: Option<f64>, stored: Option<f64>) -> bool {
     let tolerance = if series.name.ends_with(MOMENT) { 1.0 } else { 0.0 };
     // Not `==`: two NaN agree as well.
     (page - stored).abs() <= tolerance || page.to_bits() == stored.to_bits()
+}
+
+#[test]
+fn the_page_comes_in_gzip_to_whom_asks_for_it() {
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    feed(&redis, 0);
+    exporter.until("an allocation to be live", |page| match page.count("coturn_allocations", &[]) {
+        1 => Ok(()),
+        live => Err(format!("{live} are")),
+    });
+    let get = |header| http::get_bytes_with(exporter.address, "/metrics", header).expect("an answer");
+    // What changes without an event is left out.
+    let lines = |body: &[u8]| -> Vec<String> {
+        let text = std::str::from_utf8(body).expect("text").lines();
+        text.filter(|line| line.starts_with("coturn_relayed_") || line.starts_with('#'))
+            .map(Into::into)
+            .collect()
+    };
+
+    let plain = get("Accept-Encoding: identity");
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    let packed = get("Accept-Encoding: gzip");
+    assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(packed.header("vary"), Some("Accept-Encoding"));
+    assert!(packed.body.len() < plain.body.len() / 3, "{} of {}", packed.body.len(), plain.body.len());
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).expect("gzip");
+    assert_eq!(lines(&unpacked), lines(&plain.body));
+    assert!(lines(&plain.body).len() > 100);
+
+    // Too short to be worth it.
+    let healthy = http::get_with(exporter.address, "/-/healthy", "Accept-Encoding: gzip").expect("an answer");
+    assert_eq!((&*healthy.body, healthy.header("content-encoding")), ("healthy\n", None));
 }
 
 #[test]

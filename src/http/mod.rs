@@ -8,6 +8,7 @@
 
 mod conn;
 mod details;
+mod gzip;
 mod landing;
 mod listen;
 mod long_url;
@@ -183,7 +184,8 @@ impl Shared {
             match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
                 Answer::Now(response) => response,
                 Answer::Page => {
-                    let page = self.pages.render(routes::audience(&request)).await;
+                    let coding = gzip::preferred(request.headers());
+                    let page = self.pages.render(routes::audience(&request), coding).await;
                     routes::page(self.pages.content_type(), page)
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! Knows neither requests nor responses.
 
+use super::gzip::{Coding, coded};
 use crate::metrics::{Audience, Render};
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,13 @@ pub(super) enum PageError {
     /// The renderer panicked; the panic hook has shown where.
     #[error("rendering the page crashed: the exporter's log has the details")]
     Panicked,
+}
+
+/// A page as it goes out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) body: Vec<u8>,
+    pub(super) coding: Coding,
 }
 
 /// The page and the places in its queue.
@@ -41,18 +49,20 @@ impl Pages {
         self.page.content_type()
     }
 
-    /// Renders the page; refuses at once when too many are under way.
+    /// Renders the page, in that coding if it is worth it; refuses at once when too many are under way.
     ///
     /// A rendering cannot be stopped: when the caller goes away it still ends and holds its place until then, so
     /// impatient clients cannot pile up more than the limit.
-    pub(super) async fn render(&self, audience: Audience) -> Result<Vec<u8>, PageError> {
+    pub(super) async fn render(&self, audience: Audience, coding: Coding) -> Result<Page, PageError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(PageError::Busy(self.limit));
         };
         let page = Arc::clone(&self.page);
         let rendered = tokio::task::spawn_blocking(move || {
             let _place = place;
-            page.render(audience)
+            let body = page.render(audience)?;
+            let (body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
+            Ok(Page { body, coding })
         });
         let result = match rendered.await {
             Ok(result) => result.map_err(PageError::Failed),
@@ -118,20 +128,24 @@ mod tests {
         (Arc::new(Pages::new(Arc::new(page), limit)), has_entered, send)
     }
 
+    async fn visit(pages: &Pages) -> Result<Page, PageError> {
+        pages.render(Audience::Visitor, Coding::Identity).await
+    }
+
+    fn plain(body: &[u8]) -> Page {
+        Page { body: body.to_vec(), coding: Coding::Identity }
+    }
+
     #[tokio::test]
     async fn pages_errors_and_panics_come_back() {
         let (pages, _entered, script) = scripted(1);
         script.send(Ok(b"up 1\n".to_vec())).unwrap();
-        assert_eq!(pages.render(Audience::Visitor).await, Ok(b"up 1\n".to_vec()));
+        assert_eq!(visit(&pages).await, Ok(plain(b"up 1\n")));
         script.send(Err("no table".to_owned())).unwrap();
-        assert_eq!(pages.render(Audience::Visitor).await, Err(PageError::Failed("no table".to_owned())));
+        assert_eq!(visit(&pages).await, Err(PageError::Failed("no table".to_owned())));
         drop(script);
-        assert_eq!(pages.render(Audience::Visitor).await, Err(PageError::Panicked));
-        assert_eq!(
-            pages.render(Audience::Visitor).await,
-            Err(PageError::Panicked),
-            "the place was given back"
-        );
+        assert_eq!(visit(&pages).await, Err(PageError::Panicked));
+        assert_eq!(visit(&pages).await, Err(PageError::Panicked), "the place was given back");
     }
 
     #[tokio::test]
@@ -139,7 +153,7 @@ mod tests {
         let (pages, entered, script) = scripted(1);
         let first = tokio::spawn({
             let pages = Arc::clone(&pages);
-            async move { pages.render(Audience::Visitor).await }
+            async move { visit(&pages).await }
         });
         let entered = tokio::task::spawn_blocking(move || {
             entered.recv().unwrap();
@@ -148,7 +162,7 @@ mod tests {
         let _entered = entered.await.unwrap();
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(pages.render(Audience::Visitor).await, Err(PageError::Busy(1)));
+        assert_eq!(visit(&pages).await, Err(PageError::Busy(1)));
 
         script.send(Ok(Vec::new())).unwrap();
         let _place = pages.places.acquire().await.unwrap();
@@ -160,11 +174,7 @@ mod tests {
         for _ in 0..3 {
             script.send(Ok(Vec::new())).unwrap();
         }
-        let (a, b, c) = tokio::join!(
-            pages.render(Audience::Visitor),
-            pages.render(Audience::Visitor),
-            pages.render(Audience::Visitor)
-        );
-        assert_eq!((a, b, c), (Ok(Vec::new()), Ok(Vec::new()), Ok(Vec::new())));
+        let (a, b, c) = tokio::join!(visit(&pages), visit(&pages), visit(&pages));
+        assert_eq!((a, b, c), (Ok(plain(b"")), Ok(plain(b"")), Ok(plain(b""))));
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Pure: no socket, no task, no clock. The page itself is not made here; a route only says that it is wanted.
 
-use super::{About, Readiness, landing, pages::PageError};
+use super::gzip::Coding;
+use super::pages::{Page, PageError};
+use super::{About, Readiness, landing};
 use crate::config::TelemetryPath;
 use crate::metrics::Audience;
 use hyper::body::Bytes;
@@ -70,9 +72,17 @@ pub(super) fn audience<B>(request: &Request<B>) -> Audience {
 }
 
 /// The response that carries a page, or tells why there is none.
-pub(super) fn page(content_type: &str, page: Result<Vec<u8>, PageError>) -> Response<Bytes> {
+pub(super) fn page(content_type: &str, page: Result<Page, PageError>) -> Response<Bytes> {
     match page {
-        Ok(bytes) => response(StatusCode::OK, content_type, bytes.into()),
+        Ok(Page { body, coding }) => {
+            let mut response = response(StatusCode::OK, content_type, body.into());
+            let headers = response.headers_mut();
+            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            if coding == Coding::Gzip {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            response
+        }
         Err(error @ PageError::Busy(_)) => text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
@@ -231,7 +241,7 @@ mod tests {
     #[test]
     fn a_page_that_cannot_be_made_says_why() {
         for (result, status, body) in [
-            (Ok(b"up 1\n".to_vec()), 200, "up 1\n"),
+            (Ok(Page { body: b"up 1\n".to_vec(), coding: Coding::Identity }), 200, "up 1\n"),
             (Err(PageError::Failed("no table".to_owned())), 500, "no table"),
             (Err(PageError::Panicked), 500, "crashed"),
             (Err(PageError::Busy(40)), 503, "40"),
@@ -242,6 +252,16 @@ mod tests {
             assert!(got.contains(body), "{got}");
             let content_type = if status == 200 { "text/plain; version=0.0.4" } else { TEXT };
             assert_eq!(header_of(&response, "content-type"), Some(content_type));
+        }
+    }
+
+    #[test]
+    fn a_page_says_how_it_is_coded_and_that_it_depends() {
+        for (coding, told) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
+            let response = page("text/plain", Ok(Page { body: b"body".to_vec(), coding }));
+            assert_eq!(header_of(&response, "content-encoding"), told);
+            assert_eq!(header_of(&response, "vary"), Some("Accept-Encoding"));
+            assert_eq!(header_of(&response, "content-length"), Some("4"));
         }
     }
 }

@@ -9,13 +9,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A whole answer.
 #[derive(Debug)]
-pub(crate) struct Response {
+pub(crate) struct Response<Body = String> {
     pub(crate) status: u16,
     head: String,
-    pub(crate) body: String,
+    pub(crate) body: Body,
 }
 
-impl Response {
+impl<Body> Response<Body> {
     /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
@@ -32,10 +32,21 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response, String> {
 
 /// The same with a header of the caller's.
 pub(crate) fn get_with(address: SocketAddr, path: &str, header: &str) -> Result<Response, String> {
+    let Response { status, head, body } = get_bytes_with(address, path, header)?;
+    let body = String::from_utf8(body).map_err(|error| format!("GET http://{address}{path}: {error}"))?;
+    Ok(Response { status, head, body })
+}
+
+/// The same where the body need not be text.
+pub(crate) fn get_bytes_with(
+    address: SocketAddr,
+    path: &str,
+    header: &str,
+) -> Result<Response<Vec<u8>>, String> {
     fetch(address, path, header).map_err(|error| format!("GET http://{address}{path}: {error}"))
 }
 
-fn fetch(address: SocketAddr, path: &str, header: &str) -> std::io::Result<Response> {
+fn fetch(address: SocketAddr, path: &str, header: &str) -> std::io::Result<Response<Vec<u8>>> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -47,11 +58,13 @@ fn fetch(address: SocketAddr, path: &str, header: &str) -> std::io::Result<Respo
     })
 }
 
-fn parse(answer: &[u8]) -> Option<Response> {
-    let answer = std::str::from_utf8(answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+fn parse(answer: &[u8]) -> Option<Response<Vec<u8>>> {
+    const BLANK: &[u8] = b"\r\n\r\n";
+    let end = answer.windows(BLANK.len()).position(|here| here == BLANK)?;
+    let head = std::str::from_utf8(answer.get(..end)?).ok()?;
+    let body = answer.get(end + BLANK.len()..)?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    let response = Response { status, head: head.to_owned(), body: body.to_owned() };
+    let response = Response { status, head: head.to_owned(), body: body.to_vec() };
     // A body that was cut off is no answer.
     match response.header("content-length") {
         Some(length) if length.parse() != Ok(body.len()) => None,
