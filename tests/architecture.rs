@@ -25,7 +25,7 @@ const HOUSE: &[Room] = &[
     Room { name: "clock", rooms: &[], crates: &[] },
     Room { name: "version", rooms: &[], crates: &["once_cell"] },
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
-    Room { name: "wire", rooms: &[], crates: &["thiserror"] },
+    Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
     Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },

@@ -3,6 +3,7 @@
 //! Small and strict: what no Redis and no client of one would send ends the conversation. Memory is bounded: a frame
 //! that is too long is passed over as it comes and told as such.
 
+mod line;
 mod read;
 #[cfg(test)]
 mod tests;

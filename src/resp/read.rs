@@ -5,11 +5,7 @@
 
 use std::ops::Range;
 
-/// The longest line: a status, an error. Headers and numbers are far shorter.
-const MAX_LINE: usize = 4096;
-
-/// The longest header or number: its type, 20 digits with a sign, the line's end.
-const MAX_NUMBER: usize = 24;
+use super::line::{MAX_LINE, length, line, number_line, short_header};
 
 /// What Redis itself takes for a value, and so announces (`proto-max-bulk-len`).
 const MAX_BULK: i64 = 512 << 20;
@@ -273,6 +269,10 @@ impl Reader {
                 Place::Failed(error) => return Err(error),
                 Place::Start => {
                     self.pieces.clear();
+                    if let Some(read) = self.at_once() {
+                        return Ok(Some(read));
+                    }
+                    self.pieces.clear();
                     let Some(&kind) = self.unread().first() else { return Ok(None) };
                     if kind == b'*' {
                         let Some((count, header)) = number_line(self.unread())? else { return Ok(None) };
@@ -352,6 +352,24 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// A frame of bulks that is all there: nearly each. Everything else is left for the slow way, errors included.
+    fn at_once(&mut self) -> Option<Read> {
+        let unread = self.buffer.get(self.start..self.end)?;
+        let (count, mut at) = short_header(b'*', unread)?;
+        if count == 0 || count > self.limits.values {
+            return None;
+        }
+        for _ in 0..count {
+            let (bytes, header) = short_header(b'$', unread.get(at..)?)?;
+            let body = at + header;
+            let end = body + bytes;
+            let [b'\r', b'\n', ..] = unread.get(end..)? else { return None };
+            self.pieces.push(Piece::Bulk(body..end));
+            at = end + 2;
+        }
+        (at <= self.limits.frame).then(|| self.done(at, Kind::Many))
     }
 
     /// A command of one line.
@@ -435,51 +453,4 @@ enum Kind {
     One,
     Many,
     TooLong,
-}
-
-/// How long the line is, with its end; `None` if that is not there yet.
-fn line(bytes: &[u8], most: usize) -> Result<Option<usize>, ProtocolError> {
-    let seen = bytes.get(..most).unwrap_or(bytes);
-    match seen.iter().position(|&byte| byte == b'\n') {
-        Some(end) if end >= 2 && seen.get(end - 1) == Some(&b'\r') => Ok(Some(end + 1)),
-        Some(_) => Err(ProtocolError::LineEnd),
-        None if seen.len() == most => Err(ProtocolError::Line),
-        None => Ok(None),
-    }
-}
-
-/// The number after a type byte, with the length of its line.
-fn number_line(bytes: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
-    // One digit, as most are.
-    if let [_, digit @ b'0'..=b'9', b'\r', b'\n', ..] = bytes {
-        return Ok(Some((i64::from(digit - b'0'), 4)));
-    }
-    let Some(length) = line(bytes, MAX_NUMBER)? else { return Ok(None) };
-    let digits = bytes.get(1..length - 2).unwrap_or_default();
-    let (negative, digits) = match digits {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || (digits.len() > 1 && digits.first() == Some(&b'0')) {
-        return Err(ProtocolError::Number);
-    }
-    let mut number: i64 = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return Err(ProtocolError::Number);
-        }
-        let digit = i64::from(digit - b'0');
-        let more = number
-            .checked_mul(10)
-            .and_then(|number| if negative { number.checked_sub(digit) } else { number.checked_add(digit) });
-        number = more.ok_or(ProtocolError::Number)?;
-    }
-    Ok(Some((number, length)))
-}
-
-fn length(number: i64, most: i64) -> Result<usize, ProtocolError> {
-    if number > most {
-        return Err(ProtocolError::Length);
-    }
-    usize::try_from(number).map_err(|_| ProtocolError::Length)
 }

@@ -10,7 +10,7 @@ use super::event::{AllocationId, Key, Leg};
 /// What the auth threads of coturn up to 4.6.1 publish every five seconds (payload `__YYY__`).
 pub(super) const HEARTBEAT: &[u8] = b"__XXX__";
 
-const ALLOCATION: &[u8] = b"/allocation/";
+const ALLOCATION: &[u8] = b"/allocation";
 const USER: &[u8] = b"/user/";
 
 /// Zero-padded to this many digits (coturn prints `%018llu`).
@@ -24,54 +24,64 @@ pub(super) enum Topic {
     Total(Leg),
 }
 
+/// How channels end. The frequent ones first; none is the end of another.
+const KINDS: [(&[u8], Topic); 5] = [
+    (b"/traffic", Topic::Traffic(Leg::Client)),
+    (b"/traffic/peer", Topic::Traffic(Leg::Peer)),
+    (b"/status", Topic::Status),
+    (b"/total_traffic", Topic::Total(Leg::Client)),
+    (b"/total_traffic/peer", Topic::Total(Leg::Peer)),
+];
+
 pub(super) fn parse(channel: &[u8]) -> Result<(Key<'_>, Topic), Rejection> {
     let rest = channel.strip_prefix(b"turn/").ok_or(Rejection::ForeignChannel)?;
-    // No id and no kind can hold "/allocation/", so its last occurrence is coturn's own.
-    let (owner, tail) = split_at_last(rest, ALLOCATION).ok_or(Rejection::BadChannel)?;
-    let (realm, user) = owner_of(owner)?;
-    let digits = tail.iter().position(|&b| b == b'/').ok_or(Rejection::BadId)?;
-    let (id, kind) = tail.split_at(digits);
-    let id = id_of(id)?;
-    let topic = match kind {
-        b"/status" => Topic::Status,
-        b"/traffic" => Topic::Traffic(Leg::Client),
-        b"/traffic/peer" => Topic::Traffic(Leg::Peer),
-        b"/total_traffic" => Topic::Total(Leg::Client),
-        b"/total_traffic/peer" => Topic::Total(Leg::Peer),
-        _ => return Err(Rejection::UnknownKind),
-    };
-    Ok((Key { realm, user, id }, topic))
+    understood(rest).ok_or_else(|| why_not(rest))
 }
 
-fn owner_of(owner: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Rejection> {
+/// Reads it from its end: no id and no kind can hold `/allocation/`, so the last one is coturn's own, whatever users are
+/// called.
+fn understood(rest: &[u8]) -> Option<(Key<'_>, Topic)> {
+    let (named, topic) = KINDS.iter().find_map(|(kind, topic)| Some((rest.strip_suffix(*kind)?, *topic)))?;
+    let slash = memchr::memrchr(b'/', named)?;
+    let (owner, id) = (named.get(..slash)?, named.get(slash + 1..)?);
+    let (realm, user) = owner_of(owner.strip_suffix(ALLOCATION)?)?;
+    Some((Key { realm, user, id: id_of(id)? }, topic))
+}
+
+/// What is wrong with one that was not understood.
+fn why_not(rest: &[u8]) -> Rejection {
+    let marked = |part: &[u8]| part.strip_prefix(ALLOCATION).is_some_and(|tail| tail.first() == Some(&b'/'));
+    let Some(at) = memchr::memrchr_iter(b'/', rest).find(|&at| rest.get(at..).is_some_and(marked)) else {
+        return Rejection::BadChannel;
+    };
+    let (owner, tail) = rest.split_at(at);
+    let mut parts = tail.splitn(4, |&byte| byte == b'/').skip(2);
+    match (owner_of(owner), parts.next().and_then(id_of), parts.next()) {
+        (None, _, _) => Rejection::BadChannel,
+        (_, None, _) | (_, _, None) => Rejection::BadId,
+        _ => Rejection::UnknownKind,
+    }
+}
+
+fn owner_of(owner: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     // `user/` without a name: `turn/user//allocation/…` leaves `user/` here, never `user`.
     if let Some(user) = owner.strip_prefix(b"user/") {
-        return Ok((None, user));
+        return Some((None, user));
     }
-    let named = owner.strip_prefix(b"realm/").ok_or(Rejection::BadChannel)?;
-    match split_at_first(named, USER) {
-        // coturn leaves the part out when the realm is empty.
-        Some((realm, user)) if !realm.is_empty() => Ok((Some(realm), user)),
-        _ => Err(Rejection::BadChannel),
-    }
+    let named = owner.strip_prefix(b"realm/")?;
+    let at = memchr::memchr_iter(b'/', named)
+        .find(|&at| named.get(at..).is_some_and(|part| part.starts_with(USER)))?;
+    // coturn leaves the part out when the realm is empty.
+    let realm = Some(named.get(..at)?).filter(|realm| !realm.is_empty());
+    Some((Some(realm?), named.get(at + USER.len()..)?))
 }
 
-fn id_of(digits: &[u8]) -> Result<AllocationId, Rejection> {
+fn id_of(digits: &[u8]) -> Option<AllocationId> {
     let padded = digits.len() == ID_DIGITS || (digits.len() > ID_DIGITS && digits.first() != Some(&b'0'));
     if !padded {
-        return Err(Rejection::BadId);
+        return None;
     }
-    super::payload::number(digits).map(AllocationId).ok_or(Rejection::BadId)
-}
-
-fn split_at_first<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = text.windows(mark.len()).position(|part| part == mark)?;
-    Some((text.get(..at)?, text.get(at + mark.len()..)?))
-}
-
-fn split_at_last<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = text.windows(mark.len()).rposition(|part| part == mark)?;
-    Some((text.get(..at)?, text.get(at + mark.len()..)?))
+    super::payload::number(digits).map(AllocationId)
 }
 
 #[cfg(test)]

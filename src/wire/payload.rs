@@ -56,8 +56,38 @@ fn transport_of(name: &[u8]) -> Transport {
 }
 
 /// `rcvp=105, rcvb=18056, sentp=105, sentb=18060`: received and sent, packets and bytes.
-#[expect(clippy::similar_names, reason = "the names are coturn's")]
 pub(super) fn traffic(payload: &[u8]) -> Result<Traffic, Rejection> {
+    traffic_in_order(payload).map_or_else(|| traffic_in_any_order(payload), Ok)
+}
+
+/// As every coturn so far writes it: nine messages of ten.
+#[expect(clippy::similar_names, reason = "the names are coturn's")]
+fn traffic_in_order(payload: &[u8]) -> Option<Traffic> {
+    let (rcvp, rest) = short_number(payload.strip_prefix(b"rcvp=")?)?;
+    let (rcvb, rest) = short_number(rest.strip_prefix(b", rcvb=")?)?;
+    let (sentp, rest) = short_number(rest.strip_prefix(b", sentp=")?)?;
+    let (sentb, rest) = short_number(rest.strip_prefix(b", sentb=")?)?;
+    rest.is_empty().then_some(Traffic {
+        received: Volume { packets: rcvp, bytes: rcvb },
+        sent: Volume { packets: sentp, bytes: sentb },
+    })
+}
+
+/// A number at the beginning of a text, which goes on with something else; `None` unless it is sure to fit.
+fn short_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut sum, mut rest) = (0, text);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        if text.len() - rest.len() == SAFE_DIGITS {
+            return None;
+        }
+        sum = sum * 10 + u64::from(digit - b'0');
+        rest = after;
+    }
+    (rest.len() < text.len()).then_some((sum, rest))
+}
+
+#[expect(clippy::similar_names, reason = "the names are coturn's")]
+fn traffic_in_any_order(payload: &[u8]) -> Result<Traffic, Rejection> {
     let [mut rcvp, mut rcvb, mut sentp, mut sentb] = [None; 4];
     for (name, value) in Fields(Some(payload)) {
         let field = match name {
@@ -78,12 +108,17 @@ pub(super) fn traffic(payload: &[u8]) -> Result<Traffic, Rejection> {
     }
 }
 
+/// As many digits fit 64 bits, whichever they are.
+const SAFE_DIGITS: usize = 19;
+
 /// A decimal number that fits 64 bits: digits only, no sign, no blank.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    let (safe, others) = digits.split_at_checked(SAFE_DIGITS).unwrap_or((digits, &[]));
+    let (sum, rest) = short_number(safe)?;
+    if !rest.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |sum, &digit| {
+    others.iter().try_fold(sum, |sum, &digit| {
         digit.is_ascii_digit().then_some(())?;
         sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
     })
@@ -99,11 +134,12 @@ impl<'a> Iterator for Fields<'a> {
         loop {
             let text = self.0.take()?;
             let mut part = text;
-            if let Some(comma) = text.windows(2).position(|two| two == b", ") {
+            let comma = memchr::memchr_iter(b',', text).find(|&at| text.get(at + 1) == Some(&b' '));
+            if let Some(comma) = comma {
                 part = text.get(..comma)?;
                 self.0 = text.get(comma + 2..);
             }
-            if let Some(equals) = part.iter().position(|&b| b == b'=') {
+            if let Some(equals) = memchr::memchr(b'=', part) {
                 return Some((part.get(..equals)?, part.get(equals + 1..)?));
             }
         }
@@ -113,6 +149,7 @@ impl<'a> Iterator for Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn long(lifetime: u32, transport: Transport) -> Grant<'static> {
         let path = Path { transport, local: b"127.0.0.1:3478", remote: b"192.0.2.7:35910" };
@@ -215,6 +252,42 @@ mod tests {
             "rcvp=1, rcvb=2, sentp=3, sentb=0x4",
         ] {
             assert_eq!(traffic(payload.as_bytes()), Err(Rejection::BadCounters), "{payload}");
+        }
+    }
+
+    fn counters() -> impl Strategy<Value = String> {
+        let digits = prop_oneof![
+            "[0-9]{1,8}",
+            "[0-9]{18,21}",
+            any::<u64>().prop_map(|number| number.to_string()),
+            "[0-9x]{0,2}"
+        ];
+        let name = |name: &'static str| prop_oneof![9 => Just(name), 1 => Just("sentp"), 1 => Just("x")];
+        let mark = || prop_oneof![19 => Just(", "), 1 => Just(","), 1 => Just("")];
+        let part = move |of| {
+            (name(of), digits.clone(), mark())
+                .prop_map(|(name, digits, mark)| format!("{name}={digits}{mark}"))
+        };
+        (part("rcvp"), part("rcvb"), part("sentp"), part("sentb")).prop_map(|(a, b, c, d)| {
+            let all = format!("{a}{b}{c}{d}");
+            all.strip_suffix(", ").unwrap_or(&all).to_owned()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_usual_order_is_read_as_any_other(payload in counters()) {
+            let any = traffic_in_any_order(payload.as_bytes());
+            if let Some(read) = traffic_in_order(payload.as_bytes()) {
+                prop_assert_eq!(any.as_ref(), Ok(&read));
+            }
+            prop_assert_eq!(traffic(payload.as_bytes()), any);
+        }
+
+        #[test]
+        fn numbers_are_those_of_the_library(digits in "[0-9]{0,22}|[0-9a+-]{0,3}") {
+            let expected = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            prop_assert_eq!(number(digits.as_bytes()), expected);
         }
     }
 }
