@@ -26,7 +26,7 @@ const HOUSE: &[Room] = &[
     Room { name: "version", rooms: &[], crates: &["once_cell"] },
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
-    Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown"] },
+    Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr"] },
     Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },

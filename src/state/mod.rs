@@ -342,7 +342,7 @@ impl Table {
 
 impl<'a> Name<'a> {
     fn of(source: SourceId, key: &Key<'a>) -> Self {
-        let user = if key.user.contains(&b' ') { MANGLED } else { key.user };
+        let user = if memchr::memchr(b' ', key.user).is_some() { MANGLED } else { key.user };
         Self { source: source.0, realm: key.realm.unwrap_or_default(), user, id: key.id }
     }
 }

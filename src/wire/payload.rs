@@ -75,15 +75,18 @@ fn traffic_in_order(payload: &[u8]) -> Option<Traffic> {
 
 /// A number at the beginning of a text, which goes on with something else; `None` unless it is sure to fit.
 fn short_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut sum, mut rest) = (0, text);
-    while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        if text.len() - rest.len() == SAFE_DIGITS {
-            return None;
+    let (mut sum, mut digits) = (0_u64, 0);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
         }
-        sum = sum * 10 + u64::from(digit - b'0');
-        rest = after;
+        // Past what fits it is not looked at.
+        sum = sum.wrapping_mul(10).wrapping_add(u64::from(digit));
+        digits += 1;
     }
-    (rest.len() < text.len()).then_some((sum, rest))
+    let rest = text.get(digits..)?;
+    (1..=SAFE_DIGITS).contains(&digits).then_some((sum, rest))
 }
 
 #[expect(clippy::similar_names, reason = "the names are coturn's")]
@@ -139,7 +142,8 @@ impl<'a> Iterator for Fields<'a> {
                 part = text.get(..comma)?;
                 self.0 = text.get(comma + 2..);
             }
-            if let Some(equals) = memchr::memchr(b'=', part) {
+            // Names are short.
+            if let Some(equals) = part.iter().position(|&byte| byte == b'=') {
                 return Some((part.get(..equals)?, part.get(equals + 1..)?));
             }
         }
