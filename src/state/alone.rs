@@ -1,6 +1,8 @@
 //! Sessions of one allocation that lives and was always alone in it: the allocation stands for them. A session gets a
 //! record when a second allocation joins, or when its only one ends.
 
+use hashbrown::HashTable;
+
 use super::Table;
 use super::allocation::{Allocation, Fact};
 use super::session::Session;
@@ -22,6 +24,9 @@ pub(super) enum Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedHolder(u32);
 
+/// Open sessions by the hash of whose they are.
+pub(super) type Owners = HashTable<PackedHolder>;
+
 impl PackedHolder {
     const ALONE: u32 = 1 << 31;
 
@@ -31,9 +36,7 @@ impl PackedHolder {
             _ => Holder::Alone(self.0 & !Self::ALONE),
         }
     }
-}
 
-impl PackedHolder {
     /// Different for each holder.
     pub(super) const fn number(self) -> u32 {
         self.0

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::compact::Moment;
+use super::free::shrunk;
 use crate::clock::Timestamp;
 
 /// A moment and the number of the record it belongs to, in ten bytes.
@@ -54,6 +55,9 @@ impl Deadlines {
             return None;
         }
         self.heap.pop();
+        if let Some(room) = shrunk(self.heap.len(), self.heap.capacity()) {
+            self.heap.shrink_to(room);
+        }
         Some((at, record))
     }
 
@@ -68,6 +72,11 @@ impl Deadlines {
             });
             self.heap.shrink_to(2 * records + SLACK);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.heap.capacity()
     }
 
     #[cfg(test)]

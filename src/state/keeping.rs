@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::allocation::{Cause, Fact, Origin, Phase};
+use super::free::shrunk;
 use super::series::ByLeg;
 use super::shared::RecentKeys;
 use super::{SourceId, Table};
@@ -182,8 +183,9 @@ impl Table {
     pub fn take_changed(&mut self) -> Vec<Kept> {
         let Some(keeping) = &mut self.keeping else { return Vec::new() };
         let changed = std::mem::take(&mut keeping.changed);
-        for &at in &changed {
-            keeping.is_noted[at as usize] = false;
+        keeping.is_noted.clear();
+        if let Some(room) = shrunk(self.allocations.places(), keeping.is_noted.capacity()) {
+            keeping.is_noted.shrink_to(room);
         }
         changed.into_iter().filter_map(|at| self.kept_as_it_is(at)).collect()
     }

@@ -2,6 +2,7 @@
 
 use super::allocation::{Allocation, Cause, Fact, Granted, Origin, Phase, ShortName, UNKNOWN_LIFETIME};
 use super::compact::Moment;
+use super::free::shrunk;
 use super::series::{Anomaly, Orphan};
 use super::session::Entry;
 use super::{Applied, Name, Table, key_hash};
@@ -310,6 +311,11 @@ impl Table {
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
+        if let Some(room) = shrunk(self.by_key.len(), self.by_key.capacity()) {
+            let (hasher, allocations, realms, users) =
+                (&self.hasher, &self.allocations, &self.realms, &self.users);
+            self.by_key.shrink_to(room, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));
+        }
         self.endings.remove(at);
         self.clients.remove(at);
         if let Some(allocation) = self.allocations.remove(at) {
@@ -317,6 +323,7 @@ impl Table {
             self.users.release(allocation.user);
             self.servers.get_mut(allocation.server).records -= 1;
         }
+        self.reports.cut(self.allocations.places());
     }
 
     /// An overdue allocation is no orphan any more.

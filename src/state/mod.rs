@@ -140,7 +140,7 @@ pub struct Table {
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
     sessions: slab::Slab<session::Session>,
-    sessions_by_owner: HashTable<alone::PackedHolder>,
+    sessions_by_owner: alone::Owners,
     lingering: VecDeque<(Timestamp, u32)>,
     deadlines: deadlines::Deadlines,
     gatherings: gatherings::Gatherings,

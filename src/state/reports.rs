@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::free::shrunk;
 use crate::wire::{Leg, Traffic};
 
 /// Both legs report in the same moment, the client's first; what the peer's tells takes its place.
@@ -34,6 +35,20 @@ impl Reports {
         let report = self.0.as_mut().and_then(|all| all.get_mut(record as usize));
         if let Some(report) = report {
             *report = Report::default();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::capacity)
+    }
+
+    /// There are only so many places for records any more.
+    pub(super) fn cut(&mut self, places: usize) {
+        let Some(all) = &mut self.0 else { return };
+        all.truncate(places);
+        if let Some(room) = shrunk(all.len(), all.capacity()) {
+            all.shrink_to(room);
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Table;
 use super::ages::{Aged, Links};
 use super::allocation::{Cause, Fact, Origin};
-use super::alone::{ALONE, Holder, PackedHolder};
+use super::alone::{ALONE, Holder, Owners, PackedHolder};
+use super::free::shrunk;
 use super::keeping::Concluded;
 use super::restore::SavedSession;
 use super::series::Outcome;
@@ -230,9 +231,16 @@ impl Table {
     }
 
     fn name_session(&mut self, hash: u64, holder: Holder) {
+        self.sized(|owners, hash_of| {
+            owners.insert_unique(hash, holder.into(), hash_of);
+        });
+    }
+
+    /// Changes the table of owners in a way that may change its size, for which it needs all hashes anew.
+    fn sized(&mut self, change: impl FnOnce(&mut Owners, &dyn Fn(&PackedHolder) -> u64)) {
         let (hasher, realms, users) = (&self.hasher, &self.realms, &self.users);
         let (sessions, allocations) = (&self.sessions, &self.allocations);
-        self.sessions_by_owner.insert_unique(hash, holder.into(), |holder| {
+        change(&mut self.sessions_by_owner, &|holder| {
             let (source, realm, user, host) = match holder.get() {
                 Holder::Session(number) => {
                     let session = &sessions[number];
@@ -361,6 +369,9 @@ impl Table {
             && until <= self.now
         {
             self.lingering.pop_front();
+            if let Some(room) = shrunk(self.lingering.len(), self.lingering.capacity()) {
+                self.lingering.shrink_to(room);
+            }
             let Some(session) = self.sessions.get(number) else { continue };
             // One that was joined and left again has a later entry.
             if session.open && session.live == 0 && session.lingers_until == until {
@@ -379,6 +390,9 @@ impl Table {
         let hash = self.session_hash(session.source, self.realms.name(realm), name, session.host);
         if let Ok(entry) = self.sessions_by_owner.find_entry(hash, |&other| other == holder) {
             entry.remove();
+        }
+        if let Some(room) = shrunk(self.sessions_by_owner.len(), self.sessions_by_owner.capacity()) {
+            self.sized(|owners, hash_of| owners.shrink_to(room, hash_of));
         }
         let group = self.realms.group(realm);
         group.series.sessions -= 1;

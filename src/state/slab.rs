@@ -29,6 +29,11 @@ impl<T> Slab<T> {
         self.places.len()
     }
 
+    #[cfg(test)]
+    pub(super) const fn room(&self) -> usize {
+        self.places.capacity()
+    }
+
     /// Stores a record and gives its number.
     pub(super) fn insert(&mut self, record: T) -> u32 {
         self.len += 1;

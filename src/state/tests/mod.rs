@@ -5,6 +5,7 @@ mod carriers;
 mod details;
 mod model;
 mod random;
+mod room;
 mod scans;
 mod sessions;
 mod stories;

@@ -1,0 +1,63 @@
+//! What a peak leaves: the room that was taken is given back, and who outlives it is found.
+
+use super::*;
+use crate::state::Settings;
+use crate::state::tests::audit::{audit, is_empty};
+
+const PEAK: u64 = 20_000;
+
+/// Places that the table keeps, of whatever kind, in the order in which it holds them.
+fn room(table: &Table) -> [usize; 8] {
+    [
+        table.allocations.room(),
+        table.by_key.capacity(),
+        table.sessions.room(),
+        table.sessions_by_owner.capacity(),
+        table.lingering.capacity(),
+        table.deadlines.room(),
+        table.endings.room(),
+        table.reports.room(),
+    ]
+}
+
+#[test]
+fn a_peak_is_given_back_and_who_stays_is_found() {
+    let mut table = table(Settings { linger: secs(30), ..Settings::default() });
+    let names: Vec<String> = (0..PEAK).map(|number| format!("user{number}")).collect();
+    let key_of = |number: u64| Key {
+        realm: Some(b"r"),
+        user: names[usize::try_from(number).unwrap()].as_bytes(),
+        id: AllocationId(number),
+    };
+    for number in 0..PEAK {
+        table.apply(at(1), SOURCE, &key_of(number), &new(600));
+        table.apply(at(1), SOURCE, &key_of(number), &delta(Leg::Client, [1, 100, 1, 100]));
+    }
+    assert!(room(&table)[..2].iter().all(|&places| places >= 20_000), "{:?}", room(&table));
+
+    // All but the first and the last end, and each with its totals: nothing is waited for but the linger.
+    for number in 1..PEAK - 1 {
+        for event in [Event::Deleted, total(Leg::Client, [1, 100, 1, 100]), total(Leg::Peer, [0, 0, 0, 0])] {
+            table.apply(at(2), SOURCE, &key_of(number), &event);
+        }
+    }
+    let busiest = room(&table);
+    assert!(busiest[3..7].iter().all(|&places| places >= 19_998), "{busiest:?}");
+    for minute in 1..=6 {
+        table.advance(at(60 * minute));
+        audit(&table).unwrap();
+    }
+    for number in [0, PEAK - 1] {
+        table.apply(at(360), SOURCE, &key_of(number), &refreshed(600));
+    }
+    assert_eq!((table.allocations.len(), table.sessions_by_owner.len()), (2, 2));
+
+    // The last one holds its place at the top until it goes.
+    for number in [PEAK - 1, 0] {
+        table.apply(at(361), SOURCE, &key_of(number), &Event::Deleted);
+    }
+    table.advance(at(1000));
+    assert!(is_empty(&table));
+    let left = room(&table);
+    assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {busiest:?}");
+}
