@@ -99,7 +99,7 @@ impl Table {
             // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
             matches!(event, Event::Traffic(Leg::Peer, traffic) if !traffic.is_zero()) && self.revive(at)
         });
-        let applied = self.apply(now, source, key, event);
+        let applied = self.on_event(&name, hash, event);
         self.carriers.speaking = Mark::NONE;
         if revived { Applied::Adopted } else { applied }
     }

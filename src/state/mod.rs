@@ -218,13 +218,17 @@ impl Table {
         self.advance(now);
         let name = Name::of(source, key);
         let hash = self.key_hash(&name);
+        self.on_event(&name, hash, event)
+    }
+
+    fn on_event(&mut self, name: &Name<'_>, hash: u64, event: &Event<'_>) -> Applied {
         match event {
-            Event::New(grant) => self.on_new(&name, hash, grant),
-            Event::Refreshed(grant) if grant.lifetime == 0 => self.on_release(&name, hash, grant),
-            Event::Refreshed(grant) => self.on_refreshed(&name, hash, grant),
-            Event::Deleted => self.on_deleted(&name, hash),
-            Event::Traffic(leg, traffic) => self.on_traffic(&name, hash, *leg, traffic),
-            Event::Total(leg, total) => self.on_total(&name, hash, *leg, total),
+            Event::New(grant) => self.on_new(name, hash, grant),
+            Event::Refreshed(grant) if grant.lifetime == 0 => self.on_release(name, hash, grant),
+            Event::Refreshed(grant) => self.on_refreshed(name, hash, grant),
+            Event::Deleted => self.on_deleted(name, hash),
+            Event::Traffic(leg, traffic) => self.on_traffic(name, hash, *leg, traffic),
+            Event::Total(leg, total) => self.on_total(name, hash, *leg, total),
         }
     }
 
