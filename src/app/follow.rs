@@ -5,7 +5,7 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::ingest::Shared;
-use super::rescan::{Rescan, Step, Wanted};
+use super::rescan::{Rescan, Step};
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
@@ -67,7 +67,8 @@ impl Follower {
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
-        beside.spawn(Rescan::new(self.source.clone(), server, pulse, steps_to_us).run());
+        let rescan = Rescan::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
+        beside.spawn(rescan.run());
         let mut resync = Resync::default();
         let mut taken = 0;
         loop {
@@ -112,17 +113,19 @@ impl Follower {
                 ingest.scan_begins(now, self.id);
             }
             Step::Configured(values) => ingest.configured(self.id, &values),
-            Step::Found(keys, wanted) => {
+            Step::Found(found, wanted) => {
+                let since_found = now.since(found.at);
                 let mut to_read = Vec::new();
-                for found in keys {
-                    match ingest.look(now, self.id, &found.key, found.idle) {
+                for found in found.keys {
+                    let idle = found.idle.map(|idle| idle + since_found);
+                    match ingest.look(now, self.id, &found.key, idle) {
                         Some(Look::Read) => to_read.push(found),
                         Some(Look::Known) => resync.keys.live += 1,
                         Some(Look::Stale) => resync.keys.stale += 1,
                         None => {}
                     }
                 }
-                let _ = wanted.send(Wanted { keys: to_read, found_at: now });
+                let _ = wanted.send(to_read);
             }
             Step::Read(values) => {
                 let waited = now.since(values.found_at);

@@ -1,11 +1,18 @@
 //! Reading the status keys beside the stream: now, and again every few minutes. Judges no key; hands them over in steps.
+//!
+//! Three things go on at once: the next keys are looked for, values are asked for, and values that have come wait for
+//! their turn in the stream.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasher as _;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use tokio::try_join;
 
+use super::ingest::Shared;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::ASKED;
@@ -13,14 +20,18 @@ use crate::doctor::facts::ConfigValues;
 use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
 use crate::source::redis::LinkError;
-use crate::source::resync::{FoundKey, Scan, ScanError};
+use crate::source::resync::{self, FoundKey, Scan, ScanError};
 use crate::source::subscription::{Pong, Pulse};
 
 /// How often the status keys are read again.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
 
-/// How many steps the scan may be ahead of the stream: under load a PONG stands behind seconds of messages.
-const COMING: usize = 32;
+/// How many steps the scan may be ahead of the stream: under load a PONG stands behind seconds of messages. Each is some
+/// hundreds of kilobytes.
+const COMING: usize = 16;
+
+/// How many steps may have been found that nobody has looked at.
+const FOUND: usize = 1;
 
 /// What the tasks beside the stream hand over to the one who takes messages in.
 pub(super) enum Step {
@@ -30,7 +41,7 @@ pub(super) enum Step {
     /// What Redis says of its settings.
     Configured(ConfigValues),
     /// Keys as found; the answer is those whose values are wanted.
-    Found(Vec<FoundKey>, oneshot::Sender<Wanted>),
+    Found(Found, oneshot::Sender<Vec<FoundKey>>),
     /// Keys with their values, read before what has been taken in by now was published.
     Read(Values),
     /// It will be tried again.
@@ -39,12 +50,11 @@ pub(super) enum Step {
     ScanOver(Result<(), ScanError>),
 }
 
-/// Keys whose values are wanted.
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
+/// Keys with the moment when their idle times were right.
+#[derive(Debug)]
+pub(super) struct Found {
     pub(super) keys: Vec<FoundKey>,
-    /// When they were found, and their idle times were right.
-    pub(super) found_at: Timestamp,
+    pub(super) at: Timestamp,
 }
 
 /// Keys with their values; `None` for one that is gone.
@@ -58,7 +68,28 @@ pub(super) struct Values {
 #[derive(Default)]
 struct Coming {
     steps: VecDeque<(Values, Pong)>,
-    keys: HashSet<Vec<u8>>,
+    /// Their keys, by hash: a key may come twice, and what was asked about it is not known yet.
+    keys: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Coming {
+    fn includes(&self, found: &FoundKey) -> bool {
+        self.keys.contains(&self.hasher.hash_one(&found.key))
+    }
+
+    fn push(&mut self, values: Values, pong: Pong) {
+        self.keys.extend(values.keys.iter().map(|(found, _)| self.hasher.hash_one(&found.key)));
+        self.steps.push_back((values, pong));
+    }
+
+    fn pop(&mut self) -> Option<(Values, Pong)> {
+        let (values, pong) = self.steps.pop_front()?;
+        for (found, _) in &values.keys {
+            self.keys.remove(&self.hasher.hash_one(&found.key));
+        }
+        Some((values, pong))
+    }
 }
 
 /// The scans beside the stream.
@@ -67,19 +98,21 @@ pub(super) struct Rescan {
     source: RedisSource,
     server: Server,
     pulse: Pulse,
+    shared: Shared,
     out: mpsc::Sender<Step>,
     asked_settings: bool,
 }
 
 impl Rescan {
-    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`.
+    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` tells the time only.
     pub(super) const fn new(
         source: RedisSource,
         server: Server,
         pulse: Pulse,
+        shared: Shared,
         out: mpsc::Sender<Step>,
     ) -> Self {
-        Self { source, server, pulse, out, asked_settings: false }
+        Self { source, server, pulse, shared, out, asked_settings: false }
     }
 
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
@@ -119,20 +152,37 @@ impl Rescan {
         {
             let _ = self.out.send(Step::Configured(values)).await;
         }
+        let values = resync::Values::begin(&self.source, &self.server).await?;
+        let (to_us, mut found) = mpsc::channel(FOUND);
+        let shared = &self.shared;
+        let finding = async move {
+            while let Some(keys) = scan.step().await? {
+                // Who reads them ends before the last one only by an error, and tells it.
+                let _ = to_us.send(Found { keys, at: shared.now() }).await;
+            }
+            Ok(())
+        };
+        try_join!(finding, self.read(values, &mut found))?;
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        mut values: resync::Values,
+        found: &mut mpsc::Receiver<Found>,
+    ) -> Result<(), ScanError> {
         let mut coming = Coming::default();
-        while let Some(mut found) = scan.step().await? {
-            // A key may come twice; what was asked about it is not known yet.
-            found.retain(|found| !coming.keys.contains(&found.key));
-            let (answer, wanted) = oneshot::channel();
+        while let Some(mut found) = found.recv().await {
+            found.keys.retain(|found| !coming.includes(found));
+            let (found_at, (answer, wanted)) = (found.at, oneshot::channel());
             let _ = self.out.send(Step::Found(found, answer)).await;
-            let Wanted { keys, found_at } = wanted.await.unwrap_or_default();
-            let values = scan.read(keys.iter()).await?;
-            if values.is_empty() {
+            let keys = wanted.await.unwrap_or_default();
+            if keys.is_empty() {
                 continue;
             }
+            let values = values.read(&keys).await?;
             let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
-            coming.keys.extend(keys.iter().map(|found| found.key.clone()));
-            coming.steps.push_back((Values { keys: keys.into_iter().zip(values).collect(), found_at }, pong));
+            coming.push(Values { keys: keys.into_iter().zip(values).collect(), found_at }, pong);
             if coming.steps.len() >= COMING {
                 self.hand_over(&mut coming).await?;
             }
@@ -145,11 +195,8 @@ impl Rescan {
 
     /// Hands the first values over.
     async fn hand_over(&self, coming: &mut Coming) -> Result<(), ScanError> {
-        if let Some((values, pong)) = coming.steps.pop_front() {
+        if let Some((values, pong)) = coming.pop() {
             pong.heard().await.map_err(ScanError::Pulse)?;
-            for (found, _) in &values.keys {
-                coming.keys.remove(&found.key);
-            }
             let _ = self.out.send(Step::Read(values)).await;
         }
         Ok(())
