@@ -1,11 +1,12 @@
 //! Reading the status keys beside the stream: now, and again every few minutes. Judges no key; hands them over in steps.
 //!
-//! Three things go on at once: the next keys are looked for, values are asked for, and values that have come wait for
-//! their turn in the stream.
+//! Four things go on at once: keys are looked for, those found are shown, the values of those wanted are asked for, and
+//! values that have come wait for their turn in the stream.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
-use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -30,8 +31,8 @@ const RESYNC: Duration = Duration::from_secs(5 * 60);
 /// hundreds of kilobytes.
 const COMING: usize = 16;
 
-/// How many steps may have been found that nobody has looked at.
-const FOUND: usize = 1;
+/// How many steps may wait for each of the others.
+const WAITING: usize = 1;
 
 /// What the tasks beside the stream hand over to the one who takes messages in.
 pub(super) enum Step {
@@ -64,32 +65,48 @@ pub(super) struct Values {
     pub(super) found_at: Timestamp,
 }
 
-/// Values on their way: handed over once everything published before they were read has been taken in.
+/// Keys that were asked for and not handed over, by hash: a key may come twice, and what is known of it comes later.
 #[derive(Default)]
-struct Coming {
-    steps: VecDeque<(Values, Pong)>,
-    /// Their keys, by hash: a key may come twice, and what was asked about it is not known yet.
-    keys: HashSet<u64>,
+struct Asked {
+    keys: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
 
-impl Coming {
-    fn includes(&self, found: &FoundKey) -> bool {
-        self.keys.contains(&self.hasher.hash_one(&found.key))
+impl Asked {
+    fn hashes<'a>(&self, keys: impl Iterator<Item = &'a FoundKey>) -> Vec<u64> {
+        keys.map(|found| self.hasher.hash_one(&found.key)).collect()
     }
 
-    fn push(&mut self, values: Values, pong: Pong) {
-        self.keys.extend(values.keys.iter().map(|(found, _)| self.hasher.hash_one(&found.key)));
-        self.steps.push_back((values, pong));
+    /// Takes the others out.
+    fn keep_new(&self, found: &mut Vec<FoundKey>) {
+        let asked = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|found| !asked.contains(&self.hasher.hash_one(&found.key)));
     }
 
-    fn pop(&mut self) -> Option<(Values, Pong)> {
-        let (values, pong) = self.steps.pop_front()?;
-        for (found, _) in &values.keys {
-            self.keys.remove(&self.hasher.hash_one(&found.key));
+    fn begin(&self, hashes: &[u64]) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).extend(hashes);
+    }
+
+    fn end(&self, hashes: &[u64]) {
+        let mut asked = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        for hash in hashes {
+            asked.remove(hash);
         }
-        Some((values, pong))
     }
+}
+
+/// Keys whose values are wanted.
+struct Wanted {
+    keys: Vec<FoundKey>,
+    hashes: Vec<u64>,
+    found_at: Timestamp,
+}
+
+/// Values that wait for their turn in the stream.
+struct Coming {
+    values: Values,
+    hashes: Vec<u64>,
+    pong: Pong,
 }
 
 /// The scans beside the stream.
@@ -153,51 +170,70 @@ impl Rescan {
             let _ = self.out.send(Step::Configured(values)).await;
         }
         let values = resync::Values::begin(&self.source, &self.server).await?;
-        let (to_us, mut found) = mpsc::channel(FOUND);
-        let shared = &self.shared;
-        let finding = async move {
-            while let Some(keys) = scan.step().await? {
-                // Who reads them ends before the last one only by an error, and tells it.
-                let _ = to_us.send(Found { keys, at: shared.now() }).await;
-            }
-            Ok(())
-        };
-        try_join!(finding, self.read(values, &mut found))?;
+        let asked = Asked::default();
+        let (to_show, found) = mpsc::channel(WAITING);
+        let (to_read, wanted) = mpsc::channel(WAITING);
+        let (to_hand_over, coming) = mpsc::channel(COMING);
+        // Each ends after the one before it. An error in one ends all, so a channel that nobody reads tells nothing.
+        try_join!(
+            self.find(scan, to_show),
+            self.show(&asked, found, to_read),
+            self.read(values, wanted, to_hand_over),
+            self.hand_over(&asked, coming),
+        )?;
         Ok(())
     }
 
-    async fn read(
+    async fn find(&self, mut scan: Scan, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
+        while let Some(keys) = scan.step().await? {
+            let _ = out.send(Found { keys, at: self.shared.now() }).await;
+        }
+        Ok(())
+    }
+
+    async fn show(
         &self,
-        mut values: resync::Values,
-        found: &mut mpsc::Receiver<Found>,
+        asked: &Asked,
+        mut found: mpsc::Receiver<Found>,
+        out: mpsc::Sender<Wanted>,
     ) -> Result<(), ScanError> {
-        let mut coming = Coming::default();
         while let Some(mut found) = found.recv().await {
-            found.keys.retain(|found| !coming.includes(found));
+            asked.keep_new(&mut found.keys);
             let (found_at, (answer, wanted)) = (found.at, oneshot::channel());
             let _ = self.out.send(Step::Found(found, answer)).await;
             let keys = wanted.await.unwrap_or_default();
             if keys.is_empty() {
                 continue;
             }
-            let values = values.read(&keys).await?;
-            let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
-            coming.push(Values { keys: keys.into_iter().zip(values).collect(), found_at }, pong);
-            if coming.steps.len() >= COMING {
-                self.hand_over(&mut coming).await?;
-            }
-        }
-        while !coming.steps.is_empty() {
-            self.hand_over(&mut coming).await?;
+            let hashes = asked.hashes(keys.iter());
+            asked.begin(&hashes);
+            let _ = out.send(Wanted { keys, hashes, found_at }).await;
         }
         Ok(())
     }
 
-    /// Hands the first values over.
-    async fn hand_over(&self, coming: &mut Coming) -> Result<(), ScanError> {
-        if let Some((values, pong)) = coming.pop() {
+    async fn read(
+        &self,
+        mut values: resync::Values,
+        mut wanted: mpsc::Receiver<Wanted>,
+        out: mpsc::Sender<Coming>,
+    ) -> Result<(), ScanError> {
+        while let Some(Wanted { keys, hashes, found_at }) = wanted.recv().await {
+            let read = values.read(&keys).await?;
+            let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
+            let values = Values { keys: keys.into_iter().zip(read).collect(), found_at };
+            let _ = out.send(Coming { values, hashes, pong }).await;
+        }
+        Ok(())
+    }
+
+    /// Hands values over once everything published before they were read has been taken in.
+    async fn hand_over(&self, asked: &Asked, mut coming: mpsc::Receiver<Coming>) -> Result<(), ScanError> {
+        while let Some(Coming { values, hashes, pong }) = coming.recv().await {
             pong.heard().await.map_err(ScanError::Pulse)?;
             let _ = self.out.send(Step::Read(values)).await;
+            // What is shown from now on comes after that.
+            asked.end(&hashes);
         }
         Ok(())
     }
