@@ -17,6 +17,9 @@ use crate::source::subscription::{BATCH, BEAT, Link, Messages, Published, Pulse,
 use crate::state::{Look, Scanned, SourceId};
 use crate::wire::Rejection;
 
+/// Messages that go before a step of the scan at most: as long as a step may take.
+const BETWEEN_STEPS: usize = 4 * BATCH;
+
 /// Follows one source for as long as the program runs.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -70,20 +73,30 @@ impl Follower {
         let rescan = Rescan::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
         beside.spawn(rescan.run());
         let mut resync = Resync::default();
-        let mut taken = 0;
+        let (mut taken, mut since_step) = (0, 0);
         loop {
-            // Whoever is ready, in no order: a flood must not keep the scan from its turn, and what a step of the scan
-            // must stand behind has been taken in when the step is sent.
+            // Messages first: those that wait for too long are lost. But a flood must not keep the scan from its turn.
+            // What a step of the scan must stand behind has been taken in when the step is sent.
+            if since_step >= BETWEEN_STEPS {
+                since_step = 0;
+                if let Ok(step) = steps.try_recv() {
+                    self.take_step(&mut resync, step);
+                }
+            }
             tokio::select! {
-                ready = messages.ready() => match ready.and_then(|()| self.take_in(&mut messages)) {
-                    Ok(more) => taken += more,
-                    Err(error) => return error,
-                },
-                Some(step) = steps.recv() => self.take_step(&mut resync, step),
+                biased;
                 Some(ended) = beside.join_next() => match ended {
                     Ok(error) => return error,
                     Err(error) => panic_again(error),
                 },
+                ready = messages.ready() => match ready.and_then(|()| self.take_in(&mut messages)) {
+                    Ok(more) => (taken, since_step) = (taken + more, since_step + more),
+                    Err(error) => return error,
+                },
+                Some(step) = steps.recv() => {
+                    since_step = 0;
+                    self.take_step(&mut resync, step);
+                }
             }
             // A flood is always ready; whom a step has woken would wait for this thread, and for long.
             if taken >= BATCH {
