@@ -23,6 +23,7 @@ pub(crate) mod fake_redis;
 pub(crate) mod flood;
 pub(crate) mod golden;
 pub(crate) mod grafana;
+pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod listener;
 pub(crate) mod naive;
