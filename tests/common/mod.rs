@@ -26,6 +26,7 @@ pub(crate) mod grafana;
 pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod listener;
+pub(crate) mod lives;
 pub(crate) mod naive;
 pub(crate) mod page;
 pub(crate) mod page_server;
