@@ -12,7 +12,7 @@ use crate::config::RedisSource;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
 use crate::source::redis::LinkError;
-use crate::source::resync::ScanError;
+use crate::source::resync::{Part, ScanError};
 use crate::source::subscription::{BATCH, BEAT, Link, Messages, Published, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
 use crate::wire::Rejection;
@@ -138,6 +138,12 @@ impl Follower {
                         None => {}
                     }
                 }
+                resync.wanted += to_read.len();
+                if found.part <= Part::EARLY
+                    && let Some(all) = found.part.extrapolate(resync.wanted)
+                {
+                    ingest.expect(all - resync.wanted.min(all) + to_read.len());
+                }
                 let _ = wanted.send(to_read);
             }
             Step::Read(values) => {
@@ -224,6 +230,8 @@ fn panic_again(error: JoinError) {
 struct Resync {
     began: Timestamp,
     keys: StatusKeys,
+    /// Keys whose values were worth reading.
+    wanted: usize,
 }
 
 /// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.

@@ -21,7 +21,7 @@ use crate::doctor::facts::ConfigValues;
 use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
 use crate::source::redis::LinkError;
-use crate::source::resync::{self, FoundKey, Scan, ScanError};
+use crate::source::resync::{self, FoundKey, Part, Scan, ScanError};
 use crate::source::subscription::{Pong, Pulse};
 
 /// How often the status keys are read again.
@@ -56,6 +56,8 @@ pub(super) enum Step {
 pub(super) struct Found {
     pub(super) keys: Vec<FoundKey>,
     pub(super) at: Timestamp,
+    /// How much of the db they and those before come from.
+    pub(super) part: Part,
 }
 
 /// Keys with their values; `None` for one that is gone.
@@ -186,7 +188,7 @@ impl Rescan {
 
     async fn find(&self, mut scan: Scan, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
         while let Some(keys) = scan.step().await? {
-            let _ = out.send(Found { keys, at: self.shared.now() }).await;
+            let _ = out.send(Found { keys, at: self.shared.now(), part: scan.part() }).await;
         }
         Ok(())
     }

@@ -48,6 +48,29 @@ pub struct FoundKey {
     pub idle: Option<Duration>,
 }
 
+/// A part of a db, in 2^32ths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part(u64);
+
+impl Part {
+    /// The beginning, where it is worth to make room for what is to come.
+    pub const EARLY: Self = Self((1 << 32) / 20);
+
+    /// Redis counts the bits of a cursor from the other end: the lowest says in which half of the db it stands.
+    const fn at(cursor: Option<u64>) -> Self {
+        match cursor {
+            Some(cursor) => Self(cursor.reverse_bits() >> 32),
+            None => Self(1 << 32),
+        }
+    }
+
+    /// How many there are in all of the db, if there are so `many` in this part; `None` where it is too small to tell.
+    pub fn extrapolate(self, many: usize) -> Option<usize> {
+        let many = u64::try_from(many).ok()?.checked_mul(1 << 32)?;
+        usize::try_from(many.checked_div(self.0)?).ok()
+    }
+}
+
 /// A walk over the keys. While the ages of some are asked for, the next are looked for already, on another connection.
 #[derive(Debug)]
 pub struct Scan {
@@ -55,6 +78,9 @@ pub struct Scan {
     questions: Questions,
     /// Keys whose ages are not known yet.
     ahead: Vec<Vec<u8>>,
+    /// How far the scan was after those, and after those before them.
+    part_ahead: Part,
+    part: Part,
     /// Where the scan goes on; `None` at the end.
     cursor: Option<u64>,
 }
@@ -68,7 +94,8 @@ impl Scan {
     pub async fn begin(source: &RedisSource, server: &Server) -> Result<Self, ScanError> {
         let connection = connect_to(source, server).await?;
         let questions = Questions::connect(source, server).await?;
-        Ok(Self { connection, questions, ahead: Vec::new(), cursor: Some(0) })
+        let (ahead, part_ahead, part) = (Vec::new(), Part(0), Part(0));
+        Ok(Self { connection, questions, ahead, part_ahead, part, cursor: Some(0) })
     }
 
     /// The values of these settings; `None` where Redis does not tell.
@@ -94,8 +121,14 @@ impl Scan {
         let keys = std::mem::take(&mut self.ahead);
         let found = ages(&mut self.questions, keys);
         let (found, (ahead, cursor)) = try_join!(found, next_keys(&mut self.connection, self.cursor))?;
-        (self.ahead, self.cursor) = (ahead, cursor);
+        self.part = self.part_ahead;
+        (self.ahead, self.cursor, self.part_ahead) = (ahead, cursor, Part::at(cursor));
         Ok(Some(found))
+    }
+
+    /// How much of the db the keys that were given so far come from.
+    pub const fn part(&self) -> Part {
+        self.part
     }
 }
 
@@ -176,4 +209,20 @@ impl From<RedisError> for ScanError {
 
 fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_tells_how_many_keys_are_to_come() {
+        // Of 2^20 buckets, in Redis' order, the first 1000 have been looked at.
+        let cursor = 1000_u64.reverse_bits() >> (64 - 20);
+        assert_eq!(Part::at(Some(cursor)).extrapolate(1000), Some(1 << 20));
+        assert_eq!(Part::at(Some(1)).extrapolate(7), Some(14));
+        assert_eq!(Part::at(None).extrapolate(7), Some(7));
+        assert_eq!(Part::at(Some(0)).extrapolate(7), None);
+        assert!(Part::at(Some(cursor)) < Part::EARLY && Part::at(Some(1)) > Part::EARLY);
+    }
 }
