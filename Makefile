@@ -15,7 +15,7 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench check fmt pictures clean
+.PHONY: help run build test bench soak check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: ## Run everything that must pass; installs redis-server, coturn, prometheu
 bench: ## Measure what an event costs, against others; writes docs/benchmarks.md
 	tests/install-tools.sh
 	$(CARGO) bench --locked --bench contestants
+
+soak: ## A hundred million events on a virtual clock, ten million through a Redis: exact sums, memory given back
+	tests/install-tools.sh
+	SOAK_EVENTS=100000000 SOAK_REDIS_EVENTS=10000000 $(CARGO) test --locked --release --test soak -- --nocapture
 
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check

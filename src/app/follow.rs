@@ -5,17 +5,20 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::ingest::Shared;
-use super::rescan::{Rescan, Step, Wanted};
+use super::rescan::{Rescan, Step};
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
 use crate::source::redis::LinkError;
-use crate::source::resync::ScanError;
+use crate::source::resync::{Part, ScanError};
 use crate::source::subscription::{BATCH, BEAT, Link, Messages, Published, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
 use crate::wire::Rejection;
+
+/// Messages that go before a step of the scan at most: as long as a step may take.
+const BETWEEN_STEPS: usize = 4 * BATCH;
 
 /// Follows one source for as long as the program runs.
 #[derive(Debug)]
@@ -67,22 +70,33 @@ impl Follower {
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
-        beside.spawn(Rescan::new(self.source.clone(), server, pulse, steps_to_us).run());
+        let rescan = Rescan::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
+        beside.spawn(rescan.run());
         let mut resync = Resync::default();
-        let mut taken = 0;
+        let (mut taken, mut since_step) = (0, 0);
         loop {
-            // Whoever is ready, in no order: a flood must not keep the scan from its turn, and what a step of the scan
-            // must stand behind has been taken in when the step is sent.
+            // Messages first: those that wait for too long are lost. But a flood must not keep the scan from its turn.
+            // What a step of the scan must stand behind has been taken in when the step is sent.
+            if since_step >= BETWEEN_STEPS {
+                since_step = 0;
+                if let Ok(step) = steps.try_recv() {
+                    self.take_step(&mut resync, step);
+                }
+            }
             tokio::select! {
-                ready = messages.ready() => match ready.and_then(|()| self.take_in(&mut messages)) {
-                    Ok(more) => taken += more,
-                    Err(error) => return error,
-                },
-                Some(step) = steps.recv() => self.take_step(&mut resync, step),
+                biased;
                 Some(ended) = beside.join_next() => match ended {
                     Ok(error) => return error,
                     Err(error) => panic_again(error),
                 },
+                ready = messages.ready() => match ready.and_then(|()| self.take_in(&mut messages)) {
+                    Ok(more) => (taken, since_step) = (taken + more, since_step + more),
+                    Err(error) => return error,
+                },
+                Some(step) = steps.recv() => {
+                    since_step = 0;
+                    self.take_step(&mut resync, step);
+                }
             }
             // A flood is always ready; whom a step has woken would wait for this thread, and for long.
             if taken >= BATCH {
@@ -112,17 +126,25 @@ impl Follower {
                 ingest.scan_begins(now, self.id);
             }
             Step::Configured(values) => ingest.configured(self.id, &values),
-            Step::Found(keys, wanted) => {
+            Step::Found(found, wanted) => {
+                let since_found = now.since(found.at);
                 let mut to_read = Vec::new();
-                for found in keys {
-                    match ingest.look(now, self.id, &found.key, found.idle) {
+                for found in found.keys {
+                    let idle = found.idle.map(|idle| idle + since_found);
+                    match ingest.look(now, self.id, &found.key, idle) {
                         Some(Look::Read) => to_read.push(found),
                         Some(Look::Known) => resync.keys.live += 1,
                         Some(Look::Stale) => resync.keys.stale += 1,
                         None => {}
                     }
                 }
-                let _ = wanted.send(Wanted { keys: to_read, found_at: now });
+                resync.wanted += to_read.len();
+                if found.part <= Part::EARLY
+                    && let Some(all) = found.part.extrapolate(resync.wanted)
+                {
+                    ingest.expect(all - resync.wanted.min(all) + to_read.len());
+                }
+                let _ = wanted.send(to_read);
             }
             Step::Read(values) => {
                 let waited = now.since(values.found_at);
@@ -208,6 +230,8 @@ fn panic_again(error: JoinError) {
 struct Resync {
     began: Timestamp,
     keys: StatusKeys,
+    /// Keys whose values were worth reading.
+    wanted: usize,
 }
 
 /// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.

@@ -202,6 +202,11 @@ impl Ingest {
         }
     }
 
+    /// So many allocations more may be met soon: makes room for them.
+    pub fn expect(&mut self, more: usize) {
+        self.table.expect(more);
+    }
+
     /// Whether the value of a status key is wanted; `None` for a key that is none of coturn's. `idle` is the time since
     /// its last status, where Redis can tell.
     pub fn look(

@@ -1,11 +1,19 @@
 //! Reading the status keys beside the stream: now, and again every few minutes. Judges no key; hands them over in steps.
+//!
+//! Four things go on at once: keys are looked for, those found are shown, the values of those wanted are asked for, and
+//! values that have come wait for their turn in the stream.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use tokio::try_join;
 
+use super::ingest::Shared;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::ASKED;
@@ -13,14 +21,18 @@ use crate::doctor::facts::ConfigValues;
 use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
 use crate::source::redis::LinkError;
-use crate::source::resync::{FoundKey, Scan, ScanError};
+use crate::source::resync::{self, FoundKey, Part, Scan, ScanError};
 use crate::source::subscription::{Pong, Pulse};
 
 /// How often the status keys are read again.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
 
-/// How many steps the scan may be ahead of the stream: under load a PONG stands behind seconds of messages.
-const COMING: usize = 32;
+/// How many steps the scan may be ahead of the stream: under load a PONG stands behind seconds of messages. Each is some
+/// hundreds of kilobytes.
+const COMING: usize = 16;
+
+/// How many steps may wait for each of the others.
+const WAITING: usize = 1;
 
 /// What the tasks beside the stream hand over to the one who takes messages in.
 pub(super) enum Step {
@@ -30,7 +42,7 @@ pub(super) enum Step {
     /// What Redis says of its settings.
     Configured(ConfigValues),
     /// Keys as found; the answer is those whose values are wanted.
-    Found(Vec<FoundKey>, oneshot::Sender<Wanted>),
+    Found(Found, oneshot::Sender<Vec<FoundKey>>),
     /// Keys with their values, read before what has been taken in by now was published.
     Read(Values),
     /// It will be tried again.
@@ -39,12 +51,13 @@ pub(super) enum Step {
     ScanOver(Result<(), ScanError>),
 }
 
-/// Keys whose values are wanted.
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
+/// Keys with the moment when their idle times were right.
+#[derive(Debug)]
+pub(super) struct Found {
     pub(super) keys: Vec<FoundKey>,
-    /// When they were found, and their idle times were right.
-    pub(super) found_at: Timestamp,
+    pub(super) at: Timestamp,
+    /// How much of the db they and those before come from.
+    pub(super) part: Part,
 }
 
 /// Keys with their values; `None` for one that is gone.
@@ -54,11 +67,48 @@ pub(super) struct Values {
     pub(super) found_at: Timestamp,
 }
 
-/// Values on their way: handed over once everything published before they were read has been taken in.
+/// Keys that were asked for and not handed over, by hash: a key may come twice, and what is known of it comes later.
 #[derive(Default)]
+struct Asked {
+    keys: Mutex<HashSet<u64>>,
+    hasher: RandomState,
+}
+
+impl Asked {
+    fn hashes<'a>(&self, keys: impl Iterator<Item = &'a FoundKey>) -> Vec<u64> {
+        keys.map(|found| self.hasher.hash_one(&found.key)).collect()
+    }
+
+    /// Takes the others out.
+    fn keep_new(&self, found: &mut Vec<FoundKey>) {
+        let asked = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|found| !asked.contains(&self.hasher.hash_one(&found.key)));
+    }
+
+    fn begin(&self, hashes: &[u64]) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).extend(hashes);
+    }
+
+    fn end(&self, hashes: &[u64]) {
+        let mut asked = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        for hash in hashes {
+            asked.remove(hash);
+        }
+    }
+}
+
+/// Keys whose values are wanted.
+struct Wanted {
+    keys: Vec<FoundKey>,
+    hashes: Vec<u64>,
+    found_at: Timestamp,
+}
+
+/// Values that wait for their turn in the stream.
 struct Coming {
-    steps: VecDeque<(Values, Pong)>,
-    keys: HashSet<Vec<u8>>,
+    values: Values,
+    hashes: Vec<u64>,
+    pong: Pong,
 }
 
 /// The scans beside the stream.
@@ -67,19 +117,21 @@ pub(super) struct Rescan {
     source: RedisSource,
     server: Server,
     pulse: Pulse,
+    shared: Shared,
     out: mpsc::Sender<Step>,
     asked_settings: bool,
 }
 
 impl Rescan {
-    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`.
+    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` tells the time only.
     pub(super) const fn new(
         source: RedisSource,
         server: Server,
         pulse: Pulse,
+        shared: Shared,
         out: mpsc::Sender<Step>,
     ) -> Self {
-        Self { source, server, pulse, out, asked_settings: false }
+        Self { source, server, pulse, shared, out, asked_settings: false }
     }
 
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
@@ -119,38 +171,71 @@ impl Rescan {
         {
             let _ = self.out.send(Step::Configured(values)).await;
         }
-        let mut coming = Coming::default();
-        while let Some(mut found) = scan.step().await? {
-            // A key may come twice; what was asked about it is not known yet.
-            found.retain(|found| !coming.keys.contains(&found.key));
-            let (answer, wanted) = oneshot::channel();
-            let _ = self.out.send(Step::Found(found, answer)).await;
-            let Wanted { keys, found_at } = wanted.await.unwrap_or_default();
-            let values = scan.read(keys.iter()).await?;
-            if values.is_empty() {
-                continue;
-            }
-            let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
-            coming.keys.extend(keys.iter().map(|found| found.key.clone()));
-            coming.steps.push_back((Values { keys: keys.into_iter().zip(values).collect(), found_at }, pong));
-            if coming.steps.len() >= COMING {
-                self.hand_over(&mut coming).await?;
-            }
-        }
-        while !coming.steps.is_empty() {
-            self.hand_over(&mut coming).await?;
+        let values = resync::Values::begin(&self.source, &self.server).await?;
+        let asked = Asked::default();
+        let (to_show, found) = mpsc::channel(WAITING);
+        let (to_read, wanted) = mpsc::channel(WAITING);
+        let (to_hand_over, coming) = mpsc::channel(COMING);
+        // Each ends after the one before it. An error in one ends all, so a channel that nobody reads tells nothing.
+        try_join!(
+            self.find(scan, to_show),
+            self.show(&asked, found, to_read),
+            self.read(values, wanted, to_hand_over),
+            self.hand_over(&asked, coming),
+        )?;
+        Ok(())
+    }
+
+    async fn find(&self, mut scan: Scan, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
+        while let Some(keys) = scan.step().await? {
+            let _ = out.send(Found { keys, at: self.shared.now(), part: scan.part() }).await;
         }
         Ok(())
     }
 
-    /// Hands the first values over.
-    async fn hand_over(&self, coming: &mut Coming) -> Result<(), ScanError> {
-        if let Some((values, pong)) = coming.steps.pop_front() {
-            pong.heard().await.map_err(ScanError::Pulse)?;
-            for (found, _) in &values.keys {
-                coming.keys.remove(&found.key);
+    async fn show(
+        &self,
+        asked: &Asked,
+        mut found: mpsc::Receiver<Found>,
+        out: mpsc::Sender<Wanted>,
+    ) -> Result<(), ScanError> {
+        while let Some(mut found) = found.recv().await {
+            asked.keep_new(&mut found.keys);
+            let (found_at, (answer, wanted)) = (found.at, oneshot::channel());
+            let _ = self.out.send(Step::Found(found, answer)).await;
+            let keys = wanted.await.unwrap_or_default();
+            if keys.is_empty() {
+                continue;
             }
+            let hashes = asked.hashes(keys.iter());
+            asked.begin(&hashes);
+            let _ = out.send(Wanted { keys, hashes, found_at }).await;
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        mut values: resync::Values,
+        mut wanted: mpsc::Receiver<Wanted>,
+        out: mpsc::Sender<Coming>,
+    ) -> Result<(), ScanError> {
+        while let Some(Wanted { keys, hashes, found_at }) = wanted.recv().await {
+            let read = values.read(&keys).await?;
+            let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
+            let values = Values { keys: keys.into_iter().zip(read).collect(), found_at };
+            let _ = out.send(Coming { values, hashes, pong }).await;
+        }
+        Ok(())
+    }
+
+    /// Hands values over once everything published before they were read has been taken in.
+    async fn hand_over(&self, asked: &Asked, mut coming: mpsc::Receiver<Coming>) -> Result<(), ScanError> {
+        while let Some(Coming { values, hashes, pong }) = coming.recv().await {
+            pong.heard().await.map_err(ScanError::Pulse)?;
             let _ = self.out.send(Step::Read(values)).await;
+            // What is shown from now on comes after that.
+            asked.end(&hashes);
         }
         Ok(())
     }

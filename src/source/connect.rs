@@ -16,7 +16,7 @@ use super::sentinel;
 use crate::config::{Endpoint, RedisAddress, RedisSource, Secret, Tls};
 
 /// How long each of connecting, logging in and subscribing may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The server that a source means at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ pub mod forward;
 mod greet;
 pub mod inspect;
 pub mod prune;
+mod questions;
 pub mod redis;
 pub mod resync;
 pub mod sentinel;

@@ -182,6 +182,13 @@ impl Table {
         Some(at)
     }
 
+    /// Room for so many keys more.
+    pub(super) fn reserve_keys(&mut self, more: usize) {
+        let (hasher, allocations, realms, users) =
+            (&self.hasher, &self.allocations, &self.realms, &self.users);
+        self.by_key.reserve(more, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));
+    }
+
     /// Counts a record among the living; adopts it unless it was `born` just now.
     pub(super) fn enter(&mut self, at: u32, born: bool) {
         let key = self.gathering_key(at);
@@ -311,7 +318,7 @@ impl Table {
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        if let Some(room) = shrunk(self.by_key.len(), self.by_key.capacity()) {
+        if let Some(room) = shrunk(self.by_key.len().max(self.expected), self.by_key.capacity()) {
             let (hasher, allocations, realms, users) =
                 (&self.hasher, &self.allocations, &self.realms, &self.users);
             self.by_key.shrink_to(room, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));

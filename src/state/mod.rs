@@ -139,6 +139,8 @@ pub struct Table {
     carriers: carriers::Carriers,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
+    /// Allocations that there will soon be, as a scan says: their room is not given back.
+    expected: usize,
     sessions: slab::Slab<session::Session>,
     sessions_by_owner: alone::Owners,
     lingering: VecDeque<(Timestamp, u32)>,
@@ -189,6 +191,7 @@ impl Table {
             carriers: carriers::Carriers::default(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
+            expected: 0,
             sessions: slab::Slab::new(),
             sessions_by_owner: HashTable::new(),
             lingering: VecDeque::new(),

@@ -1,8 +1,11 @@
 //! Realms and servers: their identity, which strangers' input can make many of, apart from their series, which are few.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashTable;
 
 use super::ages::Ages;
 use super::allocation::{Allocation, Cause};
@@ -213,7 +216,9 @@ impl Server {
 /// Servers by source and address, up to the cap; `_other` takes the rest. One that is forgotten gives its place away.
 #[derive(Debug)]
 pub(super) struct Servers {
-    by_name: HashMap<(u32, Arc<str>), u32, ahash::RandomState>,
+    hasher: ahash::RandomState,
+    /// Places in `slots`, by what stands there: a status, which comes often, is looked up as it was read.
+    by_name: HashTable<u32>,
     slots: Vec<Server>,
     max: usize,
     /// Hashes of addresses that were folded, so that each counts once.
@@ -223,17 +228,19 @@ pub(super) struct Servers {
 
 impl Servers {
     pub(super) fn new(max: usize) -> Self {
-        let by_name: HashMap<_, _, ahash::RandomState> = HashMap::default();
-        Self { by_name, slots: Vec::new(), max, folded_keys: RecentKeys::default(), folded: 0 }
+        Self {
+            hasher: ahash::RandomState::new(),
+            by_name: HashTable::new(),
+            slots: Vec::new(),
+            max,
+            folded_keys: RecentKeys::default(),
+            folded: 0,
+        }
     }
 
     /// The number of the server at `local` (its port is left out), met in a status just now.
     pub(super) fn meet(&mut self, now: Timestamp, source: u32, local: &[u8]) -> u32 {
-        let name = (source, Arc::from(host_of(local)));
-        let at = match self.by_name.get(&name) {
-            Some(&at) => at,
-            None => self.admit(now, name),
-        };
+        let at = self.find_or_admit(now, source, &host_of(local));
         let server = self.get_mut(at);
         if server.is_forgotten(now) {
             // Its series have left the page; they begin anew.
@@ -244,54 +251,65 @@ impl Servers {
     }
 
     /// The number of the server of this label, last heard of at `seen`.
-    pub(super) fn recall(&mut self, seen: Timestamp, source: u32, label: &Arc<str>) -> u32 {
-        let name = (source, Arc::clone(label));
-        let at = match self.by_name.get(&name) {
-            Some(&at) => at,
-            None => self.admit(seen, name),
-        };
+    pub(super) fn recall(&mut self, seen: Timestamp, source: u32, label: &str) -> u32 {
+        let at = self.find_or_admit(seen, source, label);
         let server = self.get_mut(at);
         server.last_seen = server.last_seen.max(seen);
         at
     }
 
-    fn admit(&mut self, now: Timestamp, name: (u32, Arc<str>)) -> u32 {
-        let (source, label) = name;
+    fn find_or_admit(&mut self, now: Timestamp, source: u32, label: &str) -> u32 {
+        let hash = self.hasher.hash_one((source, label));
+        self.find(hash, source, label).unwrap_or_else(|| self.admit(now, hash, source, label))
+    }
+
+    fn find(&self, hash: u64, source: u32, label: &str) -> Option<u32> {
+        let is_it = |server: &Server| server.source == source && *server.label == *label;
+        self.by_name.find(hash, |&at| is_it(&self.slots[at as usize])).copied()
+    }
+
+    fn admit(&mut self, now: Timestamp, hash: u64, source: u32, label: &str) -> u32 {
         if self.slots.len() < self.max {
             return self.put(None, source, label);
         }
         let free = self.slots.iter().position(|server| server.records == 0 && server.is_forgotten(now));
         if let Some(free) = free {
-            let old = &self.slots[free];
-            self.by_name.remove(&(old.source, Arc::clone(&old.label)));
             return self.put(Some(free), source, label);
         }
-        let hash = self.by_name.hasher().hash_one((source, &label));
         self.folded += u64::from(self.folded_keys.insert(now, hash));
-        match self.by_name.get(&(source, Arc::from(OTHER))) {
-            Some(&at) => at,
-            None => self.put(None, source, OTHER.into()),
-        }
+        let other = self.hasher.hash_one((source, OTHER));
+        self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, source, OTHER))
     }
 
-    /// A new server, in a place that is free or in one more.
-    fn put(&mut self, place: Option<usize>, source: u32, label: Arc<str>) -> u32 {
-        let at = place.unwrap_or(self.slots.len());
-        let number = u32::try_from(at).unwrap_or(u32::MAX);
-        self.by_name.insert((source, Arc::clone(&label)), number);
+    /// A new server, in the place of one that is forgotten or in one more.
+    fn put(&mut self, place: Option<usize>, source: u32, label: &str) -> u32 {
         let server = Server {
             source,
-            label,
+            label: label.into(),
             live: 0,
             records: 0,
             closed: Tally::default(),
             last_seen: Timestamp::ZERO,
             oldest_key: Timestamp::MAX,
         };
+        let at = place.unwrap_or(self.slots.len());
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
         match self.slots.get_mut(at) {
-            Some(slot) => *slot = server,
+            Some(slot) => {
+                let old = std::mem::replace(slot, server);
+                let hash = self.hasher.hash_one((old.source, &*old.label));
+                if let Ok(entry) = self.by_name.find_entry(hash, |&found| found == number) {
+                    entry.remove();
+                }
+            }
             None => self.slots.push(server),
         }
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        let hash_of = |&at: &u32| {
+            let server: &Server = &slots[at as usize];
+            hasher.hash_one((server.source, &*server.label))
+        };
+        self.by_name.insert_unique(hash_of(&number), number, hash_of);
         number
     }
 
@@ -317,9 +335,9 @@ impl Servers {
 }
 
 /// `192.0.2.7:3478` without its port, `[::1]:3478` likewise with its brackets; empty where the status told none.
-fn host_of(local: &[u8]) -> String {
+fn host_of(local: &[u8]) -> Cow<'_, str> {
     let host = local.iter().rposition(|&b| b == b':').and_then(|at| local.get(..at));
-    String::from_utf8_lossy(host.unwrap_or(local)).into_owned()
+    String::from_utf8_lossy(host.unwrap_or(local))
 }
 
 #[cfg(test)]

@@ -144,8 +144,19 @@ impl Table {
         }
     }
 
+    /// So many allocations more may be met soon: makes room for them now. To grow while a million are met is to hash all
+    /// names anew, again and again, and messages wait for it.
+    pub fn expect(&mut self, more: usize) {
+        let room = self.settings.max_allocations.saturating_sub(self.allocations.len());
+        let more = more.min(room);
+        self.expected = self.allocations.len() + more;
+        self.reserve_keys(more);
+        self.reserve_sessions(more);
+    }
+
     /// The scan is over; gives the number of known allocations whose keys it found.
     pub fn scan_ends(&mut self, source: SourceId) -> u64 {
+        self.expected = 0;
         let source = self.sources.get_mut(source.0 as usize);
         source.and_then(|source| source.scan.take()).map_or(0, |scan| scan.found)
     }

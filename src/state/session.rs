@@ -236,6 +236,11 @@ impl Table {
         });
     }
 
+    /// Room for so many sessions more.
+    pub(super) fn reserve_sessions(&mut self, more: usize) {
+        self.sized(|owners, hash_of| owners.reserve(more, hash_of));
+    }
+
     /// Changes the table of owners in a way that may change its size, for which it needs all hashes anew.
     fn sized(&mut self, change: impl FnOnce(&mut Owners, &dyn Fn(&PackedHolder) -> u64)) {
         let (hasher, realms, users) = (&self.hasher, &self.realms, &self.users);
@@ -391,7 +396,9 @@ impl Table {
         if let Ok(entry) = self.sessions_by_owner.find_entry(hash, |&other| other == holder) {
             entry.remove();
         }
-        if let Some(room) = shrunk(self.sessions_by_owner.len(), self.sessions_by_owner.capacity()) {
+        if let Some(room) =
+            shrunk(self.sessions_by_owner.len().max(self.expected), self.sessions_by_owner.capacity())
+        {
             self.sized(|owners, hash_of| owners.shrink_to(room, hash_of));
         }
         let group = self.realms.group(realm);

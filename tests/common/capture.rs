@@ -13,12 +13,17 @@ pub(crate) struct Message {
 
 /// All messages of `tests/golden/<name>`, those included that are not coturn's events.
 pub(crate) fn read(name: &str) -> Vec<Message> {
+    read_with_times(name).into_iter().map(|(_, message)| message).collect()
+}
+
+/// The same, each with its seconds from the beginning.
+pub(crate) fn read_with_times(name: &str) -> Vec<(f64, Message)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().map(message).collect()
 }
 
-fn message(line: &str) -> Message {
+fn message(line: &str) -> (f64, Message) {
     let record: serde_json::Value =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let channel = match (record["channel"].as_str(), record["channel_b64"].as_str()) {
@@ -30,5 +35,5 @@ fn message(line: &str) -> Message {
         (None, None) => panic!("no channel: {line}"),
     };
     let payload = record["payload"].as_str().unwrap_or_else(|| panic!("no payload: {line}")).to_owned();
-    Message { channel, payload }
+    (record["t"].as_f64().expect("t"), Message { channel, payload })
 }

@@ -93,12 +93,9 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
     }
 
-    /// The most memory that it has had resident, in bytes, as Linux tells it.
+    /// The most memory that it has had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB")
+        peak_memory(self.id())
     }
 
     /// Waits for its end.
@@ -122,6 +119,24 @@ impl Drop for Process {
             eprintln!("{}", self.output());
         }
     }
+}
+
+/// What a process has resident now, in bytes.
+pub(crate) fn resident_memory(process: u32) -> u64 {
+    memory(process, "VmRSS:")
+}
+
+/// The most that it has had resident, in bytes.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    memory(process, "VmHWM:")
+}
+
+/// As Linux tells it.
+fn memory(process: u32, what: &str) -> u64 {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("proc(5)");
+    1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB")
 }
 
 fn read(path: &Path) -> String {

@@ -156,6 +156,16 @@ impl Redis {
         self.command_stat(command, "rejected_calls")
     }
 
+    /// What a call of it took Redis, in the mean.
+    pub(crate) fn micros_per_call(&self, command: &str) -> f64 {
+        self.command_stat(command, "usec") as f64 / self.calls(command).max(1) as f64
+    }
+
+    /// How many commands took longer than `slowlog-log-slower-than`.
+    pub(crate) fn slow_commands(&self) -> u64 {
+        redis::cmd("SLOWLOG").arg("LEN").query(&mut self.connect(0)).expect("SLOWLOG")
+    }
+
     fn command_stat(&self, command: &str, figure: &str) -> u64 {
         let stats: String =
             redis::cmd("INFO").arg("commandstats").query(&mut self.connect(0)).expect("INFO commandstats");

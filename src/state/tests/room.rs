@@ -61,3 +61,26 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
     let left = room(&table);
     assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {busiest:?}");
 }
+
+#[test]
+fn what_a_scan_expects_has_room_until_the_scan_is_over() {
+    let mut table = table(Settings::default());
+    let come_and_go = |table: &mut Table, second| {
+        for event in [new(600), Event::Deleted, total(Leg::Client, [0; 4]), total(Leg::Peer, [0; 4])] {
+            let key = Key { realm: Some(b"r"), user: b"somebody", id: AllocationId(1) };
+            table.apply(at(second), SOURCE, &key, &event);
+        }
+        table.advance(at(second + 1000));
+        assert_eq!((table.allocations.len(), table.sessions.len()), (0, 0));
+    };
+    table.scan_begins(at(1), SOURCE);
+    table.expect(usize::try_from(PEAK).unwrap());
+    come_and_go(&mut table, 2);
+    let room = [table.by_key.capacity(), table.sessions_by_owner.capacity()];
+    assert!(room.iter().all(|&places| places >= 20_000), "{room:?}");
+
+    table.scan_ends(SOURCE);
+    come_and_go(&mut table, 2000);
+    let left = [table.by_key.capacity(), table.sessions_by_owner.capacity()];
+    assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {room:?}");
+}

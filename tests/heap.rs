@@ -1,0 +1,118 @@
+//! What comes most often takes no memory: reports of known allocations and refreshes, from bytes to counters.
+//!
+//! A program of its own with a single test: the allocator counts for the whole process.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
+)]
+
+mod common;
+
+use std::alloc::System;
+use std::time::Duration;
+
+use common::fake_redis::pmessage;
+use common::statsdb::{Allocation, counters};
+use common::traffic::Traffic;
+use coturn_exporter::app::ingest::Ingest;
+use coturn_exporter::clock::Timestamp;
+use coturn_exporter::resp::{Frame, Limits, Reader};
+use coturn_exporter::state::{Settings, SourceId};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SOURCE: SourceId = SourceId(0);
+
+/// Those of the subscription.
+const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
+
+const ALLOCATIONS: u64 = 1_000;
+const ROUNDS: u32 = 50;
+
+/// coturn reports about so often.
+const ROUND: Duration = Duration::from_secs(25);
+
+const REPORT: Traffic =
+    Traffic { received_packets: 2048, received_bytes: 307_200, sent_packets: 2048, sent_bytes: 1_843_200 };
+
+/// Two allocations of each user, in two realms, at two servers.
+fn allocation(id: u64) -> Allocation {
+    let realm = if id.is_multiple_of(2) { "one.example" } else { "two.example" };
+    let allocation = Allocation::new(realm, &format!("1795343956:user{:06}", id / 4), id);
+    allocation.of_server(&format!("192.0.2.{}:3478", 1 + id / 2 % 2))
+}
+
+/// Each allocation's status, and its reports of both legs.
+fn round(word: &str, reports: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for id in 1..=ALLOCATIONS {
+        let allocation = allocation(id);
+        bytes.extend(pmessage(allocation.key().as_bytes(), allocation.status(word, 600).as_bytes()));
+        if reports {
+            for kind in ["traffic", "traffic/peer"] {
+                bytes.extend(pmessage(allocation.channel(kind).as_bytes(), counters(REPORT).as_bytes()));
+            }
+        }
+    }
+    bytes
+}
+
+/// From bytes to counters, in pieces as a socket gives them; gives how many messages were understood.
+fn take(ingest: &mut Ingest, reader: &mut Reader, now: Timestamp, bytes: &[u8]) -> u64 {
+    const PIECE: usize = 60_000;
+    let mut understood = 0;
+    for mut piece in bytes.chunks(PIECE) {
+        while !piece.is_empty() {
+            let space = reader.space();
+            let (part, rest) = piece.split_at(piece.len().min(space.len()));
+            space[..part.len()].copy_from_slice(part);
+            reader.filled(part.len());
+            piece = rest;
+            while let Some(frame) = reader.frame().expect("RESP2") {
+                let Frame::Many(values) = frame else { continue };
+                let (channel, payload) = values.bulk(2).zip(values.bulk(3)).expect("a message");
+                understood += u64::from(ingest.message(now, SOURCE, channel, payload).is_ok());
+            }
+        }
+    }
+    understood
+}
+
+#[test]
+fn reports_and_refreshes_of_known_allocations_take_no_memory() {
+    let mut ingest = Ingest::new(Settings::default(), &["heap"]);
+    let mut reader = Reader::of_replies(LIMITS);
+    let mut now = Timestamp::from_millis(1_000);
+    ingest.link_up(now, SOURCE);
+    assert_eq!(take(&mut ingest, &mut reader, now, &round("new", false)), ALLOCATIONS);
+    let steady = round("refreshed", true);
+    let go_on = |ingest: &mut Ingest, reader: &mut Reader, now: &mut Timestamp| {
+        let mut understood = 0;
+        for _ in 0..ROUNDS {
+            *now = now.plus(ROUND);
+            understood += take(ingest, reader, *now, &steady);
+        }
+        assert_eq!(understood, 3 * ALLOCATIONS * u64::from(ROUNDS));
+    };
+    go_on(&mut ingest, &mut reader, &mut now);
+
+    let region = Region::new(HEAP);
+    go_on(&mut ingest, &mut reader, &mut now);
+    let change = region.change();
+    assert_eq!((change.allocations, change.reallocations, change.deallocations), (0, 0, 0), "{change:?}");
+
+    // The instrument itself: a birth is seen.
+    take(
+        &mut ingest,
+        &mut reader,
+        now,
+        &pmessage(allocation(ALLOCATIONS + 1).key().as_bytes(), b"new lifetime=600"),
+    );
+    let stranger = Allocation::new("three.example", "somebody", 1);
+    take(&mut ingest, &mut reader, now, &pmessage(stranger.key().as_bytes(), b"new lifetime=600"));
+    assert!(region.change().allocations > 0, "nothing is counted at all");
+}

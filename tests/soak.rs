@@ -1,0 +1,244 @@
+//! Many events, and then nothing left of them but exact sums: on a virtual clock, and through a real Redis.
+//!
+//! `SOAK_EVENTS` and `SOAK_REDIS_EVENTS` say how many (`make soak`: a hundred millions, ten millions), `SOAK_SEED` which.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
+)]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::exporter::Exporter;
+use common::flood::Flood;
+use common::lives::{End, Lives, Publish, Rules};
+use common::page::Page;
+use common::poll;
+use common::process::{peak_memory, resident_memory};
+use common::redis::Redis;
+use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
+use coturn_exporter::metrics::{Audience, Render, TextPage};
+use coturn_exporter::state::{Settings, SourceId};
+
+const MIB: u64 = 1 << 20;
+
+/// From nothing to nothing so often at least.
+const CYCLES: usize = 3;
+
+/// The two share the machine, and one of them looks at its own memory.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |number| number.parse().expect(variable))
+}
+
+fn seed() -> u64 {
+    let seed = number("SOAK_SEED", fastrand::u64(..));
+    println!("SOAK_SEED={seed}");
+    seed
+}
+
+/// Users at one time, each with two allocations in the mean: a hundred thousand at most, and some cycles in any case.
+fn crowd(events: u64) -> u64 {
+    (events / 200).clamp(500, 50_000)
+}
+
+/// Many come, go on round after round, and go; `pass` is told how far each round is, which begins near 0 and ends at 1.
+fn cycle<P: Publish>(lives: &mut Lives, crowd: u64, out: &mut P, mut pass: impl FnMut(&mut P, f64)) {
+    for user in 0..crowd {
+        pass(out, user as f64 / crowd as f64);
+        lives.come(out);
+    }
+    while lives.living() > 0 {
+        let all = lives.living();
+        // From the last: one that goes leaves its place to one that has had its turn.
+        for at in (0..all).rev() {
+            pass(out, (all - at) as f64 / all as f64);
+            lives.go_on(at, out);
+        }
+    }
+}
+
+/// An exporter without a network, on a clock of its own.
+struct Bench {
+    clock: Arc<ManualClock>,
+    shared: Shared,
+    page: TextPage,
+    round: Timestamp,
+    last: f64,
+}
+
+const SOURCE: SourceId = SourceId(0);
+
+/// What a round takes: less than half of the grace, for who is the first of one round may be the last of the next.
+const ROUND: Duration = Duration::from_secs(40);
+
+impl Publish for Bench {
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        self.shared.lock().message(self.clock.now(), SOURCE, channel, payload).expect("it is understood");
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let start = Timestamp::from_millis(1_000);
+        let clock = Arc::new(ManualClock::at(start));
+        let shared =
+            Shared::new(Ingest::new(Settings::default(), &["soak"]), Arc::clone(&clock) as Arc<dyn Clock>);
+        shared.lock().link_up(start, SOURCE);
+        let page = TextPage::of_capture(shared.clone());
+        Self { clock, shared, page, round: start, last: 0.0 }
+    }
+
+    /// The clock goes on with the round.
+    fn pass(&mut self, part: f64) {
+        if part <= self.last {
+            self.round = self.round.plus(ROUND);
+        }
+        self.last = part;
+        self.clock.set(self.round.plus(ROUND.mul_f64(part)));
+    }
+
+    /// Long enough for all that is waited for.
+    fn a_day_later(&mut self) {
+        (self.round, self.last) = (self.clock.now().plus(Duration::from_secs(26 * 3600)), 0.0);
+        self.clock.set(self.round);
+        self.shared.lock().advance(self.round);
+    }
+
+    fn page(&self) -> Page {
+        Page::parse(&String::from_utf8(self.page.render(Audience::Visitor).unwrap()).unwrap())
+    }
+}
+
+#[test]
+fn events_of_many_days_leave_nothing_but_exact_sums() {
+    const RULES: Rules = Rules {
+        lifetime: 600,
+        last_lifetime: 2,
+        ends: &[End::Released, End::Disconnected, End::Expired, End::Untold, End::Replaced, End::Abandoned],
+    };
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let events = number("SOAK_EVENTS", 500_000);
+    let crowd = crowd(events);
+    let mut bench = Bench::new();
+    let mut lives = Lives::new(RULES, seed());
+    let memory = || resident_memory(std::process::id());
+    let before = memory();
+    let mut after_cycles = Vec::new();
+    while lives.events() < events || after_cycles.len() < CYCLES {
+        cycle(&mut lives, crowd, &mut bench, Bench::pass);
+        bench.a_day_later();
+        lives.assert_told(&bench.page());
+        after_cycles.push(memory());
+    }
+    println!("{} events in {} cycles of {crowd} users", lives.events(), after_cycles.len());
+    let (first, last) = (*after_cycles.first().unwrap(), *after_cycles.last().unwrap());
+    assert!(last <= first + first / 10 + 4 * MIB, "memory grows from cycle to cycle: {after_cycles:?}");
+    given_back(before, peak_memory(std::process::id()), last)
+        .unwrap_or_else(|kept| panic!("{kept}: {after_cycles:?}"));
+}
+
+/// Whether most of what was needed is given back.
+fn given_back(before: u64, peak: u64, now: u64) -> Result<(), String> {
+    let told = format!("{} MiB before, {} at the peak, {} at the end", before / MIB, peak / MIB, now / MIB);
+    let (kept, used) = (now.saturating_sub(before), peak.saturating_sub(before));
+    if kept > used / 2 + 8 * MIB {
+        return Err(told);
+    }
+    println!("{told}");
+    Ok(())
+}
+
+/// Publishes as coturn does, key and message, as fast as the exporter takes it.
+struct Publisher<'a> {
+    redis: &'a Redis,
+    flood: Flood,
+    sent: u64,
+}
+
+impl Publish for Publisher<'_> {
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        const AT_ONCE: u64 = 5_000;
+        if channel.ends_with(b"/status") {
+            match payload {
+                b"deleted" => self.flood.command(&[b"DEL", channel]),
+                _ => self.flood.command(&[b"SET", channel, payload]),
+            }
+        }
+        self.flood.publish(channel, payload);
+        self.sent += 1;
+        if self.sent.is_multiple_of(AT_ONCE) {
+            self.settle();
+        }
+    }
+}
+
+impl Publisher<'_> {
+    /// Redis cuts off whoever lets 32 MB wait: that is shown elsewhere.
+    fn settle(&mut self) {
+        const WAITING: u64 = 4 * MIB;
+        self.flood.settle();
+        poll::until(poll::PATIENCE, "the exporter to come along", || match self.redis.backlog() {
+            waiting if waiting <= WAITING => Ok(()),
+            waiting => Err(format!("{waiting} bytes wait")),
+        });
+    }
+}
+
+#[test]
+fn events_through_a_real_redis_leave_nothing_but_exact_sums() {
+    // A lifetime of a second has as good as expired when it is granted.
+    const RULES: Rules = Rules {
+        lifetime: 3600,
+        last_lifetime: 1,
+        ends: &[End::Released, End::Disconnected, End::Expired, End::Untold, End::Replaced],
+    };
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let events = number("SOAK_REDIS_EVENTS", 100_000);
+    // Small: those that expire have 90 s until their next round.
+    let crowd = crowd(events).min(10_000);
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    let mut out = Publisher { redis: &redis, flood: Flood::connect(&redis), sent: 0 };
+    let mut lives = Lives::new(RULES, seed());
+    let memory = || resident_memory(exporter.process_id());
+    let before = memory();
+    let mut after_cycles = Vec::new();
+    while lives.events() < events || after_cycles.len() < CYCLES {
+        cycle(&mut lives, crowd, &mut out, |_, _| ());
+        out.settle();
+        after_cycles.push(memory());
+    }
+    let sent = out.sent as f64;
+    poll::until(poll::PATIENCE, "all to be taken in", || {
+        let heard = exporter.page().sum("coturn_exporter_messages_total", &[]);
+        #[expect(clippy::float_cmp, reason = "counts, which f64 holds exactly")]
+        if heard == sent { Ok(()) } else { Err(format!("{heard} of {sent}")) }
+    });
+    let unclaimed = "the last to be settled, what nobody claimed to be given up";
+    exporter.until(unclaimed, |page| {
+        let sessions = |what: &str| page.count(&format!("coturn_sessions_{what}_total"), &[]);
+        let unsettled = sessions("opened") + sessions("adopted") - sessions("closed");
+        let missing = lives.unallocated_packets() - page.count("coturn_unallocated_packets_total", &[]);
+        if unsettled == 0 && missing == 0 { Ok(()) } else { Err(format!("{unsettled}, {missing}")) }
+    });
+    let page = exporter.page();
+    lives.assert_told(&page);
+    for nothing in ["coturn_exporter_gaps_total", "coturn_exporter_dropped_messages_total"] {
+        assert_eq!(page.count(nothing, &[]), 0, "{nothing}");
+    }
+    println!("{} events in {} cycles of {crowd} users", lives.events(), after_cycles.len());
+    let peak = exporter.peak_memory();
+    // Who has come and gone is remembered for a while; the page lets time pass.
+    poll::until(poll::PATIENCE, "memory to be given back", || {
+        drop(exporter.page());
+        given_back(before, peak, memory()).map_err(|kept| format!("{kept}: {after_cycles:?}"))
+    });
+}
