@@ -15,7 +15,7 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench check fmt pictures clean
+.PHONY: help run build test bench steps check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: ## Run everything that must pass; installs redis-server, coturn, prometheu
 bench: ## Measure what an event costs, against others; writes docs/benchmarks.md
 	tests/install-tools.sh
 	$(CARGO) bench --locked --bench contestants
+
+steps: ## Time each step of an event's way
+	$(CARGO) bench --locked --bench steps
 
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check
