@@ -32,9 +32,10 @@ test: ## Run everything that must pass; installs redis-server, coturn, prometheu
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 
-bench: ## Measure what an event costs, against others; writes docs/benchmarks.md
+# Trials: BENCH_EVENTS=100000 BENCH_LIVE=20000 make bench PARTS='million resync' (parts alone are printed, not written)
+bench: ## Measure each budget, side by side with others; writes docs/benchmarks.md
 	tests/install-tools.sh
-	$(CARGO) bench --locked --bench contestants
+	$(CARGO) bench --locked --bench budgets -- $(PARTS)
 
 steps: ## Time each step of an event's way
 	$(CARGO) bench --locked --bench steps

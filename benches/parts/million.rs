@@ -1,0 +1,78 @@
+//! A million live allocations, told through Redis: what they weigh, and what a scrape takes beside them.
+
+use crate::common::exporter::Exporter;
+use crate::common::redis::Redis;
+use crate::gauge::{Watch, median, memory};
+use crate::publisher::{Publisher, address_of, taken_in};
+use crate::row::Row;
+use crate::stream::Fleet;
+
+/// Realms on the page.
+const REALMS: u64 = 100;
+
+/// Live allocations that are few.
+const FEW: u64 = 1000;
+
+/// Scrapes of which the one in the middle counts.
+const SCRAPES: usize = 31;
+
+/// Room for all.
+pub(crate) const NO_CAP: [&str; 2] = ["--allocation.max-count", "10000000"];
+
+pub(crate) fn rows(live: u64) -> Vec<Row> {
+    let fleet = Fleet { allocations: live, realms: REALMS, user_bytes: 55 };
+    let redis = Redis::start();
+    let exporter = Exporter::watching_with(&redis.url(0), &NO_CAP);
+    let mut publisher = Publisher::connect(address_of(&redis));
+    let empty = (memory(exporter.process_id()), used_memory(&redis));
+    let few = FEW.min(live);
+    publisher.send(fleet.births().take(usize::try_from(few).unwrap()));
+    taken_in(&exporter, few);
+    let among_few = scrape(&exporter);
+    publisher.send(fleet.births().skip(usize::try_from(few).unwrap()));
+    taken_in(&exporter, live);
+    let full = (memory(exporter.process_id()), used_memory(&redis));
+    let among_all = scrape(&exporter);
+
+    let ours = (full.0 - empty.0) * f64::from(1 << 20) / live as f64;
+    let theirs = (full.1 - empty.1) as f64 / live as f64;
+    let ratio = among_all / among_few;
+    vec![
+        Row::new(
+            format!("memory per live allocation, {live} live, users of 55 bytes: 256 B"),
+            format!("{ours:.0} B"),
+            format!("{:.0} MiB resident, {:.0} MiB when empty", full.0, empty.0),
+            ours <= 256.0,
+        ),
+        Row::new(
+            "never more than Redis needs for the same keys",
+            format!("{:.2}", ours / theirs),
+            format!("redis-server: {theirs:.0} B for each key"),
+            ours <= theirs,
+        ),
+        Row::new(
+            format!("a scrape of {REALMS} realms takes as long at {live} live as at {FEW}: within 1.5"),
+            format!("{ratio:.2}"),
+            format!("{:.1} ms, {:.1} ms among {FEW}", among_all * 1e3, among_few * 1e3),
+            ratio <= 1.5,
+        ),
+    ]
+}
+
+/// Seconds that a page takes.
+fn scrape(exporter: &Exporter) -> f64 {
+    let one = |_| {
+        let watch = Watch::start();
+        let response = exporter.get("/metrics").expect("a page");
+        assert_eq!(response.status, 200);
+        watch.elapsed()
+    };
+    median((0..SCRAPES).map(one).collect()).as_secs_f64()
+}
+
+/// Bytes, as Redis counts them.
+fn used_memory(redis: &Redis) -> u64 {
+    let info: String = redis::cmd("INFO").arg("memory").query(&mut redis.connect(0)).expect("INFO");
+    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    line.expect("used_memory").parse().expect("bytes")
+}
