@@ -1,5 +1,6 @@
 //! What the kernel knows of a process, and a stopwatch of microseconds.
 
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 /// User and system time of a process, in microseconds.
@@ -35,6 +36,23 @@ fn of_status(process: u32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("proc(5)");
     line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// For how long this thread was ready to run, and others had the processors: since it began.
+#[derive(Debug)]
+pub(crate) struct InLine(std::fs::File);
+
+impl InLine {
+    pub(crate) fn of_this_thread() -> Self {
+        Self(std::fs::File::open("/proc/thread-self/schedstat").expect("a kernel that counts this"))
+    }
+
+    pub(crate) fn so_far(&self) -> Duration {
+        let mut text = [0; 64];
+        let bytes = self.0.read_at(&mut text, 0).expect("proc(5)");
+        let waited = std::str::from_utf8(&text[..bytes]).unwrap().split(' ').nth(1).unwrap();
+        Duration::from_nanos(waited.parse().unwrap())
+    }
 }
 
 /// How many wanted a processor in the last minute.

@@ -8,6 +8,7 @@ pub(crate) struct Row {
     budget: String,
     measured: String,
     against: String,
+    /// Nothing where it could not be told.
     is_met: Option<bool>,
 }
 
@@ -16,24 +17,19 @@ impl Row {
         budget: impl Into<String>,
         measured: impl Into<String>,
         against: impl Into<String>,
-        is_met: bool,
+        is_met: impl Into<Option<bool>>,
     ) -> Self {
         Self {
             budget: budget.into(),
             measured: measured.into(),
             against: against.into(),
-            is_met: Some(is_met),
+            is_met: is_met.into(),
         }
     }
 
     /// One whose other side was not there.
     pub(crate) fn unknown(budget: impl Into<String>, against: &str) -> Self {
-        Self {
-            budget: budget.into(),
-            measured: "-".into(),
-            against: format!("{against}: skipped"),
-            is_met: None,
-        }
+        Self::new(budget, "-", format!("{against}: skipped"), None::<bool>)
     }
 }
 

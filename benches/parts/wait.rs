@@ -9,7 +9,7 @@ use coturn_exporter::clock::ManualClock;
 use coturn_exporter::metrics::{Audience, Render as _, TextPage};
 
 use crate::common::poll;
-use crate::gauge::{Watch, median};
+use crate::gauge::{InLine, Watch, median};
 use crate::row::Row;
 use crate::stream::{Fleet, Message, REPORT, SOURCE, START};
 
@@ -61,19 +61,22 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     )]
 }
 
-/// The longest that a report took to be counted while `meanwhile` ran.
+/// The longest that a report took to be counted while `meanwhile` ran, without the time in which other programs had the
+/// processors.
 fn longest_wait(shared: &Shared, fleet: Fleet, meanwhile: impl FnOnce()) -> Duration {
     let stop = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({
         let (shared, stop) = (shared.clone(), Arc::clone(&stop));
         move || {
+            let in_line = InLine::of_this_thread();
             let (mut longest, mut allocation) = (Duration::ZERO, 0);
             while !stop.load(Ordering::Relaxed) {
                 allocation = (allocation + 1) % fleet.allocations;
                 let Message { channel, .. } = fleet.report(allocation, "traffic");
-                let watch = Watch::start();
+                let (watch, before) = (Watch::start(), in_line.so_far());
                 let done = shared.lock().message(START, SOURCE, channel.as_bytes(), REPORT);
-                longest = longest.max(watch.elapsed());
+                let took = watch.elapsed();
+                longest = longest.max(took.saturating_sub(in_line.so_far() - before));
                 done.expect("understood");
             }
             longest
