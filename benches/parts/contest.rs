@@ -15,7 +15,7 @@ use crate::common::listener;
 use crate::common::poll;
 use crate::common::redis::Redis;
 use crate::gauge::{cpu_micros, memory};
-use crate::publisher::{PATIENCE, Publisher, address_of, taken_in};
+use crate::publisher::{PATIENCE, Publisher, Ready, address_of, taken_in};
 use crate::row::Row;
 use crate::stream::Fleet;
 
@@ -61,17 +61,18 @@ impl Contest {
     /// Runs it.
     pub(crate) fn run(events: u64, live: u64) -> Self {
         let fleet = fleet(live);
+        let ready = Ready::new(fleet, events);
         let mut costs = Vec::new();
-        costs.extend(through_redis(fleet, events));
-        costs.push(straight(fleet, events));
+        costs.extend(through_redis(fleet, &ready));
+        costs.push(straight(fleet, &ready));
         let mut skipped = Vec::new();
         for (who, start) in OTHERS {
-            match subscriber(who, start, fleet, events) {
+            match subscriber(who, start, &ready) {
                 Ok(cost) => costs.push(cost),
                 Err(why) => skipped.push((who, why)),
             }
         }
-        Self { costs, skipped, fleet, events }
+        Self { costs, skipped, fleet, events: ready.events }
     }
 
     /// The budgets of CPU time.
@@ -106,56 +107,56 @@ const REDIS: &str = "redis-server, with one subscriber";
 const GO: &str = "Go: redigo, client_golang";
 
 /// The exporter behind a Redis, and that Redis.
-fn through_redis(fleet: Fleet, events: u64) -> [Cost; 2] {
+fn through_redis(fleet: Fleet, ready: &Ready) -> [Cost; 2] {
     let redis = Redis::start();
     let exporter = Exporter::watching(&redis.url(0));
     let mut publisher = Publisher::connect(address_of(&redis));
     publisher.send(fleet.births());
     taken_in(&exporter, fleet.allocations);
     let before = [exporter.process_id(), redis.process_id()].map(cpu_micros);
-    publisher.send((0..events).map(|number| fleet.busy(number)));
-    let heard = taken_in(&exporter, fleet.allocations + events) - fleet.allocations;
+    publisher.send_ready(ready);
+    let heard = taken_in(&exporter, fleet.allocations + ready.events) - fleet.allocations;
     let ids = [exporter.process_id(), redis.process_id()];
     let mut costs =
         [OURS, REDIS].into_iter().zip(ids.into_iter().zip(before)).map(|(who, (id, before))| Cost {
             who,
-            micros: (cpu_micros(id) - before) / events as f64,
+            micros: (cpu_micros(id) - before) / ready.events as f64,
             memory: memory(id),
-            lost: events - heard,
+            lost: ready.events - heard,
         });
     [costs.next().unwrap(), costs.next().unwrap()]
 }
 
 /// The exporter to which coturn reports itself.
-fn straight(fleet: Fleet, events: u64) -> Cost {
+fn straight(fleet: Fleet, ready: &Ready) -> Cost {
     let (exporter, address) = listener::listening(&[]);
     let mut publisher = Publisher::connect(address);
     publisher.send(fleet.births());
     taken_in(&exporter, fleet.allocations);
     let before = cpu_micros(exporter.process_id());
-    publisher.send((0..events).map(|number| fleet.busy(number)));
-    let heard = taken_in(&exporter, fleet.allocations + events) - fleet.allocations;
+    publisher.send_ready(ready);
+    let heard = taken_in(&exporter, fleet.allocations + ready.events) - fleet.allocations;
     let id = exporter.process_id();
     Cost {
         who: "this exporter, without a Redis",
-        micros: (cpu_micros(id) - before) / events as f64,
+        micros: (cpu_micros(id) - before) / ready.events as f64,
         memory: memory(id),
-        lost: events - heard,
+        lost: ready.events - heard,
     }
 }
 
 /// Somebody else's subscriber, which says itself what it has spent when it has all, or hears no more for 3 s.
-fn subscriber(who: &'static str, start: Start, fleet: Fleet, events: u64) -> Result<Cost, String> {
+fn subscriber(who: &'static str, start: Start, ready: &Ready) -> Result<Cost, String> {
     let redis = Redis::start();
     let address = address_of(&redis);
-    let mut command = start(address, events)?;
+    let mut command = start(address, ready.events)?;
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     poll::until(PATIENCE, "the subscription", || match redis.subscribers() {
         1 => Ok(()),
         _ if child.try_wait().is_ok_and(|ended| ended.is_some()) => panic!("{who} ended at once"),
         other => Err(other.to_string()),
     });
-    Publisher::connect(address).send((0..events).map(|number| fleet.busy(number)));
+    Publisher::connect(address).send_ready(ready);
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     child.wait().unwrap();
@@ -167,7 +168,7 @@ fn subscriber(who: &'static str, start: Start, fleet: Fleet, events: u64) -> Res
         who,
         micros: number(seconds) * 1e6 / heard as f64,
         memory: number(resident) / f64::from(1 << 20),
-        lost: events - heard,
+        lost: ready.events - heard,
     })
 }
 

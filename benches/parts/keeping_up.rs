@@ -7,12 +7,9 @@ use crate::common::exporter::Exporter;
 use crate::common::poll;
 use crate::common::redis::Redis;
 use crate::gauge::Watch;
-use crate::publisher::{Publisher, address_of, taken_in};
+use crate::publisher::{Publisher, Ready, address_of, taken_in};
 use crate::row::Row;
-use crate::stream::{Fleet, commands};
-
-/// Events that are made before the clock runs, and sent again and again.
-const CHUNK: u64 = 200_000;
+use crate::stream::Fleet;
 
 /// What Redis bears for as long as it takes (`client-output-buffer-limit pubsub 32mb 8mb 60`), in bytes. What grows
 /// passes it soon: a second of events is ten times as much.
@@ -26,26 +23,20 @@ pub(crate) fn rows(events: u64, live: u64) -> Vec<Row> {
     publisher.send(fleet.births());
     taken_in(&exporter, fleet.allocations);
 
-    let mut chunk = Vec::new();
-    let chunk_events = CHUNK.min(events);
-    let chunk_commands = commands(&mut chunk, (0..chunk_events).map(|number| fleet.busy(number)));
+    let ready = Ready::new(fleet, events);
     let watcher = Watcher::start(&redis);
     let watch = Watch::start();
-    let rounds = events / chunk_events;
-    for _ in 0..rounds {
-        publisher.send_ready(&chunk, chunk_commands);
-    }
-    publisher.settle();
-    let rate = (rounds * chunk_events) as f64 / watch.elapsed().as_secs_f64();
+    publisher.send_ready(&ready);
+    let rate = ready.events as f64 / watch.elapsed().as_secs_f64();
     let [waiting, buffers] = watcher.stop();
-    let all = fleet.allocations + rounds * chunk_events;
+    let all = fleet.allocations + ready.events;
     let lost = all - taken_in(&exporter, all);
     let gaps = exporter.page().count("coturn_exporter_gaps_total", &[]);
     vec![
         Row::new(
             "keeping up with a Redis flat out: nothing lost, no gap",
             format!("{lost} lost, {gaps} gaps"),
-            format!("{} events at {:.0} a second", rounds * chunk_events, rate),
+            format!("{} events at {rate:.0} a second", ready.events),
             lost == 0 && gaps == 0,
         ),
         Row::new(

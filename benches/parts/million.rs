@@ -23,16 +23,13 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let fleet = Fleet { allocations: live, realms: REALMS, user_bytes: 55 };
     let redis = Redis::start();
     let exporter = Exporter::watching_with(&redis.url(0), &NO_CAP);
-    let mut publisher = Publisher::connect(address_of(&redis));
     let empty = (memory(exporter.process_id()), used_memory(&redis));
-    let few = FEW.min(live);
-    publisher.send(fleet.births().take(usize::try_from(few).unwrap()));
-    taken_in(&exporter, few);
-    let among_few = scrape(&exporter);
-    publisher.send(fleet.births().skip(usize::try_from(few).unwrap()));
-    taken_in(&exporter, live);
+    tell(&redis, &exporter, fleet);
     let full = (memory(exporter.process_id()), used_memory(&redis));
-    let among_all = scrape(&exporter);
+    let of_few = Redis::start();
+    let few = Exporter::watching_with(&of_few.url(0), &NO_CAP);
+    tell(&of_few, &few, Fleet { allocations: FEW.min(live), ..fleet });
+    let [among_all, among_few] = scrapes([&exporter, &few]);
 
     let ours = (full.0 - empty.0) * f64::from(1 << 20) / live as f64;
     let theirs = (full.1 - empty.1) as f64 / live as f64;
@@ -59,15 +56,27 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     ]
 }
 
-/// Seconds that a page takes.
-fn scrape(exporter: &Exporter) -> f64 {
-    let one = |_| {
+/// The births of all.
+fn tell(redis: &Redis, exporter: &Exporter, fleet: Fleet) {
+    Publisher::connect(address_of(redis)).send(fleet.births());
+    taken_in(exporter, fleet.allocations);
+}
+
+/// Seconds that a page of each takes, by turns: what else the machine does comes to both.
+fn scrapes(exporters: [&Exporter; 2]) -> [f64; 2] {
+    let one = |exporter: &Exporter| {
         let watch = Watch::start();
         let response = exporter.get("/metrics").expect("a page");
         assert_eq!(response.status, 200);
         watch.elapsed()
     };
-    median((0..SCRAPES).map(one).collect()).as_secs_f64()
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..SCRAPES {
+        for (exporter, took) in exporters.into_iter().zip(&mut took) {
+            took.push(one(exporter));
+        }
+    }
+    took.map(|took| median(took).as_secs_f64())
 }
 
 /// Bytes, as Redis counts them.

@@ -10,7 +10,7 @@ use crate::common::exporter::Exporter;
 use crate::common::poll;
 use crate::common::redis::Redis;
 use crate::gauge::Watch;
-use crate::stream::{Message, commands};
+use crate::stream::{Fleet, Message, commands};
 
 /// A run that takes longer than this has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
@@ -18,6 +18,27 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// Where it listens.
 pub(crate) fn address_of(redis: &Redis) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port()))
+}
+
+/// Events of busy hours, made before the clock runs, and sent again and again.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    bytes: Vec<u8>,
+    commands: u64,
+    rounds: u64,
+    /// How many they are, all rounds together.
+    pub(crate) events: u64,
+}
+
+impl Ready {
+    /// About so many; each allocation has its turn.
+    pub(crate) fn new(fleet: Fleet, events: u64) -> Self {
+        let round = events.min(10 * fleet.allocations);
+        let mut bytes = Vec::new();
+        let commands = commands(&mut bytes, (0..round).map(|number| fleet.busy(number)));
+        let rounds = events / round;
+        Self { bytes, commands, rounds, events: rounds * round }
+    }
 }
 
 /// See the head of the file.
@@ -57,14 +78,17 @@ impl Publisher {
         self.settle();
     }
 
-    /// So many commands, ready to be sent.
-    pub(crate) fn send_ready(&mut self, ready: &[u8], commands: u64) {
-        self.stream.write_all(ready).expect("commands are taken");
-        self.sent += commands;
+    /// The same, of what is made already: only Redis can hold it up.
+    pub(crate) fn send_ready(&mut self, ready: &Ready) {
+        for _ in 0..ready.rounds {
+            self.stream.write_all(&ready.bytes).expect("commands are taken");
+            self.sent += ready.commands;
+        }
+        self.settle();
     }
 
     /// Waits for all answers.
-    pub(crate) fn settle(&self) {
+    fn settle(&self) {
         poll::until(PATIENCE, "all answers", || match self.answers.load(Ordering::SeqCst) {
             answers if answers >= self.sent => Ok(()),
             answers => Err(format!("{answers} of {}", self.sent)),

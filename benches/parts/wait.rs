@@ -76,7 +76,7 @@ fn longest_wait(shared: &Shared, fleet: Fleet, meanwhile: impl FnOnce()) -> Dura
                 let (watch, before) = (Watch::start(), in_line.so_far());
                 let done = shared.lock().message(START, SOURCE, channel.as_bytes(), REPORT);
                 let took = watch.elapsed();
-                longest = longest.max(took.saturating_sub(in_line.so_far() - before));
+                longest = longest.max(took.saturating_sub(in_line.so_far().saturating_sub(before)));
                 done.expect("understood");
             }
             longest
