@@ -14,7 +14,7 @@ const REALMS: u64 = 100;
 const FEW: u64 = 1000;
 
 /// Scrapes of which the one in the middle counts.
-const SCRAPES: usize = 31;
+const SCRAPES: usize = 61;
 
 /// Room for all.
 pub(crate) const NO_CAP: [&str; 2] = ["--allocation.max-count", "10000000"];
