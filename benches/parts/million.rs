@@ -13,7 +13,7 @@ const REALMS: u64 = 100;
 /// Live allocations that are few.
 const FEW: u64 = 1000;
 
-/// Scrapes of which the one in the middle counts.
+/// Scrapes of each. The fastest counts: what the table adds it adds to each, other programs do not.
 const SCRAPES: usize = 61;
 
 /// Room for all.
@@ -33,7 +33,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
 
     let ours = (full.0 - empty.0) * f64::from(1 << 20) / live as f64;
     let theirs = (full.1 - empty.1) as f64 / live as f64;
-    let ratio = among_all / among_few;
+    let ratio = among_all[0] / among_few[0];
     vec![
         Row::new(
             format!("memory per live allocation, {live} live, users of 55 bytes: 256 B"),
@@ -50,7 +50,10 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
         Row::new(
             format!("a scrape of {REALMS} realms takes as long at {live} live as at {FEW}: within 1.5"),
             format!("{ratio:.2}"),
-            format!("{:.1} ms, {:.1} ms among {FEW}", among_all * 1e3, among_few * 1e3),
+            format!(
+                "{:.1} ms, {:.1} ms among {FEW}; medians {:.1} ms, {:.1} ms",
+                among_all[0], among_few[0], among_all[1], among_few[1]
+            ),
             ratio <= 1.5,
         ),
     ]
@@ -62,8 +65,8 @@ fn tell(redis: &Redis, exporter: &Exporter, fleet: Fleet) {
     taken_in(exporter, fleet.allocations);
 }
 
-/// Seconds that a page of each takes, by turns: what else the machine does comes to both.
-fn scrapes(exporters: [&Exporter; 2]) -> [f64; 2] {
+/// Milliseconds that a page of each takes, by turns: the fastest, and the one in the middle.
+fn scrapes(exporters: [&Exporter; 2]) -> [[f64; 2]; 2] {
     let one = |exporter: &Exporter| {
         let watch = Watch::start();
         let response = exporter.get("/metrics").expect("a page");
@@ -76,7 +79,10 @@ fn scrapes(exporters: [&Exporter; 2]) -> [f64; 2] {
             took.push(one(exporter));
         }
     }
-    took.map(|took| median(took).as_secs_f64())
+    took.map(|took| {
+        let fastest = took.iter().copied().min().expect("scrapes");
+        [fastest, median(took)].map(|took| took.as_secs_f64() * 1e3)
+    })
 }
 
 /// Bytes, as Redis counts them.

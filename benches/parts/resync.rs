@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::exporter::Exporter;
+use crate::common::poll;
 use crate::common::redis::Redis;
 use crate::gauge::{Watch, memory, peak_memory};
 use crate::million::NO_CAP;
-use crate::publisher::{Publisher, address_of};
+use crate::publisher::{PATIENCE, Publisher, address_of};
 use crate::row::Row;
 use crate::stream::Fleet;
 
@@ -38,7 +39,12 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
         move || publisher.send_paced(RATE, |number| fleet.busy(number), &stop)
     });
     let watch = Watch::start();
-    let exporter = Exporter::watching_with(&redis.url(0), &NO_CAP);
+    let url = redis.url(0);
+    let exporter = Exporter::start(&[&["--redis.url", &url], &NO_CAP[..]].concat());
+    poll::until(PATIENCE, "the exporter to be up", || match exporter.get("/-/ready") {
+        Ok(response) if response.status == 200 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
     let seconds = watch.elapsed().as_secs_f64();
     let (peak, resident) = (peak_memory(exporter.process_id()), memory(exporter.process_id()));
     let page = exporter.page();
