@@ -15,10 +15,10 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench soak check fmt pictures clean
+.PHONY: help run build test bench steps instructions soak check fmt pictures clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build the release and run it for a coturn on this host; other flags in ARGS='...'
 	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo 'turnserver.conf: $(STATSDB_LINE)')
@@ -32,9 +32,17 @@ test: ## Run everything that must pass; installs redis-server, coturn, prometheu
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 
-bench: ## Measure what an event costs, against others; writes docs/benchmarks.md
+# Trials: BENCH_EVENTS=100000 BENCH_LIVE=20000 make bench PARTS='million resync' (parts alone are printed, not written)
+bench: ## Measure each budget, side by side with others; writes docs/benchmarks.md
 	tests/install-tools.sh
-	$(CARGO) bench --locked --bench contestants
+	$(CARGO) bench --locked --bench budgets -- $(PARTS)
+
+steps: ## Time each step of an event's way
+	$(CARGO) bench --locked --bench steps
+
+instructions: ## Count the instructions of each step; writes docs/benchmarks.md; CHECK=1: fails where it says less
+	@command -v valgrind >/dev/null || { echo 'valgrind is missing: apt-get install valgrind' >&2; exit 1; }
+	CHECK='$(CHECK)' $(CARGO) bench --locked --bench instructions
 
 soak: ## A hundred million events on a virtual clock, ten million through a Redis: exact sums, memory given back
 	tests/install-tools.sh

@@ -1,0 +1,205 @@
+//! The steps of an event's way, and the page, each as work that can be repeated: for a stopwatch (`steps`) and for a
+//! count of instructions (`instructions`).
+
+use std::fmt;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::clock::ManualClock;
+use coturn_exporter::metrics::{Audience, Observe as _, Render as _, TextPage};
+use coturn_exporter::resp::{Frame, Limits, Reader};
+use coturn_exporter::wire;
+
+use crate::stream::{self, ACTS, Fleet, Message, SOURCE, START, take_in};
+
+/// Events of one round: few, so that some rounds come to their end before another program has its turn.
+const ROUND: u64 = 1000;
+
+/// Rounds until all begins anew: many, so that what a round needs is not in the nearest cache from the last time.
+const TURNS: u64 = 20;
+
+/// Lives of one round.
+const LIVES: u64 = 100;
+
+/// Realms on the page.
+const REALMS: u64 = 100;
+
+/// What the socket has for one reading.
+const READING: usize = 64 << 10;
+
+/// A step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Bytes into frames.
+    Framing,
+    /// A report into an event.
+    ParseTraffic,
+    /// A refresh into an event.
+    ParseStatus,
+    /// A report into an event, and into the table.
+    Traffic,
+    /// A refresh, likewise.
+    Refresh,
+    /// An allocation from birth to totals, likewise.
+    Life,
+    /// Bytes of busy hours into frames, events, and the table.
+    Whole,
+    /// The copy of the table that a scrape takes under the lock.
+    Snapshot {
+        /// Allocations that live.
+        live: u64,
+    },
+    /// That copy, and its text.
+    Page {
+        /// Allocations that live.
+        live: u64,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Framing => f.write_str("framing"),
+            Self::ParseTraffic => f.write_str("parse: traffic"),
+            Self::ParseStatus => f.write_str("parse: refresh"),
+            Self::Traffic => f.write_str("parse and apply: traffic"),
+            Self::Refresh => f.write_str("parse and apply: refresh"),
+            Self::Life => f.write_str("parse and apply: a whole life"),
+            Self::Whole => f.write_str("bytes to counters"),
+            Self::Snapshot { live } => write!(f, "snapshot: {live} live"),
+            Self::Page { live } => write!(f, "page: {live} live"),
+        }
+    }
+}
+
+/// One round of a step.
+pub(crate) type Round = Box<dyn FnMut()>;
+
+impl Step {
+    /// Events, or pages, of a round.
+    pub(crate) fn items(self) -> u64 {
+        match self {
+            Self::Life => LIVES * ACTS as u64,
+            Self::Snapshot { .. } | Self::Page { .. } => 1,
+            _ => ROUND,
+        }
+    }
+
+    /// Prepares it, among so many live allocations where it is about events.
+    pub(crate) fn prepare(self, live: u64) -> Round {
+        let fleet = Fleet::new(live, 10);
+        match self {
+            Self::Framing => {
+                let mut turns = by_turns(bytes(&fleet));
+                Box::new(move || {
+                    each_frame(&turns(), |channel, payload| {
+                        black_box((channel, payload));
+                    });
+                })
+            }
+            Self::ParseTraffic => parse(events(|number| report(&fleet, number))),
+            Self::ParseStatus => parse(events(|number| fleet.status(number, "refreshed"))),
+            Self::Traffic => apply(fleet.table(), events(|number| report(&fleet, number))),
+            Self::Refresh => apply(fleet.table(), events(|number| fleet.status(number, "refreshed"))),
+            Self::Life => life(),
+            Self::Whole => {
+                let mut turns = by_turns(bytes(&fleet));
+                let mut ingest = fleet.table();
+                Box::new(move || {
+                    each_frame(&turns(), |channel, payload| {
+                        ingest.message(START, SOURCE, channel, payload).expect("understood");
+                    });
+                })
+            }
+            Self::Snapshot { live } => {
+                let shared = told(live);
+                Box::new(move || drop(black_box(shared.observe(Audience::Scraper))))
+            }
+            Self::Page { live } => {
+                let page = TextPage::of_capture(told(live));
+                Box::new(move || drop(black_box(page.render(Audience::Scraper).expect("a page"))))
+            }
+        }
+    }
+}
+
+/// Rounds of events.
+fn events(event: impl Fn(u64) -> Message) -> Vec<Vec<Message>> {
+    (0..TURNS).map(|turn| (turn * ROUND..(turn + 1) * ROUND).map(&event).collect()).collect()
+}
+
+/// Rounds of busy hours, as bytes.
+fn bytes(fleet: &Fleet) -> Vec<Vec<u8>> {
+    events(|number| fleet.busy(number)).iter().map(stream::frames).collect()
+}
+
+/// One after the other, for ever.
+fn by_turns<T>(rounds: Vec<Vec<T>>) -> impl FnMut() -> Rc<[T]> {
+    let rounds: Vec<Rc<[T]>> = rounds.into_iter().map(Rc::from).collect();
+    let mut next = 0;
+    move || {
+        next = (next + 1) % rounds.len();
+        Rc::clone(&rounds[next])
+    }
+}
+
+fn report(fleet: &Fleet, number: u64) -> Message {
+    fleet.report(number / 2, if number.is_multiple_of(2) { "traffic" } else { "traffic/peer" })
+}
+
+fn parse(rounds: Vec<Vec<Message>>) -> Round {
+    let mut turns = by_turns(rounds);
+    Box::new(move || {
+        for Message { channel, payload, .. } in turns().iter() {
+            black_box(wire::parse(channel.as_bytes(), payload).expect("understood"));
+        }
+    })
+}
+
+fn apply(mut ingest: Ingest, rounds: Vec<Vec<Message>>) -> Round {
+    let mut turns = by_turns(rounds);
+    Box::new(move || take_in(&mut ingest, START, turns().iter()))
+}
+
+/// Lives side by side. Between two rounds there is time enough for all to settle and to be forgotten.
+fn life() -> Round {
+    let fleet = Fleet::new(LIVES, 10);
+    let acts = fleet.lives();
+    let mut ingest = Fleet::new(0, 10).table();
+    let mut now = START;
+    Box::new(move || {
+        for act in &acts {
+            now = now.plus(Duration::from_secs(1));
+            take_in(&mut ingest, now, act);
+        }
+        now = now.plus(Duration::from_secs(60));
+        ingest.advance(now);
+    })
+}
+
+/// A table whose page is asked for; its time stands still.
+fn told(live: u64) -> Shared {
+    Shared::new(Fleet::new(live, REALMS).table(), Arc::new(ManualClock::at(START)))
+}
+
+/// Reads what a socket would give, a reading at a time.
+fn each_frame(bytes: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
+    let mut reader = Reader::of_replies(Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 });
+    for mut reading in bytes.chunks(READING) {
+        while !reading.is_empty() {
+            let space = reader.space();
+            let fits = space.len().min(reading.len());
+            let (now, later) = reading.split_at(fits);
+            space[..fits].copy_from_slice(now);
+            reading = later;
+            reader.filled(fits);
+            while let Some(frame) = reader.frame().expect("RESP") {
+                let Frame::Many(values) = frame else { panic!("{frame:?}") };
+                visit(values.bulk(2).expect("a channel"), values.bulk(3).expect("a payload"));
+            }
+        }
+    }
+}

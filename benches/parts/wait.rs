@@ -1,0 +1,88 @@
+//! How long a message waits for a scrape: in this process, for the wait is for a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coturn_exporter::app::ingest::Shared;
+use coturn_exporter::clock::ManualClock;
+use coturn_exporter::metrics::{Audience, Render as _, TextPage};
+
+use crate::common::poll;
+use crate::gauge::{InLine, Watch, median};
+use crate::row::Row;
+use crate::stream::{Fleet, Message, REPORT, SOURCE, START};
+
+/// Realms on the page.
+const REALMS: u64 = 100;
+
+/// Scrapes of a window, one after the other.
+const SCRAPES: usize = 20;
+
+/// The longest wait of each window counts by the one in the middle: what a scrape does to a message it does in each,
+/// what other programs do it does in some.
+const WINDOWS: usize = 9;
+
+/// What may be waited.
+const BUDGET: Duration = Duration::from_millis(5);
+
+pub(crate) fn rows(live: u64) -> Vec<Row> {
+    let fleet = Fleet { allocations: live, realms: REALMS, user_bytes: 55 };
+    // Its time stands still: nothing becomes due.
+    let shared = Shared::new(fleet.table(), Arc::new(ManualClock::at(START)));
+    let page = TextPage::of_process(shared.clone());
+    let scrapes = || {
+        for _ in 0..SCRAPES {
+            page.render(Audience::Scraper).expect("a page");
+        }
+    };
+    let watch = Watch::start();
+    scrapes();
+    let as_long = watch.elapsed();
+    let quiet = || {
+        let watch = Watch::start();
+        while watch.elapsed() < as_long {
+            poll::pause();
+        }
+    };
+    let mut waits = [Vec::new(), Vec::new()];
+    for _ in 0..WINDOWS {
+        waits[0].push(longest_wait(&shared, fleet, quiet));
+        waits[1].push(longest_wait(&shared, fleet, scrapes));
+    }
+    let worst = waits[1].iter().max().copied().unwrap_or_default();
+    let [alone, beside] = waits.map(median);
+    let millis = |wait: Duration| format!("{:.2} ms", wait.as_secs_f64() * 1e3);
+    vec![Row::new(
+        format!("a message never waits more than 5 ms for a scrape, {live} live"),
+        format!("{}; {} in the worst of {WINDOWS} windows", millis(beside), millis(worst)),
+        format!("{} with nobody asking", millis(alone)),
+        beside <= BUDGET,
+    )]
+}
+
+/// The longest that a report took to be counted while `meanwhile` ran, without the time in which other programs had the
+/// processors.
+fn longest_wait(shared: &Shared, fleet: Fleet, meanwhile: impl FnOnce()) -> Duration {
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (shared, stop) = (shared.clone(), Arc::clone(&stop));
+        move || {
+            let in_line = InLine::of_this_thread();
+            let (mut longest, mut allocation) = (Duration::ZERO, 0);
+            while !stop.load(Ordering::Relaxed) {
+                allocation = (allocation + 1) % fleet.allocations;
+                let Message { channel, .. } = fleet.report(allocation, "traffic");
+                let (watch, before) = (Watch::start(), in_line.so_far());
+                let done = shared.lock().message(START, SOURCE, channel.as_bytes(), REPORT);
+                let took = watch.elapsed();
+                longest = longest.max(took.saturating_sub(in_line.so_far().saturating_sub(before)));
+                done.expect("understood");
+            }
+            longest
+        }
+    });
+    meanwhile();
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("it writes to the end")
+}
