@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::SourceId;
 use super::ages::{Aged, Links};
 use super::carriers::Mark;
-use super::compact::{Moment, Seconds, Sums};
+use super::clients::NOWHERE;
+use super::compact::{Moment, Seconds, Serial, Sums};
 use super::slab::NONE;
 use super::users::User;
 use crate::clock::Timestamp;
@@ -160,12 +161,12 @@ impl std::fmt::Debug for FactSet {
 #[derive(Debug)]
 pub(super) struct Allocation {
     /// Its number for ever.
-    pub(super) serial: u64,
+    pub(super) serial: Serial,
     pub(super) id: AllocationId,
     /// What was counted as relayed.
     pub(super) counted: Sums,
     /// Where the client is, if it has an IPv4 address; see [`super::clients::Clients`].
-    pub(super) client: Option<SocketAddrV4>,
+    pub(super) client: SocketAddrV4,
     pub(super) user: User,
     pub(super) realm: u32,
     /// The connection that it is told of over; of a Redis the last scan that found its key.
@@ -178,8 +179,6 @@ pub(super) struct Allocation {
     pub(super) age: Links,
     /// Neighbours in its gathering, in a circle.
     pub(super) gathering: Links,
-    /// The gathering, while it can grow.
-    pub(super) gathered: u32,
 
     pub(super) source: u16,
     pub(super) server_port: u16,
@@ -235,10 +234,10 @@ impl Allocation {
         now: Timestamp,
     ) -> Self {
         Self {
-            serial: 0,
+            serial: 0.into(),
             id,
             counted: Sums::ZERO,
-            client: None,
+            client: NOWHERE,
             user,
             realm,
             mark: Mark::NONE,
@@ -247,7 +246,6 @@ impl Allocation {
             lifetime: granted.lifetime.into(),
             age: Links::ALONE,
             gathering: Links::ALONE,
-            gathered: NONE,
             source,
             server_port: granted.server_port,
             facts: FactSet::of(Fact::LongForm, granted.long_form),
@@ -390,6 +388,6 @@ mod tests {
     /// What a place in the table costs. Let it grow only for something that is worth a megabyte in a million.
     #[test]
     fn a_record_stays_small() {
-        assert_eq!(size_of::<Option<Allocation>>(), 160);
+        assert_eq!(size_of::<Option<Allocation>>(), 152);
     }
 }

@@ -67,7 +67,7 @@ impl Table {
         }
         let (realm, user) = (self.realms.hold(allocation.realm), self.users.hold(allocation.user));
         // The session has no other allocation, and the allocation was in no other session: its number will do.
-        let (serial, source) = (allocation.serial, allocation.source().0);
+        let (serial, source) = (allocation.serial.get(), allocation.source().0);
         let mut session = Session::new(serial, source, realm, user, None, allocation.started.get());
         session.begin_with(allocation.is(Fact::SessionPartial));
         let number = self.sessions.insert(session);

@@ -1,19 +1,21 @@
 //! Where clients are. IPv4 addresses are held in the record, the longer ones apart.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::allocation::Allocation;
 use super::free::shrunk;
 
-/// IPv6 addresses by the number of the record.
+/// In a record: not told, or held apart.
+pub(super) const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+
+/// Addresses that do not fit a record, by its number.
 #[derive(Debug, Default)]
-pub(super) struct Clients(HashMap<u32, SocketAddrV6, ahash::RandomState>);
+pub(super) struct Clients(HashMap<u32, SocketAddr, ahash::RandomState>);
 
 impl Clients {
     pub(super) fn get(&self, at: u32, allocation: &Allocation) -> Option<SocketAddr> {
-        let short = allocation.client.map(SocketAddr::V4);
-        short.or_else(|| self.0.get(&at).copied().map(SocketAddr::V6))
+        if allocation.client == NOWHERE { self.0.get(&at).copied() } else { Some(allocation.client.into()) }
     }
 
     pub(super) fn host(&self, at: u32, allocation: &Allocation) -> Option<IpAddr> {
@@ -22,10 +24,13 @@ impl Clients {
 
     /// The client is at `address` from now on.
     pub(super) fn put(&mut self, at: u32, allocation: &mut Allocation, address: SocketAddr) {
-        allocation.client = short(address);
         match address {
-            SocketAddr::V4(_) => self.remove(at),
-            SocketAddr::V6(address) => {
+            SocketAddr::V4(short) if short != NOWHERE => {
+                allocation.client = short;
+                self.remove(at);
+            }
+            _ => {
+                allocation.client = NOWHERE;
                 self.0.insert(at, address);
             }
         }
@@ -42,12 +47,5 @@ impl Clients {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-const fn short(address: SocketAddr) -> Option<SocketAddrV4> {
-    match address {
-        SocketAddr::V4(address) => Some(address),
-        SocketAddr::V6(_) => None,
     }
 }

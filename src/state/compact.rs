@@ -32,6 +32,22 @@ impl std::fmt::Debug for Moment {
     }
 }
 
+/// The number of a record or a session for ever: a million a second would use them up in nine years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Serial([u8; 6]);
+
+impl Serial {
+    pub(super) fn get(self) -> u64 {
+        widen(self.0)
+    }
+}
+
+impl From<u64> for Serial {
+    fn from(number: u64) -> Self {
+        Self(narrow(number).unwrap_or([0xff; 6]))
+    }
+}
+
 /// Whole seconds, as coturn grants them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seconds(u32);

@@ -12,14 +12,14 @@ use crate::clock::Timestamp;
 
 /// A moment and the number of the record it belongs to, in ten bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry(Moment, [u8; 4]);
+pub(super) struct Entry(Moment, [u8; 4]);
 
 impl Entry {
-    fn new(at: Timestamp, record: u32) -> Self {
+    pub(super) fn new(at: Timestamp, record: u32) -> Self {
         Self(at.into(), record.to_le_bytes())
     }
 
-    fn get(self) -> (Timestamp, u32) {
+    pub(super) fn get(self) -> (Timestamp, u32) {
         (self.0.get(), u32::from_le_bytes(self.1))
     }
 }

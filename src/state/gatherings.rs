@@ -3,11 +3,15 @@
 //! Browsers gather several relays and use one, so a spare allocation looks leaked by itself; a whole gathering without
 //! traffic is. A user name cannot decide: a static one may have a live connection beside a leaked one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use hashbrown::HashTable;
 
 use super::ages::Links;
 use super::allocation::Allocation;
+use super::compact::Moment;
+use super::deadlines::Entry;
 use super::free::shrunk;
 use super::slab::{NONE, Slab};
 use crate::clock::Timestamp;
@@ -23,10 +27,10 @@ const MAX_MEMBERS: u32 = 64;
 struct Recent {
     /// The hash of source, realm, user and (where it counts) client host.
     key: u64,
-    first: Timestamp,
-    last: Timestamp,
+    first: Moment,
+    last: Moment,
     /// When a member came, by the present clock (an adopted one is dated earlier).
-    touched: Timestamp,
+    touched: Moment,
     /// One of the members that still live, or none.
     member: u32,
     members: u32,
@@ -38,14 +42,23 @@ struct Recent {
 #[derive(Debug)]
 pub(super) struct Gatherings {
     recent: Slab<Recent>,
-    /// The youngest of each key.
-    by_key: HashMap<u64, u32, ahash::RandomState>,
-    in_order: VecDeque<(Timestamp, u32)>,
+    /// The youngest of each key, which is a hash already.
+    by_key: HashTable<u32>,
+    /// The one that names a member.
+    by_member: HashTable<u32>,
+    hasher: ahash::RandomState,
+    in_order: VecDeque<Entry>,
 }
 
 impl Gatherings {
     pub(super) fn new() -> Self {
-        Self { recent: Slab::new(), by_key: HashMap::default(), in_order: VecDeque::new() }
+        Self {
+            recent: Slab::new(),
+            by_key: HashTable::new(),
+            by_member: HashTable::new(),
+            hasher: ahash::RandomState::new(),
+            in_order: VecDeque::new(),
+        }
     }
 
     /// Puts an allocation that started at `started` into its circle.
@@ -57,31 +70,30 @@ impl Gatherings {
         started: Timestamp,
         now: Timestamp,
     ) {
-        let youngest = self.by_key.get(&key).copied().unwrap_or(NONE);
+        let youngest = self.youngest(key);
         let found = self.of_key(youngest).find(|&number| self.recent[number].fits(started));
         let number = found.unwrap_or_else(|| {
             let alone = Recent {
                 key,
-                first: started,
-                last: started,
-                touched: now,
+                first: started.into(),
+                last: started.into(),
+                touched: now.into(),
                 member: NONE,
                 members: 0,
                 older: youngest,
             };
             let number = self.recent.insert(alone);
-            self.by_key.insert(key, number);
+            self.name_youngest(key, number);
             number
         });
-        self.in_order.push_back((now, number));
+        self.in_order.push_back(Entry::new(now, number));
         let found = &mut self.recent[number];
-        found.first = found.first.min(started);
-        found.last = found.last.max(started);
-        found.touched = now;
+        found.first = found.first.get().min(started).into();
+        found.last = found.last.get().max(started).into();
+        found.touched = now.into();
         found.members += 1;
-        let neighbour = std::mem::replace(&mut found.member, at);
-        let allocation = &mut allocations[at];
-        (allocation.gathering, allocation.gathered) = (Links { prev: at, next: at }, number);
+        let neighbour = self.name_member(number, at);
+        allocations[at].gathering = Links { prev: at, next: at };
         if neighbour != NONE {
             let next = allocations[neighbour].gathering.next;
             allocations[neighbour].gathering.next = at;
@@ -94,7 +106,7 @@ impl Gatherings {
     /// Takes an allocation out; those that stay remember what it relayed last.
     pub(super) fn leave(&mut self, allocations: &mut Slab<Allocation>, at: u32) {
         let allocation = &mut allocations[at];
-        let (gathered, quiet_since) = (allocation.gathered, allocation.quiet_since.get());
+        let quiet_since = allocation.quiet_since.get();
         let links = std::mem::replace(&mut allocation.gathering, Links::ALONE);
         let heir = if links.next == at { NONE } else { links.next };
         if heir != NONE {
@@ -103,19 +115,20 @@ impl Gatherings {
             let heir = &mut allocations[heir];
             heir.quiet_since = heir.quiet_since.get().max(quiet_since).into();
         }
-        // The number may be another gathering's by now: that one names no member of this one.
-        if let Some(recent) = self.recent.get_mut(gathered).filter(|recent| recent.member == at) {
-            recent.member = heir;
+        let named_by =
+            self.by_member.find(self.hasher.hash_one(at), |&number| self.recent[number].member == at);
+        if let Some(&number) = named_by {
+            self.name_member(number, heir);
         }
     }
 
     /// Forgets gatherings that cannot grow any more.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        while let Some(&(touched, number)) = self.in_order.front()
+        while let Some((touched, number)) = self.in_order.front().map(|entry| entry.get())
             && now.since(touched) > STEP
         {
             self.in_order.pop_front();
-            if self.recent.get(number).is_some_and(|recent| now.since(recent.touched) > STEP) {
+            if self.recent.get(number).is_some_and(|recent| now.since(recent.touched.get()) > STEP) {
                 self.forget(number);
             }
             if let Some(room) = shrunk(self.in_order.len(), self.in_order.capacity()) {
@@ -125,19 +138,54 @@ impl Gatherings {
     }
 
     fn forget(&mut self, number: u32) {
-        let Some(Recent { key, older, .. }) = self.recent.remove(number) else { return };
-        let youngest = self.by_key.get(&key).copied().unwrap_or(NONE);
+        let Some(&Recent { key, older, .. }) = self.recent.get(number) else { return };
+        let youngest = self.youngest(key);
         if youngest != number {
             let younger = self.of_key(youngest).find(|&younger| self.recent[younger].older == number);
             if let Some(younger) = younger {
                 self.recent[younger].older = older;
             }
         } else if older != NONE {
-            self.by_key.insert(key, older);
-        } else {
-            self.by_key.remove(&key);
+            self.name_youngest(key, older);
+        } else if let Ok(entry) = self.by_key.find_entry(key, |&other| other == number) {
+            entry.remove();
             if let Some(room) = shrunk(self.by_key.len(), self.by_key.capacity()) {
-                self.by_key.shrink_to(room);
+                self.by_key.shrink_to(room, |&number| self.recent[number].key);
+            }
+        }
+        self.name_member(number, NONE);
+        self.recent.remove(number);
+    }
+
+    /// Names another member; gives the one that was named.
+    fn name_member(&mut self, number: u32, member: u32) -> u32 {
+        let before = std::mem::replace(&mut self.recent[number].member, member);
+        let (recent, hasher) = (&self.recent, &self.hasher);
+        let hash_of = |&number: &u32| hasher.hash_one(recent[number].member);
+        if before != NONE
+            && let Ok(entry) = self.by_member.find_entry(hasher.hash_one(before), |&other| other == number)
+        {
+            entry.remove();
+        }
+        if member != NONE {
+            self.by_member.insert_unique(hasher.hash_one(member), number, hash_of);
+        } else if let Some(room) = shrunk(self.by_member.len(), self.by_member.capacity()) {
+            self.by_member.shrink_to(room, hash_of);
+        }
+        before
+    }
+
+    fn youngest(&self, key: u64) -> u32 {
+        self.by_key.find(key, |&number| self.recent[number].key == key).copied().unwrap_or(NONE)
+    }
+
+    /// Puts a gathering in the place of the youngest of its key.
+    fn name_youngest(&mut self, key: u64, number: u32) {
+        let recent = &self.recent;
+        match self.by_key.find_mut(key, |&other| recent[other].key == key) {
+            Some(youngest) => *youngest = number,
+            None => {
+                self.by_key.insert_unique(key, number, |&number| recent[number].key);
             }
         }
     }
@@ -148,23 +196,31 @@ impl Gatherings {
             .take_while(|&number| number != NONE)
     }
 
-    /// Gatherings and the members that they name.
+    /// Members that gatherings name; each is found by its own number.
     #[cfg(test)]
-    pub(super) fn named(&self) -> impl Iterator<Item = (u32, u32)> {
-        let members = self.recent.iter().map(|(number, recent)| (number, recent.member));
-        members.filter(|&(_, member)| member != NONE)
+    pub(super) fn named(&self) -> impl Iterator<Item = u32> {
+        let named = self.recent.iter().filter(|(_, recent)| recent.member != NONE);
+        named.map(|(number, recent)| {
+            let hash = self.hasher.hash_one(recent.member);
+            assert!(self.by_member.find(hash, |&other| other == number).is_some(), "{number}: {recent:?}");
+            recent.member
+        })
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.recent.len() == 0 && self.by_key.is_empty() && self.in_order.is_empty()
+        self.recent.len() == 0
+            && self.by_key.is_empty()
+            && self.by_member.is_empty()
+            && self.in_order.is_empty()
     }
 }
 
 impl Recent {
     fn fits(&self, started: Timestamp) -> bool {
-        let near = started >= self.first.minus(STEP) && started <= self.last.plus(STEP);
-        near && self.last.max(started).since(self.first.min(started)) <= SPAN && self.members < MAX_MEMBERS
+        let (first, last) = (self.first.get(), self.last.get());
+        let near = started >= first.minus(STEP) && started <= last.plus(STEP);
+        near && last.max(started).since(first.min(started)) <= SPAN && self.members < MAX_MEMBERS
     }
 }
 
@@ -186,13 +242,13 @@ mod tests {
     #[test]
     fn a_step_of_ten_seconds_and_a_span_of_thirty() {
         let at = |s: u64| Timestamp::from_millis(s * 1000);
-        let (first, last) = (at(100), at(125));
+        let (first, last) = (at(100).into(), at(125).into());
         let recent = Recent { key: 0, first, last, touched: last, member: 0, members: 2, older: NONE };
         assert!(recent.fits(at(130)));
         assert!(!recent.fits(at(131)));
         assert!(recent.fits(at(95)));
         assert!(!recent.fits(at(94)));
-        let young = Recent { last: at(105), ..recent };
+        let young = Recent { last: at(105).into(), ..recent };
         assert!(young.fits(at(115)));
         assert!(!young.fits(at(116)));
     }

@@ -297,9 +297,9 @@ impl Table {
     fn kept(&self, at: u32, stage: Stage) -> Kept {
         let allocation = &self.allocations[at];
         Kept {
-            serial: allocation.serial,
+            serial: allocation.serial.get(),
             session: match self.sessions.get(allocation.session) {
-                None if allocation.is_alone() => Some(allocation.serial),
+                None if allocation.is_alone() => Some(allocation.serial.get()),
                 session => session.map(|session| session.serial),
             },
             source: allocation.source(),

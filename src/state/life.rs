@@ -168,7 +168,7 @@ impl Table {
         let source = u16::try_from(name.source).unwrap_or(u16::MAX);
         let name = ShortName { source, realm, user: self.users.acquire(name.user), id: name.id };
         let mut allocation = Allocation::new(name, origin, granted, started, self.now);
-        (allocation.serial, allocation.mark) = (serial, self.carriers.speaking);
+        (allocation.serial, allocation.mark) = (serial.into(), self.carriers.speaking);
         allocation.set(Fact::PastKnown, is_past_known);
         let at = self.allocations.insert(allocation);
         if let Some(client) = granted.client {

@@ -174,7 +174,7 @@ impl Table {
         };
         let at = self.record(&name, hash, &granted, kept.origin, past(kept.started))?;
         let allocation = &mut self.allocations[at];
-        allocation.serial = kept.serial;
+        allocation.serial = kept.serial.into();
         allocation.granted_at = past(kept.granted_at).into();
         // A clock that was ahead must not keep it for years.
         allocation.alive_until = kept.alive_until.min(now.plus(kept.lifetime)).into();

@@ -284,7 +284,7 @@ impl Table {
     /// The session that a live allocation has joined is one of an earlier process: takes over what is known of it.
     pub(super) fn recall_session(&mut self, at: u32, past: Past, reopened: &mut HashMap<u64, Holder>) {
         let allocation = &self.allocations[at];
-        if allocation.is_alone() && allocation.serial == past.serial && past.saved.is_none() {
+        if allocation.is_alone() && allocation.serial.get() == past.serial && past.saved.is_none() {
             reopened.insert(past.serial, Holder::Alone(at));
             return;
         }

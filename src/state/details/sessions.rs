@@ -188,7 +188,7 @@ impl SessionWalk {
 
     fn offer_alone(&mut self, table: &Table, at: u32, now: Timestamp) {
         let Some(allocation) = table.allocations.get(at).filter(|one| one.is_alone()) else { return };
-        let mut members = Members::of(allocation.serial);
+        let mut members = Members::of(allocation.serial.get());
         members.add(table, at, allocation, now);
         let started = allocation.started.get();
         let facts = Facts {

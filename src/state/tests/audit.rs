@@ -52,17 +52,26 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             return Err(format!("{at}: not found under its key: {allocation:?}"));
         }
     }
-    for (number, member) in table.gatherings.named() {
+    let circle_of =
+        |at| super::super::gatherings::members(&table.allocations, at).take(100).collect::<Vec<u32>>();
+    let named: Vec<u32> = table.gatherings.named().collect();
+    for &member in &named {
         let known = table.allocations.get(member);
-        if !known.is_some_and(|known| known.phase == Phase::Live && known.gathered == number) {
-            return Err(format!("{member}: named by a gathering that is not its own: {known:?}"));
+        if !known.is_some_and(|known| known.phase == Phase::Live) {
+            return Err(format!("{member}: named by a gathering, but does not live: {known:?}"));
+        }
+        let tellers = circle_of(member).iter().filter(|&at| named.contains(at)).count();
+        if tellers != 1 {
+            return Err(format!("{member}: {tellers} gatherings name one circle: {:?}", circle_of(member)));
         }
     }
     for (at, allocation) in table.allocations.iter().filter(|(_, one)| one.phase == Phase::Live) {
-        let circle: Vec<u32> = super::super::gatherings::members(&table.allocations, at).take(100).collect();
+        let circle = circle_of(at);
         let is_whole = circle.iter().all(|&member| {
             let member = &table.allocations[member];
-            member.phase == Phase::Live && member.gathered == allocation.gathered
+            member.phase == Phase::Live
+                && (member.source(), member.realm) == (allocation.source(), allocation.realm)
+                && table.users.get(member.user) == table.users.get(allocation.user)
         });
         if !is_whole || circle.len() > 64 {
             return Err(format!("{at}: its gathering holds strangers: {circle:?}"));
