@@ -20,7 +20,7 @@ use crate::doctor::facts::ConfigValues;
 pub(super) const MATCH: &str = "turn/*/allocation/*/status";
 
 /// How many keys Redis looks at in one step: some hundreds of microseconds of its time.
-const COUNT: usize = 1000;
+const COUNT: usize = 500;
 
 /// Why a scan stopped.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::allocation::Allocation;
-use super::free::shrunk;
+use super::free::rehashed;
 
 /// In a record: not told, or held apart.
 pub(super) const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
@@ -38,7 +38,7 @@ impl Clients {
 
     pub(super) fn remove(&mut self, at: u32) {
         if self.0.remove(&at).is_some()
-            && let Some(room) = shrunk(self.0.len(), self.0.capacity())
+            && let Some(room) = rehashed(self.0.len(), self.0.capacity())
         {
             self.0.shrink_to(room);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::free::shrunk;
+use super::free::rehashed;
 use crate::clock::Timestamp;
 use crate::wire::Traffic;
 
@@ -37,7 +37,7 @@ impl Endings {
 
     pub(super) fn remove(&mut self, record: u32) {
         self.0.remove(&record);
-        if let Some(room) = shrunk(self.0.len(), self.0.capacity()) {
+        if let Some(room) = rehashed(self.0.len(), self.0.capacity()) {
             self.0.shrink_to(room);
         }
     }

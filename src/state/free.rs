@@ -42,8 +42,16 @@ impl Free {
     }
 }
 
+/// Less room than this is not worth a thought.
+const LEAST: usize = 4096;
+
 /// Whether so much room is unused that it is worth giving back; the room to keep, then.
 pub(super) const fn shrunk(used: usize, room: usize) -> Option<usize> {
-    const LEAST: usize = 4096;
     if room > LEAST && used < room / 4 { Some(used * 2) } else { None }
+}
+
+/// The same for a hash table. It moves to another place then: seldom, and into little, for the C library keeps some of
+/// what is freed.
+pub(super) const fn rehashed(used: usize, room: usize) -> Option<usize> {
+    if room > LEAST && used < room / 16 { Some(used * 2) } else { None }
 }

@@ -12,7 +12,7 @@ use super::ages::Links;
 use super::allocation::Allocation;
 use super::compact::Moment;
 use super::deadlines::Entry;
-use super::free::shrunk;
+use super::free::{rehashed, shrunk};
 use super::slab::{NONE, Slab};
 use crate::clock::Timestamp;
 
@@ -149,7 +149,7 @@ impl Gatherings {
             self.name_youngest(key, older);
         } else if let Ok(entry) = self.by_key.find_entry(key, |&other| other == number) {
             entry.remove();
-            if let Some(room) = shrunk(self.by_key.len(), self.by_key.capacity()) {
+            if let Some(room) = rehashed(self.by_key.len(), self.by_key.capacity()) {
                 self.by_key.shrink_to(room, |&number| self.recent[number].key);
             }
         }
@@ -169,7 +169,7 @@ impl Gatherings {
         }
         if member != NONE {
             self.by_member.insert_unique(hasher.hash_one(member), number, hash_of);
-        } else if let Some(room) = shrunk(self.by_member.len(), self.by_member.capacity()) {
+        } else if let Some(room) = rehashed(self.by_member.len(), self.by_member.capacity()) {
             self.by_member.shrink_to(room, hash_of);
         }
         before

@@ -2,7 +2,7 @@
 
 use super::allocation::{Allocation, Cause, Fact, Granted, Origin, Phase, ShortName, UNKNOWN_LIFETIME};
 use super::compact::Moment;
-use super::free::shrunk;
+use super::free::rehashed;
 use super::series::{Anomaly, Orphan};
 use super::session::Entry;
 use super::{Applied, Name, Table, key_hash};
@@ -318,7 +318,7 @@ impl Table {
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        if let Some(room) = shrunk(self.by_key.len().max(self.expected), self.by_key.capacity()) {
+        if let Some(room) = rehashed(self.by_key.len().max(self.expected), self.by_key.capacity()) {
             let (hasher, allocations, realms, users) =
                 (&self.hasher, &self.allocations, &self.realms, &self.users);
             self.by_key.shrink_to(room, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));

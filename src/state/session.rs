@@ -8,7 +8,7 @@ use super::Table;
 use super::ages::{Aged, Links};
 use super::allocation::{Cause, Fact, Origin};
 use super::alone::{ALONE, Holder, Owners, PackedHolder};
-use super::free::shrunk;
+use super::free::{rehashed, shrunk};
 use super::keeping::Concluded;
 use super::restore::SavedSession;
 use super::series::Outcome;
@@ -397,7 +397,7 @@ impl Table {
             entry.remove();
         }
         if let Some(room) =
-            shrunk(self.sessions_by_owner.len().max(self.expected), self.sessions_by_owner.capacity())
+            rehashed(self.sessions_by_owner.len().max(self.expected), self.sessions_by_owner.capacity())
         {
             self.sized(|owners, hash_of| owners.shrink_to(room, hash_of));
         }
