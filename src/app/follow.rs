@@ -148,10 +148,10 @@ impl Follower {
             }
             Step::Read(values) => {
                 let waited = now.since(values.found_at);
-                for (found, value) in values.keys {
+                for (found, value) in values.keys.iter().zip(values.read.iter()) {
                     let Some(value) = value else { continue };
                     let idle = found.idle.map(|idle| idle + waited);
-                    match ingest.scanned(now, self.id, &found.key, &value, idle) {
+                    match ingest.scanned(now, self.id, &found.key, value, idle) {
                         Some(Scanned::Stale) => resync.keys.stale += 1,
                         Some(_) => resync.keys.live += 1,
                         None => {}

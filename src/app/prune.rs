@@ -14,7 +14,7 @@ use crate::plain::plain;
 use crate::source::connect::locate;
 use crate::source::prune::{PruneError, Pruned, Pruner};
 use crate::source::redis::LinkError;
-use crate::source::resync::{FoundKey, Scan, ScanError};
+use crate::source::resync::{self, Ages, Asking, FoundKey, ScanError, Walk};
 use crate::state::Settings;
 use crate::wire;
 
@@ -66,11 +66,12 @@ async fn prune_one(
     out: &mut (impl Write + Send),
 ) -> Result<(), Failure> {
     let server = locate(source).await?;
-    let scan = Scan::begin(source, &server).await?;
+    let walk = Walk::begin(source, &server).await?;
+    let asking = resync::ages(source, &server).await?;
     let pruner = if apply { Some(Pruner::begin(source, &server, limit).await?) } else { None };
     writeln!(out, "{}", plain(source.name.as_bytes()))?;
     let mut tally = Tally::default();
-    let result = go_through(scan, pruner, limit, &mut tally, out).await;
+    let result = go_through(walk, asking, pruner, limit, &mut tally, out).await;
     let Tally { keys, stale, pruned: Pruned { deleted, revived, gone } } = tally;
     if result.is_ok() {
         let limit = limit.as_secs();
@@ -87,16 +88,18 @@ async fn prune_one(
 }
 
 async fn go_through(
-    mut scan: Scan,
+    mut walk: Walk,
+    (mut asking, mut ages): (Asking, Ages),
     mut pruner: Option<Pruner>,
     limit: Duration,
     tally: &mut Tally,
     out: &mut (impl Write + Send),
 ) -> Result<(), Failure> {
     let mut seen = Seen::default();
-    while let Some(found) = scan.step().await? {
+    while let Some(found) = walk.step().await? {
+        asking.about(&found.keys).await?;
         let mut stale = Vec::new();
-        for found in found {
+        for found in ages.of(found.keys).await? {
             // What only looks like a status key is none of coturn's, nor ours to delete; a scan may repeat keys.
             if wire::parse_key(&found.key).is_err() || !seen.is_new(&found.key) {
                 continue;

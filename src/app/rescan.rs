@@ -1,11 +1,10 @@
 //! Reading the status keys beside the stream: now, and again every few minutes. Judges no key; hands them over in steps.
 //!
-//! Four things go on at once: keys are looked for, those found are shown, the values of those wanted are asked for, and
-//! values that have come wait for their turn in the stream.
+//! A row of stages that all go on at once, so that Redis always has something to answer: keys are looked for, the ages of
+//! those found are asked for and read, those are shown, the values of those wanted are asked for and read, and values
+//! wait for their turn in the stream.
 
 use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::doctor::facts::ConfigValues;
 use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
 use crate::source::redis::LinkError;
-use crate::source::resync::{self, FoundKey, Part, Scan, ScanError};
+use crate::source::resync::{self, Ages, Asking, Found, FoundKey, Part, ReadValues, ScanError, Walk};
 use crate::source::subscription::{Pong, Pulse};
 
 /// How often the status keys are read again.
@@ -42,7 +41,7 @@ pub(super) enum Step {
     /// What Redis says of its settings.
     Configured(ConfigValues),
     /// Keys as found; the answer is those whose values are wanted.
-    Found(Found, oneshot::Sender<Vec<FoundKey>>),
+    Found(Dated, oneshot::Sender<Vec<FoundKey>>),
     /// Keys with their values, read before what has been taken in by now was published.
     Read(Values),
     /// It will be tried again.
@@ -51,27 +50,29 @@ pub(super) enum Step {
     ScanOver(Result<(), ScanError>),
 }
 
-/// Keys with the moment when their idle times were right.
+/// Keys with their idle times.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Dated {
     pub(super) keys: Vec<FoundKey>,
+    /// When those were right.
     pub(super) at: Timestamp,
     /// How much of the db they and those before come from.
     pub(super) part: Part,
 }
 
-/// Keys with their values; `None` for one that is gone.
+/// Keys with their values.
 #[derive(Debug)]
 pub(super) struct Values {
-    pub(super) keys: Vec<(FoundKey, Option<Vec<u8>>)>,
+    pub(super) keys: Vec<FoundKey>,
+    pub(super) read: ReadValues,
     pub(super) found_at: Timestamp,
 }
 
 /// Keys that were asked for and not handed over, by hash: a key may come twice, and what is known of it comes later.
 #[derive(Default)]
 struct Asked {
-    keys: Mutex<HashSet<u64>>,
-    hasher: RandomState,
+    keys: Mutex<HashSet<u64, ahash::RandomState>>,
+    hasher: ahash::RandomState,
 }
 
 impl Asked {
@@ -164,31 +165,44 @@ impl Rescan {
     }
 
     async fn scan(&mut self) -> Result<(), ScanError> {
-        let mut scan = Scan::begin(&self.source, &self.server).await?;
+        let mut walk = Walk::begin(&self.source, &self.server).await?;
         // Once a link: where it is forbidden, Redis' ACL log keeps each attempt.
         if !std::mem::replace(&mut self.asked_settings, true)
-            && let Some(values) = scan.settings(&ASKED).await
+            && let Some(values) = walk.settings(&ASKED).await
         {
             let _ = self.out.send(Step::Configured(values)).await;
         }
-        let values = resync::Values::begin(&self.source, &self.server).await?;
+        let (ask_ages, ages) = resync::ages(&self.source, &self.server).await?;
+        let (ask_values, values) = resync::values(&self.source, &self.server).await?;
         let asked = Asked::default();
-        let (to_show, found) = mpsc::channel(WAITING);
+        let (to_date, found) = mpsc::channel(WAITING);
+        let (to_hear_ages, undated) = mpsc::channel(WAITING);
+        let (to_show, dated) = mpsc::channel(WAITING);
         let (to_read, wanted) = mpsc::channel(WAITING);
+        let (to_hear_values, unread) = mpsc::channel(WAITING);
         let (to_hand_over, coming) = mpsc::channel(COMING);
         // Each ends after the one before it. An error in one ends all, so a channel that nobody reads tells nothing.
         try_join!(
-            self.find(scan, to_show),
-            self.show(&asked, found, to_read),
-            self.read(values, wanted, to_hand_over),
+            find(walk, to_date),
+            ask(ask_ages, found, |found: &Found| &found.keys, to_hear_ages),
+            self.date(ages, undated, to_show),
+            self.show(&asked, dated, to_read),
+            ask(ask_values, wanted, |wanted: &Wanted| &wanted.keys, to_hear_values),
+            self.read(values, unread, to_hand_over),
             self.hand_over(&asked, coming),
         )?;
         Ok(())
     }
 
-    async fn find(&self, mut scan: Scan, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
-        while let Some(keys) = scan.step().await? {
-            let _ = out.send(Found { keys, at: self.shared.now(), part: scan.part() }).await;
+    async fn date(
+        &self,
+        mut ages: Ages,
+        mut undated: mpsc::Receiver<Found>,
+        out: mpsc::Sender<Dated>,
+    ) -> Result<(), ScanError> {
+        while let Some(Found { keys, part }) = undated.recv().await {
+            let keys = ages.of(keys).await?;
+            let _ = out.send(Dated { keys, at: self.shared.now(), part }).await;
         }
         Ok(())
     }
@@ -196,13 +210,13 @@ impl Rescan {
     async fn show(
         &self,
         asked: &Asked,
-        mut found: mpsc::Receiver<Found>,
+        mut dated: mpsc::Receiver<Dated>,
         out: mpsc::Sender<Wanted>,
     ) -> Result<(), ScanError> {
-        while let Some(mut found) = found.recv().await {
-            asked.keep_new(&mut found.keys);
-            let (found_at, (answer, wanted)) = (found.at, oneshot::channel());
-            let _ = self.out.send(Step::Found(found, answer)).await;
+        while let Some(mut dated) = dated.recv().await {
+            asked.keep_new(&mut dated.keys);
+            let (found_at, (answer, wanted)) = (dated.at, oneshot::channel());
+            let _ = self.out.send(Step::Found(dated, answer)).await;
             let keys = wanted.await.unwrap_or_default();
             if keys.is_empty() {
                 continue;
@@ -217,13 +231,13 @@ impl Rescan {
     async fn read(
         &self,
         mut values: resync::Values,
-        mut wanted: mpsc::Receiver<Wanted>,
+        mut unread: mpsc::Receiver<Wanted>,
         out: mpsc::Sender<Coming>,
     ) -> Result<(), ScanError> {
-        while let Some(Wanted { keys, hashes, found_at }) = wanted.recv().await {
-            let read = values.read(&keys).await?;
+        while let Some(Wanted { keys, hashes, found_at }) = unread.recv().await {
+            let read = values.of(&keys).await?;
             let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
-            let values = Values { keys: keys.into_iter().zip(read).collect(), found_at };
+            let values = Values { keys, read, found_at };
             let _ = out.send(Coming { values, hashes, pong }).await;
         }
         Ok(())
@@ -239,4 +253,25 @@ impl Rescan {
         }
         Ok(())
     }
+}
+
+async fn find(mut walk: Walk, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
+    while let Some(found) = walk.step().await? {
+        let _ = out.send(found).await;
+    }
+    Ok(())
+}
+
+/// Asks about the keys of each portion, while the answers to those before are read.
+async fn ask<T>(
+    mut asking: Asking,
+    mut portions: mpsc::Receiver<T>,
+    keys_of: impl Fn(&T) -> &Vec<FoundKey>,
+    out: mpsc::Sender<T>,
+) -> Result<(), ScanError> {
+    while let Some(portion) = portions.recv().await {
+        asking.about(keys_of(&portion)).await?;
+        let _ = out.send(portion).await;
+    }
+    Ok(())
 }

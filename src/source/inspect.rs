@@ -11,13 +11,15 @@ use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, 
 
 use super::connect::{connect, connect_error};
 use super::redis::LinkError;
-use super::resync::MATCH;
 use super::subscription::subscribe;
 use crate::config::RedisSource;
 use crate::doctor::facts::{Clients, ConfigValues, Db, Look, Rights, Role, Seen, Unreachable, Version};
 
 /// A status key that no coturn makes (allocations count from 1): asking for it disturbs nobody.
 const NO_KEY: &str = "turn/user/coturn-exporter-doctor/allocation/000000000000000000/status";
+
+/// The keys of coturn's that hold a status.
+const MATCH: &str = "turn/*/allocation/*/status";
 
 /// How many keys Redis looks at in one step.
 const COUNT: usize = 500;

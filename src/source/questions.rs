@@ -1,11 +1,11 @@
-//! Many short questions to one Redis: written together, answered one after the other. Two for each key of a resync make
-//! millions, on which the client library would spend more than Redis does.
+//! Many short questions to one Redis: written together, while the answers to those before are read. Two for each key of a
+//! resync make millions, on which the client library would spend more than Redis does.
 
 use std::fmt;
 use std::io;
 
 use redis::RedisError;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 
 use super::connect::{DEADLINE, Server, in_time};
@@ -18,47 +18,78 @@ use crate::resp::{Frame, Limits, Reader, Value, command};
 /// coturn's values are shorter than 2 KiB; a longer one than this is passed over.
 const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
 
-/// A connection for such questions, logged in.
-pub(super) struct Questions {
-    stream: Box<dyn Duplex>,
-    reader: Reader,
+/// Opens a connection, logged in, on which all questions begin with `words`.
+///
+/// # Errors
+///
+/// [`LinkError`].
+pub(super) async fn connect(
+    source: &RedisSource,
+    server: &Server,
+    words: &'static [&'static [u8]],
+) -> Result<(Asking, Hearing), LinkError> {
+    let mut stream = in_time(dial(server, source.tls.as_ref())).await??;
+    let mut reader = Reader::of_replies(LIMITS);
+    in_time(greet(&mut stream, &mut reader, source, None)).await??;
+    let (read, write) = split(stream);
+    Ok((Asking { stream: write, words, out: Vec::new() }, Hearing { stream: read, reader }))
+}
+
+/// The end where questions are written.
+pub struct Asking {
+    stream: WriteHalf<Box<dyn Duplex>>,
+    words: &'static [&'static [u8]],
     out: Vec<u8>,
 }
 
-impl fmt::Debug for Questions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Questions").finish_non_exhaustive()
+impl Asking {
+    pub(super) async fn ask<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) -> Result<(), RedisError> {
+        self.out.clear();
+        let mut parts = self.words.to_vec();
+        for key in keys {
+            parts.truncate(self.words.len());
+            parts.push(key);
+            command(&mut self.out, &parts);
+        }
+        self.send().await
+    }
+
+    /// Writes one of other words.
+    pub(super) async fn ask_once(&mut self, words: &[&[u8]]) -> Result<(), RedisError> {
+        self.out.clear();
+        command(&mut self.out, words);
+        self.send().await
+    }
+
+    async fn send(&mut self) -> Result<(), RedisError> {
+        patiently(async {
+            self.stream.write_all(&self.out).await?;
+            self.stream.flush().await
+        })
+        .await
     }
 }
 
-impl Questions {
-    pub(super) async fn connect(source: &RedisSource, server: &Server) -> Result<Self, LinkError> {
-        let mut stream = in_time(dial(server, source.tls.as_ref())).await??;
-        let mut reader = Reader::of_replies(LIMITS);
-        in_time(greet(&mut stream, &mut reader, source, None)).await??;
-        Ok(Self { stream, reader, out: Vec::new() })
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").finish_non_exhaustive()
     }
+}
 
-    /// Asks `words` about each key; `heard` gets the answers in the order of the keys, and may end it with an error.
-    pub(super) async fn ask<'a, E: From<RedisError>>(
+/// The end where the answers are read.
+pub(super) struct Hearing {
+    stream: ReadHalf<Box<dyn Duplex>>,
+    reader: Reader,
+}
+
+impl Hearing {
+    /// Gives so `many` answers to `heard`, in the order of the questions; it may end it with an error.
+    pub(super) async fn hear<E: From<RedisError>>(
         &mut self,
-        words: &[&[u8]],
-        keys: impl Iterator<Item = &'a [u8]>,
+        many: usize,
         mut heard: impl FnMut(Answer<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.out.clear();
-        let (mut parts, mut missing) = (words.to_vec(), 0_usize);
-        for key in keys {
-            parts.truncate(words.len());
-            parts.push(key);
-            command(&mut self.out, &parts);
-            missing += 1;
-        }
-        let sent = async {
-            self.stream.write_all(&self.out).await?;
-            self.stream.flush().await
-        };
-        patiently(sent).await?;
+        let mut missing = many;
         while missing > 0 {
             if let Some(frame) = self.reader.frame().map_err(garbled)? {
                 heard(Answer::of(frame))?;
@@ -72,6 +103,12 @@ impl Questions {
             self.reader.filled(length);
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Hearing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hearing").finish_non_exhaustive()
     }
 }
 

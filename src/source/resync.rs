@@ -4,23 +4,25 @@
 //! The order matters: a GET sets a key's idle time to zero (7.0.15), and the idle time is the only sign of its age.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
-use tokio::try_join;
 
 use super::connect::{Server, connect_to};
-use super::questions::{Answer, Questions};
+pub use super::questions::Asking;
+use super::questions::{self, Answer, Hearing};
 use super::redis::LinkError;
 use crate::config::RedisSource;
 use crate::doctor::facts::ConfigValues;
 
-/// The keys of coturn's that hold a status.
-pub(super) const MATCH: &str = "turn/*/allocation/*/status";
+/// What Redis looks for. The pattern of status keys would take it twice as long, a second in a million; what else begins
+/// like this (coturn's own data base of users) does not end like them.
+const MATCH: &str = "turn/*";
 
-/// How many keys Redis looks at in one step: some hundreds of microseconds of its time.
-const COUNT: usize = 500;
+/// How many keys Redis looks at in one step: a millisecond of its time.
+const COUNT: usize = 1000;
 
 /// Why a scan stopped.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ pub enum ScanError {
 pub struct FoundKey {
     /// The key, as stored.
     pub key: Vec<u8>,
-    /// Time since it was last set or read; `None` where Redis cannot tell (an LFU policy).
+    /// Time since it was last set or read; `None` where Redis cannot tell (an LFU policy), or was not asked yet.
     pub idle: Option<Duration>,
 }
 
@@ -71,31 +73,31 @@ impl Part {
     }
 }
 
-/// A walk over the keys. While the ages of some are asked for, the next are looked for already, on another connection.
+/// What a step of a walk found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Keys, perhaps none; one may come twice. Their idle times are not known yet.
+    pub keys: Vec<FoundKey>,
+    /// How much of the db they and those before come from.
+    pub part: Part,
+}
+
+/// A walk over the keys.
 #[derive(Debug)]
-pub struct Scan {
+pub struct Walk {
     connection: MultiplexedConnection,
-    questions: Questions,
-    /// Keys whose ages are not known yet.
-    ahead: Vec<Vec<u8>>,
-    /// How far the scan was after those, and after those before them.
-    part_ahead: Part,
-    part: Part,
-    /// Where the scan goes on; `None` at the end.
+    /// Where it goes on; `None` at the end.
     cursor: Option<u64>,
 }
 
-impl Scan {
+impl Walk {
     /// Connects to the server that the subscription is on: keys of another would tell of another stream.
     ///
     /// # Errors
     ///
     /// [`ScanError::Link`].
     pub async fn begin(source: &RedisSource, server: &Server) -> Result<Self, ScanError> {
-        let connection = connect_to(source, server).await?;
-        let questions = Questions::connect(source, server).await?;
-        let (ahead, part_ahead, part) = (Vec::new(), Part(0), Part(0));
-        Ok(Self { connection, questions, ahead, part_ahead, part, cursor: Some(0) })
+        Ok(Self { connection: connect_to(source, server).await?, cursor: Some(0) })
     }
 
     /// The values of these settings; `None` where Redis does not tell.
@@ -109,95 +111,133 @@ impl Scan {
         Some(values.into_iter().collect())
     }
 
-    /// The next keys, perhaps none; `None` at the end. A key may come twice.
+    /// The next keys; `None` at the end.
     ///
     /// # Errors
     ///
-    /// [`ScanError`]; the scan is over then.
-    pub async fn step(&mut self) -> Result<Option<Vec<FoundKey>>, ScanError> {
-        if self.ahead.is_empty() && self.cursor.is_none() {
-            return Ok(None);
-        }
-        let keys = std::mem::take(&mut self.ahead);
-        let found = ages(&mut self.questions, keys);
-        let (found, (ahead, cursor)) = try_join!(found, next_keys(&mut self.connection, self.cursor))?;
-        self.part = self.part_ahead;
-        (self.ahead, self.cursor, self.part_ahead) = (ahead, cursor, Part::at(cursor));
-        Ok(Some(found))
-    }
-
-    /// How much of the db the keys that were given so far come from.
-    pub const fn part(&self) -> Part {
-        self.part
+    /// [`ScanError`]; the walk is over then.
+    pub async fn step(&mut self) -> Result<Option<Found>, ScanError> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(MATCH).arg("COUNT").arg(COUNT);
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut self.connection).await?;
+        self.cursor = (next != 0).then_some(next);
+        let keys = keys.into_iter().filter(|key| key.ends_with(b"/status"));
+        let keys = keys.map(|key| FoundKey { key, idle: None }).collect();
+        Ok(Some(Found { keys, part: Part::at(self.cursor) }))
     }
 }
 
-/// The keys at `cursor`, and where it goes on.
-async fn next_keys(
-    connection: &mut MultiplexedConnection,
-    cursor: Option<u64>,
-) -> Result<(Vec<Vec<u8>>, Option<u64>), ScanError> {
-    let Some(cursor) = cursor else { return Ok((Vec::new(), None)) };
-    let mut scan = cmd("SCAN");
-    scan.arg(cursor).arg("MATCH").arg(MATCH).arg("COUNT").arg(COUNT);
-    let (next, keys): (u64, _) = scan.query_async(connection).await?;
-    Ok((keys, (next != 0).then_some(next)))
+/// Opens a connection where the idle times of keys are asked for.
+///
+/// # Errors
+///
+/// [`ScanError::Link`].
+pub async fn ages(source: &RedisSource, server: &Server) -> Result<(Asking, Ages), ScanError> {
+    let (asking, hearing) = questions::connect(source, server, &[b"OBJECT", b"IDLETIME"]).await?;
+    Ok((asking, Ages(hearing)))
 }
 
-async fn ages(questions: &mut Questions, keys: Vec<Vec<u8>>) -> Result<Vec<FoundKey>, ScanError> {
-    let mut ages = Vec::with_capacity(keys.len());
-    let heard = |answer: Answer<'_>| {
-        ages.push(match answer {
-            // Gone meanwhile.
-            Answer::Nothing => None,
-            Answer::Number(seconds) => Some(u64::try_from(seconds).ok().map(Duration::from_secs)),
-            Answer::Error(error) if is_forbidden(&error) => return Err(ScanError::Forbidden(error)),
-            // LFU is an error of its own.
-            Answer::Error(_) | Answer::Bytes(_) | Answer::Other => Some(None),
-        });
-        Ok(())
-    };
-    questions.ask(&[b"OBJECT", b"IDLETIME"], keys.iter().map(Vec::as_slice), heard).await?;
-    let found = keys.into_iter().zip(ages);
-    Ok(found.filter_map(|(key, age)| age.map(|idle| FoundKey { key, idle })).collect())
+/// Opens a connection where the values of keys are asked for, which sets their idle times to zero.
+///
+/// # Errors
+///
+/// [`ScanError`].
+pub async fn values(source: &RedisSource, server: &Server) -> Result<(Asking, Values), ScanError> {
+    let (mut asking, mut hearing) = questions::connect(source, server, &[b"GET"]).await?;
+    // Keeps the idle times as they are, from Redis 7.2 on; older ones do not know it.
+    asking.ask_once(&[b"CLIENT", b"NO-TOUCH", b"ON"]).await?;
+    hearing.hear(1, |_| Ok::<_, ScanError>(())).await?;
+    Ok((asking, Values(hearing)))
 }
 
-/// Reads values, on a connection of its own: while the walk goes on.
+impl Asking {
+    /// Asks about `keys`.
+    ///
+    /// # Errors
+    ///
+    /// [`ScanError::Command`].
+    pub async fn about(&mut self, keys: &[FoundKey]) -> Result<(), ScanError> {
+        Ok(self.ask(keys.iter().map(|found| found.key.as_slice())).await?)
+    }
+}
+
+/// Idle times, in the order in which they were asked for.
 #[derive(Debug)]
-pub struct Values(Questions);
+pub struct Ages(Hearing);
 
-impl Values {
-    /// Connects to the server that is scanned.
-    ///
-    /// # Errors
-    ///
-    /// [`ScanError::Link`].
-    pub async fn begin(source: &RedisSource, server: &Server) -> Result<Self, ScanError> {
-        let mut questions = Questions::connect(source, server).await?;
-        // Keeps the idle times as they are, from Redis 7.2 on; older ones do not know it.
-        let once = std::iter::once(&b"ON"[..]);
-        questions.ask(&[b"CLIENT", b"NO-TOUCH"], once, |_| Ok::<_, ScanError>(())).await?;
-        Ok(Self(questions))
-    }
-
-    /// The values of `keys`, in their order; `None` for one that is gone. Sets their idle times to zero.
+impl Ages {
+    /// Gives `keys`, which were asked about next, with theirs; leaves out those that are gone.
     ///
     /// # Errors
     ///
     /// [`ScanError`].
-    pub async fn read(&mut self, keys: &[FoundKey]) -> Result<Vec<Option<Vec<u8>>>, ScanError> {
-        let mut values = Vec::with_capacity(keys.len());
+    pub async fn of(&mut self, keys: Vec<FoundKey>) -> Result<Vec<FoundKey>, ScanError> {
+        let many = keys.len();
+        let (mut keys, mut dated) = (keys.into_iter(), Vec::with_capacity(many));
+        let heard = |answer: Answer<'_>| {
+            let key = keys.next();
+            let idle = match answer {
+                // Gone meanwhile.
+                Answer::Nothing => return Ok(()),
+                Answer::Number(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+                Answer::Error(error) if is_forbidden(&error) => return Err(ScanError::Forbidden(error)),
+                // LFU is an error of its own.
+                Answer::Error(_) | Answer::Bytes(_) | Answer::Other => None,
+            };
+            dated.extend(key.map(|key| FoundKey { idle, ..key }));
+            Ok(())
+        };
+        self.0.hear(many, heard).await?;
+        Ok(dated)
+    }
+}
+
+/// Values, in the order in which they were asked for.
+#[derive(Debug)]
+pub struct Values(Hearing);
+
+impl Values {
+    /// Those of `keys`, which were asked for next.
+    ///
+    /// # Errors
+    ///
+    /// [`ScanError`].
+    pub async fn of(&mut self, keys: &[FoundKey]) -> Result<ReadValues, ScanError> {
+        let mut values = ReadValues::default();
         let heard = |answer: Answer<'_>| {
             values.push(match answer {
-                Answer::Bytes(value) => Some(value.to_vec()),
+                Answer::Bytes(value) => Some(value),
                 Answer::Error(error) if is_forbidden(&error) => return Err(ScanError::Forbidden(error)),
                 // Gone, or not a string: none of coturn's.
                 Answer::Nothing | Answer::Number(_) | Answer::Error(_) | Answer::Other => None,
             });
             Ok(())
         };
-        self.0.ask(&[b"GET"], keys.iter().map(|found| found.key.as_slice()), heard).await?;
+        self.0.hear(keys.len(), heard).await?;
         Ok(values)
+    }
+}
+
+/// Values in the order of their keys, in one piece of memory.
+#[derive(Debug, Default)]
+pub struct ReadValues {
+    bytes: Vec<u8>,
+    spans: Vec<Option<Range<usize>>>,
+}
+
+impl ReadValues {
+    fn push(&mut self, value: Option<&[u8]>) {
+        self.spans.push(value.map(|value| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(value);
+            start..self.bytes.len()
+        }));
+    }
+
+    /// One for each key; `None` for one that is gone.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.spans.iter().map(|span| self.bytes.get(span.clone()?))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Who is the oldest: records in the order of their start, without a scan and with eight bytes a record.
 //!
-//! What is born now is the youngest, so a list threaded through the records keeps the order by itself. Only records
-//! that were adopted with an earlier start need a tree.
+//! What is born now is the youngest, so a list threaded through the records keeps the order by itself. Records that were
+//! adopted with an earlier start are threaded into lists of the same start: a resync dates them to the second, so there
+//! are few of those.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::slab::{NONE, Slab};
 use crate::clock::Timestamp;
@@ -29,18 +30,23 @@ pub(super) trait Aged {
 pub(super) struct Ages {
     oldest: u32,
     youngest: u32,
-    backdated: BTreeSet<(Timestamp, u32)>,
+    /// The first of each start's list.
+    backdated: BTreeMap<Timestamp, u32>,
 }
 
 impl Ages {
     pub(super) const fn new() -> Self {
-        Self { oldest: NONE, youngest: NONE, backdated: BTreeSet::new() }
+        Self { oldest: NONE, youngest: NONE, backdated: BTreeMap::new() }
     }
 
     pub(super) fn insert<T: Aged>(&mut self, slab: &mut Slab<T>, at: u32) {
         let started = slab[at].started();
         if self.youngest != NONE && slab[self.youngest].started() > started {
-            self.backdated.insert((started, at));
+            let next = self.backdated.insert(started, at).unwrap_or(NONE);
+            *slab[at].age_links() = Links { prev: NONE, next };
+            if let Some(next) = slab.get_mut(next) {
+                next.age_links().prev = at;
+            }
             return;
         }
         *slab[at].age_links() = Links { prev: self.youngest, next: NONE };
@@ -52,24 +58,32 @@ impl Ages {
     }
 
     pub(super) fn remove<T: Aged>(&mut self, slab: &mut Slab<T>, at: u32) {
-        if !self.backdated.is_empty() && self.backdated.remove(&(slab[at].started(), at)) {
-            return;
-        }
+        let started = slab[at].started();
         let links = std::mem::replace(slab[at].age_links(), Links::ALONE);
         match slab.get_mut(links.prev) {
             Some(before) => before.age_links().next = links.next,
-            None => self.oldest = links.next,
+            None if self.oldest == at => self.oldest = links.next,
+            None => self.replace_first(started, links.next),
         }
         match slab.get_mut(links.next) {
             Some(after) => after.age_links().prev = links.prev,
-            None => self.youngest = links.prev,
+            None if self.youngest == at => self.youngest = links.prev,
+            None => {}
+        }
+    }
+
+    fn replace_first(&mut self, started: Timestamp, by: u32) {
+        if by == NONE {
+            self.backdated.remove(&started);
+        } else {
+            self.backdated.insert(started, by);
         }
     }
 
     /// The earliest start of all.
     pub(super) fn oldest<T: Aged>(&self, slab: &Slab<T>) -> Option<Timestamp> {
         let listed = slab.get(self.oldest).map(Aged::started);
-        let backdated = self.backdated.first().map(|&(started, _)| started);
+        let backdated = self.backdated.first_key_value().map(|(&started, _)| started);
         listed.into_iter().chain(backdated).min()
     }
 }

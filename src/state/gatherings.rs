@@ -48,6 +48,8 @@ pub(super) struct Gatherings {
     by_member: HashTable<u32>,
     hasher: ahash::RandomState,
     in_order: VecDeque<Entry>,
+    /// So many are coming: room for them is not given back.
+    expected: usize,
 }
 
 impl Gatherings {
@@ -58,7 +60,16 @@ impl Gatherings {
             by_member: HashTable::new(),
             hasher: ahash::RandomState::new(),
             in_order: VecDeque::new(),
+            expected: 0,
         }
+    }
+
+    /// So many more may come soon; none, and room may be given back again.
+    pub(super) fn expect(&mut self, more: usize) {
+        self.expected = if more == 0 { 0 } else { self.recent.len() + more };
+        let (recent, hasher) = (&self.recent, &self.hasher);
+        self.by_key.reserve(more, |&number| recent[number].key);
+        self.by_member.reserve(more, |&number| hasher.hash_one(recent[number].member));
     }
 
     /// Puts an allocation that started at `started` into its circle.
@@ -149,7 +160,7 @@ impl Gatherings {
             self.name_youngest(key, older);
         } else if let Ok(entry) = self.by_key.find_entry(key, |&other| other == number) {
             entry.remove();
-            if let Some(room) = rehashed(self.by_key.len(), self.by_key.capacity()) {
+            if let Some(room) = rehashed(self.by_key.len().max(self.expected), self.by_key.capacity()) {
                 self.by_key.shrink_to(room, |&number| self.recent[number].key);
             }
         }
@@ -169,7 +180,9 @@ impl Gatherings {
         }
         if member != NONE {
             self.by_member.insert_unique(hasher.hash_one(member), number, hash_of);
-        } else if let Some(room) = rehashed(self.by_member.len(), self.by_member.capacity()) {
+        } else if let Some(room) =
+            rehashed(self.by_member.len().max(self.expected), self.by_member.capacity())
+        {
             self.by_member.shrink_to(room, hash_of);
         }
         before

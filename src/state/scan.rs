@@ -152,11 +152,13 @@ impl Table {
         self.expected = self.allocations.len() + more;
         self.reserve_keys(more);
         self.reserve_sessions(more);
+        self.gatherings.expect(more);
     }
 
     /// The scan is over; gives the number of known allocations whose keys it found.
     pub fn scan_ends(&mut self, source: SourceId) -> u64 {
         self.expected = 0;
+        self.gatherings.expect(0);
         let source = self.sources.get_mut(source.0 as usize);
         source.and_then(|source| source.scan.take()).map_or(0, |scan| scan.found)
     }
@@ -243,7 +245,8 @@ impl Table {
             }
             return Scanned::Stale;
         }
-        let set_at = set_at.unwrap_or(self.now);
+        // No more is known than the second; those of one second are kept together.
+        let set_at = set_at.unwrap_or(self.now).whole_second();
         let Some(at) = self.open(&name, hash, &granted, Origin::Adopted, set_at) else {
             return Scanned::Refused;
         };
