@@ -27,6 +27,9 @@ const LIVES: u64 = 100;
 /// Realms on the page.
 const REALMS: u64 = 100;
 
+/// Those of the subscription.
+const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
+
 /// What the socket has for one reading.
 const READING: usize = 64 << 10;
 
@@ -94,8 +97,9 @@ impl Step {
         match self {
             Self::Framing => {
                 let mut turns = by_turns(bytes(&fleet));
+                let mut reader = Reader::of_replies(LIMITS);
                 Box::new(move || {
-                    each_frame(&turns(), |channel, payload| {
+                    each_frame(&mut reader, &turns(), |channel, payload| {
                         black_box((channel, payload));
                     });
                 })
@@ -108,8 +112,9 @@ impl Step {
             Self::Whole => {
                 let mut turns = by_turns(bytes(&fleet));
                 let mut ingest = fleet.table();
+                let mut reader = Reader::of_replies(LIMITS);
                 Box::new(move || {
-                    each_frame(&turns(), |channel, payload| {
+                    each_frame(&mut reader, &turns(), |channel, payload| {
                         ingest.message(START, SOURCE, channel, payload).expect("understood");
                     });
                 })
@@ -186,8 +191,7 @@ fn told(live: u64) -> Shared {
 }
 
 /// Reads what a socket would give, a reading at a time.
-fn each_frame(bytes: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
-    let mut reader = Reader::of_replies(Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 });
+fn each_frame(reader: &mut Reader, bytes: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
     for mut reading in bytes.chunks(READING) {
         while !reading.is_empty() {
             let space = reader.space();
