@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::common::exporter::Exporter;
 use crate::common::poll;
 use crate::common::redis::Redis;
-use crate::gauge::{Watch, memory, peak_memory};
+use crate::gauge::{Watch, cpu_micros, memory, peak_memory};
 use crate::million::NO_CAP;
 use crate::publisher::{PATIENCE, Publisher, address_of};
 use crate::row::Row;
@@ -38,7 +38,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
         let (mut publisher, stop) = (Publisher::connect(address_of(&redis)), Arc::clone(&stop));
         move || publisher.send_paced(RATE, |number| fleet.busy(number), &stop)
     });
-    let watch = Watch::start();
+    let (watch, before) = (Watch::start(), cpu_micros(redis.process_id()));
     let url = redis.url(0);
     let exporter = Exporter::start(&[&["--redis.url", &url], &NO_CAP[..]].concat());
     poll::until(PATIENCE, "the exporter to be up", || match exporter.get("/-/ready") {
@@ -46,6 +46,8 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
         other => Err(format!("{other:?}")),
     });
     let seconds = watch.elapsed().as_secs_f64();
+    let spent = [cpu_micros(redis.process_id()) - before, cpu_micros(exporter.process_id())];
+    let [by_redis, by_us] = spent.map(|micros| micros / 1e6);
     let (peak, resident) = (peak_memory(exporter.process_id()), memory(exporter.process_id()));
     let page = exporter.page();
     stop.store(true, Ordering::Relaxed);
@@ -69,7 +71,9 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
         Row::new(
             format!("resync of {live} keys: 10 s, while {RATE} events/s come in"),
             format!("{seconds:.1} s from the start to up; the scan {scan:.1} s; {found} keys, {gaps} gaps"),
-            format!("{rate:.0} events/s published"),
+            format!(
+                "CPU: redis-server {by_redis:.1} s, the exporter {by_us:.1} s; {rate:.0} events/s published"
+            ),
             is_up && found == live && gaps == 0 && seconds <= 10.0,
         ),
         Row::new(
