@@ -5,6 +5,8 @@
 //! wait for their turn in the stream.
 
 use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,8 +73,8 @@ pub(super) struct Values {
 /// Keys that were asked for and not handed over, by hash: a key may come twice, and what is known of it comes later.
 #[derive(Default)]
 struct Asked {
-    keys: Mutex<HashSet<u64, ahash::RandomState>>,
-    hasher: ahash::RandomState,
+    keys: Mutex<HashSet<u64>>,
+    hasher: RandomState,
 }
 
 impl Asked {
