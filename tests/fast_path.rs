@@ -21,16 +21,14 @@ use common::page::Page;
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
-use coturn_exporter::resp::{Frame, Limits, Reader};
+use coturn_exporter::resp::Reader;
+use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
 use coturn_exporter::state::{Settings, SourceId};
 use coturn_exporter::wire::Rejection;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 const SOURCE: SourceId = SourceId(0);
-
-/// Those of the subscription.
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
 
 /// Frames as a subscriber gets them, and when each message of them comes.
 #[derive(Clone, Debug, Default)]
@@ -117,22 +115,26 @@ impl Bench {
 /// As the subscription takes messages: what stands in the buffer is read before more is put there.
 fn fast<'a>(stream: &Stream, pieces: impl Iterator<Item = &'a [u8]>) -> [String; 2] {
     let mut bench = Bench::new(stream);
-    let mut reader = Reader::of_replies(LIMITS);
+    let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
     for mut piece in pieces {
         while !piece.is_empty() {
-            let space = reader.space();
+            let space = inbox.space();
             let (now, rest) = piece.split_at(piece.len().min(space.len()));
             space[..now.len()].copy_from_slice(now);
-            reader.filled(now.len());
+            inbox.filled(now.len());
             piece = rest;
-            while let Some(frame) = reader.frame().expect("RESP2") {
-                match frame {
-                    Frame::Many(values) if values.bulk(0) == Some(b"pmessage") => {
-                        bench.take(values.bulk(2).zip(values.bulk(3)));
+            while !inbox.is_drained() {
+                let visit = |said: Said<'_>| {
+                    match said {
+                        Said::Published(Published::Message { channel, payload }) => {
+                            bench.take(Some((channel, payload)));
+                        }
+                        Said::Published(Published::TooLong) => bench.take(None),
+                        Said::Pong | Said::Error(_) => {}
                     }
-                    Frame::TooLong => bench.take(None),
-                    Frame::Many(_) | Frame::One(_) => {}
-                }
+                    Ok(())
+                };
+                inbox.take(visit).expect("RESP2");
             }
         }
     }

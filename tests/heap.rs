@@ -18,7 +18,8 @@ use common::statsdb::{Allocation, counters};
 use common::traffic::Traffic;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
-use coturn_exporter::resp::{Frame, Limits, Reader};
+use coturn_exporter::resp::Reader;
+use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
 use coturn_exporter::state::{Settings, SourceId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -26,9 +27,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const SOURCE: SourceId = SourceId(0);
-
-/// Those of the subscription.
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
 
 const ALLOCATIONS: u64 = 1_000;
 const ROUNDS: u32 = 50;
@@ -62,20 +60,25 @@ fn round(word: &str, reports: bool) -> Vec<u8> {
 }
 
 /// From bytes to counters, in pieces as a socket gives them; gives how many messages were understood.
-fn take(ingest: &mut Ingest, reader: &mut Reader, now: Timestamp, bytes: &[u8]) -> u64 {
+fn take(ingest: &mut Ingest, inbox: &mut Inbox, now: Timestamp, bytes: &[u8]) -> u64 {
     const PIECE: usize = 60_000;
     let mut understood = 0;
     for mut piece in bytes.chunks(PIECE) {
         while !piece.is_empty() {
-            let space = reader.space();
+            let space = inbox.space();
             let (part, rest) = piece.split_at(piece.len().min(space.len()));
             space[..part.len()].copy_from_slice(part);
-            reader.filled(part.len());
+            inbox.filled(part.len());
             piece = rest;
-            while let Some(frame) = reader.frame().expect("RESP2") {
-                let Frame::Many(values) = frame else { continue };
-                let (channel, payload) = values.bulk(2).zip(values.bulk(3)).expect("a message");
-                understood += u64::from(ingest.message(now, SOURCE, channel, payload).is_ok());
+            while !inbox.is_drained() {
+                let visit = |said: Said<'_>| {
+                    let Said::Published(Published::Message { channel, payload }) = said else {
+                        return Ok(());
+                    };
+                    understood += u64::from(ingest.message(now, SOURCE, channel, payload).is_ok());
+                    Ok(())
+                };
+                inbox.take(visit).expect("RESP2");
             }
         }
     }
@@ -85,34 +88,34 @@ fn take(ingest: &mut Ingest, reader: &mut Reader, now: Timestamp, bytes: &[u8]) 
 #[test]
 fn reports_and_refreshes_of_known_allocations_take_no_memory() {
     let mut ingest = Ingest::new(Settings::default(), &["heap"]);
-    let mut reader = Reader::of_replies(LIMITS);
+    let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
     let mut now = Timestamp::from_millis(1_000);
     ingest.link_up(now, SOURCE);
-    assert_eq!(take(&mut ingest, &mut reader, now, &round("new", false)), ALLOCATIONS);
+    assert_eq!(take(&mut ingest, &mut inbox, now, &round("new", false)), ALLOCATIONS);
     let steady = round("refreshed", true);
-    let go_on = |ingest: &mut Ingest, reader: &mut Reader, now: &mut Timestamp| {
+    let go_on = |ingest: &mut Ingest, inbox: &mut Inbox, now: &mut Timestamp| {
         let mut understood = 0;
         for _ in 0..ROUNDS {
             *now = now.plus(ROUND);
-            understood += take(ingest, reader, *now, &steady);
+            understood += take(ingest, inbox, *now, &steady);
         }
         assert_eq!(understood, 3 * ALLOCATIONS * u64::from(ROUNDS));
     };
-    go_on(&mut ingest, &mut reader, &mut now);
+    go_on(&mut ingest, &mut inbox, &mut now);
 
     let region = Region::new(HEAP);
-    go_on(&mut ingest, &mut reader, &mut now);
+    go_on(&mut ingest, &mut inbox, &mut now);
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations, change.deallocations), (0, 0, 0), "{change:?}");
 
     // The instrument itself: a birth is seen.
     take(
         &mut ingest,
-        &mut reader,
+        &mut inbox,
         now,
         &pmessage(allocation(ALLOCATIONS + 1).key().as_bytes(), b"new lifetime=600"),
     );
     let stranger = Allocation::new("three.example", "somebody", 1);
-    take(&mut ingest, &mut reader, now, &pmessage(stranger.key().as_bytes(), b"new lifetime=600"));
+    take(&mut ingest, &mut inbox, now, &pmessage(stranger.key().as_bytes(), b"new lifetime=600"));
     assert!(region.change().allocations > 0, "nothing is counted at all");
 }

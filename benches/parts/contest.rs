@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use coturn_exporter::resp::{Limits, Reader};
+use coturn_exporter::resp::Reader;
+use coturn_exporter::source::inbox::LIMITS;
 
 use crate::common::exporter::Exporter;
 use crate::common::listener;
@@ -184,7 +185,7 @@ pub(crate) fn floor(address: SocketAddr, events: u64) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"PSUBSCRIBE turn/*\r\n").unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
-    let mut reader = Reader::of_replies(Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 });
+    let mut reader = Reader::of_replies(LIMITS);
     let mut heard = 0;
     // The first frame is the confirmation.
     while heard <= events {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::ManualClock;
 use coturn_exporter::metrics::{Audience, Observe as _, Render as _, TextPage};
-use coturn_exporter::resp::{Frame, Limits, Reader};
+use coturn_exporter::resp::Reader;
+use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
 use coturn_exporter::wire;
 
 use crate::stream::{self, ACTS, Fleet, Message, SOURCE, START, take_in};
@@ -26,9 +27,6 @@ const LIVES: u64 = 100;
 
 /// Realms on the page.
 const REALMS: u64 = 100;
-
-/// Those of the subscription.
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
 
 /// What the socket has for one reading.
 const READING: usize = 64 << 10;
@@ -97,9 +95,9 @@ impl Step {
         match self {
             Self::Framing => {
                 let mut turns = by_turns(bytes(&fleet));
-                let mut reader = Reader::of_replies(LIMITS);
+                let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
                 Box::new(move || {
-                    each_frame(&mut reader, &turns(), |channel, payload| {
+                    each_message(&mut inbox, &turns(), |channel, payload| {
                         black_box((channel, payload));
                     });
                 })
@@ -112,9 +110,9 @@ impl Step {
             Self::Whole => {
                 let mut turns = by_turns(bytes(&fleet));
                 let mut ingest = fleet.table();
-                let mut reader = Reader::of_replies(LIMITS);
+                let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
                 Box::new(move || {
-                    each_frame(&mut reader, &turns(), |channel, payload| {
+                    each_message(&mut inbox, &turns(), |channel, payload| {
                         ingest.message(START, SOURCE, channel, payload).expect("understood");
                     });
                 })
@@ -191,18 +189,24 @@ fn told(live: u64) -> Shared {
 }
 
 /// Reads what a socket would give, a reading at a time.
-fn each_frame(reader: &mut Reader, bytes: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
+fn each_message(inbox: &mut Inbox, bytes: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
     for mut reading in bytes.chunks(READING) {
         while !reading.is_empty() {
-            let space = reader.space();
+            let space = inbox.space();
             let fits = space.len().min(reading.len());
             let (now, later) = reading.split_at(fits);
             space[..fits].copy_from_slice(now);
             reading = later;
-            reader.filled(fits);
-            while let Some(frame) = reader.frame().expect("RESP") {
-                let Frame::Many(values) = frame else { panic!("{frame:?}") };
-                visit(values.bulk(2).expect("a channel"), values.bulk(3).expect("a payload"));
+            inbox.filled(fits);
+            while !inbox.is_drained() {
+                let hand_on = |said: Said<'_>| {
+                    let Said::Published(Published::Message { channel, payload }) = said else {
+                        panic!("{said:?}")
+                    };
+                    visit(channel, payload);
+                    Ok(())
+                };
+                inbox.take(hand_on).expect("RESP");
             }
         }
     }

@@ -4,16 +4,17 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
-use super::ingest::Shared;
+use super::ingest::{Shared, make_way};
 use super::rescan::{Rescan, Step};
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
+use crate::source::inbox::{BATCH, Published};
 use crate::source::redis::LinkError;
 use crate::source::resync::{Part, ScanError};
-use crate::source::subscription::{BATCH, BEAT, Link, Messages, Published, Pulse, subscribe};
+use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
 use crate::wire::Rejection;
 
@@ -135,7 +136,7 @@ impl Follower {
                         Some(Look::Read) => to_read.push(found),
                         Some(Look::Known) => resync.keys.live += 1,
                         Some(Look::Stale) => resync.keys.stale += 1,
-                        None => {}
+                        Some(Look::Again) | None => {}
                     }
                 }
                 resync.wanted += to_read.len();
@@ -190,7 +191,7 @@ impl Follower {
             Err(error) => {
                 self.shared.lock().scan_failed(self.id);
                 if self.board.is_waiting(self.id) {
-                    tracing::warn!(source, %error, "no resync: only events tell what is live");
+                    tracing::warn!(source, %error, "no resync: what lived before the start is told by its next event only");
                 }
             }
         }
@@ -205,6 +206,7 @@ impl Follower {
             let swept = self.shared.lock().sweep(self.shared.now(), self.id, place);
             absent += swept.absent;
             from = swept.next;
+            make_way();
         }
         absent
     }

@@ -357,9 +357,12 @@ impl Observe for Shared {
     }
 }
 
-/// How long the table is left alone between two slices of a walk. The lock is not fair: without a pause, whoever waits
-/// to take a message in could wait for the whole walk.
-const BETWEEN_SLICES: Duration = Duration::from_micros(50);
+/// Between two slices of a walk the table is left alone for so long. The lock is not fair: without a pause, whoever waits
+/// for it could wait for the whole walk.
+pub(super) fn make_way() {
+    const PAUSE: Duration = Duration::from_micros(50);
+    std::thread::sleep(PAUSE);
+}
 
 impl Shared {
     fn walk<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
@@ -371,7 +374,7 @@ impl Shared {
             if !more {
                 break;
             }
-            std::thread::sleep(BETWEEN_SLICES);
+            make_way();
         }
         let found = walk.found();
         now = now.max(found.now);

@@ -14,8 +14,9 @@ use crate::config::RedisSource;
 use crate::shutdown;
 use crate::source::backoff::Backoff;
 use crate::source::capture::Writer;
+use crate::source::inbox::Published;
 use crate::source::redis::LinkError;
-use crate::source::subscription::{Messages, Published, subscribe};
+use crate::source::subscription::{Messages, subscribe};
 
 /// Records until a signal comes, or for `duration`.
 ///

@@ -6,6 +6,7 @@ pub mod connect;
 mod dial;
 pub mod forward;
 mod greet;
+pub mod inbox;
 pub mod inspect;
 pub mod prune;
 mod questions;

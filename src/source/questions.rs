@@ -106,6 +106,15 @@ impl Hearing {
     }
 }
 
+#[cfg(test)]
+impl Hearing {
+    /// Hears what is said here, and then nothing.
+    pub(super) fn of(answers: &'static [u8]) -> Self {
+        let stream: Box<dyn Duplex> = Box::new(tokio::io::join(answers, tokio::io::sink()));
+        Self { stream: split(stream).0, reader: Reader::of_replies(LIMITS) }
+    }
+}
+
 impl fmt::Debug for Hearing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hearing").finish_non_exhaustive()
@@ -123,7 +132,9 @@ pub(super) enum Answer<'a> {
     Number(i64),
     Nothing,
     Error(RedisError),
-    /// None that was asked for, or too long a one.
+    /// More than is kept.
+    TooLong,
+    /// What no question here asks for.
     Other,
 }
 
@@ -134,7 +145,8 @@ impl<'a> Answer<'a> {
             Frame::One(Value::Integer(number)) => Self::Number(number),
             Frame::One(Value::Null) => Self::Nothing,
             Frame::One(Value::Error(text)) => Self::Error(refusal(text)),
-            Frame::One(Value::Simple(_)) | Frame::Many(_) | Frame::TooLong => Self::Other,
+            Frame::TooLong => Self::TooLong,
+            Frame::One(Value::Simple(_)) | Frame::Many(_) => Self::Other,
         }
     }
 }

@@ -181,9 +181,12 @@ impl Ages {
                 // Gone meanwhile.
                 Answer::Nothing => return Ok(()),
                 Answer::Number(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-                Answer::Error(error) if is_forbidden(&error) => return Err(ScanError::Forbidden(error)),
-                // LFU is an error of its own.
-                Answer::Error(_) | Answer::Bytes(_) | Answer::Other => None,
+                // It keeps none: an LFU policy, or a server of another make. BUSY and the like have words of their own.
+                Answer::Error(error) if error.code() == Some("ERR") => None,
+                Answer::Error(error) => return Err(error.into()),
+                Answer::Bytes(_) | Answer::TooLong | Answer::Other => {
+                    return Err(ScanError::Command(no_answer()));
+                }
             };
             dated.extend(key.map(|key| FoundKey { idle, ..key }));
             Ok(())
@@ -208,9 +211,12 @@ impl Values {
         let heard = |answer: Answer<'_>| {
             values.push(match answer {
                 Answer::Bytes(value) => Some(value),
-                Answer::Error(error) if is_forbidden(&error) => return Err(ScanError::Forbidden(error)),
-                // Gone, or not a string: none of coturn's.
-                Answer::Nothing | Answer::Number(_) | Answer::Error(_) | Answer::Other => None,
+                // Not a string: none of coturn's.
+                Answer::Error(error) if error.code() == Some("WRONGTYPE") => None,
+                Answer::Error(error) => return Err(error.into()),
+                // Gone meanwhile; or longer than any of coturn's.
+                Answer::Nothing | Answer::TooLong => None,
+                Answer::Number(_) | Answer::Other => return Err(ScanError::Command(no_answer())),
             });
             Ok(())
         };
@@ -247,6 +253,10 @@ impl From<RedisError> for ScanError {
     }
 }
 
+fn no_answer() -> RedisError {
+    RedisError::from((redis::ErrorKind::Parse, "not an answer to what was asked"))
+}
+
 fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
@@ -254,6 +264,34 @@ fn is_forbidden(error: &RedisError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn keys(names: [&str; 3]) -> Vec<FoundKey> {
+        names.map(|name| FoundKey { key: name.into(), idle: None }).into()
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_gone_or_none_of_coturns_is_left_out() {
+        let mut ages = Ages(Hearing::of(b":7\r\n$-1\r\n-ERR An LFU maxmemory policy is selected\r\n"));
+        let dated = ages.of(keys(["a", "b", "c"])).await.unwrap();
+        let [a, c] = &dated[..] else { panic!("{dated:?}") };
+        assert_eq!((&a.key[..], a.idle), (&b"a"[..], Some(Duration::from_secs(7))));
+        assert_eq!((&c.key[..], c.idle), (&b"c"[..], None));
+
+        let mut values = Values(Hearing::of(b"$1\r\nv\r\n$-1\r\n-WRONGTYPE of a list\r\n"));
+        let read = values.of(&keys(["a", "b", "c"])).await.unwrap();
+        assert_eq!(read.iter().collect::<Vec<_>>(), [Some(&b"v"[..]), None, None]);
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_busy_has_not_told_that_a_key_is_gone() {
+        let busy = b"-BUSY Redis is busy running a script\r\n";
+        let ages = Ages(Hearing::of(busy)).of(keys(["a", "b", "c"])).await;
+        assert!(matches!(ages, Err(ScanError::Command(_))), "{ages:?}");
+        let values = Values(Hearing::of(busy)).of(&keys(["a", "b", "c"])).await;
+        assert!(matches!(values, Err(ScanError::Command(_))), "{values:?}");
+        let forbidden = Values(Hearing::of(b"-NOPERM no\r\n")).of(&keys(["a", "b", "c"])).await;
+        assert!(matches!(forbidden, Err(ScanError::Forbidden(_))), "{forbidden:?}");
+    }
 
     #[test]
     fn a_cursor_tells_how_many_keys_are_to_come() {

@@ -18,10 +18,11 @@ use tokio::time::{sleep, timeout};
 
 use super::connect::{Server, connect_to, in_time, locate};
 use super::dial::{Duplex, dial};
-use super::greet::{garbled, greet, refusal};
+use super::greet::{greet, refusal};
+use super::inbox::{Inbox, LIMITS, Published, Said};
 use super::redis::LinkError;
 use crate::config::{RedisAddress, RedisSource};
-use crate::resp::{Frame, Limits, Reader, Value, command};
+use crate::resp::{Reader, command};
 
 /// What is subscribed to, to the letter: Redis' ACL compares the pattern as text (7.0.15), so the documented rule
 /// `&turn/*` allows this one and no narrower one.
@@ -32,26 +33,6 @@ pub const BEAT: Duration = Duration::from_secs(10);
 
 /// How many seconds in a row nothing may come while a PONG is waited for.
 const PONG_DEADLINE: u64 = 10;
-
-/// Messages handed on at once, at most: the table is locked for that many.
-pub const BATCH: usize = 1024;
-
-/// coturn's messages are shorter than 2 KiB; a longer one than this is passed over, and its length told only.
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
-
-/// One published message, where it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published<'a> {
-    /// As it was sent.
-    Message {
-        /// The channel.
-        channel: &'a [u8],
-        /// The payload.
-        payload: &'a [u8],
-    },
-    /// One that was too long to be kept.
-    TooLong,
-}
 
 /// A confirmed subscription.
 #[derive(Debug)]
@@ -83,7 +64,7 @@ pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
     let waiting = Arc::new(Waiting::default());
     let output = Arc::new(tokio::sync::Mutex::new(output));
     Ok(Link {
-        messages: Messages { input, reader, is_drained: false, waiting: Arc::clone(&waiting) },
+        messages: Messages { input, inbox: Inbox::new(reader), waiting: Arc::clone(&waiting) },
         pulse: Pulse { output, waiting, source: source.clone(), server: server.clone() },
         server,
     })
@@ -132,12 +113,20 @@ impl Waiting {
     }
 }
 
+/// A PING that is not written yet, by whoever holds the output: with nobody to write it on, none waits for its answer.
+/// Another's PONG would be taken for it, and so on.
+struct Unsent<'a>(&'a Waiting);
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.0.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
+    }
+}
+
 /// The messages of a subscription.
 pub struct Messages {
     input: ReadHalf<Box<dyn Duplex>>,
-    reader: Reader,
-    /// All that has been read is handed on, but for the beginning of a frame.
-    is_drained: bool,
+    inbox: Inbox,
     waiting: Arc<Waiting>,
 }
 
@@ -154,13 +143,12 @@ impl Messages {
     ///
     /// When the link is lost.
     pub async fn ready(&mut self) -> Result<(), LinkError> {
-        if self.is_drained {
-            let length = self.input.read(self.reader.space()).await.map_err(|error| lost(error.into()))?;
+        if self.inbox.is_drained() {
+            let length = self.input.read(self.inbox.space()).await.map_err(|error| lost(error.into()))?;
             if length == 0 {
                 return Err(LinkError::Closed);
             }
-            self.reader.filled(length);
-            self.is_drained = false;
+            self.inbox.filled(length);
             self.waiting.readings.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -172,30 +160,22 @@ impl Messages {
     ///
     /// When what comes is no subscription.
     pub fn take(&mut self, mut visit: impl FnMut(Published<'_>)) -> Result<usize, LinkError> {
-        for taken in 0..BATCH {
-            let Some(frame) = self.reader.frame().map_err(|error| lost(garbled(error)))? else {
-                self.is_drained = true;
-                return Ok(taken);
-            };
-            match frame {
-                Frame::Many(values) => match (values.bulk(0), values.bulk(2), values.bulk(3)) {
-                    (Some(b"pmessage"), Some(channel), Some(payload)) => {
-                        visit(Published::Message { channel, payload });
-                    }
-                    // All before it has been handed on; with no one waiting, it says nothing.
-                    (Some(b"pong"), ..) => drop(self.waiting.answer(Ok(()))),
-                    _ => {}
-                },
-                Frame::TooLong => visit(Published::TooLong),
-                Frame::One(Value::Error(text)) => {
-                    if let Err(Err(error)) = self.waiting.answer(Err(refusal(text))) {
-                        return Err(lost(error));
-                    }
-                }
-                Frame::One(_) => {}
+        let waiting = &self.waiting;
+        self.inbox.take(|said| match said {
+            Said::Published(published) => {
+                visit(published);
+                Ok(())
             }
-        }
-        Ok(BATCH)
+            // All before it has been handed on; with no one waiting, it says nothing.
+            Said::Pong => {
+                let _ = waiting.answer(Ok(()));
+                Ok(())
+            }
+            Said::Error(text) => match waiting.answer(Err(refusal(text))) {
+                Err(Err(error)) => Err(lost(error)),
+                _ => Ok(()),
+            },
+        })
     }
 }
 
@@ -243,10 +223,11 @@ impl Pulse {
     pub async fn ping(&self) -> Result<Pong, LinkError> {
         let sent = async {
             let mut output = self.output.lock().await;
-            let answered = self.waiting.push();
+            let (answered, unsent) = (self.waiting.push(), Unsent(&self.waiting));
             let mut ping = Vec::new();
             command(&mut ping, &[b"PING"]);
             output.write_all(&ping).await?;
+            std::mem::forget(unsent);
             output.flush().await?;
             Ok(answered)
         };

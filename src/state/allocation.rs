@@ -165,7 +165,7 @@ pub(super) struct Allocation {
     pub(super) id: AllocationId,
     /// What was counted as relayed.
     pub(super) counted: Sums,
-    /// Where the client is, if it has an IPv4 address; see [`super::clients::Clients`].
+    /// Where the client is, or where that is held; see [`super::clients::Clients`].
     pub(super) client: SocketAddrV4,
     pub(super) user: User,
     pub(super) realm: u32,

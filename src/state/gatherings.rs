@@ -221,6 +221,12 @@ impl Gatherings {
     }
 
     #[cfg(test)]
+    pub(super) fn room(&self) -> [usize; 4] {
+        let Self { recent, by_key, by_member, in_order, .. } = self;
+        [recent.room(), by_key.capacity(), by_member.capacity(), in_order.capacity()]
+    }
+
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.recent.len() == 0
             && self.by_key.is_empty()

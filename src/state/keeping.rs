@@ -314,7 +314,7 @@ impl Table {
             server: self.servers.label(allocation.server),
             server_port: allocation.server_port,
             transport: allocation.transport,
-            client: self.clients.get(at, allocation),
+            client: self.clients.get(allocation),
             started: allocation.started.get(),
             granted_at: allocation.granted_at.get(),
             lifetime: allocation.lifetime.get(),

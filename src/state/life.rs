@@ -21,7 +21,7 @@ impl Table {
         self.notice_other_server(hash, name, &granted);
         let mut replaced = false;
         if let Some(at) = self.find_open(hash, name) {
-            let client = self.clients.get(at, &self.allocations[at]);
+            let client = self.clients.get(&self.allocations[at]);
             let allocation = &mut self.allocations[at];
             if allocation.is_birth_of_scanned(client, &granted) {
                 allocation.origin = Origin::Born;
@@ -172,7 +172,7 @@ impl Table {
         allocation.set(Fact::PastKnown, is_past_known);
         let at = self.allocations.insert(allocation);
         if let Some(client) = granted.client {
-            self.clients.put(at, &mut self.allocations[at], client);
+            self.clients.put(&mut self.allocations[at], client);
         }
         self.reports.clear(at);
         let (hasher, allocations, realms, users) =
@@ -290,7 +290,7 @@ impl Table {
         let before = self.allocations[at].server;
         self.allocations[at].locate(granted);
         if let Some(client) = granted.client.filter(|_| granted.long_form) {
-            self.clients.put(at, &mut self.allocations[at], client);
+            self.clients.put(&mut self.allocations[at], client);
         }
         self.servers.get_mut(before).records -= 1;
         self.servers.get_mut(self.allocations[at].server).records += 1;
@@ -324,8 +324,8 @@ impl Table {
             self.by_key.shrink_to(room, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));
         }
         self.endings.remove(at);
-        self.clients.remove(at);
         if let Some(allocation) = self.allocations.remove(at) {
+            self.clients.remove(&allocation);
             self.realms.release(allocation.realm);
             self.users.release(allocation.user);
             self.servers.get_mut(allocation.server).records -= 1;

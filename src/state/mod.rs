@@ -201,7 +201,7 @@ impl Table {
             shared: shared::RecentKeys::default(),
             refused_keys: shared::RecentKeys::default(),
             endings: endings::Endings::default(),
-            clients: clients::Clients::default(),
+            clients: clients::Clients::new(),
             reports: reports::Reports::new(settings.are_rates_kept),
             marks: carriers::Marks::new(),
             realms: names::Realms::new(settings.max_realms, &settings.realms),
@@ -268,8 +268,8 @@ impl Table {
                 source.lost_at = source.heard_until.min(now);
             }
             source.up = false;
-            source.scan = None;
         }
+        self.scan_ends(source);
     }
 
     /// The source is subscribed and resynced (or cannot be resynced for lack of rights).

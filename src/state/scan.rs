@@ -97,6 +97,8 @@ pub enum Look {
     Read,
     /// It tells nothing new.
     Known,
+    /// This scan has found it before.
+    Again,
     /// It is older than any lifetime allows.
     Stale,
 }
@@ -157,10 +159,13 @@ impl Table {
 
     /// The scan is over; gives the number of known allocations whose keys it found.
     pub fn scan_ends(&mut self, source: SourceId) -> u64 {
-        self.expected = 0;
-        self.gatherings.expect(0);
         let source = self.sources.get_mut(source.0 as usize);
-        source.and_then(|source| source.scan.take()).map_or(0, |scan| scan.found)
+        let scan = source.and_then(|source| source.scan.take());
+        if self.sources.iter().all(|source| source.scan.is_none()) {
+            self.expected = 0;
+            self.gatherings.expect(0);
+        }
+        scan.map_or(0, |scan| scan.found)
     }
 
     /// Whether the value of a key is worth a GET, which destroys its idle time (`idle`; `None` where Redis cannot
@@ -185,6 +190,9 @@ impl Table {
         let allocation = &mut self.allocations[at];
         let mut after_gap = false;
         if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            if source.scan.is_some() && allocation.mark == source.mark {
+                return Look::Again;
+            }
             allocation.mark = source.mark;
             if let Some(scan) = &mut source.scan {
                 scan.found += 1;
@@ -279,7 +287,7 @@ impl Table {
     ) -> Scanned {
         let granted = self.understand(name.source, grant);
         self.note(at);
-        let client = self.clients.get(at, &self.allocations[at]);
+        let client = self.clients.get(&self.allocations[at]);
         let allocation = &mut self.allocations[at];
         if is_birth && allocation.may_be_born_by(client, &granted) {
             // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it

@@ -179,7 +179,7 @@ impl Table {
         };
         let started = if revived { self.now } else { allocation.started.get() };
         let (source, realm, user) = (allocation.source().0, allocation.realm, allocation.user);
-        let host = self.clients.host(at, &self.allocations[at]);
+        let host = self.clients.host(&self.allocations[at]);
         let host = self.session_host(self.users.get(user), host);
         let hash = self.session_hash(source, self.realms.name(realm), self.users.get(user), host);
         let session = match self.session_of_owner(hash, source, realm, user, host) {
@@ -198,12 +198,21 @@ impl Table {
             }
         };
         self.allocations[at].session = session;
+        self.share_user(at, session);
         self.backdate(session, started);
         let session = &mut self.sessions[session];
         session.live += 1;
         session.unsettled += 1;
         session.allocations = session.allocations.saturating_add(1);
         session.partial |= !whole;
+    }
+
+    /// The allocation bears the name of its session's user: it is stored once.
+    fn share_user(&mut self, at: u32, session: u32) {
+        let theirs = self.sessions[session].user;
+        let ours = std::mem::replace(&mut self.allocations[at].user, theirs);
+        self.users.hold(theirs);
+        self.users.release(ours);
     }
 
     fn session_of_owner(
@@ -477,7 +486,7 @@ impl Table {
         // dual-stack clients have two.
         let name = self.users.get(allocation.user);
         let is_credential = turn_rest::user_id(name).is_some();
-        let host = if is_credential { None } else { self.clients.host(at, allocation) };
+        let host = if is_credential { None } else { self.clients.host(allocation) };
         self.session_hash(allocation.source().0, self.realms.name(allocation.realm), name, host)
     }
 }

@@ -86,6 +86,14 @@ impl Users {
         }
     }
 
+    /// How many names are stored.
+    #[cfg(test)]
+    pub(super) fn stored(&self) -> usize {
+        let on_shelf =
+            |shelf: &Shelf| (0..).take(shelf.places()).filter(|&place| !shelf.is_free(place)).count();
+        self.long.len() + self.shelves.iter().map(on_shelf).sum::<usize>()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.long.len() == 0 && self.shelves.iter().all(|shelf| shelf.bytes.is_empty())

@@ -39,6 +39,15 @@ impl EchoPeer {
         self.port
     }
 
+    /// Packets that came to the socket while its buffer was full, by the kernel's count: on a busy machine some do.
+    pub(crate) fn dropped(&self) -> u64 {
+        let table = std::fs::read_to_string("/proc/net/udp").expect("proc(5)");
+        let local = format!("0100007F:{:04X}", self.port);
+        let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&local));
+        let drops = line.and_then(|line| line.split_whitespace().last());
+        drops.expect("the socket is open").parse().expect("a count")
+    }
+
     /// Packets and bytes that arrived.
     pub(crate) fn received(&self) -> (u64, u64) {
         (self.shared.packets.load(Ordering::SeqCst), self.shared.bytes.load(Ordering::SeqCst))

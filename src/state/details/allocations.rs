@@ -205,7 +205,7 @@ fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
         id: allocation.id,
         server: Arc::clone(&table.servers.all()[allocation.server as usize].label),
         transport: allocation.transport,
-        client: table.clients.get(at, allocation),
+        client: table.clients.get(allocation),
         state: state(allocation),
         reason: reason(allocation),
         started: allocation.started.get(),

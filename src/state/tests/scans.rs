@@ -42,7 +42,7 @@ fn a_scan_adopts_what_lives_and_leaves_what_is_stale() {
     story.table.scan_begins(at(10_000), SOURCE);
     let mut found = |id, event: &Event<'_>, idle| scan(&mut story, 10_000, &alice(id), event, idle);
     assert_eq!(found(1, &new(600), Some(690)), (Look::Read, Some(Scanned::Adopted)));
-    assert_eq!(found(1, &new(600), Some(0)), (Look::Known, None));
+    assert_eq!(found(1, &new(600), Some(0)), (Look::Again, None));
     assert_eq!(found(2, &new(600), Some(691)), (Look::Read, Some(Scanned::Stale)));
     assert_eq!(found(2, &new(600), Some(3691)), (Look::Stale, None), "not even read");
     assert_eq!(found(3, &refreshed(0), Some(1000)), (Look::Read, Some(Scanned::Adopted)));
@@ -66,6 +66,8 @@ fn after_a_gap_a_key_that_was_set_meanwhile_refreshes() {
         scan(&mut story, 1000, &alice, &refreshed(600), Some(500)),
         (Look::Read, Some(Scanned::Known))
     );
+    end_of_gap(&mut story, 1000);
+    gap(&mut story, 1000, 1001);
     assert_eq!(
         scan(&mut story, 1001, &alice, &refreshed(600), Some(1)).0,
         Look::Known,

@@ -49,6 +49,20 @@ fn users_that_come_and_go_across_each_other_are_kept_apart() {
     assert_eq!(realm.session_durations[1].sum(), 40_000 + 50_000);
 }
 
+#[test]
+fn the_name_of_a_user_is_stored_once_for_all_allocations_of_a_session() {
+    let mut table = table(Settings::default());
+    for id in 1..=64 {
+        tell(&mut table, 0, &key("r", "1795343956:phone", id), &new(600));
+    }
+    assert_eq!(table.users.stored(), 1);
+    for id in 1..=64 {
+        tell(&mut table, 1, &key("r", "1795343956:phone", id), &Event::Deleted);
+    }
+    table.advance(at(3600));
+    assert_eq!(table.users.stored(), 0);
+}
+
 /// Each unanswered restart opens one more allocation; the earlier ones are released a minute later.
 #[test]
 fn ice_restarts_are_one_session_and_a_spare_stretches_only_its_length() {
