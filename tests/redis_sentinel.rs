@@ -61,7 +61,8 @@ fn until_on(exporter: &Exporter, redis: &Redis) {
 #[track_caller]
 fn until_master(redis: &Redis) {
     poll::until(PATIENCE, "the replica to become the master", || {
-        match redis::cmd("ROLE").query(&mut redis.connect(0)).map_err(|error| error.to_string())? {
+        let mut connection = redis.try_connect(0).map_err(|error| error.to_string())?;
+        match redis::cmd("ROLE").query(&mut connection).map_err(|error| error.to_string())? {
             redis::Role::Primary { .. } => Ok(()),
             other => Err(format!("{other:?}")),
         }

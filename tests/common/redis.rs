@@ -129,7 +129,7 @@ impl Redis {
         self.try_connect(db).unwrap_or_else(|error| panic!("connect to redis-server: {error}"))
     }
 
-    fn try_connect(&self, db: u8) -> redis::RedisResult<redis::Connection> {
+    pub(crate) fn try_connect(&self, db: u8) -> redis::RedisResult<redis::Connection> {
         let mut connection = redis::Client::open(self.url(db))?.get_connection()?;
         connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         redis::cmd("PING").query::<()>(&mut connection)?;
