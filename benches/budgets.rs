@@ -3,7 +3,7 @@
 //! decide nothing by themselves, ratios do.
 //!
 //! `BENCH_EVENTS` says how many events (2,000,000), `BENCH_LIVE` how many are a million live allocations. Names of parts
-//! as arguments (`cpu keeping-up million wait resync idle`) run these only, and write nothing.
+//! as arguments (`cpu keeping-up million wait resync idle`) run these only. Only a whole run writes the document.
 
 #![allow(
     clippy::unwrap_used,
@@ -43,6 +43,10 @@ mod wait;
 use contest::Contest;
 use row::Row;
 
+/// Events of the contest, and live allocations of what is measured beside many.
+const EVENTS: u64 = 2_000_000;
+const LIVE: u64 = 1_000_000;
+
 const PARTS: [&str; 6] = ["cpu", "keeping-up", "million", "wait", "resync", "idle"];
 
 fn main() {
@@ -55,7 +59,8 @@ fn main() {
     if let Some(unknown) = arguments.iter().find(|argument| !PARTS.contains(&argument.as_str())) {
         panic!("no part {unknown:?}; there are {PARTS:?}");
     }
-    let (events, live) = (scale("BENCH_EVENTS", 2_000_000), scale("BENCH_LIVE", 1_000_000));
+    let (events, live) = (scale("BENCH_EVENTS", EVENTS), scale("BENCH_LIVE", LIVE));
+    let is_whole = arguments.is_empty() && (events, live) == (EVENTS, LIVE);
     let header = format!(
         "Version {}, {} cores, load {} before it began.",
         env!("CARGO_PKG_VERSION"),
@@ -63,17 +68,15 @@ fn main() {
         gauge::load()
     );
     println!("{header}\n");
-    let mut rows = Vec::new();
+    let (mut rows, mut figures) = (Vec::new(), String::new());
     for part in
         PARTS.into_iter().filter(|part| arguments.is_empty() || arguments.iter().any(|name| name == part))
     {
         let more: Vec<Row> = match part {
             "cpu" => {
                 let contest = Contest::run(events, live);
-                println!("{}", contest.table());
-                if arguments.is_empty() {
-                    document::write("figures", &contest.table());
-                }
+                figures = contest.table();
+                println!("{figures}");
                 contest.rows()
             }
             "keeping-up" => keeping_up::rows(events, live),
@@ -85,7 +88,9 @@ fn main() {
         println!("{}", row::table(&more));
         rows.extend(more);
     }
-    if arguments.is_empty() {
+    // The document has one run, and all of it.
+    if is_whole {
+        document::write("figures", &figures);
         document::write("budgets", &format!("{header}\n\n{}", row::table(&rows)));
     }
 }

@@ -129,8 +129,10 @@ fn check(measured: &[(String, f64)], recorded: &str) -> ExitCode {
             code = ExitCode::FAILURE;
             continue;
         };
-        if *each > before * TOLERANCE {
-            eprintln!("{step}: {each:.0} instructions, {before:.0} recorded");
+        if *each > before * TOLERANCE || *each < before / TOLERANCE {
+            eprintln!(
+                "{step}: {each:.0} instructions, {before:.0} recorded; `make instructions` records anew"
+            );
             code = ExitCode::FAILURE;
         }
     }

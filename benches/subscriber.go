@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,15 +31,12 @@ func main() {
 	}
 	heard := 0
 	for heard < wanted {
-		patience := time.Duration(0)
-		if heard > 0 {
-			patience = 3 * time.Second
+		answer := subscription.Receive()
+		if _, is := answer.(error); is {
+			break
 		}
-		message, is := subscription.ReceiveWithTimeout(patience).(redis.Message)
+		message, is := answer.(redis.Message)
 		if !is {
-			if heard > 0 {
-				break
-			}
 			continue
 		}
 		heard++
@@ -48,6 +44,9 @@ func main() {
 		payload := string(message.Data)
 		if channel[2] == "status" {
 			statuses.WithLabelValues(channel[1], strings.SplitN(payload, " ", 2)[0]).Inc()
+			continue
+		}
+		if strings.HasPrefix(channel[2], "total") {
 			continue
 		}
 		leg := "client"

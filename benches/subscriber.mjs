@@ -21,8 +21,8 @@ redis.on('pmessage', (_, channel, payload) => {
   last = Date.now();
   const [, realm, kind] = channels.exec(channel);
   if (kind === 'status') {
-    statuses.inc({ realm, word: payload.slice(0, payload.indexOf(' ')) });
-  } else {
+    statuses.inc({ realm, word: payload.split(' ', 1)[0] });
+  } else if (!kind.startsWith('total')) {
     const [, received, sent] = numbers.exec(payload);
     const leg = kind.endsWith('/peer') ? 'peer' : 'client';
     bytes.inc({ realm, leg, direction: 'received' }, Number(received));

@@ -26,7 +26,7 @@ while heard < wanted:
     payload = message["data"].decode()
     if kind == "status":
         statuses.labels(realm, payload.split(" ", 1)[0]).inc()
-    else:
+    elif not kind.startswith("total"):
         received, sent = numbers.fullmatch(payload).groups()
         leg = "peer" if kind.endswith("/peer") else "client"
         bytes_total.labels(realm, leg, "received").inc(int(received))

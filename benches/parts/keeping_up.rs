@@ -40,7 +40,7 @@ pub(crate) fn rows(events: u64, live: u64) -> Vec<Row> {
             lost == 0 && gaps == 0,
         ),
         Row::new(
-            "no growing backlog: less than Redis bears for ever (8 MiB)",
+            "no growing backlog: below the soft limit of Redis (8 MiB)",
             format!("{:.2} MiB waiting at most", waiting as f64 / f64::from(1 << 20)),
             format!("{:.2} MiB with Redis' own buffers of that client", buffers as f64 / f64::from(1 << 20)),
             waiting < BEARABLE,

@@ -17,7 +17,7 @@ const REALMS: u64 = 100;
 const FEW: u64 = 1000;
 
 /// After so long nobody is young any more: who may still belong together takes memory of its own for some seconds.
-const YOUNG: Duration = Duration::from_secs(30);
+pub(crate) const YOUNG: Duration = Duration::from_secs(30);
 
 /// Scrapes of each. The fastest counts: what the table adds it adds to each, other programs do not.
 const SCRAPES: usize = 61;

@@ -87,6 +87,24 @@ impl Publisher {
         self.settle();
     }
 
+    /// The same in portions, each when Redis has handed on the one before it.
+    pub(crate) fn send_held_back(&mut self, ready: &Ready) {
+        const PORTION: usize = 1 << 20;
+        let address = format!("redis://{}", self.stream.peer_addr().expect("it is connected"));
+        let mut redis = redis::Client::open(address).unwrap().get_connection().expect("it takes one more");
+        for _ in 0..ready.rounds {
+            for portion in ready.bytes.chunks(PORTION) {
+                self.stream.write_all(portion).expect("commands are taken");
+                poll::until(PATIENCE, "what waits to be handed on", || match waiting(&mut redis) {
+                    0 => Ok(()),
+                    bytes => Err(format!("{bytes} bytes wait")),
+                });
+            }
+            self.sent += ready.commands;
+        }
+        self.settle();
+    }
+
     /// Waits for all answers.
     fn settle(&self) {
         poll::until(PATIENCE, "all answers", || match self.answers.load(Ordering::SeqCst) {
@@ -131,6 +149,14 @@ impl Drop for Publisher {
         // Who reads the answers has a handle of its own.
         drop(self.stream.shutdown(std::net::Shutdown::Both));
     }
+}
+
+/// Bytes that wait for subscribers at Redis.
+fn waiting(redis: &mut redis::Connection) -> u64 {
+    let list: String =
+        redis::cmd("CLIENT").arg(&["LIST", "TYPE", "pubsub"]).query(redis).expect("CLIENT LIST");
+    let of_all = list.split_whitespace().filter_map(|word| word.strip_prefix("omem="));
+    of_all.filter_map(|bytes| bytes.parse::<u64>().ok()).sum()
 }
 
 /// Waits until the exporter has so many messages, or has no more for long; gives how many it has.

@@ -7,7 +7,7 @@ use crate::common::exporter::Exporter;
 use crate::common::poll;
 use crate::common::redis::Redis;
 use crate::gauge::{Watch, cpu_micros, memory, peak_memory};
-use crate::million::NO_CAP;
+use crate::million::{NO_CAP, YOUNG};
 use crate::publisher::{PATIENCE, Publisher, address_of};
 use crate::row::Row;
 use crate::stream::Fleet;
@@ -36,7 +36,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let stop = Arc::new(AtomicBool::new(false));
     let publisher = std::thread::spawn({
         let (mut publisher, stop) = (Publisher::connect(address_of(&redis)), Arc::clone(&stop));
-        move || publisher.send_paced(RATE, |number| fleet.busy(number), &stop)
+        move || publisher.send_paced(RATE, |number| fleet.steady(number), &stop)
     });
     let (watch, before) = (Watch::start(), cpu_micros(redis.process_id()));
     let url = redis.url(0);
@@ -48,10 +48,14 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let seconds = watch.elapsed().as_secs_f64();
     let spent = [cpu_micros(redis.process_id()) - before, cpu_micros(exporter.process_id())];
     let [by_redis, by_us] = spent.map(|micros| micros / 1e6);
-    let (peak, resident) = (peak_memory(exporter.process_id()), memory(exporter.process_id()));
     let page = exporter.page();
     stop.store(true, Ordering::Relaxed);
     let rate = publisher.join().expect("it publishes to the end");
+    let watch = Watch::start();
+    while watch.elapsed() < YOUNG {
+        poll::pause();
+    }
+    let (peak, resident) = (peak_memory(exporter.process_id()), memory(exporter.process_id()));
 
     let count = |name, labels: &[_]| page.count(name, labels);
     let is_up = count("coturn_exporter_source_up", &[]) == 1 && count("coturn_exporter_resync_ok", &[]) == 1;

@@ -111,9 +111,11 @@ impl Step {
                 let mut turns = by_turns(bytes(&fleet));
                 let mut ingest = fleet.table();
                 let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
+                let mut now = START;
                 Box::new(move || {
+                    now = now.plus(Duration::from_millis(1));
                     each_message(&mut inbox, &turns(), |channel, payload| {
-                        ingest.message(START, SOURCE, channel, payload).expect("understood");
+                        ingest.message(now, SOURCE, channel, payload).expect("understood");
                     });
                 })
             }

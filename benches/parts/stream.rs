@@ -24,9 +24,24 @@ pub(crate) struct Fleet {
 pub(crate) struct Message {
     pub(crate) channel: String,
     pub(crate) payload: Vec<u8>,
-    /// coturn stores it as a key, too.
-    pub(crate) is_kept: bool,
+    /// What coturn does to the key of the same name.
+    pub(crate) key: StatusKey,
 }
+
+/// See [`Message::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusKey {
+    Set,
+    Deleted,
+    None,
+}
+
+/// Neighbours in the stream are no neighbours in a table: their numbers are so far apart. A prime, so that each has its
+/// turn.
+const APART: u64 = 40_487;
+
+/// What coturn says of an allocation at its end.
+const TOTALS: &[u8] = b"rcvp=4096, rcvb=614400, sentp=4096, sentb=3686400";
 
 impl Fleet {
     /// With names as TURN REST makes them.
@@ -34,14 +49,14 @@ impl Fleet {
         Self { allocations, realms, user_bytes: 23 }
     }
 
-    fn message(&self, allocation: u64, kind: &str, payload: &[u8], is_kept: bool) -> Message {
+    fn message(&self, allocation: u64, kind: &str, payload: &[u8], key: StatusKey) -> Message {
         let realm = allocation % self.realms;
         // The end of a credential and a colon before it.
         let digits = self.user_bytes - 15;
         let channel = format!(
             "turn/realm/realm{realm}.example/user/1795343956:user{allocation:0digits$}/allocation/{allocation:018}/{kind}"
         );
-        Message { channel, payload: payload.to_owned(), is_kept }
+        Message { channel, payload: payload.to_owned(), key }
     }
 
     pub(crate) fn status(&self, allocation: u64, word: &str) -> Message {
@@ -50,11 +65,19 @@ impl Fleet {
             allocation % 250,
             1024 + allocation % 60_000
         );
-        self.message(allocation, "status", payload.as_bytes(), true)
+        self.message(allocation, "status", payload.as_bytes(), StatusKey::Set)
     }
 
     pub(crate) fn report(&self, allocation: u64, kind: &str) -> Message {
-        self.message(allocation, kind, REPORT, false)
+        self.message(allocation, kind, REPORT, StatusKey::None)
+    }
+
+    fn deleted(&self, allocation: u64) -> Message {
+        self.message(allocation, "status", b"deleted", StatusKey::Deleted)
+    }
+
+    fn total(&self, allocation: u64, kind: &str) -> Message {
+        self.message(allocation, kind, TOTALS, StatusKey::None)
     }
 
     /// The births of all.
@@ -63,19 +86,42 @@ impl Fleet {
         (0..self.allocations).map(move |allocation| fleet.status(allocation, "new"))
     }
 
-    /// An event of busy hours: of ten in a row nine are reports, by turns of both legs, and one is a refresh.
+    /// An event of busy hours. Of a hundred in a row ninety are reports, those of both legs together, six are refreshes,
+    /// and four are the end of an allocation with its totals and the birth of the next in its place; each hundred of as
+    /// many allocations that are far apart.
     pub(crate) fn busy(&self, number: u64) -> Message {
-        let allocation = number / 10 % self.allocations;
-        match number % 10 {
-            9 => self.status(allocation, "refreshed"),
-            leg if leg % 2 == 0 => self.report(allocation, "traffic"),
-            _ => self.report(allocation, "traffic/peer"),
+        let (hundred, place) = (number / 100, number % 100);
+        let next = self.far(hundred);
+        match place {
+            96 => self.deleted(next),
+            97 => self.total(next, "total_traffic"),
+            98 => self.total(next, "total_traffic/peer"),
+            99 => self.status(next, "new"),
+            90.. => self.status(self.far(6 * hundred + place - 90), "refreshed"),
+            _ => self.either_leg(45 * hundred + place / 2, place),
         }
+    }
+
+    /// The same without births and ends.
+    pub(crate) fn steady(&self, number: u64) -> Message {
+        let (sixteen, place) = (number / 16, number % 16);
+        match place {
+            15 => self.status(self.far(sixteen), "refreshed"),
+            14 => self.report(self.far(sixteen + 7), "traffic"),
+            _ => self.either_leg(7 * sixteen + place / 2, place),
+        }
+    }
+
+    fn either_leg(&self, number: u64, leg: u64) -> Message {
+        self.report(self.far(number), if leg.is_multiple_of(2) { "traffic" } else { "traffic/peer" })
+    }
+
+    const fn far(&self, number: u64) -> u64 {
+        number * APART % self.allocations
     }
 
     /// All lives from birth to totals, side by side, act by act.
     pub(crate) fn lives(&self) -> Vec<Vec<Message>> {
-        let totals = b"rcvp=4096, rcvb=614400, sentp=4096, sentb=3686400";
         let acts: [&dyn Fn(u64) -> Message; ACTS] = [
             &|allocation| self.status(allocation, "new"),
             &|allocation| self.report(allocation, "traffic"),
@@ -83,9 +129,9 @@ impl Fleet {
             &|allocation| self.status(allocation, "refreshed"),
             &|allocation| self.report(allocation, "traffic"),
             &|allocation| self.report(allocation, "traffic/peer"),
-            &|allocation| self.message(allocation, "status", b"deleted", false),
-            &|allocation| self.message(allocation, "total_traffic", totals, false),
-            &|allocation| self.message(allocation, "total_traffic/peer", totals, false),
+            &|allocation| self.deleted(allocation),
+            &|allocation| self.total(allocation, "total_traffic"),
+            &|allocation| self.total(allocation, "total_traffic/peer"),
         ];
         acts.iter().map(|act| (0..self.allocations).map(act).collect()).collect()
     }
@@ -132,11 +178,13 @@ pub(crate) fn frames<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec
 /// As coturn sends them to Redis; gives how many commands they are.
 pub(crate) fn commands(out: &mut Vec<u8>, messages: impl IntoIterator<Item = Message>) -> u64 {
     let mut count = 0;
-    for Message { channel, payload, is_kept } in messages {
-        if is_kept {
-            coturn_exporter::resp::command(out, &[b"SET", channel.as_bytes(), &payload]);
-            count += 1;
+    for Message { channel, payload, key } in messages {
+        match key {
+            StatusKey::Set => coturn_exporter::resp::command(out, &[b"SET", channel.as_bytes(), &payload]),
+            StatusKey::Deleted => coturn_exporter::resp::command(out, &[b"DEL", channel.as_bytes()]),
+            StatusKey::None => {}
         }
+        count += u64::from(key != StatusKey::None);
         coturn_exporter::resp::command(out, &[b"PUBLISH", channel.as_bytes(), &payload]);
         count += 1;
     }
