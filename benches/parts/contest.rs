@@ -66,14 +66,18 @@ impl Contest {
     pub(crate) fn run(events: u64, live: u64) -> Self {
         let fleet = fleet(live);
         let ready = Ready::new(fleet, events);
-        let mut costs = Vec::new();
-        costs.extend(through_redis(fleet, &ready));
-        costs.push(straight(fleet, &ready));
-        let mut skipped = Vec::new();
-        for (who, start) in OTHERS {
-            match contestant(who, start, fleet, &ready) {
-                Ok(cost) => costs.push(cost),
-                Err(why) => skipped.push((who, why)),
+        let (mut costs, mut skipped) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            skipped.clear();
+            for cost in through_redis(fleet, &ready) {
+                keep_least(&mut costs, cost);
+            }
+            keep_least(&mut costs, straight(fleet, &ready));
+            for (who, start) in OTHERS {
+                match contestant(who, start, fleet, &ready) {
+                    Ok(cost) => keep_least(&mut costs, cost),
+                    Err(why) => skipped.push((who, why)),
+                }
             }
         }
         Self { costs, skipped, fleet, events: ready.events }
@@ -109,6 +113,23 @@ impl Contest {
 const OURS: &str = "this exporter, behind a Redis";
 const REDIS: &str = "redis-server, with one subscriber";
 const GO: &str = "Go: redigo, client_golang";
+
+/// How often each has its turn. The least that it took counts: other programs, and other machines on the same
+/// processor, only ever add to it.
+const ROUNDS: usize = 3;
+
+fn keep_least(costs: &mut Vec<Cost>, cost: Cost) {
+    match costs.iter_mut().find(|other| other.who == cost.who) {
+        None => costs.push(cost),
+        Some(other) => {
+            let lost = other.lost.max(cost.lost);
+            if cost.micros < other.micros {
+                *other = cost;
+            }
+            other.lost = lost;
+        }
+    }
+}
 
 /// The exporter behind a Redis, and that Redis.
 fn through_redis(fleet: Fleet, ready: &Ready) -> [Cost; 2] {

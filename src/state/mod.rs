@@ -139,6 +139,8 @@ pub struct Table {
     carriers: carriers::Carriers,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
+    /// The record that the last report was of; it may be gone.
+    reported: u32,
     /// Allocations that there will soon be, as a scan says: their room is not given back.
     expected: usize,
     sessions: slab::Slab<session::Session>,
@@ -191,6 +193,7 @@ impl Table {
             carriers: carriers::Carriers::default(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
+            reported: slab::NONE,
             expected: 0,
             sessions: slab::Slab::new(),
             sessions_by_owner: HashTable::new(),
@@ -220,6 +223,12 @@ impl Table {
     pub fn apply(&mut self, now: Timestamp, source: SourceId, key: &Key<'_>, event: &Event<'_>) -> Applied {
         self.advance(now);
         let name = Name::of(source, key);
+        if let Event::Traffic(leg, traffic) = event
+            && let Some(at) = self.again(&name)
+        {
+            self.count(at, *leg, traffic);
+            return Applied::Updated;
+        }
         let hash = self.key_hash(&name);
         self.on_event(&name, hash, event)
     }
@@ -237,7 +246,7 @@ impl Table {
 
     /// Lets time pass: what is due becomes due.
     pub fn advance(&mut self, now: Timestamp) {
-        let now = self.now.max(now);
+        let (now, before) = (self.now.max(now), self.now);
         self.passing_to = now;
         // Each at its own moment, however long nobody asked: what follows from it is counted from there.
         while let Some((moment, at)) = self.deadlines.pop(now) {
@@ -245,6 +254,10 @@ impl Table {
             self.wake(at, moment);
         }
         self.now = now;
+        if now == before {
+            // All else waits for longer than no time.
+            return;
+        }
         self.unallocated.add(&self.held.expire(self.now));
         self.gatherings.expire(self.now);
         self.close_lingering();
@@ -306,13 +319,24 @@ impl Table {
     fn find_any(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
         let found = self.by_key.find(hash, |&at| {
             let allocation = &self.allocations[at];
-            allocation.id == name.id
-                && allocation.source().0 == name.source
-                && self.users.get(allocation.user) == name.user
-                && self.realms.name(allocation.realm) == name.realm
-                && wanted(allocation)
+            self.is_named(allocation, name) && wanted(allocation)
         });
         found.copied()
+    }
+
+    fn is_named(&self, allocation: &Allocation, name: &Name<'_>) -> bool {
+        allocation.id == name.id
+            && allocation.source().0 == name.source
+            && self.users.get(allocation.user) == name.user
+            && self.realms.name(allocation.realm) == name.realm
+    }
+
+    /// The open record that the last report was of, if this is of it again: coturn reports on both legs together, and the
+    /// second need not be looked up.
+    fn again(&self, name: &Name<'_>) -> Option<u32> {
+        let allocation = self.allocations.get(self.reported)?;
+        let is_open = allocation.phase != Phase::Closing && self.carriers.is_told(allocation);
+        (is_open && self.is_named(allocation, name)).then_some(self.reported)
     }
 
     /// The record of a key that has not ended, or not by coturn's word.
