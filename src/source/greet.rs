@@ -1,5 +1,5 @@
-//! The first words to a Redis that is spoken to frame by frame: login, db, perhaps a subscription. What it answers instead of OK is told
-//! in the operator's words.
+//! The first words to a Redis that is spoken to frame by frame: login, db, perhaps a subscription. What it answers
+//! instead of OK is told in the operator's words.
 
 use std::io;
 

@@ -21,7 +21,7 @@ use crate::doctor::facts::ConfigValues;
 /// like this (coturn's own data base of users) does not end like them.
 const MATCH: &str = "turn/*";
 
-/// How many keys Redis looks at in one step: a millisecond of its time.
+/// How many keys Redis looks at in one step: one to five milliseconds of its time.
 const COUNT: usize = 1000;
 
 /// Why a scan stopped.

@@ -3,8 +3,9 @@
 //! Pure and single-handed: no I/O, no clock (`now` is an argument), no logging. It knows nothing of Redis or
 //! Prometheus. Calls give back what happened; a scrape takes a [`Snapshot`].
 //!
-//! No event, tick or scrape scans all allocations (a resync does, in slices): each has one entry in a heap of deadlines, gauges are kept in step where records
-//! enter and leave, and the oldest is the first of a list.
+//! No event, tick or scrape scans all allocations (a resync does, in slices): each has one entry in a heap of deadlines,
+//! gauges are kept in step where records enter and leave, and the oldest is the first of a list. Only a table that grows
+//! or shrinks a great deal is moved as a whole.
 
 #![allow(
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Names of users, each stored once for the allocations and the session that share it.
+//! Names of users. Each allocation brings one; those of one session share that of the session.
 //!
 //! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
 //! header of an allocator.
