@@ -104,6 +104,13 @@ impl Table {
         if revived { Applied::Adopted } else { applied }
     }
 
+    /// Whether the connection that speaks has told of this key before, and it has not ended since.
+    pub(super) fn is_told_apart(&self, hash: u64, name: &Name<'_>) -> bool {
+        let speaking = self.carriers.speaking;
+        let is_its_own = |record: &Allocation| record.mark == speaking && record.phase == Phase::Live;
+        speaking != Mark::NONE && self.find_any(hash, name, is_its_own).is_some()
+    }
+
     /// coturn closed the connection that carried the last word of these allocations: its thread is gone, and they with
     /// it. Looks at a part of the records, from number `from` on; gives where to go on.
     pub fn abandon(&mut self, now: Timestamp, carrier: Carrier, from: u32) -> Option<u32> {

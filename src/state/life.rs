@@ -346,6 +346,10 @@ impl Table {
 
     /// Two servers under one key: from now on nobody knows whose its totals are.
     fn notice_other_server(&mut self, hash: u64, name: &Name<'_>, granted: &Granted) {
+        // Who has a record of its own by its connection is not mixed up with a server that has lost its.
+        if self.is_told_apart(hash, name) {
+            return;
+        }
         let other = self.find(hash, name, |allocation| allocation.is_of_other_server(granted));
         if other.is_some() && self.shared.insert(self.now, hash) {
             self.anomalies.add(Anomaly::SharedKey as usize);

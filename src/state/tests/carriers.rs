@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::state::tests::audit::audit;
-use crate::state::{Applied, Carrier, Cause, Settings};
+use crate::state::{Anomaly, Applied, Carrier, Cause, Settings};
 
 const LIFETIME: u32 = 600;
 
@@ -63,6 +63,20 @@ fn equal_keys_on_two_open_connections_are_two_allocations() {
     assert_eq!((live(&table), relayed(&table)), (0, 107));
     assert_eq!(closed(&table, Cause::Disconnected), 2);
     assert_eq!(table.snapshot().anomalies.get(0), 0);
+}
+
+#[test]
+fn a_dead_server_shares_no_key_with_one_that_lives() {
+    let mut table = table(Settings::default());
+    let (dead, other) = (table.carrier_opens(), table.carrier_opens());
+    let at_server = |local| grant(LIFETIME, local, "198.51.100.7:40001");
+    say(&mut table, 1, dead, 1, &Event::New(at_server("192.0.2.1:3478")));
+    say(&mut table, 1, other, 1, &Event::New(at_server("192.0.2.2:3478")));
+    close(&mut table, 10, dead);
+    for status in [Event::Refreshed(at_server("192.0.2.2:3478")), Event::Deleted] {
+        say(&mut table, 20, other, 1, &status);
+    }
+    assert_eq!(table.snapshot().anomalies.get(Anomaly::SharedKey as usize), 0);
 }
 
 #[test]
