@@ -19,7 +19,7 @@ use common::traffic::Traffic;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
 use coturn_exporter::resp::Reader;
-use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
+use coturn_exporter::source::inbox::{Inbox, LIMITS, Said};
 use coturn_exporter::state::{Settings, SourceId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -72,10 +72,8 @@ fn take(ingest: &mut Ingest, inbox: &mut Inbox, now: Timestamp, bytes: &[u8]) ->
             piece = rest;
             while !inbox.is_drained() {
                 let visit = |said: Said<'_>| {
-                    let Said::Published(Published::Message { channel, payload }) = said else {
-                        return Ok(());
-                    };
-                    understood += u64::from(ingest.message(now, SOURCE, channel, payload).is_ok());
+                    let Said::Published(published) = said else { return Ok(()) };
+                    understood += ingest.messages(now, SOURCE, published) as u64;
                     Ok(())
                 };
                 inbox.take(visit).expect("RESP2");

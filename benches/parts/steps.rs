@@ -97,8 +97,8 @@ impl Step {
                 let mut turns = by_turns(bytes(&fleet));
                 let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
                 Box::new(move || {
-                    each_message(&mut inbox, &turns(), |channel, payload| {
-                        black_box((channel, payload));
+                    each_handful(&mut inbox, &turns(), |published| {
+                        black_box(published);
                     });
                 })
             }
@@ -114,8 +114,8 @@ impl Step {
                 let mut now = START;
                 Box::new(move || {
                     now = now.plus(Duration::from_millis(1));
-                    each_message(&mut inbox, &turns(), |channel, payload| {
-                        ingest.message(now, SOURCE, channel, payload).expect("understood");
+                    each_handful(&mut inbox, &turns(), |published| {
+                        assert_eq!(ingest.messages(now, SOURCE, published), published.len());
                     });
                 })
             }
@@ -191,7 +191,7 @@ fn told(live: u64) -> Shared {
 }
 
 /// Reads what a socket would give, a reading at a time.
-fn each_message(inbox: &mut Inbox, bytes: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
+fn each_handful(inbox: &mut Inbox, bytes: &[u8], mut visit: impl FnMut(&[Published<'_>])) {
     for mut reading in bytes.chunks(READING) {
         while !reading.is_empty() {
             let space = inbox.space();
@@ -202,10 +202,8 @@ fn each_message(inbox: &mut Inbox, bytes: &[u8], mut visit: impl FnMut(&[u8], &[
             inbox.filled(fits);
             while !inbox.is_drained() {
                 let hand_on = |said: Said<'_>| {
-                    let Said::Published(Published::Message { channel, payload }) = said else {
-                        panic!("{said:?}")
-                    };
-                    visit(channel, payload);
+                    let Said::Published(published) = said else { panic!("{said:?}") };
+                    visit(published);
                     Ok(())
                 };
                 inbox.take(hand_on).expect("RESP");

@@ -11,12 +11,11 @@ use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
-use crate::source::inbox::{BATCH, Published};
+use crate::source::inbox::BATCH;
 use crate::source::redis::LinkError;
 use crate::source::resync::{Part, ScanError};
 use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
-use crate::wire::Rejection;
 
 /// Messages that go before a step of the scan at most: as long as a step may take.
 const BETWEEN_STEPS: usize = 4 * BATCH;
@@ -110,10 +109,8 @@ impl Follower {
     fn take_in(&self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
-        messages.take(|published| match published {
-            // One that was not understood is counted with its reason, and that is all there is to do.
-            Published::Message { channel, payload } => drop(ingest.message(now, self.id, channel, payload)),
-            Published::TooLong => ingest.rejected(self.id, Rejection::TooLong),
+        messages.take(|published| {
+            ingest.messages(now, self.id, published);
         })
     }
 

@@ -11,6 +11,7 @@ use crate::doctor::{SETTINGS, Setting, setting_ok};
 use crate::metrics::own::{ForwardStats, SourceStats, StatsdbStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::source::forward::Forwarded;
+use crate::source::inbox::{HANDFUL, Published};
 use crate::source::statsdb::Refusal;
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
@@ -48,6 +49,28 @@ impl Ingest {
         Ok(Some(self.table.apply(now, source, &key, &event)))
     }
 
+    /// Takes messages in, in their order; gives how many told of allocations. One that is not understood is counted with
+    /// its reason.
+    pub fn messages(&mut self, now: Timestamp, source: SourceId, messages: &[Published<'_>]) -> usize {
+        let mut told = 0;
+        for messages in messages.chunks(HANDFUL) {
+            let mut handful = [const { None }; HANDFUL];
+            for (heard, message) in handful.iter_mut().zip(messages) {
+                let event = match *message {
+                    Published::Message { channel, payload } => self.parse(now, source, channel, payload),
+                    Published::TooLong => Err(self.rejected(source, Rejection::TooLong)),
+                };
+                *heard = event.ok().flatten().map(|(key, event)| self.table.hear(source, &key, event));
+            }
+            self.table.fetch(&mut handful);
+            for heard in handful.iter().flatten() {
+                self.table.take(now, heard);
+                told += 1;
+            }
+        }
+        told
+    }
+
     /// The same, of a message that coturn sent over a connection of its own to us.
     ///
     /// # Errors
@@ -80,18 +103,16 @@ impl Ingest {
                 Ok(Some((key, event)))
             }
             Ok(Message::Heartbeat) => Ok(None),
-            Err(reason) => {
-                self.rejected(source, reason);
-                Err(reason)
-            }
+            Err(reason) => Err(self.rejected(source, reason)),
         }
     }
 
     /// Counts a message that nobody looked into.
-    pub fn rejected(&mut self, source: SourceId, reason: Rejection) {
+    fn rejected(&mut self, source: SourceId, reason: Rejection) -> Rejection {
         if let Some(stats) = self.stats(source) {
             stats.rejected(reason);
         }
+        reason
     }
 
     /// Lets time pass.

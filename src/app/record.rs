@@ -122,14 +122,18 @@ impl Recorder {
 
     fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
-        messages.take(|published| match published {
-            Published::Message { channel, payload } => {
-                if self.output.is_ok() {
-                    self.output = self.writer.write(now, channel, payload);
+        messages.take(|published| {
+            for published in published {
+                match published {
+                    Published::Message { channel, payload } => {
+                        if self.output.is_ok() {
+                            self.output = self.writer.write(now, channel, payload);
+                        }
+                        self.messages += 1;
+                    }
+                    Published::TooLong => self.left_out += 1,
                 }
-                self.messages += 1;
             }
-            Published::TooLong => self.left_out += 1,
         })
     }
 

@@ -9,5 +9,5 @@ mod read;
 mod tests;
 pub mod write;
 
-pub use read::{Frame, Limits, ProtocolError, Reader, Value, Values};
+pub use read::{Frame, Limits, ProtocolError, Reader, Span, Value, Values};
 pub use write::command;

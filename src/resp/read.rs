@@ -76,11 +76,20 @@ pub enum Frame<'a> {
     TooLong,
 }
 
+/// Where bytes stand in a reader's buffer, until more is read into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    end: usize,
+}
+
 /// The values of an array.
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
     bytes: &'a [u8],
     pieces: &'a [Piece],
+    /// Where the frame begins in the buffer.
+    from: usize,
 }
 
 impl<'a> Values<'a> {
@@ -108,6 +117,16 @@ impl<'a> Values<'a> {
     pub fn bulk(&self, place: usize) -> Option<&'a [u8]> {
         match self.get(place) {
             Some(Value::Bulk(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Where those stand that [`Self::bulk`] gives: [`Reader::at`] gives them too, while other frames are read.
+    pub fn span(&self, place: usize) -> Option<Span> {
+        match self.pieces.get(place) {
+            Some(Piece::Bulk(range)) => {
+                Some(Span { start: self.from + range.start, end: self.from + range.end })
+            }
             _ => None,
         }
     }
@@ -233,6 +252,11 @@ impl Reader {
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
+    /// What stands there; only as long as [`Self::space`] was not asked for since.
+    pub fn at(&self, span: Span) -> &[u8] {
+        self.buffer.get(span.start..span.end).unwrap_or_default()
+    }
+
     /// So many bytes have been put there.
     pub fn filled(&mut self, bytes: usize) {
         self.end = (self.end + bytes).min(self.buffer.len());
@@ -250,7 +274,7 @@ impl Reader {
                 let frame = self.buffer.get(from..self.start).unwrap_or_default();
                 Ok(Some(match kind {
                     Kind::TooLong => Frame::TooLong,
-                    Kind::Many => Frame::Many(Values { bytes: frame, pieces: &self.pieces }),
+                    Kind::Many => Frame::Many(Values { bytes: frame, pieces: &self.pieces, from }),
                     Kind::One => Frame::One(self.pieces.first().map_or(Value::Null, |one| one.value(frame))),
                 }))
             }

@@ -2,10 +2,13 @@
 
 use super::greet::garbled;
 use super::redis::LinkError;
-use crate::resp::{Frame, Limits, Reader, Value};
+use crate::resp::{Frame, Limits, ProtocolError, Reader, Span, Value};
 
-/// Messages handed on at once, at most: the table is locked for that many.
+/// Frames handed on at one call, or a few more: the table is locked for that many.
 pub const BATCH: usize = 1024;
+
+/// Messages handed on together, at most: more waits for memory than these do not overlap.
+pub const HANDFUL: usize = 16;
 
 /// coturn's messages are shorter than 2 KiB; a longer one than this is passed over, and its length told only.
 pub const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
@@ -27,8 +30,8 @@ pub enum Published<'a> {
 /// What a subscription may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// A message.
-    Published(Published<'a>),
+    /// Messages in a row, a handful at most.
+    Published(&'a [Published<'a>]),
     /// The answer to a PING.
     Pong,
     /// An error's text.
@@ -65,7 +68,8 @@ impl Inbox {
         self.is_drained = false;
     }
 
-    /// Hands on what has been read, a batch at most; gives how many frames it was. `visit` may end it with an error.
+    /// Hands on what has been read, in its order, until it is a batch; gives how many frames it was. `visit` may end it
+    /// with an error.
     ///
     /// # Errors
     ///
@@ -74,24 +78,74 @@ impl Inbox {
         &mut self,
         mut visit: impl FnMut(Said<'_>) -> Result<(), LinkError>,
     ) -> Result<usize, LinkError> {
-        for taken in 0..BATCH {
-            let Some(frame) = self.reader.frame().map_err(|error| LinkError::Lost(garbled(error)))? else {
-                self.is_drained = true;
-                return Ok(taken);
-            };
-            match frame {
-                Frame::Many(values) => match (values.bulk(0), values.bulk(2), values.bulk(3)) {
-                    (Some(b"pmessage"), Some(channel), Some(payload)) => {
-                        visit(Said::Published(Published::Message { channel, payload }))?;
+        let mut taken = 0;
+        while taken < BATCH {
+            let mut spans = [None; HANDFUL];
+            let (mut many, mut behind) = (0, None);
+            for span in &mut spans {
+                match self.next() {
+                    Next::Message(at) => *span = at,
+                    other => {
+                        behind = Some(other);
+                        break;
                     }
-                    (Some(b"pong"), ..) => visit(Said::Pong)?,
-                    _ => {}
-                },
-                Frame::TooLong => visit(Said::Published(Published::TooLong))?,
-                Frame::One(Value::Error(text)) => visit(Said::Error(text))?,
-                Frame::One(_) => {}
+                }
+                many += 1;
             }
+            let published = spans.map(|span| self.published(span));
+            if let Some(published @ [_, ..]) = published.get(..many) {
+                visit(Said::Published(published))?;
+            }
+            taken += many;
+            match behind {
+                // A handful, and there may be more.
+                None => continue,
+                Some(Next::Drained) => {
+                    self.is_drained = true;
+                    return Ok(taken);
+                }
+                Some(Next::Pong) => visit(Said::Pong)?,
+                Some(Next::Error(text)) => visit(Said::Error(&text))?,
+                Some(Next::Garbled(error)) => return Err(LinkError::Lost(garbled(error))),
+                Some(Next::Message(_) | Next::Nothing) => {}
+            }
+            taken += 1;
         }
-        Ok(BATCH)
+        Ok(taken)
     }
+
+    fn next(&mut self) -> Next {
+        match self.reader.frame() {
+            Ok(None) => Next::Drained,
+            Ok(Some(Frame::Many(values))) => match (values.bulk(0), values.span(2), values.span(3)) {
+                (Some(b"pmessage"), Some(channel), Some(payload)) => Next::Message(Some((channel, payload))),
+                (Some(b"pong"), ..) => Next::Pong,
+                _ => Next::Nothing,
+            },
+            Ok(Some(Frame::TooLong)) => Next::Message(None),
+            Ok(Some(Frame::One(Value::Error(text)))) => Next::Error(text.into()),
+            Ok(Some(Frame::One(_))) => Next::Nothing,
+            Err(error) => Next::Garbled(error),
+        }
+    }
+
+    fn published(&self, span: Option<(Span, Span)>) -> Published<'_> {
+        span.map_or(Published::TooLong, |(channel, payload)| Published::Message {
+            channel: self.reader.at(channel),
+            payload: self.reader.at(payload),
+        })
+    }
+}
+
+/// A frame, by where it stands.
+enum Next {
+    /// Channel and payload; `None` for a message that was too long.
+    Message(Option<(Span, Span)>),
+    Pong,
+    Error(Box<[u8]>),
+    /// Something that says nothing.
+    Nothing,
+    /// None: only a part of one is there, or nothing.
+    Drained,
+    Garbled(ProtocolError),
 }

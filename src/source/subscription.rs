@@ -154,12 +154,12 @@ impl Messages {
         Ok(())
     }
 
-    /// Hands on what has been read, a batch at most; gives how much it was.
+    /// Hands on what has been read, as [`Inbox::take`]; gives how much it was.
     ///
     /// # Errors
     ///
     /// When what comes is no subscription.
-    pub fn take(&mut self, mut visit: impl FnMut(Published<'_>)) -> Result<usize, LinkError> {
+    pub fn take(&mut self, mut visit: impl FnMut(&[Published<'_>])) -> Result<usize, LinkError> {
         let waiting = &self.waiting;
         self.inbox.take(|said| match said {
             Said::Published(published) => {

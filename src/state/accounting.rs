@@ -8,7 +8,6 @@ impl Table {
     pub(super) fn on_traffic(&mut self, name: &Name<'_>, hash: u64, leg: Leg, traffic: &Traffic) -> Applied {
         let known = self.find_open(hash, name).or_else(|| self.find_closing(hash, name));
         if let Some(at) = known {
-            self.reported = at;
             self.count(at, leg, traffic);
             return Applied::Updated;
         }

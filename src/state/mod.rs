@@ -24,6 +24,7 @@ pub mod details;
 mod endings;
 mod free;
 mod gatherings;
+mod heard;
 mod held;
 mod keeping;
 mod life;
@@ -58,6 +59,7 @@ use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::{Cause, Origin};
 pub use carriers::Carrier;
+pub use heard::Heard;
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
 pub use restore::{Restored, Saved, SavedAllocation, SavedSession, SavedSource};
@@ -140,8 +142,6 @@ pub struct Table {
     carriers: carriers::Carriers,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
-    /// The record that the last report was of; it may be gone.
-    reported: u32,
     /// Allocations that there will soon be, as a scan says: their room is not given back.
     expected: usize,
     sessions: slab::Slab<session::Session>,
@@ -194,7 +194,6 @@ impl Table {
             carriers: carriers::Carriers::default(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
-            reported: slab::NONE,
             expected: 0,
             sessions: slab::Slab::new(),
             sessions_by_owner: HashTable::new(),
@@ -222,16 +221,7 @@ impl Table {
 
     /// Takes one event in.
     pub fn apply(&mut self, now: Timestamp, source: SourceId, key: &Key<'_>, event: &Event<'_>) -> Applied {
-        self.advance(now);
-        let name = Name::of(source, key);
-        if let Event::Traffic(leg, traffic) = event
-            && let Some(at) = self.again(&name)
-        {
-            self.count(at, *leg, traffic);
-            return Applied::Updated;
-        }
-        let hash = self.key_hash(&name);
-        self.on_event(&name, hash, event)
+        self.take(now, &self.hear(source, key, *event))
     }
 
     fn on_event(&mut self, name: &Name<'_>, hash: u64, event: &Event<'_>) -> Applied {
@@ -330,14 +320,6 @@ impl Table {
             && allocation.source().0 == name.source
             && self.users.get(allocation.user) == name.user
             && self.realms.name(allocation.realm) == name.realm
-    }
-
-    /// The open record that the last report was of, if this is of it again: coturn reports on both legs together, and the
-    /// second need not be looked up.
-    fn again(&self, name: &Name<'_>) -> Option<u32> {
-        let allocation = self.allocations.get(self.reported)?;
-        let is_open = allocation.phase != Phase::Closing && self.carriers.is_told(allocation);
-        (is_open && self.is_named(allocation, name)).then_some(self.reported)
     }
 
     /// The record of a key that has not ended, or not by coturn's word.
