@@ -7,7 +7,7 @@ use crate::common::exporter::Exporter;
 use crate::common::poll;
 use crate::common::redis::Redis;
 use crate::gauge::Watch;
-use crate::publisher::{Publisher, Ready, address_of, taken_in};
+use crate::publisher::{Publisher, Ready, address_of, of_subscribers, taken_in};
 use crate::row::Row;
 use crate::stream::Fleet;
 
@@ -62,15 +62,9 @@ impl Watcher {
         let thread = std::thread::spawn(move || {
             let mut most = [0, 0];
             while !stopped.load(Ordering::Relaxed) {
-                let list: String = redis::cmd("CLIENT")
-                    .arg(&["LIST", "TYPE", "pubsub"])
-                    .query(&mut connection)
-                    .expect("CLIENT LIST");
-                for (most, field) in most.iter_mut().zip(["omem=", "tot-mem="]) {
-                    let of_all = list.split_whitespace().filter_map(|word| word.strip_prefix(field));
-                    let bytes =
-                        of_all.filter_map(|bytes| bytes.parse::<u64>().ok()).max().expect("a subscriber");
-                    *most = bytes.max(*most);
+                let now = of_subscribers(&mut connection, ["omem", "tot-mem"]);
+                for (most, now) in most.iter_mut().zip(now) {
+                    *most = now.max(*most);
                 }
                 poll::pause();
             }
@@ -82,6 +76,8 @@ impl Watcher {
     /// The most that was seen to wait, and to be in use for the client.
     fn stop(self) -> [u64; 2] {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it looks to the end")
+        let most @ [_, in_use] = self.thread.join().expect("it looks to the end");
+        assert!(in_use > 0, "no subscriber was seen");
+        most
     }
 }

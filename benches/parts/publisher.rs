@@ -95,9 +95,11 @@ impl Publisher {
         for _ in 0..ready.rounds {
             for portion in ready.bytes.chunks(PORTION) {
                 self.stream.write_all(portion).expect("commands are taken");
-                poll::until(PATIENCE, "what waits to be handed on", || match waiting(&mut redis) {
-                    0 => Ok(()),
-                    bytes => Err(format!("{bytes} bytes wait")),
+                poll::until(PATIENCE, "what waits to be handed on", || {
+                    match of_subscribers(&mut redis, ["omem"]) {
+                        [0] => Ok(()),
+                        [bytes] => Err(format!("{bytes} bytes wait")),
+                    }
                 });
             }
             self.sent += ready.commands;
@@ -151,12 +153,16 @@ impl Drop for Publisher {
     }
 }
 
-/// Bytes that wait for subscribers at Redis.
-fn waiting(redis: &mut redis::Connection) -> u64 {
+/// The largest of each of these fields among the subscribers of a Redis, zeros if there are none: `omem` is what waits
+/// for one, in bytes.
+pub(crate) fn of_subscribers<const N: usize>(redis: &mut redis::Connection, fields: [&str; N]) -> [u64; N] {
     let list: String =
         redis::cmd("CLIENT").arg(&["LIST", "TYPE", "pubsub"]).query(redis).expect("CLIENT LIST");
-    let of_all = list.split_whitespace().filter_map(|word| word.strip_prefix("omem="));
-    of_all.filter_map(|bytes| bytes.parse::<u64>().ok()).sum()
+    fields.map(|field| {
+        let words = list.split_whitespace().filter_map(|word| word.split_once('='));
+        let numbers = words.filter(|(name, _)| *name == field).filter_map(|(_, bytes)| bytes.parse().ok());
+        numbers.max().unwrap_or(0)
+    })
 }
 
 /// Waits until the exporter has so many messages, or has no more for long; gives how many it has.

@@ -4,6 +4,7 @@
 //! traffic is. A user name cannot decide: a static one may have a live connection beside a leaked one.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use hashbrown::HashTable;
@@ -21,21 +22,24 @@ const STEP: Duration = Duration::from_secs(10);
 /// … and within so long of the first.
 const SPAN: Duration = Duration::from_secs(30);
 /// More allocations than this are no single peer connection's: bounds the walk around the circle.
-const MAX_MEMBERS: u32 = 64;
+const MAX_MEMBERS: u8 = 64;
 
+/// One that may still grow. After a resync there is one for each allocation, so it is kept small.
 #[derive(Debug)]
 struct Recent {
     /// The hash of source, realm, user and (where it counts) client host.
-    key: u64,
+    key: [u8; 8],
     first: Moment,
-    last: Moment,
-    /// When a member came, by the present clock (an adopted one is dated earlier).
-    touched: Moment,
+    /// Milliseconds from the first to the last; [`SPAN`] at most.
+    span: u16,
     /// One of the members that still live, or none.
     member: u32,
-    members: u32,
     /// The one before it of the same key, or none.
     older: u32,
+    /// All that ever joined.
+    members: NonZeroU8,
+    /// Of them those that came less than [`STEP`] ago by the present clock (an adopted one is dated earlier).
+    fresh: u8,
 }
 
 /// The gatherings that may still grow.
@@ -68,7 +72,7 @@ impl Gatherings {
     pub(super) fn expect(&mut self, more: usize) {
         self.expected = if more == 0 { 0 } else { self.recent.len() + more };
         let (recent, hasher) = (&self.recent, &self.hasher);
-        self.by_key.reserve(more, |&number| recent[number].key);
+        self.by_key.reserve(more, |&number| recent[number].key());
         self.by_member.reserve(more, |&number| hasher.hash_one(recent[number].member));
     }
 
@@ -83,26 +87,16 @@ impl Gatherings {
     ) {
         let youngest = self.youngest(key);
         let found = self.of_key(youngest).find(|&number| self.recent[number].fits(started));
-        let number = found.unwrap_or_else(|| {
-            let alone = Recent {
-                key,
-                first: started.into(),
-                last: started.into(),
-                touched: now.into(),
-                member: NONE,
-                members: 0,
-                older: youngest,
-            };
-            let number = self.recent.insert(alone);
+        let number = if let Some(number) = found {
+            self.recent[number].add(started);
+            number
+        } else {
+            let number = self.recent.insert(Recent::new(key, started, youngest));
             self.name_youngest(key, number);
             number
-        });
+        };
         self.in_order.push_back(Entry::new(now, number));
-        let found = &mut self.recent[number];
-        found.first = found.first.get().min(started).into();
-        found.last = found.last.get().max(started).into();
-        found.touched = now.into();
-        found.members += 1;
+        self.recent[number].fresh += 1;
         let neighbour = self.name_member(number, at);
         allocations[at].gathering = Links { prev: at, next: at };
         if neighbour != NONE {
@@ -135,11 +129,12 @@ impl Gatherings {
 
     /// Forgets gatherings that cannot grow any more.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        while let Some((touched, number)) = self.in_order.front().map(|entry| entry.get())
-            && now.since(touched) > STEP
+        while let Some((joined, number)) = self.in_order.front().map(|entry| entry.get())
+            && now.since(joined) > STEP
         {
             self.in_order.pop_front();
-            if self.recent.get(number).is_some_and(|recent| now.since(recent.touched.get()) > STEP) {
+            self.recent[number].fresh -= 1;
+            if self.recent[number].fresh == 0 {
                 self.forget(number);
             }
             if let Some(room) = shrunk(self.in_order.len(), self.in_order.capacity()) {
@@ -149,7 +144,7 @@ impl Gatherings {
     }
 
     fn forget(&mut self, number: u32) {
-        let Some(&Recent { key, older, .. }) = self.recent.get(number) else { return };
+        let (key, older) = (self.recent[number].key(), self.recent[number].older);
         let youngest = self.youngest(key);
         if youngest != number {
             let younger = self.of_key(youngest).find(|&younger| self.recent[younger].older == number);
@@ -161,7 +156,7 @@ impl Gatherings {
         } else if let Ok(entry) = self.by_key.find_entry(key, |&other| other == number) {
             entry.remove();
             if let Some(room) = rehashed(self.by_key.len().max(self.expected), self.by_key.capacity()) {
-                self.by_key.shrink_to(room, |&number| self.recent[number].key);
+                self.by_key.shrink_to(room, |&number| self.recent[number].key());
             }
         }
         self.name_member(number, NONE);
@@ -189,16 +184,16 @@ impl Gatherings {
     }
 
     fn youngest(&self, key: u64) -> u32 {
-        self.by_key.find(key, |&number| self.recent[number].key == key).copied().unwrap_or(NONE)
+        self.by_key.find(key, |&number| self.recent[number].key() == key).copied().unwrap_or(NONE)
     }
 
     /// Puts a gathering in the place of the youngest of its key.
     fn name_youngest(&mut self, key: u64, number: u32) {
         let recent = &self.recent;
-        match self.by_key.find_mut(key, |&other| recent[other].key == key) {
+        match self.by_key.find_mut(key, |&other| recent[other].key() == key) {
             Some(youngest) => *youngest = number,
             None => {
-                self.by_key.insert_unique(key, number, |&number| recent[number].key);
+                self.by_key.insert_unique(key, number, |&number| recent[number].key());
             }
         }
     }
@@ -236,10 +231,40 @@ impl Gatherings {
 }
 
 impl Recent {
+    /// One of a single member, which is named later.
+    fn new(key: u64, started: Timestamp, older: u32) -> Self {
+        let (key, first) = (key.to_ne_bytes(), started.into());
+        Self { key, first, span: 0, member: NONE, older, members: NonZeroU8::MIN, fresh: 0 }
+    }
+
+    const fn key(&self) -> u64 {
+        u64::from_ne_bytes(self.key)
+    }
+
+    /// The first and the last start, with one more.
+    fn bounds_with(&self, started: Timestamp) -> (Timestamp, Timestamp) {
+        let (first, last) = self.bounds();
+        (first.min(started), last.max(started))
+    }
+
+    fn bounds(&self) -> (Timestamp, Timestamp) {
+        let first = self.first.get();
+        (first, first.plus(Duration::from_millis(self.span.into())))
+    }
+
     fn fits(&self, started: Timestamp) -> bool {
-        let (first, last) = (self.first.get(), self.last.get());
+        let (first, last) = self.bounds();
         let near = started >= first.minus(STEP) && started <= last.plus(STEP);
-        near && last.max(started).since(first.min(started)) <= SPAN && self.members < MAX_MEMBERS
+        let (first, last) = self.bounds_with(started);
+        near && last.since(first) <= SPAN && self.members.get() < MAX_MEMBERS
+    }
+
+    /// One more, which [fits](Self::fits).
+    fn add(&mut self, started: Timestamp) {
+        let (first, last) = self.bounds_with(started);
+        self.first = first.into();
+        self.span = u16::try_from(last.since(first).as_millis()).unwrap_or(u16::MAX);
+        self.members = self.members.saturating_add(1);
     }
 }
 
@@ -261,14 +286,20 @@ mod tests {
     #[test]
     fn a_step_of_ten_seconds_and_a_span_of_thirty() {
         let at = |s: u64| Timestamp::from_millis(s * 1000);
-        let (first, last) = (at(100).into(), at(125).into());
-        let recent = Recent { key: 0, first, last, touched: last, member: 0, members: 2, older: NONE };
+        let of = |starts: [u64; 3]| {
+            let mut recent = Recent::new(7, at(starts[0]), NONE);
+            starts[1..].iter().for_each(|&start| recent.add(at(start)));
+            recent
+        };
+        let recent = of([110, 100, 125]);
         assert!(recent.fits(at(130)));
         assert!(!recent.fits(at(131)));
         assert!(recent.fits(at(95)));
         assert!(!recent.fits(at(94)));
-        let young = Recent { last: at(105).into(), ..recent };
+        let young = of([105, 100, 104]);
         assert!(young.fits(at(115)));
         assert!(!young.fits(at(116)));
+        assert_eq!((young.bounds(), young.key()), ((at(100), at(105)), 7));
+        assert_eq!(size_of::<Option<Recent>>(), 28);
     }
 }
