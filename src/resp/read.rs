@@ -77,7 +77,7 @@ pub enum Frame<'a> {
 }
 
 /// Where bytes stand in a reader's buffer, until more is read into it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: usize,
     end: usize,
