@@ -49,6 +49,23 @@ impl Ingest {
         Ok(Some(self.table.apply(now, source, &key, &event)))
     }
 
+    /// The same, of a message that coturn sent over a connection of its own to us.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::message`].
+    pub fn message_from(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        carrier: Carrier,
+        channel: &[u8],
+        payload: &[u8],
+    ) -> Result<Option<Applied>, Rejection> {
+        let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
+        Ok(Some(self.table.apply_from(now, source, carrier, &key, &event)))
+    }
+
     /// Takes messages in, in their order; gives how many told of allocations. One that is not understood is counted with
     /// its reason.
     pub fn messages(&mut self, now: Timestamp, source: SourceId, messages: &[Published<'_>]) -> usize {
@@ -69,23 +86,6 @@ impl Ingest {
             }
         }
         told
-    }
-
-    /// The same, of a message that coturn sent over a connection of its own to us.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::message`].
-    pub fn message_from(
-        &mut self,
-        now: Timestamp,
-        source: SourceId,
-        carrier: Carrier,
-        channel: &[u8],
-        payload: &[u8],
-    ) -> Result<Option<Applied>, Rejection> {
-        let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
-        Ok(Some(self.table.apply_from(now, source, carrier, &key, &event)))
     }
 
     fn parse<'a>(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Error;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::RedisSource;
 use crate::shutdown;
 use crate::source::backoff::Backoff;
@@ -122,19 +122,19 @@ impl Recorder {
 
     fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
-        messages.take(|published| {
-            for published in published {
-                match published {
-                    Published::Message { channel, payload } => {
-                        if self.output.is_ok() {
-                            self.output = self.writer.write(now, channel, payload);
-                        }
-                        self.messages += 1;
-                    }
-                    Published::TooLong => self.left_out += 1,
+        messages.take(|published| published.iter().for_each(|published| self.note(now, published)))
+    }
+
+    fn note(&mut self, now: Timestamp, published: &Published<'_>) {
+        match published {
+            Published::Message { channel, payload } => {
+                if self.output.is_ok() {
+                    self.output = self.writer.write(now, channel, payload);
                 }
+                self.messages += 1;
             }
-        })
+            Published::TooLong => self.left_out += 1,
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
