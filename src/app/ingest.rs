@@ -15,7 +15,8 @@ use crate::source::inbox::{HANDFUL, Published};
 use crate::source::statsdb::Refusal;
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
-    Applied, Beyond, Carrier, Ended, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
+    Applied, Beyond, Carrier, Ended, Heard, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
+    Whose,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
@@ -72,12 +73,17 @@ impl Ingest {
         let mut told = 0;
         for messages in messages.chunks(HANDFUL) {
             let mut handful = [const { None }; HANDFUL];
+            let mut before = None;
             for (heard, message) in handful.iter_mut().zip(messages) {
-                let event = match *message {
-                    Published::Message { channel, payload } => self.parse(now, source, channel, payload),
-                    Published::TooLong => Err(self.rejected(source, Rejection::TooLong)),
+                *heard = match *message {
+                    Published::Message { channel, payload } => {
+                        self.hear(now, source, &mut before, channel, payload)
+                    }
+                    Published::TooLong => {
+                        self.rejected(source, Rejection::TooLong);
+                        None
+                    }
                 };
-                *heard = event.ok().flatten().map(|(key, event)| self.table.hear(source, &key, event));
             }
             self.table.fetch(&mut handful);
             for heard in handful.iter().flatten() {
@@ -86,6 +92,27 @@ impl Ingest {
             }
         }
         told
+    }
+
+    /// Reads a message; `before` is the channel of the last that was understood, and whose it is.
+    fn hear<'a>(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        before: &mut Option<(&'a [u8], Whose<'a>)>,
+        channel: &'a [u8],
+        payload: &'a [u8],
+    ) -> Option<Heard<'a>> {
+        // Both legs report together.
+        let of_peers = |(client, whose)| Some((whose, wire::parse_peers(client, channel, payload)?));
+        let (whose, event) = if let Some((whose, event)) = before.and_then(of_peers) {
+            (whose, self.judged(now, source, event).ok()?)
+        } else {
+            let (key, event) = self.parse(now, source, channel, payload).ok()??;
+            (self.table.whose(source, &key), event)
+        };
+        *before = Some((channel, whose));
+        Some(Heard::new(whose, event))
     }
 
     fn parse<'a>(
@@ -97,12 +124,27 @@ impl Ingest {
     ) -> Result<Option<(Key<'a>, Event<'a>)>, Rejection> {
         match wire::parse(channel, payload) {
             Ok(Message::Allocation(key, event)) => {
+                self.judged(now, source, Ok(event)).map(|event| Some((key, event)))
+            }
+            Ok(Message::Heartbeat) => Ok(None),
+            Err(reason) => Err(self.rejected(source, reason)),
+        }
+    }
+
+    /// Counts what was understood, and what was not.
+    fn judged<'a>(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        event: Result<Event<'a>, Rejection>,
+    ) -> Result<Event<'a>, Rejection> {
+        match event {
+            Ok(event) => {
                 if let Some(stats) = self.stats(source) {
                     stats.accepted(now, event.kind());
                 }
-                Ok(Some((key, event)))
+                Ok(event)
             }
-            Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => Err(self.rejected(source, reason)),
         }
     }

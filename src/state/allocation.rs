@@ -227,7 +227,8 @@ pub(super) struct ShortName {
 impl Allocation {
     /// Something of its beginning, its middle and its end: it lies on three lines of the cache, or four.
     pub(super) fn glimpse(&self) -> u64 {
-        self.counted.get(Leg::Client).received.packets ^ self.last_sign.get().as_millis() ^ self.phase as u64
+        let begins = u64::from(self.counted.is_large());
+        begins ^ u64::from(self.realm) ^ self.last_sign.get().as_millis() ^ self.phase as u64
     }
 
     /// One of which nothing is known but what a status told at `started`, met `now`. It is in no session yet.

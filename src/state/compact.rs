@@ -89,6 +89,11 @@ impl Sums {
         }
     }
 
+    /// Whether they have room of their own.
+    pub(super) const fn is_large(&self) -> bool {
+        matches!(self, Self::Large(_))
+    }
+
     pub(super) fn both(&self) -> ByLeg<Traffic> {
         ByLeg { client: self.get(Leg::Client), peer: self.get(Leg::Peer) }
     }

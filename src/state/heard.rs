@@ -6,47 +6,64 @@ use super::{Applied, Name, SourceId, Table, slab};
 use crate::clock::Timestamp;
 use crate::wire::{Event, Key};
 
+/// Whose an event is.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    name: Name<'a>,
+    hash: u64,
+}
+
 /// An event that was heard, and is to be taken in.
 #[derive(Debug)]
 pub struct Heard<'a> {
-    name: Name<'a>,
-    hash: u64,
+    whose: Whose<'a>,
     event: Event<'a>,
     /// Its record, most likely; what comes before it may still change that.
     likely: u32,
+    /// The one before it has another.
+    is_first: bool,
+}
+
+impl<'a> Heard<'a> {
+    /// Nothing is done with it before it is [taken in](Table::take).
+    pub const fn new(whose: Whose<'a>, event: Event<'a>) -> Self {
+        Self { whose, event, likely: slab::NONE, is_first: false }
+    }
 }
 
 impl Table {
-    /// An event of a source. Nothing is done with it before it is [taken](Self::take).
-    pub fn hear<'a>(&self, source: SourceId, key: &Key<'a>, event: Event<'a>) -> Heard<'a> {
+    /// A key of a source.
+    pub fn whose<'a>(&self, source: SourceId, key: &Key<'a>) -> Whose<'a> {
         let name = Name::of(source, key);
-        let hash = self.key_hash(&name);
-        Heard { name, hash, event, likely: slab::NONE }
+        Whose { name, hash: self.key_hash(&name) }
     }
 
     /// Has the memory of a handful brought near. Changes nothing else.
     pub fn fetch(&self, handful: &mut [Option<Heard<'_>>]) {
-        let (mut hash, mut likely) = (0, slab::NONE);
+        let mut before = (0, slab::NONE);
         for heard in handful.iter_mut().flatten() {
             // Both legs report together.
-            if heard.hash != hash {
-                hash = heard.hash;
+            if heard.whose.hash != before.0 {
                 // The first of a like hash: a few are another key's.
-                likely = self.by_key.find(hash, |_| true).copied().unwrap_or(slab::NONE);
+                let likely = self.by_key.find(heard.whose.hash, |_| true);
+                before = (heard.whose.hash, likely.copied().unwrap_or(slab::NONE));
+                heard.is_first = true;
             }
-            heard.likely = likely;
+            heard.likely = before.1;
         }
-        // Each of these loops waits for nothing but what it looks at.
-        let records = || handful.iter().flatten().filter_map(|heard| self.allocations.get(heard.likely));
+        // Each of these loops waits for nothing but what it looks at, and is short: what a processor has begun of it at a
+        // time is what it waits for together.
+        let firsts = handful.iter().flatten().filter(|heard| heard.is_first);
+        let records = || firsts.clone().filter_map(|heard| self.allocations.get(heard.likely));
         let seen = records().fold(0, |seen, record| seen ^ record.glimpse());
-        let named = records().fold(0, |seen, record| seen ^ glimpse(self.users.get(record.user)));
+        let named = records().fold(0, |seen, record| seen ^ self.users.glimpse(record.user));
         std::hint::black_box((seen, named));
     }
 
     /// Takes one event in.
     pub fn take(&mut self, now: Timestamp, heard: &Heard<'_>) -> Applied {
         self.advance(now);
-        let Heard { name, hash, event, likely } = heard;
+        let Heard { whose: Whose { name, hash }, event, likely, .. } = heard;
         if let Event::Traffic(leg, traffic) = event
             && self.allocations.get(*likely).is_some_and(|record| self.is_open_and_told(record, name))
         {
@@ -60,9 +77,4 @@ impl Table {
     fn is_open_and_told(&self, record: &Allocation, name: &Name<'_>) -> bool {
         record.phase != Phase::Closing && self.carriers.is_told(record) && self.is_named(record, name)
     }
-}
-
-/// Something of its beginning and of its end: it may lie on two lines of the cache.
-fn glimpse(name: &[u8]) -> u8 {
-    name.first().copied().unwrap_or_default() ^ name.last().copied().unwrap_or_default()
 }

@@ -59,7 +59,7 @@ use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::{Cause, Origin};
 pub use carriers::Carrier;
-pub use heard::Heard;
+pub use heard::{Heard, Whose};
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
 pub use restore::{Restored, Saved, SavedAllocation, SavedSession, SavedSource};
@@ -221,7 +221,7 @@ impl Table {
 
     /// Takes one event in.
     pub fn apply(&mut self, now: Timestamp, source: SourceId, key: &Key<'_>, event: &Event<'_>) -> Applied {
-        self.take(now, &self.hear(source, key, *event))
+        self.take(now, &Heard::new(self.whose(source, key), *event))
     }
 
     fn on_event(&mut self, name: &Name<'_>, hash: u64, event: &Event<'_>) -> Applied {

@@ -86,6 +86,15 @@ impl Users {
         }
     }
 
+    /// Something of a name's beginning and of its end: it may lie on two lines of the cache.
+    pub(super) fn glimpse(&self, user: User) -> u8 {
+        let (number, place) = user.parts();
+        let Some(sized) = self.shelves.get(number) else { return 0 };
+        let (from, last) = (sized.from(place), sized.size - 1);
+        let byte = |at: usize| sized.bytes.get(at).copied().unwrap_or_default();
+        byte(from) ^ byte(from + last)
+    }
+
     /// How many names are stored.
     #[cfg(test)]
     pub(super) fn stored(&self) -> usize {

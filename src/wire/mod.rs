@@ -7,6 +7,8 @@ mod channel;
 mod event;
 mod payload;
 
+use channel::Topic;
+
 pub use event::{
     AllocationId, ByDirection, Direction, Event, Grant, Key, Kind, Leg, Message, Path, Traffic, Transport,
     Volume,
@@ -90,7 +92,7 @@ pub fn parse_key(key: &[u8]) -> Result<Key<'_>, Rejection> {
         return Err(Rejection::TooLong);
     }
     match channel::parse(key)? {
-        (key, channel::Topic::Status) => Ok(key),
+        (key, Topic::Status) => Ok(key),
         _ => Err(Rejection::UnknownKind),
     }
 }
@@ -107,11 +109,28 @@ pub fn parse<'a>(channel: &'a [u8], payload: &'a [u8]) -> Result<Message<'a>, Re
     if channel == channel::HEARTBEAT {
         return Ok(Message::Heartbeat);
     }
-    let (key, kind) = channel::parse(channel)?;
-    let event = match kind {
-        channel::Topic::Status => payload::status(payload)?,
-        channel::Topic::Traffic(leg) => Event::Traffic(leg, payload::traffic(payload)?),
-        channel::Topic::Total(leg) => Event::Total(leg, payload::traffic(payload)?),
-    };
-    Ok(Message::Allocation(key, event))
+    let (key, topic) = channel::parse(channel)?;
+    Ok(Message::Allocation(key, event(topic, payload)?))
+}
+
+/// Reads the report on the peers that comes behind one on the client, by the channel of that one, which was understood:
+/// the key is the same, and is not read again. `None` if `channel` is another.
+pub fn parse_peers<'a>(
+    client: &[u8],
+    channel: &[u8],
+    payload: &'a [u8],
+) -> Option<Result<Event<'a>, Rejection>> {
+    let topic = channel::peers_of(client, channel)?;
+    if channel.len() > MAX_CHANNEL || payload.len() > MAX_PAYLOAD {
+        return Some(Err(Rejection::TooLong));
+    }
+    Some(event(topic, payload))
+}
+
+fn event(topic: Topic, payload: &[u8]) -> Result<Event<'_>, Rejection> {
+    Ok(match topic {
+        Topic::Status => payload::status(payload)?,
+        Topic::Traffic(leg) => Event::Traffic(leg, payload::traffic(payload)?),
+        Topic::Total(leg) => Event::Total(leg, payload::traffic(payload)?),
+    })
 }

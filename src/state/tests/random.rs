@@ -4,7 +4,9 @@
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::super::{ByLeg, Cause, Look, RealmView, Saved, SavedAllocation, SavedSource, Settings, Snapshot};
+use super::super::{
+    ByLeg, Cause, Heard, Look, RealmView, Saved, SavedAllocation, SavedSource, Settings, Snapshot,
+};
 use super::audit::{audit, is_empty};
 use super::model::{Model, Numbers};
 use super::*;
@@ -255,7 +257,7 @@ proptest! {
         let mut now = Timestamp::from_millis(1_000_000);
         for (pause, events) in handfuls {
             now = now.plus(Duration::from_millis(pause));
-            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(together.hear(SOURCE, key, *event))).collect();
+            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(Heard::new(together.whose(SOURCE, key), *event))).collect();
             together.fetch(&mut handful);
             for (heard, (key, event)) in handful.iter().flatten().zip(&events) {
                 prop_assert_eq!(together.take(now, heard), alone.apply(now, SOURCE, key, event));
