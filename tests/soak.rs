@@ -1,6 +1,7 @@
 //! Many events, and then nothing left of them but exact sums: on a virtual clock, and through a real Redis.
 //!
 //! `SOAK_EVENTS` and `SOAK_REDIS_EVENTS` say how many (`make soak`: a hundred millions, ten millions), `SOAK_SEED` which.
+//! With many, memory is only seen to come back where the C library gives it back: `make soak` sees to that.
 
 #![allow(
     clippy::expect_used,
@@ -145,11 +146,11 @@ fn events_of_many_days_leave_nothing_but_exact_sums() {
         .unwrap_or_else(|kept| panic!("{kept}: {after_cycles:?}"));
 }
 
-/// Whether most of what was needed is given back.
+/// Whether three quarters of what was needed are given back, but for some code and tables that are there once for all.
 fn given_back(before: u64, peak: u64, now: u64) -> Result<(), String> {
     let told = format!("{} MiB before, {} at the peak, {} at the end", before / MIB, peak / MIB, now / MIB);
     let (kept, used) = (now.saturating_sub(before), peak.saturating_sub(before));
-    if kept > used / 2 + 8 * MIB {
+    if kept > used / 4 + 8 * MIB {
         return Err(told);
     }
     println!("{told}");

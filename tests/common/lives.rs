@@ -166,6 +166,10 @@ impl Lives {
         if life.rounds == 0 {
             if !self.end(&mut life, out) {
                 self.living.swap_remove(at);
+                if self.living.is_empty() {
+                    // Who looks at memory now wants to see the table's.
+                    self.living = Vec::new();
+                }
                 return false;
             }
             self.living[at] = life;
