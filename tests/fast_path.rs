@@ -307,14 +307,21 @@ proptest! {
 
     #[test]
     fn whatever_is_published_ends_in_the_page_of_the_plain_parser_however_it_comes(
-        messages in prop::collection::vec((prop_oneof![3 => Just(0), 1 => 0..100_000_u64], hostile::message()), 1..40),
+        messages in prop::collection::vec(
+            (prop_oneof![3 => Just(0), 1 => 0..100_000_u64], hostile::message(), prop::option::of(hostile::message())),
+            1..40,
+        ),
         lengths in prop::collection::vec(1..3000_usize, 1..20),
     ) {
         let mut stream = Stream::default();
         let mut now = Timestamp::from_millis(1_000);
-        for (pause, (channel, payload)) in &messages {
+        for (pause, (channel, payload), peers) in &messages {
             now = now.plus(Duration::from_millis(*pause));
             stream.message(now, channel, payload);
+            // Both legs report together.
+            if let Some((_, payload)) = peers {
+                stream.message(now, &[channel, &b"/peer"[..]].concat(), payload);
+            }
         }
         let expected = plain(&stream);
         let mut rest = stream.bytes.as_slice();

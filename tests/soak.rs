@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
 )]
 
@@ -25,6 +26,7 @@ use common::redis::Redis;
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
+use coturn_exporter::source::inbox::{HANDFUL, Published};
 use coturn_exporter::state::{Settings, SourceId};
 
 const MIB: u64 = 1 << 20;
@@ -73,16 +75,32 @@ struct Bench {
     page: TextPage,
     round: Timestamp,
     last: f64,
+    /// When those that wait are heard.
+    next: Timestamp,
+    /// Messages that are heard together; so many of them wait.
+    handful: [(Vec<u8>, Vec<u8>); HANDFUL],
+    waiting: usize,
 }
 
 const SOURCE: SourceId = SourceId(0);
+
+/// Who comes later than this behind another is not heard together with it.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// What a round takes: less than half of the grace, for who is the first of one round may be the last of the next.
 const ROUND: Duration = Duration::from_secs(40);
 
 impl Publish for Bench {
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        self.shared.lock().message(self.clock.now(), SOURCE, channel, payload).expect("it is understood");
+        let (its_channel, its_payload) = &mut self.handful[self.waiting];
+        its_channel.clear();
+        its_channel.extend_from_slice(channel);
+        its_payload.clear();
+        its_payload.extend_from_slice(payload);
+        self.waiting += 1;
+        if self.waiting == HANDFUL {
+            self.hear();
+        }
     }
 }
 
@@ -94,7 +112,8 @@ impl Bench {
             Shared::new(Ingest::new(Settings::default(), &["soak"]), Arc::clone(&clock) as Arc<dyn Clock>);
         shared.lock().link_up(start, SOURCE);
         let page = TextPage::of_capture(shared.clone());
-        Self { clock, shared, page, round: start, last: 0.0 }
+        let handful = std::array::from_fn(|_| (Vec::new(), Vec::new()));
+        Self { clock, shared, page, round: start, last: 0.0, next: start, handful, waiting: 0 }
     }
 
     /// The clock goes on with the round.
@@ -103,11 +122,25 @@ impl Bench {
             self.round = self.round.plus(ROUND);
         }
         self.last = part;
-        self.clock.set(self.round.plus(ROUND.mul_f64(part)));
+        let next = self.round.plus(ROUND.mul_f64(part));
+        if next.since(self.next) > TOGETHER {
+            self.hear();
+        }
+        self.next = next;
+    }
+
+    /// Takes in what waits.
+    fn hear(&mut self) {
+        self.clock.set(self.next);
+        let all = self.handful.each_ref().map(|(channel, payload)| Published::Message { channel, payload });
+        let told = self.shared.lock().messages(self.next, SOURCE, &all[..self.waiting]);
+        assert_eq!(told, self.waiting, "not all were understood");
+        self.waiting = 0;
     }
 
     /// Long enough for all that is waited for.
     fn a_day_later(&mut self) {
+        self.hear();
         (self.round, self.last) = (self.clock.now().plus(Duration::from_secs(26 * 3600)), 0.0);
         self.clock.set(self.round);
         self.shared.lock().advance(self.round);

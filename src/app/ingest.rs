@@ -106,7 +106,9 @@ impl Ingest {
         // Both legs report together.
         let of_peers = |(client, whose)| Some((whose, wire::parse_peers(client, channel, payload)?));
         let (whose, event) = if let Some((whose, event)) = before.and_then(of_peers) {
-            (whose, self.judged(now, source, event).ok()?)
+            let event = event.map_err(|reason| self.rejected(source, reason)).ok()?;
+            self.accepted(now, source, &event);
+            (whose, event)
         } else {
             let (key, event) = self.parse(now, source, channel, payload).ok()??;
             (self.table.whose(source, &key), event)
@@ -124,32 +126,22 @@ impl Ingest {
     ) -> Result<Option<(Key<'a>, Event<'a>)>, Rejection> {
         match wire::parse(channel, payload) {
             Ok(Message::Allocation(key, event)) => {
-                self.judged(now, source, Ok(event)).map(|event| Some((key, event)))
+                self.accepted(now, source, &event);
+                Ok(Some((key, event)))
             }
             Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => Err(self.rejected(source, reason)),
         }
     }
 
-    /// Counts what was understood, and what was not.
-    fn judged<'a>(
-        &mut self,
-        now: Timestamp,
-        source: SourceId,
-        event: Result<Event<'a>, Rejection>,
-    ) -> Result<Event<'a>, Rejection> {
-        match event {
-            Ok(event) => {
-                if let Some(stats) = self.stats(source) {
-                    stats.accepted(now, event.kind());
-                }
-                Ok(event)
-            }
-            Err(reason) => Err(self.rejected(source, reason)),
+    /// Counts a message that was understood.
+    fn accepted(&mut self, now: Timestamp, source: SourceId, event: &Event<'_>) {
+        if let Some(stats) = self.stats(source) {
+            stats.accepted(now, event.kind());
         }
     }
 
-    /// Counts a message that nobody looked into.
+    /// Counts one that was not.
     fn rejected(&mut self, source: SourceId, reason: Rejection) -> Rejection {
         if let Some(stats) = self.stats(source) {
             stats.rejected(reason);

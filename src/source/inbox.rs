@@ -154,18 +154,28 @@ enum Next {
 mod tests {
     use super::*;
 
-    const MESSAGE: &[u8] = b"*4\r\n$8\r\npmessage\r\n$6\r\nturn/*\r\n$1\r\nc\r\n$1\r\np\r\n";
     const PONG: &[u8] = b"*2\r\n$4\r\npong\r\n$0\r\n\r\n";
 
-    /// What was said, a word for each call, and how it ended.
+    fn message(payload: char) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let payload = payload.to_string();
+        crate::resp::command(&mut bytes, &[b"pmessage", b"turn/*", b"channel", payload.as_bytes()]);
+        bytes
+    }
+
+    /// What was said, of messages their payloads, a word for each call; and how it ended.
     fn said(bytes: &[u8]) -> (Vec<String>, Result<usize, LinkError>) {
         let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
         inbox.space()[..bytes.len()].copy_from_slice(bytes);
         inbox.filled(bytes.len());
         let mut all = Vec::new();
+        let payload = |published: &Published<'_>| match published {
+            Published::Message { payload, .. } => String::from_utf8_lossy(payload).into_owned(),
+            Published::TooLong => "too long".to_owned(),
+        };
         let ended = inbox.take(|said| {
             all.push(match said {
-                Said::Published(published) => published.len().to_string(),
+                Said::Published(published) => published.iter().map(payload).collect(),
                 Said::Pong => "pong".to_owned(),
                 Said::Error(text) => String::from_utf8_lossy(text).into_owned(),
             });
@@ -177,22 +187,25 @@ mod tests {
     /// A PONG is a barrier: who waits for it relies on all before it.
     #[test]
     fn what_is_said_between_messages_keeps_its_place() {
-        let bytes = [MESSAGE, MESSAGE, PONG, MESSAGE, b"-ERR no\r\n", b"+OK\r\n", MESSAGE].concat();
+        let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(message);
+        let bytes = [&*a, &*b, PONG, &*c, b"-ERR no\r\n", b"+OK\r\n", &*d].concat();
         let (said, ended) = said(&bytes);
-        assert_eq!(said, ["2", "pong", "1", "ERR no", "1"]);
+        assert_eq!(said, ["ab", "pong", "c", "ERR no", "d"]);
         assert_eq!(ended.ok(), Some(7));
     }
 
     #[test]
     fn more_than_a_handful_comes_in_handfuls() {
-        let (said, ended) = said(&MESSAGE.repeat(HANDFUL + 3));
-        assert_eq!((said, ended.ok()), (vec!["16".to_owned(), "3".to_owned()], Some(HANDFUL + 3)));
+        let all: Vec<char> = ('a'..='z').take(HANDFUL + 3).collect();
+        let (said, ended) = said(&all.iter().flat_map(|payload| message(*payload)).collect::<Vec<u8>>());
+        let handfuls: Vec<String> = all.chunks(HANDFUL).map(|handful| handful.iter().collect()).collect();
+        assert_eq!((said, ended.ok()), (handfuls, Some(HANDFUL + 3)));
     }
 
     #[test]
     fn what_came_before_garbage_is_handed_on() {
-        let (said, ended) = said(&[MESSAGE, MESSAGE, b"what?\r\n"].concat());
-        assert_eq!(said, ["2"]);
+        let (said, ended) = said(&[&*message('a'), &*message('b'), b"what?\r\n"].concat());
+        assert_eq!(said, ["ab"]);
         assert!(matches!(ended, Err(LinkError::Lost(_))), "{ended:?}");
     }
 }

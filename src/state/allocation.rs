@@ -227,6 +227,7 @@ pub(super) struct ShortName {
 impl Allocation {
     /// Something of its beginning, its middle and its end: it lies on three lines of the cache, or four.
     pub(super) fn glimpse(&self) -> u64 {
+        // Of the sums the tag is enough.
         let begins = u64::from(self.counted.is_large());
         begins ^ u64::from(self.realm) ^ self.last_sign.get().as_millis() ^ self.phase as u64
     }

@@ -6,7 +6,7 @@ use super::{Applied, Name, SourceId, Table, slab};
 use crate::clock::Timestamp;
 use crate::wire::{Event, Key};
 
-/// Whose an event is.
+/// A key of a source, ready to be looked up.
 #[derive(Clone, Copy, Debug)]
 pub struct Whose<'a> {
     name: Name<'a>,
@@ -20,7 +20,7 @@ pub struct Heard<'a> {
     event: Event<'a>,
     /// Its record, most likely; what comes before it may still change that.
     likely: u32,
-    /// The one before it has another.
+    /// The first of some in a row with one key, as far as its hash tells.
     is_first: bool,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Heard<'a> {
 }
 
 impl Table {
-    /// A key of a source.
+    /// Makes a key ready to be looked up.
     pub fn whose<'a>(&self, source: SourceId, key: &Key<'a>) -> Whose<'a> {
         let name = Name::of(source, key);
         Whose { name, hash: self.key_hash(&name) }
@@ -51,8 +51,7 @@ impl Table {
             }
             heard.likely = before.1;
         }
-        // Each of these loops waits for nothing but what it looks at, and is short: what a processor has begun of it at a
-        // time is what it waits for together.
+        // A processor looks so many instructions ahead, and no further: the shorter a loop, the more of its waits overlap.
         let firsts = handful.iter().flatten().filter(|heard| heard.is_first);
         let records = || firsts.clone().filter_map(|heard| self.allocations.get(heard.likely));
         let seen = records().fold(0, |seen, record| seen ^ record.glimpse());

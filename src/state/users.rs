@@ -86,13 +86,13 @@ impl Users {
         }
     }
 
-    /// Something of a name's beginning and of its end: it may lie on two lines of the cache.
+    /// Something of the beginning and of the end of a name's place: it may lie on two lines of the cache.
     pub(super) fn glimpse(&self, user: User) -> u8 {
         let (number, place) = user.parts();
         let Some(sized) = self.shelves.get(number) else { return 0 };
-        let (from, last) = (sized.from(place), sized.size - 1);
-        let byte = |at: usize| sized.bytes.get(at).copied().unwrap_or_default();
-        byte(from) ^ byte(from + last)
+        let from = sized.from(place);
+        let byte = |at: usize| sized.bytes.get(from + at).copied().unwrap_or_default();
+        byte(HEAD - 1) ^ byte(sized.size - 1)
     }
 
     /// How many names are stored.
