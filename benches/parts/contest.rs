@@ -116,7 +116,7 @@ const GO: &str = "Go: redigo, client_golang";
 
 /// How often each has its turn. The least that it took counts: other programs, and other machines on the same
 /// processor, only ever add to it.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 fn keep_least(costs: &mut Vec<Cost>, cost: Cost) {
     match costs.iter_mut().find(|other| other.who == cost.who) {
