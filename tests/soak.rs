@@ -13,6 +13,7 @@
 
 mod common;
 
+use std::alloc::System;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,16 @@ use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::source::inbox::{HANDFUL, Published};
 use coturn_exporter::state::{Settings, SourceId};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Bytes that the table and the rest of this process hold, whatever the C library keeps of freed ones.
+fn held() -> usize {
+    let so_far = HEAP.stats();
+    so_far.bytes_allocated - so_far.bytes_deallocated
+}
 
 const MIB: u64 = 1 << 20;
 
@@ -165,16 +176,19 @@ fn events_of_many_days_leave_nothing_but_exact_sums() {
     let mut lives = Lives::new(RULES, seed());
     let memory = || resident_memory(std::process::id());
     let before = memory();
-    let mut after_cycles = Vec::new();
+    let (mut after_cycles, mut held_after) = (Vec::new(), Vec::new());
     while lives.events() < events || after_cycles.len() < CYCLES {
         cycle(&mut lives, crowd, &mut bench, Bench::pass);
         bench.a_day_later();
         lives.assert_told(&bench.page());
         after_cycles.push(memory());
+        held_after.push(held());
     }
     println!("{} events in {} cycles of {crowd} users", lives.events(), after_cycles.len());
     let (first, last) = (*after_cycles.first().unwrap(), *after_cycles.last().unwrap());
     assert!(last <= first + first / 10 + 4 * MIB, "memory grows from cycle to cycle: {after_cycles:?}");
+    let (first_held, last_held) = (*held_after.first().unwrap(), *held_after.last().unwrap());
+    assert!(last_held <= first_held + first_held / 4, "more is held from cycle to cycle: {held_after:?}");
     given_back(before, peak_memory(std::process::id()), last)
         .unwrap_or_else(|kept| panic!("{kept}: {after_cycles:?}"));
 }
