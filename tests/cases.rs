@@ -161,6 +161,86 @@ fn lone_deleted_is_adopted_and_missed() {
     );
 }
 
+/// The hash table meets either of two ended records first; by that nothing may be decided.
+#[test]
+fn totals_of_an_id_that_came_again_settle_the_last_to_end() {
+    for _ in 0..32 {
+        claim(
+            "case-reused-id-two-closing",
+            &[(
+                None,
+                &[
+                    "relayed_bytes_total{leg=client,direction=received} 10000",
+                    "relayed_bytes_total{leg=client,direction=sent} 10000",
+                    "relayed_bytes_total{leg=peer,direction=received} 8900",
+                    "recovered_bytes_total 0",
+                    "allocations_relayed_total 1",
+                    "anomalies 0",
+                    "closed{cause=disconnected} 2",
+                ],
+            )],
+        );
+    }
+}
+
+#[test]
+fn an_allocation_met_by_its_traffic_is_released_as_its_statuses_say() {
+    claim(
+        "case-traffic-then-release",
+        &[
+            (Some(1.5), &["live 1", "adopted 1"]),
+            (
+                None,
+                &["live 0", "closed{cause=released} 1", "closed 1", "relayed_packets_total{leg=peer} 2212"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn each_report_after_the_lifetime_extends_it_anew() {
+    // The last report, a lifetime of 600 s and 90 s of grace.
+    let due = 1456.0 + 600.0 + 90.0;
+    claim(
+        "case-late-traffic-extends-again",
+        &[
+            (Some(1400.0), &["live 1"]),
+            (Some(due), &["live 1", "orphans{reason=overdue} 0"]),
+            (Some(due + 0.1), &["live 0", "orphans{reason=overdue} 1", "closed{cause=abandoned} 1"]),
+        ],
+    );
+}
+
+#[test]
+fn a_client_total_alone_is_no_relaying_where_there_is_a_peer_leg() {
+    claim(
+        "case-short-form-no-reports",
+        &[(
+            LATER,
+            &[
+                "relayed_bytes_total{leg=client} 12000",
+                "allocations_relayed_total 0",
+                "sessions_closed_total{path=relayed} 0",
+                "sessions_closed_total{path=unrelayed} 1",
+                "session_relayed_bytes_count 0",
+            ],
+        )],
+    );
+}
+
+#[test]
+fn a_restart_is_proven_by_ids_that_come_again() {
+    claim(
+        "case-restart-proven-by-ids",
+        &[
+            (Some(5.0), &["live 4", "closed 0"]),
+            // The birth of an id that was born before: all four of the old process are over.
+            (Some(13.0), &["live 1", "closed{cause=replaced} 4"]),
+            (None, &["live 3", "opened 7", "closed{cause=replaced} 4", "closed 4", "orphans 0"]),
+        ],
+    );
+}
+
 #[test]
 fn total_of_a_live_record_ends_it() {
     claim(
@@ -565,7 +645,7 @@ fn every_case_has_its_claims() {
     let source = include_str!("cases.rs");
     let cases: BTreeSet<_> =
         golden::names(".jsonl").into_iter().filter(|name| name.starts_with("case-")).collect();
-    assert_eq!(cases.len(), 18);
+    assert_eq!(cases.len(), 23);
     for case in cases {
         assert!(source.contains(&format!("\"{case}\"")), "{case}");
         let readme = include_str!("golden/README.md");

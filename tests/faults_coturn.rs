@@ -9,6 +9,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::balance::Books;
@@ -58,8 +59,8 @@ fn until_busy(exporter: &Exporter, coturn: &Coturn, allocations: u64) {
     });
 }
 
-/// A server dies with six allocations and begins anew with the ids it began with before. Exact: births, ends, each byte
-/// that was published. Bounded: what the dead server relayed since its last reports was never told.
+/// A server dies with six allocations and begins anew with the ids it began with before: the first of them proves that
+/// all six are over. Exact: births, ends, each byte that was published. Bounded: what the dead server relayed since its last reports was never told.
 #[test]
 fn coturn_is_killed_and_its_ids_come_again() {
     let redis = Redis::start();
@@ -96,9 +97,12 @@ fn coturn_is_killed_and_its_ids_come_again() {
     let second = coturn.log();
     let (replaced, abandoned) = (closed(&page, "replaced"), closed(&page, "abandoned"));
     println!("{replaced} replaced, {abandoned} abandoned; second life {:?}", second.causes());
-    let again = second.allocations().count() as u64;
-    assert!((1..=again).contains(&replaced), "{replaced} of {again} new ones had an id of the first life");
-    assert_eq!(replaced + abandoned, 6);
+    // By chance all of the second life fall on a thread that the first did not use.
+    let born = |log: &CoturnLog| -> BTreeSet<u64> {
+        log.sessions.iter().filter(|(_, session)| session.has_allocation()).map(|(&id, _)| id).collect()
+    };
+    let is_proven = !born(&first).is_disjoint(&born(&second));
+    assert_eq!((replaced, abandoned), if is_proven { (6, 0) } else { (0, 6) });
     for (cause, wanted) in second.causes() {
         assert_eq!(closed(&page, &cause.to_string()), wanted, "{cause}");
     }

@@ -9,10 +9,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::balance::Books;
 use common::coturn::{Coturn, Settings};
 use common::coturn_log::{Cause, CoturnLog};
 use common::exporter::Exporter;
+use common::idle_cutter::IdleCutter;
 use common::listener::listening;
 use common::page::Page;
 use common::peer::EchoPeer;
@@ -218,4 +221,82 @@ fn an_exporter_that_starts_again_meets_what_lives() {
         let state = (live(page), closed(page, "abandoned"), coturn.log().all_ended());
         if state == (0, 0, true) { Ok(()) } else { Err(format!("live, abandoned, over: {state:?}")) }
     });
+}
+
+/// coturn is restarted with live calls, as an upgrade does: that is told as a restart, not as a death.
+#[test]
+fn a_restart_is_told_as_one() {
+    let (exporter, address) = listening(&[]);
+    let mut coturn =
+        Coturn::start_reporting_to(address.port(), None, Settings { max_lifetime: 3600, ..SERVER });
+    let peer = EchoPeer::start();
+    let endless = Job { clients: 3, messages: ENDLESS, ..Job::default() };
+    let clients = Uclient::start(&coturn, peer.port(), endless);
+    until_busy(&exporter, &coturn, 6);
+
+    // However long coturn takes here to start on a busy machine, to the exporter it is back at once.
+    exporter.freeze();
+    coturn.terminate();
+    drop(clients);
+    coturn.start_reporting_again();
+    exporter.thaw();
+
+    exporter.until("its six to be replaced", |page| match (live(page), closed(page, "replaced")) {
+        (0, 6) => Ok(()),
+        other => Err(format!("live, replaced: {other:?}")),
+    });
+    let page = exporter.page();
+    assert_eq!(page.count("coturn_allocations_closed_total", &IN_REALM), 6);
+    assert_eq!(page.count("coturn_orphaned_allocations", &IN_REALM), 0);
+    exporter.until_logged(&["coturn was restarted"]);
+    assert!(!exporter.log().contains("coturn is gone"), "{}", exporter.log());
+}
+
+/// Ten allocations and a device on the way that closes what is idle: coturn lives, and so do they.
+#[test]
+fn connections_that_are_cut_for_being_idle_end_nothing() {
+    let (exporter, address) = listening(&[]);
+    let cutter = IdleCutter::start(address, Duration::from_secs(2));
+    let coturn =
+        Coturn::start_reporting_to(cutter.address.port(), None, Settings { max_lifetime: 3600, ..SERVER });
+    let peer = EchoPeer::start();
+    let endless = Job { clients: 5, messages: ENDLESS, interval: 500, ..Job::default() };
+    let ten = Uclient::start(&coturn, peer.port(), endless);
+    exporter.until("ten allocations", |page| match live(page) {
+        10 => Ok(()),
+        live => Err(live.to_string()),
+    });
+    let mut more = Vec::new();
+    for round in 1..=3 {
+        let before = cutter.cuts();
+        // The first time coturn connects again at once, and is cut again; later with its next event.
+        poll::until(PATIENCE, "all connections to be cut", || {
+            match (cutter.open(), cutter.cuts() - before) {
+                (0, 1..) => Ok(()),
+                other => Err(format!("open, cut: {other:?}")),
+            }
+        });
+        more.push(Uclient::start(&coturn, peer.port(), Job { clients: 1, ..endless }));
+        poll::until(PATIENCE, "coturn to connect again", || match cutter.open() {
+            0 => Err("not yet".to_owned()),
+            _ => Ok(()),
+        });
+        let page = exporter.page();
+        let ended = page.count("coturn_allocations_closed_total", &IN_REALM);
+        assert_eq!((live(&page) >= 10, ended), (true, 0), "round {round}");
+    }
+    // Whatever was to be judged has been: the listener's own tick comes later than a verdict.
+    exporter.until("the last cut to be long over", |_| match cutter.open() {
+        0 => Ok(()),
+        open => Err(format!("{open} open")),
+    });
+    let page = exporter.page();
+    for name in ["coturn_allocations_closed_total", "coturn_sessions_closed_total"] {
+        assert_eq!(page.count(name, &IN_REALM), 0, "{name}");
+    }
+    // Births that coturn lost while it connected again may have been met later; nobody is met twice.
+    let met =
+        ["opened", "adopted"].map(|how| page.count(&format!("coturn_allocations_{how}_total"), &IN_REALM));
+    assert!(met[0] >= 10 && met[0] + met[1] <= coturn.log().opened(), "{met:?} of {}", coturn.log().opened());
+    drop((ten, more));
 }

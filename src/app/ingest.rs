@@ -1,6 +1,7 @@
 //! One message's way through the pure parts: parse, apply, count. Holds the table and what is told of the sources;
 //! knows neither Redis nor HTTP nor the clock.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::source::inbox::{HANDFUL, Published};
 use crate::source::statsdb::Refusal;
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
-    Applied, Beyond, Carrier, Ended, Heard, Look, Restored, Saved, Scanned, Settings, SourceId, Sweep, Table,
-    Whose,
+    Applied, Beyond, ClosedBy, ConnectionId, Ended, Finding, Heard, Look, Restored, Saved, Scanned, Settings,
+    SourceId, Sweep, Table, Verdict, Whose,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
@@ -59,12 +60,12 @@ impl Ingest {
         &mut self,
         now: Timestamp,
         source: SourceId,
-        carrier: Carrier,
+        connection: ConnectionId,
         channel: &[u8],
         payload: &[u8],
     ) -> Result<Option<Applied>, Rejection> {
         let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
-        Ok(Some(self.table.apply_from(now, source, carrier, &key, &event)))
+        Ok(Some(self.table.apply_from(now, source, connection, &key, &event)))
     }
 
     /// Takes messages in, in their order; gives how many told of allocations. One that is not understood is counted with
@@ -205,26 +206,57 @@ impl Ingest {
         }
     }
 
-    /// A connection of coturn's begins to tell of allocations.
-    pub fn carrier_opens(&mut self) -> Carrier {
-        self.table.carrier_opens()
-    }
-
-    /// Such a connection is gone.
-    pub fn carrier_closes(&mut self, carrier: Carrier) {
-        self.table.carrier_closes(carrier);
-    }
-
-    /// coturn has closed such a connection: ends a part of its allocations, from `from` on; gives where to go on.
-    pub fn abandon(&mut self, now: Timestamp, carrier: Carrier, from: u32) -> Option<u32> {
-        self.table.abandon(now, carrier, from)
-    }
-
-    /// Connections of coturn's have come or gone.
-    pub fn connections(&mut self, source: SourceId, more: i64) {
+    /// The listener has a connection from `peer`.
+    pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
         if let Some(stats) = self.statsdb(source) {
-            stats.connections = stats.connections.saturating_add_signed(more);
+            stats.connections += 1;
         }
+        self.table.connection_opened(now, source, peer)
+    }
+
+    /// Bytes came over the connection.
+    pub fn connection_active(&mut self, now: Timestamp, connection: ConnectionId) {
+        self.table.connection_active(now, connection);
+    }
+
+    /// The connection said what a coturn says when its process starts.
+    pub fn process_started(&mut self, now: Timestamp, connection: ConnectionId) {
+        self.table.process_started(now, connection);
+    }
+
+    /// The connection is gone; gives whether it reported allocations.
+    pub fn connection_closed(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        connection: ConnectionId,
+        by: ClosedBy,
+    ) -> bool {
+        if let Some(stats) = self.statsdb(source) {
+            stats.connections = stats.connections.saturating_sub(1);
+        }
+        self.table.connection_closed(now, connection, by)
+    }
+
+    /// What the closed connection says about the process that held it.
+    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> Verdict {
+        self.table.judge_closed(now, connection)
+    }
+
+    /// That process ended: ends a part of what it reported over the connection, from `from` on; gives where to go on.
+    pub fn end_reported_by(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        verdict: Verdict,
+        from: u32,
+    ) -> Option<u32> {
+        self.table.end_reported_by(now, connection, verdict, from)
+    }
+
+    /// What the table found out since this was last asked.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        self.table.take_findings()
     }
 
     /// There was no room for a connection.

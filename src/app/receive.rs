@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::ingest::Shared;
@@ -11,7 +11,7 @@ use crate::config::{RedisSource, Statsdb};
 use crate::source::backoff::Backoff;
 use crate::source::forward::Forward;
 use crate::source::statsdb::{Caller, Connection, Ended, Heard, Listener, Reception};
-use crate::state::{Carrier, SourceId};
+use crate::state::{ClosedBy, ConnectionId, SourceId, VERDICT_AFTER, Verdict};
 
 /// How often it is said how far coturn has been heard.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ struct Desk {
     id: SourceId,
     shared: Shared,
     forward: Option<Forward>,
+    /// A closed connection says nothing about its coturn.
+    is_behind_proxy: bool,
 }
 
 impl Receiver {
@@ -45,7 +47,8 @@ impl Receiver {
         board: Board,
     ) -> Self {
         let forward = statsdb.forward.as_ref().map(|_| Forward::default());
-        Self { statsdb, listener, desk: Desk { id, shared, forward }, board }
+        let desk = Desk { id, shared, forward, is_behind_proxy: statsdb.is_behind_proxy };
+        Self { statsdb, listener, desk, board }
     }
 
     /// Never ends by itself; may be dropped at any time.
@@ -61,9 +64,14 @@ impl Receiver {
         board.set(desk.id, None);
         let mut talks = JoinSet::new();
         if let (Some(to), Some(forward)) = (statsdb.forward.clone(), desk.forward.clone()) {
-            talks.spawn(pass_on(forward, to));
+            talks.spawn(async move {
+                pass_on(forward, to).await;
+                None
+            });
         }
         let passing_on = talks.len();
+        // Connections that have closed and are still to be judged take no place of open ones.
+        let mut closings = JoinSet::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_tick = desk.shared.now();
@@ -85,11 +93,13 @@ impl Receiver {
                     ingest.heard_until(desk.id, heard);
                     ingest.forwarded(desk.id, desk.forward.as_ref().map(Forward::state));
                 }
-                Some(ended) = talks.join_next() => if let Err(error) = ended
-                    && let Ok(panic) = error.try_into_panic()
-                {
-                    // Half of the truth is none.
-                    std::panic::resume_unwind(panic);
+                Some(ended) = talks.join_next() => {
+                    if let Some(closed) = propagate(ended).flatten() {
+                        closings.spawn(desk.clone().judge(closed));
+                    }
+                }
+                Some(judged) = closings.join_next() => {
+                    propagate(judged);
                 }
             }
         }
@@ -97,32 +107,29 @@ impl Receiver {
 }
 
 impl Desk {
-    async fn receive(self, reception: Reception, caller: Caller) {
+    /// Serves a connection to its end; gives it if what it reported is to be judged by that.
+    async fn receive(self, reception: Reception, caller: Caller) -> Option<ConnectionId> {
         let peer = caller.peer;
         let mut connection = match reception.receive(caller).await {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::debug!(%peer, %error, "no talk");
-                return;
+                return None;
             }
         };
-        self.shared.lock().connections(self.id, 1);
-        let mut carrier = None;
-        let ended = self.listen(&mut connection, &mut carrier).await;
-        self.shared.lock().connections(self.id, -1);
+        let id = self.shared.lock().connection_opened(self.shared.now(), self.id, peer.ip());
+        let ended = self.listen(&mut connection, id).await;
         tracing::debug!(%peer, ?ended, "connection closed");
-        if let Some(carrier) = carrier {
-            self.part(carrier, ended).await;
-        }
+        self.close(id, ended)
     }
 
-    async fn listen(&self, connection: &mut Connection, carrier: &mut Option<Carrier>) -> Ended {
+    async fn listen(&self, connection: &mut Connection, id: ConnectionId) -> Ended {
         let mut taken = 0;
         loop {
             if let Err(ended) = connection.ready().await {
                 return ended;
             }
-            taken += self.take_in(connection, carrier);
+            taken += self.take_in(connection, id);
             // One that is always ready must not keep the thread.
             if taken >= TURN {
                 taken = 0;
@@ -131,16 +138,17 @@ impl Desk {
         }
     }
 
-    fn take_in(&self, connection: &mut Connection, carrier: &mut Option<Carrier>) -> usize {
+    fn take_in(&self, connection: &mut Connection, id: ConnectionId) -> usize {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
+        ingest.connection_active(now, id);
         connection.take(|heard, bytes| {
             match heard {
                 Heard::Published { channel, payload } => {
-                    let carrier = *carrier.get_or_insert_with(|| ingest.carrier_opens());
                     // One that was not understood is counted with its reason.
-                    let _ = ingest.message_from(now, self.id, carrier, channel, payload);
+                    let _ = ingest.message_from(now, self.id, id, channel, payload);
                 }
+                Heard::ProcessStart => ingest.process_started(now, id),
                 Heard::Stored | Heard::Nothing | Heard::Bye => {}
                 Heard::Refused(reason) => ingest.refused_command(self.id, reason.as_str()),
             }
@@ -150,21 +158,35 @@ impl Desk {
         })
     }
 
-    /// A connection that told of allocations is gone.
-    async fn part(&self, carrier: Carrier, ended: Ended) {
-        self.shared.lock().carrier_closes(carrier);
-        if ended != Ended::ByThem {
-            let now = self.shared.now();
-            self.shared.lock().interrupted(now, self.id);
-            return;
+    /// A connection is gone, and perhaps the process that held it.
+    fn close(&self, id: ConnectionId, ended: Ended) -> Option<ConnectionId> {
+        let by =
+            if ended == Ended::ByThem && !self.is_behind_proxy { ClosedBy::Peer } else { ClosedBy::Other };
+        let now = self.shared.now();
+        let mut ingest = self.shared.lock();
+        let reports = ingest.connection_closed(now, self.id, id, by);
+        if reports && ended != Ended::ByThem {
+            ingest.interrupted(now, self.id);
         }
-        let mut from = Some(0);
+        (reports && by == ClosedBy::Peer).then_some(id)
+    }
+
+    /// Ends what the connection reported, if its process ended with it.
+    async fn judge(self, closed: ConnectionId) {
+        sleep(VERDICT_AFTER).await;
+        let verdict = self.shared.lock().judge_closed(self.shared.now(), closed);
+        let mut from = (verdict != Verdict::Lives).then_some(0);
         while let Some(place) = from {
             let now = self.shared.now();
-            from = self.shared.lock().abandon(now, carrier, place);
+            from = self.shared.lock().end_reported_by(now, closed, verdict, place);
             yield_now().await;
         }
     }
+}
+
+/// What a task gave; its panic goes on here, for partial state must not be served.
+fn propagate<T>(ended: Result<T, JoinError>) -> Option<T> {
+    ended.map_err(|error| error.try_into_panic().map(|panic| std::panic::resume_unwind(panic))).ok()
 }
 
 /// Keeps the other Redis told.

@@ -18,7 +18,7 @@ use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Shutdown};
 use crate::source::statsdb::Listener;
-use crate::state::{Beyond, SourceId};
+use crate::state::{Beyond, Finding, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -35,6 +35,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let shared = Shared::new(Ingest::new(config.table.clone(), &names), clock);
     let board = Board::new(&names);
+    let source_names = names.iter().map(|&name| name.to_owned()).collect();
     let keeper = match &config.store {
         Some(store) => Some(Keeper::open(store, &names, shared.clone()).await.map_err(Error::Store)?),
         None => None,
@@ -71,7 +72,7 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
         let receiver = Receiver::new(statsdb, listener, id, shared.clone(), board.clone());
         parts.spawn(until(stop.clone(), receiver.run()));
     }
-    parts.spawn(until(stop.clone(), let_time_pass(shared.clone())));
+    parts.spawn(until(stop.clone(), let_time_pass(shared.clone(), source_names)));
     if let Some(keeper) = &keeper {
         parts.spawn(until(stop.clone(), keeper.clone().run()));
     }
@@ -109,19 +110,61 @@ async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
     }
 }
 
-async fn let_time_pass(shared: Shared) {
+async fn let_time_pass(shared: Shared, names: Vec<String>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = Beyond::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
-        let beyond = {
+        let (beyond, findings) = {
             let mut ingest = shared.lock();
             ingest.advance(now);
-            ingest.beyond()
+            (ingest.beyond(), ingest.take_findings())
         };
         tell_of_caps(&mut told, beyond);
+        for finding in findings {
+            report(finding, &names);
+        }
+    }
+}
+
+/// What the table found out goes to the log.
+fn report(finding: Finding, names: &[String]) {
+    let name = |source: SourceId| names.get(source.0 as usize).map(String::as_str).unwrap_or_default();
+    match finding {
+        Finding::ServerRestarted { source, server, port, allocations } => tracing::info!(
+            source = name(source),
+            server = %server,
+            port,
+            allocations,
+            "coturn was restarted: its ids begin anew; what the old process held has ended (cause replaced)"
+        ),
+        Finding::AddressShared { source, server, port } => tracing::warn!(
+            source = name(source),
+            server = %server,
+            port,
+            "two coturns report the same server address; for a day ids that begin anew are not taken for a restart there"
+        ),
+        Finding::ProcessEnded { source, peer, restarted: true } => tracing::info!(
+            source = name(source),
+            %peer,
+            "coturn was restarted: all of its connections closed and a new process reports; its allocations have ended \
+             (cause replaced)"
+        ),
+        Finding::ProcessEnded { source, peer, restarted: false } => tracing::warn!(
+            source = name(source),
+            %peer,
+            "coturn is gone: all of its connections closed at once and none came back; its allocations have ended \
+             (cause abandoned)"
+        ),
+        Finding::ConnectionsCut { source, peer } => tracing::warn!(
+            source = name(source),
+            %peer,
+            flag = "--statsdb.behind-proxy",
+            "connections of a coturn that lives were closed on their way; for a day closed connections from there end \
+             no allocations. Set the flag if a proxy, load balancer or NAT is between coturn and this exporter"
+        ),
     }
 }
 

@@ -260,6 +260,11 @@ pub(super) struct Statsdb {
     #[arg(id = "statsdb.open", long, env = "COTURN_EXPORTER_STATSDB_OPEN", value_name = "BOOL", num_args = 0..=1,
         default_value = "false", default_missing_value = "true", require_equals = true)]
     pub(super) open: String,
+    /// A proxy, load balancer or NAT is between coturn and this listener: a closed connection ends no allocations, they
+    /// stay until they are due or coturn is seen to be restarted.
+    #[arg(id = "statsdb.behind-proxy", long, env = "COTURN_EXPORTER_STATSDB_BEHIND_PROXY", value_name = "BOOL",
+        num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
+    pub(super) behind_proxy: String,
     /// Certificate (PEM) to speak TLS there, with the certificates between it and its CA.
     #[arg(
         id = "statsdb.tls-cert-file",

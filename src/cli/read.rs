@@ -189,6 +189,7 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::Statsdb) -> Result<Option<Sta
     let max_connections =
         given.one("statsdb.max-connections", &statsdb.max_connections, |v| size(v, 1..=MANY))?;
     let open = given.one("statsdb.open", &statsdb.open, value::switch)?;
+    let is_behind_proxy = given.one("statsdb.behind-proxy", &statsdb.behind_proxy, value::switch)?;
     let Some(listen) = listen else {
         return match given.typed("statsdb.") {
             Some(flag) => Err(given.wrong(flag, ConfigError::StatsdbUnused)),
@@ -213,6 +214,7 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::Statsdb) -> Result<Option<Sta
         tls: config::server_certificate(cert_file, key_file)
             .map_err(|problem| given.wrong("statsdb.tls-cert-file", problem))?,
         max_connections,
+        is_behind_proxy,
         forward: forward.map_err(|problem| given.wrong("statsdb.forward-url", problem))?,
     };
     statsdb.checked(open).map(Some).map_err(|problem| given.wrong(id, problem))

@@ -17,6 +17,8 @@ pub struct Statsdb {
     pub tls: Option<ServerCertificate>,
     /// Connections open at one time; at least 1.
     pub max_connections: usize,
+    /// Something on the way may close connections of a coturn that lives: a closed one says nothing about it.
+    pub is_behind_proxy: bool,
     /// A Redis that gets all of it too.
     pub forward: Option<RedisSource>,
 }
@@ -78,6 +80,7 @@ mod tests {
             password: password.map(Secret::new),
             tls: None,
             max_connections: 1,
+            is_behind_proxy: false,
             forward: None,
         };
         for listen in ["127.0.0.1:6390", "[::1]:6390", "127.9.9.9:6390", "localhost:6390"] {

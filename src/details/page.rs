@@ -196,7 +196,7 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         format!("{}/{}/{}/{}", encode(row.source.as_bytes()), encode(&row.realm), encode(&row.user), row.id);
     let at_least = if row.adopted { "\u{2265} " } else { "" };
     let left = match row.state {
-        State::Closing => "-".to_owned(),
+        State::Closing | State::Gone => "-".to_owned(),
         _ if row.expires >= now => span(row.expires.since(now)),
         _ => format!("ended {} ago", span(now.since(row.expires))),
     };
@@ -248,6 +248,7 @@ fn words(row: &AllocationRow, now: Timestamp) -> String {
         }
         (None, State::Live) => "live".to_owned(),
         (None, State::Overdue) => "released; the end was not told".to_owned(),
+        (None, State::Gone) => "ended with its server's process".to_owned(),
         (None, State::Closing) => "ended just now".to_owned(),
     }
 }

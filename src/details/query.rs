@@ -55,7 +55,7 @@ pub(super) enum QueryError {
     MinAge(String),
     #[error("{name} must be {accepted}, not {given:?}")]
     Choice { name: &'static str, accepted: String, given: String },
-    #[error("a session is never overdue: its allocations that are stand in /api/v1/allocations")]
+    #[error("a session is never overdue or gone: its allocations that are stand in /api/v1/allocations")]
     SessionOverdue,
     #[error("cursor is not one that this list gave for this sort; leave it out to begin anew")]
     Cursor,
@@ -115,8 +115,8 @@ impl Query {
                 query.given.push((name, value));
             }
         }
-        let is_overdue =
-            query.filter.state == Some(State::Overdue) || query.filter.reason == Some(Orphan::Overdue);
+        let is_overdue = matches!(query.filter.state, Some(State::Overdue | State::Gone))
+            || query.filter.reason == Some(Orphan::Overdue);
         if list == List::Sessions && is_overdue {
             return Err(QueryError::SessionOverdue);
         }
@@ -288,7 +288,7 @@ mod tests {
             ("user=%zz", "without two hexadecimal digits"),
             ("user=%2", "without two hexadecimal digits"),
             ("user=%", "without two hexadecimal digits"),
-            ("state=dead", "state must be live or overdue or closing, not \"dead\""),
+            ("state=dead", "state must be live or overdue or gone or closing, not \"dead\""),
             ("reason=none", "reason must be idle or overdue"),
             ("min_age=-5", "min_age must be"),
             ("min_age=5 parsecs", "min_age must be"),
@@ -312,6 +312,7 @@ mod tests {
         assert_eq!(parse("sort=allocations").unwrap().order.sort, Sort::Allocations);
         assert!(matches!(parse("sort=lifetime_left"), Err(QueryError::Choice { name: "sort", .. })));
         assert_eq!(parse("state=overdue"), Err(QueryError::SessionOverdue));
+        assert_eq!(parse("state=gone"), Err(QueryError::SessionOverdue));
         assert_eq!(parse("reason=overdue"), Err(QueryError::SessionOverdue));
     }
 

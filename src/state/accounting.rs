@@ -8,8 +8,10 @@ impl Table {
     pub(super) fn on_traffic(&mut self, name: &Name<'_>, hash: u64, leg: Leg, traffic: &Traffic) -> Applied {
         let known = self.find_open(hash, name).or_else(|| self.find_closing(hash, name));
         if let Some(at) = known {
+            // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
+            let revived = leg == Leg::Peer && !traffic.is_zero() && self.revive(at);
             self.count(at, leg, traffic);
-            return Applied::Updated;
+            return if revived { Applied::Adopted } else { Applied::Updated };
         }
         if traffic.is_zero() {
             return Applied::SetAside;
@@ -33,9 +35,7 @@ impl Table {
     }
 
     pub(super) fn on_total(&mut self, name: &Name<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
-        let waiting = self.find(hash, name, |allocation| {
-            allocation.phase == Phase::Closing && !allocation.is(Fact::settled(leg))
-        });
+        let waiting = self.find_ended_last(hash, name, |allocation| !allocation.is(Fact::settled(leg)));
         if let Some(at) = waiting {
             self.settle(hash, at, leg, total);
             return Applied::Updated;
@@ -68,9 +68,9 @@ impl Table {
         }
         let allocation = &mut self.allocations[at];
         allocation.counted.add(leg, traffic);
-        let (realm, live) = (allocation.realm, allocation.phase == Phase::Live);
+        let (realm, phase) = (allocation.realm, allocation.phase);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
-        if live {
+        if phase == Phase::Live {
             let since = self.now.since(self.allocations[at].quiet_since.get());
             self.reports.note(at, since, leg, traffic);
             let refresh_was_lost = self.allocations[at].prove_alive(self.now);
@@ -78,6 +78,9 @@ impl Table {
             if refresh_was_lost {
                 self.judge(at);
             }
+        } else if phase != Phase::Closing {
+            // Whatever became of it, its gathering is in use.
+            self.note_traffic(at);
         }
         if leg == Leg::Peer || unpaired {
             self.judge_relayed(at);
@@ -99,7 +102,10 @@ impl Table {
                 Err(anomaly) => self.anomalies.add(anomaly as usize),
             }
         }
-        self.judge_relayed(at);
+        // A client total alone does not decide: the peer leg does, where this coturn reports it, and it comes next.
+        if self.allocations[at].has_peer() {
+            self.judge_relayed(at);
+        }
         if self.allocations[at].is_settled() {
             // The record stays for its time: should the final block come twice, it is nobody's end again.
             self.member_settled(at);

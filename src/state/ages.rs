@@ -10,7 +10,7 @@ use super::slab::{NONE, Slab};
 use crate::clock::Timestamp;
 
 /// A record's neighbours in a list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Links {
     pub(super) prev: u32,
     pub(super) next: u32,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::SourceId;
 use super::ages::{Aged, Links};
-use super::carriers::Mark;
 use super::clients::NOWHERE;
 use super::compact::{Moment, Seconds, Serial, Sums};
+use super::connections::Mark;
 use super::slab::NONE;
 use super::users::User;
 use crate::clock::Timestamp;
@@ -69,6 +69,8 @@ pub(super) enum Phase {
     Closing,
     /// Past due without a word; its end is counted, its sums are kept.
     Overdue,
+    /// Its process ended, whatever was granted; its end is counted, its sums are kept.
+    Gone,
 }
 
 /// How an allocation came to be known.
@@ -299,6 +301,13 @@ impl Allocation {
         self.set(Fact::GrantedPerhaps, false);
     }
 
+    /// One that was known by its traffic only has a status now, and is like any other from here on.
+    pub(super) fn meet_status(&mut self) {
+        if self.origin == Origin::Traffic {
+            self.origin = Origin::Adopted;
+        }
+    }
+
     /// A grant at that moment is possible, not certain.
     pub(super) fn grant_perhaps(&mut self, at: Timestamp) {
         self.alive_until = self.alive_until.get().max(at.plus(self.lifetime.get())).into();
@@ -338,9 +347,10 @@ impl Allocation {
             && (self.server, self.server_port) != (granted.server, granted.server_port)
     }
 
-    /// Traffic after the lifetime's end: a refresh was lost on the way. True if it was so.
+    /// Traffic after the end of the last status' lifetime: a refresh was lost on the way, and each report says anew that
+    /// one was. True if it was so.
     pub(super) fn prove_alive(&mut self, now: Timestamp) -> bool {
-        let lost = now > self.alive_until.get();
+        let lost = now > self.granted_until();
         if lost {
             self.alive_until = now.plus(self.lifetime.get()).into();
             self.set(Fact::GrantedPerhaps, false);
@@ -348,10 +358,19 @@ impl Allocation {
         lost
     }
 
+    /// The end of the lifetime by the last status, proof of life by traffic left aside.
+    fn granted_until(&self) -> Timestamp {
+        if self.is(Fact::GrantedPerhaps) {
+            self.alive_until.get()
+        } else {
+            self.granted_at.get().plus(self.lifetime.get())
+        }
+    }
+
     /// How it ended, if `deleted` comes now and its end was still open.
     pub(super) fn cause_of_deleted(&self, now: Timestamp, grace: Duration) -> Cause {
         let heard = self.granted_at.get().plus(self.lifetime.get());
-        let end = if self.is(Fact::GrantedPerhaps) { self.alive_until.get() } else { heard };
+        let end = self.granted_until();
         let is_heard_end = now >= heard.minus(EXPIRY_SLACK) && now <= heard.plus(EXPIRY_SLACK);
         if self.origin == Origin::Traffic || now > end.plus(grace) {
             Cause::Missed
@@ -378,7 +397,7 @@ impl Allocation {
     }
 
     /// Its coturn tells of the peer leg.
-    const fn has_peer(&self) -> bool {
+    pub(super) const fn has_peer(&self) -> bool {
         self.is(Fact::PeerLeg) || self.is(Fact::LongForm)
     }
 

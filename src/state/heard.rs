@@ -64,7 +64,7 @@ impl Table {
         self.advance(now);
         let Heard { whose: Whose { name, hash }, event, likely, .. } = heard;
         if let Event::Traffic(leg, traffic) = event
-            && self.allocations.get(*likely).is_some_and(|record| self.is_open_and_told(record, name))
+            && self.allocations.get(*likely).is_some_and(|record| self.is_live_and_its_own(record, name))
         {
             self.count(*likely, *leg, traffic);
             return Applied::Updated;
@@ -72,8 +72,8 @@ impl Table {
         self.on_event(name, *hash, event)
     }
 
-    /// Whether it is what [`Self::find_open`] would find.
-    fn is_open_and_told(&self, record: &Allocation, name: &Name<'_>) -> bool {
-        record.phase != Phase::Closing && self.carriers.is_told(record) && self.is_named(record, name)
+    /// Whether it is what [`Self::find_open`] would find, and lives.
+    fn is_live_and_its_own(&self, record: &Allocation, name: &Name<'_>) -> bool {
+        record.phase == Phase::Live && self.connections.is_told(record) && self.is_named(record, name)
     }
 }

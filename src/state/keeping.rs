@@ -239,7 +239,8 @@ impl Table {
         if allocation.is(Fact::Kept) {
             return;
         }
-        let stage = if allocation.phase == Phase::Overdue { Stage::Overdue } else { Stage::Ended };
+        let is_kept = matches!(allocation.phase, Phase::Overdue | Phase::Gone);
+        let stage = if is_kept { Stage::Overdue } else { Stage::Ended };
         allocation.set(Fact::Kept, stage == Stage::Ended);
         if keeping.ended.allocations.len() >= MAX_ENDED {
             keeping.ended.lost += 1;
@@ -289,7 +290,7 @@ impl Table {
             _ if allocation.is(Fact::Kept) => return None,
             Phase::Live => Stage::Live,
             Phase::Closing => Stage::Closing,
-            Phase::Overdue => Stage::Overdue,
+            Phase::Overdue | Phase::Gone => Stage::Overdue,
         };
         Some(self.kept(at, stage))
     }

@@ -1,5 +1,6 @@
 //! Births and ends: what each status does to the table.
 
+use super::ages::Links;
 use super::allocation::{Allocation, Cause, Fact, Granted, Origin, Phase, ShortName, UNKNOWN_LIFETIME};
 use super::compact::Moment;
 use super::free::rehashed;
@@ -19,6 +20,7 @@ impl Table {
     pub(super) fn on_new(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.understand(name.source, grant);
         self.notice_other_server(hash, name, &granted);
+        let new_process = self.note_id(name.id, &granted, true);
         let mut replaced = false;
         if let Some(at) = self.find_open(hash, name) {
             let client = self.clients.get(&self.allocations[at]);
@@ -37,19 +39,22 @@ impl Table {
             }
             self.finish(at);
         }
-        match self.open(name, hash, &granted, Origin::Born, self.now) {
-            Some(_) if replaced => Applied::Closed(Cause::Replaced),
-            Some(_) => Applied::Opened,
-            None => Applied::Refused,
+        let Some(at) = self.open(name, hash, &granted, Origin::Born, self.now) else {
+            return Applied::Refused;
+        };
+        if let Some(proof) = new_process {
+            self.end_old_process(at, &granted, proof);
         }
+        if replaced { Applied::Closed(Cause::Replaced) } else { Applied::Opened }
     }
 
     pub(super) fn on_refreshed(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.understand(name.source, grant);
         self.notice_other_server(hash, name, &granted);
+        self.note_id(name.id, &granted, false);
         let (at, applied) = match self.find_open(hash, name) {
             Some(at) => {
-                let was_overdue = self.allocations[at].phase == Phase::Overdue;
+                let was_overdue = self.allocations[at].phase != Phase::Live;
                 self.refresh(at, &granted, self.now);
                 (at, if was_overdue { Applied::Adopted } else { Applied::Updated })
             }
@@ -73,6 +78,7 @@ impl Table {
         let Some(at) = known.or_else(|| adopt(self)) else { return Applied::Refused };
         self.note_sign(at);
         self.allocations[at].set(Fact::ReleasePending, true);
+        self.allocations[at].meet_status();
         if known.is_some() { Applied::Updated } else { Applied::Adopted }
     }
 
@@ -104,7 +110,10 @@ impl Table {
             self.close(at, cause, self.now, true);
             Applied::Closed(cause)
         } else {
-            // Its end was counted when it became overdue.
+            // Its end was counted when it became overdue, or with its process.
+            if allocation.phase == Phase::Gone {
+                self.contradict(at);
+            }
             Applied::Updated
         };
         self.begin_closing(at);
@@ -115,6 +124,7 @@ impl Table {
     pub(super) fn begin_closing(&mut self, at: u32) {
         self.absolve(at);
         self.remember_end(at);
+        self.gatherings.leave(&mut self.allocations, at);
         self.allocations[at].phase = Phase::Closing;
         self.wake_at(at, self.now.plus(SETTLING));
     }
@@ -168,7 +178,7 @@ impl Table {
         let source = u16::try_from(name.source).unwrap_or(u16::MAX);
         let name = ShortName { source, realm, user: self.users.acquire(name.user), id: name.id };
         let mut allocation = Allocation::new(name, origin, granted, started, self.now);
-        (allocation.serial, allocation.mark) = (serial.into(), self.carriers.speaking);
+        (allocation.serial, allocation.mark) = (serial.into(), self.connections.speaking);
         allocation.set(Fact::PastKnown, is_past_known);
         let at = self.allocations.insert(allocation);
         if let Some(client) = granted.client {
@@ -189,21 +199,24 @@ impl Table {
         self.by_key.reserve(more, |&at| key_hash(hasher, &name_of(allocations, realms, users, at)));
     }
 
-    /// Counts a record among the living; adopts it unless it was `born` just now.
+    /// Counts a record among the living; adopts it unless it was `born` just now. One that lives again is still in its
+    /// gathering.
     pub(super) fn enter(&mut self, at: u32, born: bool) {
-        let key = self.gathering_key(at);
         let allocation = &self.allocations[at];
         let (realm, started) = (allocation.realm, allocation.started.get());
+        let is_gathered = allocation.gathering != Links::ALONE;
         self.count_live(at);
         let group = self.realms.group(realm);
         group.series.adopted += u64::from(!born);
         group.ages(self.allocations[at].is(Fact::Revived)).insert(&mut self.allocations, at);
-        self.gatherings.join(&mut self.allocations, at, key, started, self.now);
+        if !is_gathered {
+            let key = self.gathering_key(at);
+            self.gatherings.join(&mut self.allocations, at, key, started, self.now);
+        }
     }
 
     /// Counts the end of a live record. `seen` if it is coturn's word; otherwise it ended some time after its last sign.
     pub(super) fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
-        self.gatherings.leave(&mut self.allocations, at);
         self.uncount_live(at);
         self.note(at);
         let allocation = &mut self.allocations[at];
@@ -260,28 +273,27 @@ impl Table {
 
     /// A refresh of an open record at `moment`; one that was overdue lives again.
     pub(super) fn refresh(&mut self, at: u32, granted: &Granted, moment: Timestamp) {
-        if self.allocations[at].phase == Phase::Overdue {
+        if self.allocations[at].phase == Phase::Live {
+            self.uncount_live(at);
+            self.locate(at, granted);
+            self.allocations[at].grant(moment, granted);
+            self.count_live(at);
+        } else {
             self.absolve(at);
+            if self.allocations[at].phase == Phase::Gone {
+                self.contradict(at);
+            }
             self.locate(at, granted);
             let allocation = &mut self.allocations[at];
             allocation.phase = Phase::Live;
             allocation.set(Fact::EndTold, false);
             allocation.deadline = Moment::MAX;
             allocation.grant(moment, granted);
-            allocation.quiet_since = self.now.into();
             self.join_session(at, Entry::Adopted);
             self.enter(at, false);
-        } else {
-            self.uncount_live(at);
-            self.locate(at, granted);
-            self.allocations[at].grant(moment, granted);
-            self.count_live(at);
         }
         self.note_sign(at);
-        let allocation = &mut self.allocations[at];
-        if allocation.origin == Origin::Traffic {
-            allocation.origin = Origin::Adopted;
-        }
+        self.allocations[at].meet_status();
         self.judge(at);
     }
 
@@ -308,6 +320,7 @@ impl Table {
     /// Removes a record that has ended, whose sums are final.
     pub(super) fn finish(&mut self, at: u32) {
         self.absolve(at);
+        self.gatherings.leave(&mut self.allocations, at);
         self.allocations[at].phase = Phase::Closing;
         self.member_settled(at);
         let hash = key_hash(&self.hasher, &name_of(&self.allocations, &self.realms, &self.users, at));

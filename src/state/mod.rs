@@ -16,21 +16,24 @@ mod accounting;
 mod ages;
 mod allocation;
 mod alone;
-mod carriers;
 mod clients;
 mod compact;
+mod connections;
 mod deadlines;
 pub mod details;
 mod endings;
+mod findings;
 mod free;
 mod gatherings;
 mod heard;
 mod held;
+mod ids;
 mod keeping;
 mod life;
 mod names;
 mod orphans;
 mod reports;
+mod restarts;
 mod restore;
 mod scan;
 mod series;
@@ -58,7 +61,8 @@ use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
 use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::{Cause, Origin};
-pub use carriers::Carrier;
+pub use connections::{ClosedBy, ConnectionId, VERDICT_AFTER, Verdict};
+pub use findings::Finding;
 pub use heard::{Heard, Whose};
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
@@ -127,7 +131,7 @@ struct Source {
     /// The scan of its keys that goes on.
     scan: Option<scan::Progress>,
     /// Of the present scan.
-    mark: carriers::Mark,
+    mark: connections::Mark,
 }
 
 /// The table. One writer; every call takes the present moment, which never steps back.
@@ -139,7 +143,7 @@ pub struct Table {
     /// The moment that time passes to; `now` follows it through what falls due.
     passing_to: Timestamp,
     sources: Vec<Source>,
-    carriers: carriers::Carriers,
+    connections: connections::Connections,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
     /// Allocations that there will soon be, as a scan says: their room is not given back.
@@ -155,9 +159,11 @@ pub struct Table {
     /// Keys refused for lack of room, so that each counts once.
     refused_keys: shared::RecentKeys,
     endings: endings::Endings,
+    seen_ids: ids::SeenIds,
+    findings: findings::Findings,
     clients: clients::Clients,
     reports: reports::Reports,
-    marks: carriers::Marks,
+    marks: connections::Marks,
     realms: names::Realms,
     servers: names::Servers,
     users: users::Users,
@@ -184,14 +190,14 @@ impl Table {
             heard_until: Timestamp::MAX,
             live: 0,
             scan: None,
-            mark: carriers::Mark::NONE,
+            mark: connections::Mark::NONE,
         };
         Self {
             hasher: ahash::RandomState::new(),
             now: Timestamp::ZERO,
             passing_to: Timestamp::ZERO,
             sources: sources.iter().map(source).collect(),
-            carriers: carriers::Carriers::default(),
+            connections: connections::Connections::default(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
             expected: 0,
@@ -204,9 +210,11 @@ impl Table {
             shared: shared::RecentKeys::default(),
             refused_keys: shared::RecentKeys::default(),
             endings: endings::Endings::default(),
+            seen_ids: ids::SeenIds::default(),
+            findings: findings::Findings::default(),
             clients: clients::Clients::new(),
             reports: reports::Reports::new(settings.are_rates_kept),
-            marks: carriers::Marks::new(),
+            marks: connections::Marks::new(),
             realms: names::Realms::new(settings.max_realms, &settings.realms),
             servers: names::Servers::new(settings.max_servers),
             users: users::Users::new(),
@@ -298,21 +306,24 @@ impl Table {
 
     /// The record of a key that satisfies `wanted`.
     fn find(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
-        let carriers = &self.carriers;
-        let told = self.find_any(hash, name, |record| carriers.is_told(record) && wanted(record));
-        if told.is_some() || carriers.speaking == carriers::Mark::NONE {
-            return told;
+        let connections = &self.connections;
+        let its_own = self.find_any(hash, name, |record| connections.is_told(record) && wanted(record));
+        if its_own.is_some() || connections.speaking == connections::Mark::NONE {
+            return its_own;
         }
-        self.find_any(hash, name, |record| carriers.may_be_told(record) && wanted(record))
+        self.find_any(hash, name, |record| connections.may_be_told(record) && wanted(record))
     }
 
-    /// The same, whoever tells of it.
+    /// The youngest record of a key that satisfies `wanted`, whichever connection reports it.
     fn find_any(&self, hash: u64, name: &Name<'_>, wanted: impl Fn(&Allocation) -> bool) -> Option<u32> {
-        let found = self.by_key.find(hash, |&at| {
-            let allocation = &self.allocations[at];
-            self.is_named(allocation, name) && wanted(allocation)
-        });
-        found.copied()
+        let records = self.all_of_key(hash, name).filter(|&at| wanted(&self.allocations[at]));
+        records.max_by_key(|&at| self.allocations[at].serial.get())
+    }
+
+    /// All records of a key. Their order is the hash table's, by which nothing may be decided.
+    fn all_of_key(&self, hash: u64, name: &Name<'_>) -> impl Iterator<Item = u32> {
+        let of_hash = self.by_key.iter_hash(hash).copied();
+        of_hash.filter(move |&at| self.is_named(&self.allocations[at], name))
     }
 
     fn is_named(&self, allocation: &Allocation, name: &Name<'_>) -> bool {
@@ -327,19 +338,44 @@ impl Table {
         self.find(hash, name, |allocation| allocation.phase != Phase::Closing)
     }
 
+    /// The closing record of a key; of several the one that ended last, for an id can come again within the time that
+    /// totals are waited for.
     fn find_closing(&self, hash: u64, name: &Name<'_>) -> Option<u32> {
-        self.find(hash, name, |allocation| allocation.phase == Phase::Closing)
+        self.find_ended_last(hash, name, |_| true)
+    }
+
+    /// The closing record of a key that ended last among those that satisfy `wanted`. Those that the connection which
+    /// speaks has reported come before those of connections that are closed.
+    fn find_ended_last(
+        &self,
+        hash: u64,
+        name: &Name<'_>,
+        wanted: impl Fn(&Allocation) -> bool,
+    ) -> Option<u32> {
+        let closing = self.all_of_key(hash, name).filter(|&at| {
+            let record = &self.allocations[at];
+            record.phase == Phase::Closing && self.connections.may_report(record) && wanted(record)
+        });
+        closing.max_by_key(|&at| {
+            let record = &self.allocations[at];
+            (self.connections.is_told(record), self.endings.moment(at), record.serial.get())
+        })
     }
 
     /// A status in our own terms; meets its server.
     fn understand(&mut self, source: u32, grant: &Grant<'_>) -> Granted {
         let path = grant.path;
         let local = path.map_or(&[][..], |path| path.local);
+        let server = self.servers.meet(self.now, source, local);
+        let server_port = address(local).map_or(0, |address| address.port());
+        if path.is_some() {
+            self.connections.note_server(server, server_port);
+        }
         Granted {
             lifetime: Duration::from_secs(u64::from(grant.lifetime)),
             transport: path.map_or_else(Default::default, |path| path.transport),
-            server: self.servers.meet(self.now, source, local),
-            server_port: address(local).map_or(0, |address| address.port()),
+            server,
+            server_port,
             client: path.and_then(|path| address(path.remote)),
             long_form: path.is_some(),
         }

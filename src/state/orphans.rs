@@ -24,7 +24,7 @@ impl Table {
         allocation.deadline = Moment::MAX;
         match allocation.phase {
             Phase::Live => self.judge(at),
-            Phase::Closing | Phase::Overdue => self.finish(at),
+            Phase::Closing | Phase::Overdue | Phase::Gone => self.finish(at),
         }
     }
 
@@ -41,7 +41,7 @@ impl Table {
         self.deadlines.push(moment, at);
     }
 
-    /// A live allocation reported traffic: its gathering is in use.
+    /// An allocation reported traffic: its gathering is in use.
     pub(super) fn note_traffic(&mut self, at: u32) {
         let now = self.now;
         let quiet = std::mem::replace(&mut self.allocations[at].quiet_since, now.into()).get();

@@ -205,7 +205,7 @@ impl Table {
         }
         if after_gap && allocation.was_set_since(set_at) {
             Look::Read
-        } else if allocation.phase == Phase::Overdue {
+        } else if allocation.phase != Phase::Live {
             Look::Stale
         } else {
             Look::Known
@@ -339,7 +339,7 @@ impl Table {
             if !judged {
                 continue;
             }
-            if allocation.phase == Phase::Overdue {
+            if allocation.phase != Phase::Live {
                 self.absolve(at);
                 continue;
             }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rustix::process::Signal;
+
 use super::coturn_log::CoturnLog;
 use super::poll::{self, PATIENCE};
 use super::ports::{Port, RelayPorts};
@@ -129,6 +131,14 @@ impl Coturn {
     /// Ends it as a crash would: nothing is published, its keys stay.
     pub(crate) fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Ends it as a service manager does, by SIGTERM, and waits for its end.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::TERM);
+            process.wait(PATIENCE);
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -25,6 +25,7 @@ pub(crate) mod golden;
 pub(crate) mod grafana;
 pub(crate) mod hostile;
 pub(crate) mod http;
+pub(crate) mod idle_cutter;
 pub(crate) mod listener;
 pub(crate) mod lives;
 pub(crate) mod naive;

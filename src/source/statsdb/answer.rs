@@ -16,6 +16,9 @@ pub enum Heard<'a> {
     },
     /// `SET` or `DEL`: what is published says the same.
     Stored,
+    /// What a coturn asks when its process starts, and only then: for the keys that it cleans up (every version up to
+    /// 4.17.1; not when it connects again).
+    ProcessStart,
     /// Politeness.
     Nothing,
     /// `QUIT`.
@@ -54,6 +57,9 @@ impl Refusal {
         }
     }
 }
+
+/// The keys that a coturn looks for when it starts.
+const CLEAN_UP: &[u8] = b"turn/*/allocation/*/status";
 
 /// What a client library asks of a server.
 const INFO: &str = "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\n";
@@ -115,7 +121,13 @@ impl Client {
             (b"ping", 1) => write::simple(out, "PONG"),
             (b"ping" | b"echo", 2) => write::bulk(out, argument(1)),
             // There is nothing to find: what a coturn that starts would clean up is not kept.
-            (b"keys", 2) | (b"command", _) => write::array(out, 0),
+            (b"keys", 2) => {
+                write::array(out, 0);
+                if argument(1) == CLEAN_UP {
+                    return Heard::ProcessStart;
+                }
+            }
+            (b"command", _) => write::array(out, 0),
             (b"client", 2..) => match argument(1).to_ascii_lowercase().as_slice() {
                 b"getname" => write::null(out),
                 b"id" => write::integer(out, 1),

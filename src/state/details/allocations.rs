@@ -19,19 +19,22 @@ pub enum State {
     Live,
     /// Past due without a word; its end is counted. No session is overdue: its last allocation's end was its own.
     Overdue,
+    /// Its server's process ended or was restarted, and it with it, whatever was granted; its end is counted.
+    Gone,
     /// Ended; its totals may still come.
     Closing,
 }
 
 impl State {
     /// Each of them.
-    pub const ALL: [Self; 3] = [Self::Live, Self::Overdue, Self::Closing];
+    pub const ALL: [Self; 4] = [Self::Live, Self::Overdue, Self::Gone, Self::Closing];
 
     /// Its name in a query and in a row.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Overdue => "overdue",
+            Self::Gone => "gone",
             Self::Closing => "closing",
         }
     }
@@ -162,6 +165,7 @@ fn state(allocation: &Allocation) -> State {
     match allocation.phase {
         Phase::Live => State::Live,
         Phase::Overdue => State::Overdue,
+        Phase::Gone => State::Gone,
         Phase::Closing => State::Closing,
     }
 }
@@ -176,7 +180,8 @@ fn reason(allocation: &Allocation) -> Option<Orphan> {
 
 fn age(table: &Table, at: u32, now: Timestamp) -> Duration {
     let allocation = &table.allocations[at];
-    let until = if allocation.phase == Phase::Closing { table.endings.moment(at) } else { now };
+    let until =
+        if matches!(allocation.phase, Phase::Closing | Phase::Gone) { table.endings.moment(at) } else { now };
     until.since(allocation.started.get())
 }
 

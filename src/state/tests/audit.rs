@@ -57,8 +57,8 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     let named: Vec<u32> = table.gatherings.named().collect();
     for &member in &named {
         let known = table.allocations.get(member);
-        if !known.is_some_and(|known| known.phase == Phase::Live) {
-            return Err(format!("{member}: named by a gathering, but does not live: {known:?}"));
+        if !known.is_some_and(|known| known.phase != Phase::Closing) {
+            return Err(format!("{member}: named by a gathering, but has ended: {known:?}"));
         }
         let tellers = circle_of(member).iter().filter(|&at| named.contains(at)).count();
         if tellers != 1 {
@@ -69,7 +69,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         let circle = circle_of(at);
         let is_whole = circle.iter().all(|&member| {
             let member = &table.allocations[member];
-            member.phase == Phase::Live
+            member.phase != Phase::Closing
                 && (member.source(), member.realm) == (allocation.source(), allocation.realm)
                 && table.users.get(member.user) == table.users.get(allocation.user)
         });

@@ -8,7 +8,7 @@ use super::super::{Orphan, SessionBy, Settings, Table};
 use super::{LOCAL, SOURCE, at, delta, grant, key, new, refreshed, secs, table, total};
 use crate::wire::{Event, Key, Leg};
 
-fn wanted() -> Wanted {
+pub(super) fn wanted() -> Wanted {
     Wanted { filter: Filter::default(), order: Order::default(), limit: 1000, after: None }
 }
 
@@ -26,7 +26,7 @@ fn walk<W: Walk>(table: &Table, wanted: Wanted) -> Found<W::Row> {
     walk.found()
 }
 
-fn allocations(table: &Table, wanted: Wanted) -> Vec<AllocationRow> {
+pub(super) fn allocations(table: &Table, wanted: Wanted) -> Vec<AllocationRow> {
     walk::<AllocationWalk>(table, wanted).rows
 }
 
@@ -45,8 +45,8 @@ fn tell(table: &mut Table, seconds: u64, key: &Key<'_>, event: &Event<'_>) {
 /// One of each kind at 10000 s: `idle` is held and silent, `busy` relays, `lost` is overdue, `gone` has just ended.
 fn one_of_each() -> Table {
     let mut table = table(Settings { max_lifetime: secs(600), idle_after: secs(300), ..Settings::default() });
-    let (idle, busy) = (key("r", "1795343956:idle", 1), key("r", "busy", 2));
-    tell(&mut table, 9000, &key("s", "lost", 3), &new(600));
+    let (idle, busy) = (key("r", "1795343956:idle", 2), key("r", "busy", 3));
+    tell(&mut table, 9000, &key("s", "lost", 1), &new(600));
     tell(&mut table, 9000, &idle, &new(600));
     tell(&mut table, 9100, &busy, &new(600));
     tell(&mut table, 9500, &idle, &refreshed(600));
@@ -80,7 +80,7 @@ fn a_row_tells_what_is_known() {
     assert_eq!((busy.active, busy.bytes, busy.relayed), (at(9990), 8900, true));
     assert_eq!(busy.rate, 10, "8900 bytes in 890 s");
     assert!(busy.over_max_lifetime && !busy.adopted);
-    assert_eq!((&*busy.server, &*busy.source, busy.id.0), ("192.0.2.1", "test", 2));
+    assert_eq!((&*busy.server, &*busy.source, busy.id.0), ("192.0.2.1", "test", 3));
     assert_eq!(busy.client.unwrap().to_string(), "198.51.100.7:40000");
     let matched = walk::<AllocationWalk>(&table, wanted()).matched;
     assert_eq!((matched.all, matched.idle, matched.overdue), (4, 1, 1));

@@ -1,10 +1,11 @@
 //! The table's tests: stories with known ends, and random sequences against an audit and a naive model.
 
 mod audit;
-mod carriers;
+mod connections;
 mod details;
 mod model;
 mod random;
+mod restarts;
 mod room;
 mod scans;
 mod sessions;

@@ -6,13 +6,23 @@ use std::time::Duration;
 
 use super::super::{Cause, settle};
 use crate::clock::Timestamp;
-use crate::wire::{AllocationId, Event, Key, Leg, Traffic};
+use crate::wire::{AllocationId, Event, Grant, Key, Leg, Traffic};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Live,
-    Closing { until: Timestamp, settled: [bool; 2], client_loss: Option<Traffic> },
-    Overdue { until: Timestamp },
+    Closing {
+        until: Timestamp,
+        settled: [bool; 2],
+        client_loss: Option<Traffic>,
+    },
+    Overdue {
+        until: Timestamp,
+    },
+    /// Ended with its process.
+    Gone {
+        until: Timestamp,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -24,6 +34,8 @@ struct Record {
     phase: Phase,
     born: bool,
     by_traffic: bool,
+    /// Its status says which server it is of, which is the same for all.
+    long_form: bool,
     granted_at: Timestamp,
     lifetime: Duration,
     alive_until: Timestamp,
@@ -59,6 +71,11 @@ pub(super) struct Model {
     records: Vec<Record>,
     held: Vec<Held>,
     realms: BTreeMap<Vec<u8>, Numbers>,
+    /// Ids of the present process in statuses of the long form, with the moments they were first seen at.
+    ids: Vec<(AllocationId, Timestamp)>,
+    last_status: Timestamp,
+    /// Two processes share the server's address until then.
+    rests_until: Timestamp,
     pub(super) unallocated: Traffic,
 }
 
@@ -105,7 +122,7 @@ impl Model {
             }
         }
         self.records.retain(|record| match record.phase {
-            Phase::Closing { until, .. } | Phase::Overdue { until } => until > now,
+            Phase::Closing { until, .. } | Phase::Overdue { until } | Phase::Gone { until } => until > now,
             Phase::Live => true,
         });
         let unclaimed = self.held.extract_if(.., |held| held.0 <= now);
@@ -118,23 +135,36 @@ impl Model {
         self.advance(now);
         match event {
             Event::New(grant) => {
+                let new_process = grant.path.is_some() && self.is_new_process(key.id);
                 if let Some(at) = self.open_record(key) {
                     if self.records[at].phase == Phase::Live {
                         self.close(at, Cause::Replaced);
                     }
                     self.records.remove(at);
                 }
-                self.open(key, seconds(grant.lifetime), true, false);
+                let at = self.open(key, seconds(grant.lifetime), true, false);
+                self.records[at].long_form = grant.path.is_some();
+                if new_process {
+                    self.end_old_process(at);
+                }
+                self.note_id(grant, key.id);
             }
             Event::Refreshed(grant) if grant.lifetime == 0 => {
-                let at = self.open_record(key).unwrap_or_else(|| self.open(key, UNKNOWN, false, false));
-                self.records[at].release_pending = true;
+                let at = self.open_record(key).unwrap_or_else(|| {
+                    let at = self.open(key, UNKNOWN, false, false);
+                    self.records[at].long_form = grant.path.is_some();
+                    at
+                });
+                (self.records[at].release_pending, self.records[at].by_traffic) = (true, false);
             }
             Event::Refreshed(grant) => {
                 let lifetime = seconds(grant.lifetime);
                 let at = self.open_record(key).unwrap_or_else(|| self.open(key, lifetime, false, false));
+                self.note_id(grant, key.id);
+                self.contradict(at);
                 let record = &mut self.records[at];
-                if matches!(record.phase, Phase::Overdue { .. }) {
+                record.long_form |= grant.path.is_some();
+                if record.phase != Phase::Live {
                     record.phase = Phase::Live;
                     record.overdue_orphan = false;
                     self.realms.get_mut(&record.realm).unwrap().adopted += 1;
@@ -178,10 +208,22 @@ impl Model {
     }
 
     fn count(&mut self, at: usize, leg: Leg, traffic: &Traffic) {
+        if matches!(self.records[at].phase, Phase::Gone { .. })
+            && (leg, traffic.is_zero()) == (Leg::Peer, false)
+            && self.now <= self.records[at].alive_until
+        {
+            self.contradict(at);
+            let record = &mut self.records[at];
+            record.phase = Phase::Live;
+            self.realms.get_mut(&record.realm).unwrap().adopted += 1;
+        }
         let record = &mut self.records[at];
         record.counted[leg as usize].add(traffic);
         self.realms.get_mut(&record.realm).unwrap().relayed[leg as usize].add(traffic);
-        if record.phase == Phase::Live && !traffic.is_zero() && self.now > record.alive_until {
+        if record.phase == Phase::Live
+            && !traffic.is_zero()
+            && self.now > record.granted_at.plus(record.lifetime)
+        {
             record.alive_until = self.now.plus(record.lifetime);
         }
     }
@@ -218,7 +260,58 @@ impl Model {
         }
     }
 
+    /// Whether the birth of an id proves that the process is new: it was seen, or one above it was seen so long ago that
+    /// a login, and the step of ten seconds in which that was, are over since.
+    fn is_new_process(&self, id: AllocationId) -> bool {
+        let settled = |seen: Timestamp| seen.as_millis() / 10_000 + 1 + 9 <= self.now.as_millis() / 10_000;
+        let day = seconds(24 * 3600);
+        self.now >= self.rests_until
+            && self.now.since(self.last_status) < day
+            && self.ids.iter().any(|&(other, seen)| other == id || other.0 >= id.0 && settled(seen))
+    }
+
+    fn note_id(&mut self, grant: &Grant<'_>, id: AllocationId) {
+        if grant.path.is_none() {
+            return;
+        }
+        if self.now.since(self.last_status) >= seconds(24 * 3600) {
+            self.ids.clear();
+        }
+        self.last_status = self.now;
+        if !self.ids.iter().any(|&(other, _)| other == id) {
+            self.ids.push((id, self.now));
+        }
+    }
+
+    /// All ids of the model are of one thread, so all but the newborn are the old process'.
+    fn end_old_process(&mut self, newborn: usize) {
+        self.ids.clear();
+        let until = self.now.plus(seconds(24 * 3600));
+        for at in (0..self.records.len()).filter(|&at| at != newborn) {
+            let record = &mut self.records[at];
+            match record.phase {
+                _ if !record.long_form => {}
+                Phase::Live => {
+                    record.phase = Phase::Gone { until };
+                    self.close(at, Cause::Replaced);
+                }
+                Phase::Overdue { until } => {
+                    (record.phase, record.overdue_orphan) = (Phase::Gone { until }, false);
+                }
+                Phase::Closing { .. } | Phase::Gone { .. } => {}
+            }
+        }
+    }
+
+    /// What was ended with its process is reported again.
+    fn contradict(&mut self, at: usize) {
+        if matches!(self.records[at].phase, Phase::Gone { .. }) && self.now >= self.rests_until {
+            self.rests_until = self.now.plus(seconds(24 * 3600));
+        }
+    }
+
     fn end(&mut self, at: usize, cause: Option<Cause>) {
+        self.contradict(at);
         let record = &self.records[at];
         if record.phase == Phase::Live {
             let end = record.granted_at.plus(record.lifetime);
@@ -278,6 +371,7 @@ impl Model {
             phase: Phase::Live,
             born,
             by_traffic,
+            long_form: false,
             granted_at: self.now,
             lifetime,
             alive_until: self.now.plus(lifetime),
@@ -294,21 +388,25 @@ impl Model {
     }
 
     fn open_record(&self, key: &Key<'_>) -> Option<usize> {
-        self.position(key, |record| !matches!(record.phase, Phase::Closing { .. }))
+        self.positions(key).find(|&at| !matches!(self.records[at].phase, Phase::Closing { .. }))
     }
 
     /// The closing record of the key; with a leg, one that still waits for that leg's total.
     fn closing_record(&self, key: &Key<'_>, waiting: Option<Leg>) -> Option<usize> {
-        self.position(key, |record| match record.phase {
-            Phase::Closing { settled, .. } => waiting.is_none_or(|leg| !settled[leg as usize]),
-            _ => false,
-        })
+        let closing = self.positions(key).filter_map(|at| match self.records[at].phase {
+            Phase::Closing { until, settled, .. } if waiting.is_none_or(|leg| !settled[leg as usize]) => {
+                Some((until, at))
+            }
+            _ => None,
+        });
+        // The last to end.
+        closing.max().map(|(_, at)| at)
     }
 
-    fn position(&self, key: &Key<'_>, wanted: impl Fn(&Record) -> bool) -> Option<usize> {
+    fn positions(&self, key: &Key<'_>) -> impl Iterator<Item = usize> {
         let (realm, user, id) = owned(key);
-        let is_its = |record: &Record| (&record.realm, &record.user, record.id) == (&realm, &user, id);
-        self.records.iter().position(|record| is_its(record) && wanted(record))
+        let is_its = move |record: &Record| (&record.realm, &record.user, record.id) == (&realm, &user, id);
+        (0..self.records.len()).filter(move |&at| is_its(&self.records[at]))
     }
 }
 

@@ -89,7 +89,7 @@ fn ice_restarts_are_one_session_and_a_spare_stretches_only_its_length() {
 #[test]
 fn relay_time_spans_what_relayed() {
     let mut table = table(Settings::default());
-    let [early, late, whole] = [1, 2, 3].map(|id| key("r", "u", id));
+    let [whole, early, late] = [1, 2, 3].map(|id| key("r", "u", id));
     tell(&mut table, 0, &whole, &new(3600));
     tell(&mut table, 10, &early, &new(600));
     use_it(&mut table, 20, &early);

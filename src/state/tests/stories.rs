@@ -358,6 +358,60 @@ fn a_static_user_has_a_live_connection_beside_a_leaked_one() {
     assert_eq!(story.wait(160).orphans(Orphan::Idle), 1, "other hosts are other gatherings");
 }
 
+/// A refresh was lost and came later: the spare is still its call's, however old both are.
+#[test]
+fn an_overdue_allocation_that_lives_again_is_back_in_its_gathering() {
+    let mut story = Story::new();
+    let spare = key("r", "alice", 2);
+    story.tell(0, &new(600));
+    story.tell_of(8, &spare, &new(600));
+    for moment in (500..9000).step_by(500) {
+        story.tell(moment, &refreshed(600));
+        story.tell(moment, &delta(Leg::Peer, [2000, 2000, 2096, 2000]));
+        // Its refreshes of 4000 s and 4500 s are lost.
+        if !(4000..5000).contains(&moment) {
+            story.tell_of(moment, &spare, &refreshed(600));
+        }
+    }
+    assert_eq!((story.closed(), story.realm().adopted), (vec![("abandoned", 1)], 1));
+    assert_eq!(story.realm().orphaned.get(Orphan::Idle as usize), 0, "it was never held without use");
+    // The call ends its use: both are idle together.
+    for moment in (9000..10_500).step_by(500) {
+        story.tell(moment, &refreshed(600));
+        story.tell_of(moment, &spare, &refreshed(600));
+    }
+    assert_eq!(story.wait(10_400).orphans(Orphan::Idle), 2);
+    story.tell(10_500, &Event::Deleted);
+    story.tell_of(10_500, &spare, &Event::Deleted);
+    story.ends_empty();
+}
+
+/// A leaked gathering does not look used because one of it was overdue for a while.
+#[test]
+fn to_live_again_is_no_use() {
+    let mut story =
+        Story::with(Settings { max_lifetime: secs(60), idle_after: secs(2000), ..Settings::default() });
+    story.tell(0, &new(600));
+    assert_eq!(story.wait(700).closed(), [("abandoned", 1)]);
+    story.tell(1900, &refreshed(600));
+    assert_eq!(story.wait(2000).orphans(Orphan::Idle), 0);
+    assert_eq!(story.wait(2001).orphans(Orphan::Idle), 1);
+}
+
+/// What an overdue one relays is use of its gathering.
+#[test]
+fn traffic_of_an_overdue_member_is_use_of_its_gathering() {
+    let mut story =
+        Story::with(Settings { max_lifetime: secs(60), idle_after: secs(1000), ..Settings::default() });
+    let spare = key("r", "alice", 2);
+    story.tell(0, &new(600));
+    story.tell_of(1, &spare, &new(3600));
+    assert_eq!(story.wait(800).closed(), [("abandoned", 1)]);
+    story.tell(900, &delta(Leg::Client, [1, 1, 1, 1]));
+    assert_eq!(story.wait(1900).orphans(Orphan::Idle), 0);
+    assert_eq!(story.wait(1901).orphans(Orphan::Idle), 1);
+}
+
 #[test]
 fn dual_stack_hosts_of_a_turn_rest_name_are_one_gathering() {
     let mut story =

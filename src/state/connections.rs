@@ -1,0 +1,398 @@
+//! The connections of coturn's own that report allocations straight to us, and what it means when one closes.
+//!
+//! A relay thread of coturn has one connection and reports all of its allocations over it; other threads hold idle ones.
+//! So a key on two open connections is two servers', and a process that dies takes its connections and its allocations
+//! along. But proxies, NAT and load balancers close idle connections of a coturn that lives: it connects again, at once
+//! the first time and with its next event later (every version up to 4.17.1). [`Connections::verdict`] tells the two
+//! apart.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::allocation::{Cause, Fact, Phase};
+use super::compact::Moment;
+use super::life::OVERDUE_MEMORY;
+use super::session::Entry;
+use super::{Allocation, Applied, Finding, Name, SourceId, Table};
+use crate::clock::Timestamp;
+use crate::wire::{Event, Key};
+
+/// Records looked at by one call of [`Table::end_reported_by`]: a few milliseconds.
+const SLICE: u32 = 8192;
+
+/// How long after a connection has closed it is [judged](Table::judge_closed): its process' other connections close, or
+/// come again, within this.
+pub const VERDICT_AFTER: Duration = Duration::from_secs(1);
+
+/// Connections that close within so long of one another closed at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Idle times that differ by no more than this are equal, and no device cuts a connection that was idle for less than
+/// [`SHORTEST_CUT`].
+const EQUALLY_IDLE: Duration = Duration::from_millis(500);
+
+/// See [`EQUALLY_IDLE`].
+const SHORTEST_CUT: Duration = Duration::from_secs(1);
+
+/// How long a closed connection is evidence.
+const EVIDENCE: Duration = Duration::from_secs(5);
+
+/// Closed connections, and addresses of which something is remembered, are bounded by this each.
+const MAX_REMEMBERED: usize = 4096;
+
+/// How long an address whose connections were closed while its coturn lived is not judged by closed connections.
+const DISTRUST: Duration = Duration::from_secs(24 * 3600);
+
+/// Servers remembered for each connection: the addresses that one process listens on for clients.
+const MAX_SERVERS: usize = 16;
+
+/// A connection. Numbers are not used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(Mark);
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The other end closed it: its process, or a device on the way.
+    Peer,
+    /// We closed it, or it was lost, or the link is one on which a closed connection says nothing about its process.
+    Other,
+}
+
+/// What a closed connection says about the process that held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It lives, or there is no telling: its allocations stay until they are due.
+    Lives,
+    /// It died: its allocations ended with it.
+    Died,
+    /// It died, and a new process has started at its address.
+    Restarted,
+}
+
+/// A connection, or a scan, as records name it. No two have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mark(u32);
+
+impl Mark {
+    pub(super) const NONE: Self = Self(0);
+}
+
+/// Gives marks out.
+#[derive(Debug)]
+pub(super) struct Marks(u32);
+
+impl Marks {
+    pub(super) const fn new() -> Self {
+        Self(0)
+    }
+
+    pub(super) fn next(&mut self) -> Mark {
+        self.0 = self.0.wrapping_add(1).max(1);
+        Mark(self.0)
+    }
+}
+
+/// Where a connection comes from.
+type Peer = (SourceId, IpAddr);
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+struct Facts {
+    peer: Peer,
+    opened: Timestamp,
+    /// When the last bytes came.
+    active: Timestamp,
+    /// It has reported allocations.
+    reports: bool,
+    /// When it said what a coturn says when its process starts, and only then.
+    started: Option<Timestamp>,
+    /// The servers that it has reported, by number and port: the addresses that its process listens on.
+    servers: Vec<(u32, u16)>,
+}
+
+impl Facts {
+    /// Both report allocations of one server address, or neither says which: coturn before 4.6 does not.
+    fn is_of_process_of(&self, other: &Self) -> bool {
+        let are_unknown = self.servers.is_empty() && other.servers.is_empty();
+        self.reports
+            && other.reports
+            && (are_unknown || self.servers.iter().any(|server| other.servers.contains(server)))
+    }
+}
+
+#[derive(Debug)]
+struct Closed {
+    mark: Mark,
+    facts: Facts,
+    at: Timestamp,
+    by: ClosedBy,
+}
+
+impl Closed {
+    /// For how long nothing had come over it.
+    fn idle(&self) -> Duration {
+        self.at.since(self.facts.active)
+    }
+}
+
+/// The connections that are open, those that closed just now, and the one whose event is being applied.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// [`Mark::NONE`] where the event comes from a Redis.
+    pub(super) speaking: Mark,
+    open: HashMap<Mark, Facts, ahash::RandomState>,
+    /// In the order of their ends.
+    closed: VecDeque<Closed>,
+    /// Addresses whose connections were closed though their coturn lived, and until when that is remembered.
+    distrusted: HashMap<Peer, Timestamp, ahash::RandomState>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            speaking: Mark::NONE,
+            open: HashMap::default(),
+            closed: VecDeque::new(),
+            distrusted: HashMap::default(),
+        }
+    }
+}
+
+impl Connections {
+    /// Whether the record is one that the present speaker reports.
+    pub(super) fn is_told(&self, allocation: &Allocation) -> bool {
+        self.speaking == Mark::NONE || allocation.mark == self.speaking
+    }
+
+    /// Whether the record has lost its connection, and the present one may be the same server's.
+    pub(super) fn may_be_told(&self, allocation: &Allocation) -> bool {
+        !self.open.contains_key(&allocation.mark)
+    }
+
+    /// Whether the present speaker may report the record: it has before, or nobody else does.
+    pub(super) fn may_report(&self, allocation: &Allocation) -> bool {
+        self.is_told(allocation) || self.may_be_told(allocation)
+    }
+
+    /// The present speaker reports a status of a server.
+    pub(super) fn note_server(&mut self, server: u32, port: u16) {
+        if let Some(facts) = self.open.get_mut(&self.speaking)
+            && !facts.servers.contains(&(server, port))
+            && facts.servers.len() < MAX_SERVERS
+        {
+            facts.servers.push((server, port));
+        }
+    }
+
+    /// What the closed connection says about its process, once [`VERDICT_AFTER`] has passed.
+    ///
+    /// - A new connection from its address that says what a starting coturn says: the process was restarted.
+    /// - Another new connection from its address that stays, or an open one that reports the same server: it lives.
+    /// - A process that dies closes all of its connections at once, however long each was idle. A device that cuts idle
+    ///   ones closes each after the same idle time. So connections that closed at once after different idle times, or a
+    ///   moment after their last bytes, are a death; all else cannot be told, and is none.
+    fn verdict(&self, mark: Mark, now: Timestamp) -> Verdict {
+        let Some(gone) = self.closed.iter().find(|closed| closed.mark == mark) else { return Verdict::Lives };
+        let peer = gone.facts.peer;
+        if gone.by != ClosedBy::Peer || self.distrusted.get(&peer).is_some_and(|&until| now < until) {
+            return Verdict::Lives;
+        }
+        let of_peer = |facts: &&Facts| facts.peer == peer;
+        let open = || self.open.values().filter(of_peer);
+        let closed = || self.closed.iter().filter(|closed| closed.facts.peer == peer);
+        let mut starts = open().chain(closed().map(|closed| &closed.facts)).filter_map(|facts| facts.started);
+        if starts.any(|started| gone.at.since(started) <= AT_ONCE) {
+            return Verdict::Restarted;
+        }
+        if open().any(|facts| facts.opened > gone.at || facts.is_of_process_of(&gone.facts)) {
+            return Verdict::Lives;
+        }
+        let at_once = || {
+            let others = closed().filter(|closed| closed.facts.started.is_none());
+            others.filter(|closed| gone.at.since(closed.at).max(closed.at.since(gone.at)) <= AT_ONCE)
+        };
+        // The threads that report nothing hold connections too. Those of this process did not close.
+        let is_silent = |facts: &Facts| !facts.reports;
+        if open().any(is_silent) && !at_once().any(|closed| is_silent(&closed.facts)) {
+            return Verdict::Lives;
+        }
+        let idle = gone.idle();
+        let differ = |other: Duration| idle.abs_diff(other) > EQUALLY_IDLE;
+        if idle < SHORTEST_CUT || at_once().any(|closed| differ(closed.idle())) {
+            Verdict::Died
+        } else {
+            Verdict::Lives
+        }
+    }
+
+    fn forget_old(&mut self, now: Timestamp) {
+        while self.closed.len() > MAX_REMEMBERED
+            || self.closed.front().is_some_and(|closed| now.since(closed.at) > EVIDENCE)
+        {
+            self.closed.pop_front();
+        }
+    }
+
+    /// From now on closed connections of the speaker's address are no evidence. Gives the address if that is new.
+    fn distrust_speaker(&mut self, now: Timestamp) -> Option<Peer> {
+        let peer = self.open.get(&self.speaking)?.peer;
+        self.distrusted.retain(|_, until| now < *until);
+        let is_new = !self.distrusted.contains_key(&peer) && self.distrusted.len() < MAX_REMEMBERED;
+        if is_new {
+            self.distrusted.insert(peer, now.plus(DISTRUST));
+        }
+        is_new.then_some(peer)
+    }
+}
+
+impl Table {
+    /// A connection from `peer` is open.
+    pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
+        self.advance(now);
+        let (now, mark) = (self.now, self.marks.next());
+        let peer = (source, peer);
+        let facts =
+            Facts { peer, opened: now, active: now, reports: false, started: None, servers: Vec::new() };
+        self.connections.open.insert(mark, facts);
+        ConnectionId(mark)
+    }
+
+    /// Bytes came over the connection.
+    pub fn connection_active(&mut self, now: Timestamp, connection: ConnectionId) {
+        let now = self.now.max(now);
+        if let Some(facts) = self.connections.open.get_mut(&connection.0) {
+            facts.active = now;
+        }
+    }
+
+    /// The connection said what a coturn says when its process starts.
+    pub fn process_started(&mut self, now: Timestamp, connection: ConnectionId) {
+        let now = self.now.max(now);
+        if let Some(facts) = self.connections.open.get_mut(&connection.0) {
+            facts.started = Some(now);
+        }
+    }
+
+    /// The connection is gone. Its allocations may be reported over another one from now on. Gives whether it has
+    /// reported any.
+    pub fn connection_closed(&mut self, now: Timestamp, connection: ConnectionId, by: ClosedBy) -> bool {
+        self.advance(now);
+        let (mark, at) = (connection.0, self.now);
+        let Some(facts) = self.connections.open.remove(&mark) else { return false };
+        let reports = facts.reports;
+        self.connections.forget_old(at);
+        self.connections.closed.push_back(Closed { mark, facts, at, by });
+        reports
+    }
+
+    /// What the closed connection says about its process; to be asked [`VERDICT_AFTER`] its end. If the process died,
+    /// [`Self::end_reported_by`] is to follow.
+    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> Verdict {
+        self.advance(now);
+        let verdict = self.connections.verdict(connection.0, self.now);
+        if verdict != Verdict::Lives
+            && let Some(gone) = self.connections.closed.iter().find(|closed| closed.mark == connection.0)
+        {
+            let (source, peer) = gone.facts.peer;
+            self.found(Finding::ProcessEnded { source, peer, restarted: verdict == Verdict::Restarted });
+        }
+        verdict
+    }
+
+    /// Applies one event that came over a connection.
+    pub fn apply_from(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        connection: ConnectionId,
+        key: &Key<'_>,
+        event: &Event<'_>,
+    ) -> Applied {
+        self.advance(now);
+        self.connections.speaking = connection.0;
+        if let Some(facts) = self.connections.open.get_mut(&connection.0) {
+            facts.reports = true;
+        }
+        let name = Name::of(source, key);
+        let hash = self.key_hash(&name);
+        if let Some(at) = self.find_open(hash, &name) {
+            self.allocations[at].mark = connection.0;
+        }
+        let applied = self.on_event(&name, hash, event);
+        self.connections.speaking = Mark::NONE;
+        applied
+    }
+
+    /// Whether the connection that speaks has reported this key before, and it has not ended since.
+    pub(super) fn is_told_apart(&self, hash: u64, name: &Name<'_>) -> bool {
+        let speaking = self.connections.speaking;
+        let is_its_own = |record: &Allocation| record.mark == speaking && record.phase == Phase::Live;
+        speaking != Mark::NONE && self.find_any(hash, name, is_its_own).is_some()
+    }
+
+    /// The process that held the connection has ended, and its allocations with it. Looks at a part of the records, from
+    /// number `from` on; gives where to go on.
+    pub fn end_reported_by(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        verdict: Verdict,
+        from: u32,
+    ) -> Option<u32> {
+        self.advance(now);
+        let until = from.saturating_add(SLICE);
+        for at in from..until {
+            let Some(allocation) = self.allocations.get(at) else { continue };
+            if allocation.mark != connection.0 || allocation.phase != Phase::Live {
+                continue;
+            }
+            let cause = match verdict {
+                Verdict::Lives => return None,
+                Verdict::Restarted => Cause::Replaced,
+                Verdict::Died if allocation.is(Fact::ReleasePending) => Cause::Released,
+                Verdict::Died => Cause::Abandoned,
+            };
+            self.end_with_process(at, cause);
+        }
+        ((until as usize) < self.allocations.places()).then_some(until)
+    }
+
+    /// A live record ended with its process, some time after its last sign. Nobody holds it any more, so it is no orphan.
+    pub(super) fn end_with_process(&mut self, at: u32, cause: Cause) {
+        let last_sign = self.allocations[at].last_sign.get();
+        self.close(at, cause, last_sign, false);
+        self.allocations[at].phase = Phase::Gone;
+        self.member_settled(at);
+        self.wake_at(at, self.now.plus(OVERDUE_MEMORY));
+    }
+
+    /// A record that was ended with its process is reported again: the process lives. What said that it died is not
+    /// believed for a day.
+    pub(super) fn contradict(&mut self, at: u32) {
+        let is_by_ids = self.allocations[at].cause == Some(Cause::Replaced);
+        if is_by_ids || self.connections.speaking == Mark::NONE {
+            self.rest_id_rule(at);
+        } else if let Some((source, peer)) = self.connections.distrust_speaker(self.now) {
+            self.found(Finding::ConnectionsCut { source, peer });
+        }
+    }
+
+    /// Traffic to or from a peer, which only an allocation has, of a record that was ended with its process, within what
+    /// was granted: it lives. True if it was so.
+    pub(super) fn revive(&mut self, at: u32) -> bool {
+        let allocation = &self.allocations[at];
+        if allocation.phase != Phase::Gone || self.now > allocation.alive_until.get() {
+            return false;
+        }
+        self.contradict(at);
+        let allocation = &mut self.allocations[at];
+        allocation.phase = Phase::Live;
+        allocation.deadline = Moment::MAX;
+        self.join_session(at, Entry::Adopted);
+        self.enter(at, false);
+        self.judge(at);
+        true
+    }
+}

@@ -1,0 +1,69 @@
+//! What the table found out that an operator should know of when it happens: taken by whoever logs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{SourceId, Table};
+
+/// More than so many do not wait to be taken; the page counts what they are about.
+const MAX_WAITING: usize = 64;
+
+/// One thing found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Ids that came again prove that the process behind a server address is new.
+    ServerRestarted {
+        /// Where it reports.
+        source: SourceId,
+        /// Its label: the host of its address.
+        server: Arc<str>,
+        /// The port of its address.
+        port: u16,
+        /// Live allocations that ended with the old process.
+        allocations: u64,
+    },
+    /// An allocation that should have ended with an old process lives: two processes report one server address.
+    AddressShared {
+        /// Where they report.
+        source: SourceId,
+        /// The label: the host of the address.
+        server: Arc<str>,
+        /// The port of the address.
+        port: u16,
+    },
+    /// The connections of a coturn closed as those of a process that ended do.
+    ProcessEnded {
+        /// The listener.
+        source: SourceId,
+        /// Where they came from.
+        peer: IpAddr,
+        /// A new process has started there.
+        restarted: bool,
+    },
+    /// Connections were closed as those of a process that ended, and the process lives.
+    ConnectionsCut {
+        /// The listener.
+        source: SourceId,
+        /// Where they came from.
+        peer: IpAddr,
+    },
+}
+
+/// Findings that wait to be taken.
+#[derive(Debug, Default)]
+pub(super) struct Findings(Vec<Finding>);
+
+impl Table {
+    /// What was found out since this was last asked, in its order.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings.0)
+    }
+
+    /// Notes a finding, unless it waits already: each connection of a process says the same.
+    pub(super) fn found(&mut self, finding: Finding) {
+        let waiting = &mut self.findings.0;
+        if waiting.len() < MAX_WAITING && !waiting.contains(&finding) {
+            waiting.push(finding);
+        }
+    }
+}

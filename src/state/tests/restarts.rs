@@ -1,0 +1,161 @@
+//! What ids say about the process behind a server address, and what becomes of those that were ended by it.
+
+use super::story::Story;
+use super::*;
+use crate::state::{Applied, Cause, Finding, Orphan, Settings};
+
+const OTHER_LOCAL: &str = "192.0.2.1:3479";
+
+/// An id of the second thread.
+fn of_second_thread(count: u64) -> u64 {
+    1_000_000_000_000_000 + count
+}
+
+fn born(story: &mut Story, second: u64, id: u64) -> Applied {
+    story.tell_of(second, &key("r", "alice", id), &new(600))
+}
+
+fn live(story: &Story) -> u64 {
+    story.realm().live.total()
+}
+
+#[test]
+fn a_birth_of_an_id_seen_long_ago_ends_what_the_old_process_held() {
+    let mut story = Story::new();
+    for (second, id) in [(1, 7), (2, 8), (3, of_second_thread(4))] {
+        born(&mut story, second, id);
+    }
+    story.tell_of(4, &key("r", "alice", 9), &Event::New(grant(600, OTHER_LOCAL, REMOTE)));
+    // Its last sign: the report of 50 s.
+    story.tell_of(50, &key("r", "alice", 7), &delta(Leg::Client, [1, 100, 1, 100]));
+    assert_eq!(born(&mut story, 300, 1), Applied::Opened);
+    assert_eq!((live(&story), story.closed()), (2, vec![("replaced", 3)]), "not those of the other port");
+    let finding =
+        Finding::ServerRestarted { source: SOURCE, server: "192.0.2.1".into(), port: 3478, allocations: 3 };
+    assert_eq!(story.table.take_findings(), [finding]);
+    assert_eq!(story.orphans(Orphan::Overdue), 0);
+    story.ends_empty();
+}
+
+/// A client connects, and takes its id, some time before it logs in: 4.6.1 was seen to give birth to 2 before 1.
+#[test]
+fn births_out_of_order_end_nothing() {
+    let mut story = Story::new();
+    for (second, id) in [(1, 2), (2, 1), (30, 9), (80, 5), (81, 4)] {
+        assert_eq!(born(&mut story, second, id), Applied::Opened);
+    }
+    assert_eq!((live(&story), story.closed()), (5, vec![]));
+    assert!(story.table.take_findings().is_empty());
+}
+
+/// The other threads of the new process gave births first: theirs are not the old one's.
+#[test]
+fn what_began_after_the_old_process_last_sign_lives() {
+    let mut story = Story::new();
+    born(&mut story, 1, 5);
+    born(&mut story, 1, of_second_thread(1));
+    born(&mut story, 200, of_second_thread(2));
+    born(&mut story, 201, 3);
+    assert_eq!(live(&story), 2, "those of 200 s and 201 s");
+    assert_eq!(story.closed(), [("replaced", 2)]);
+}
+
+/// Each thread of a new process gives proof of its own; the first of them is the new one's for the next.
+#[test]
+fn a_restart_within_a_moment_is_proven_by_each_thread() {
+    let mut table = table(Settings::default());
+    let mut born = |millis: u64, user: &'static str, id: u64| {
+        table.apply(Timestamp::from_millis(millis), SOURCE, &key("r", user, id), &new(600));
+    };
+    for (millis, id) in [(1_000, 1), (1_001, 2), (1_002, of_second_thread(1)), (1_003, of_second_thread(2))] {
+        born(millis, "old", id);
+    }
+    born(1_060, "new", of_second_thread(1));
+    born(1_061, "new", 1);
+    born(1_062, "new", of_second_thread(2));
+    let realm = table.snapshot().realms[0].series;
+    assert_eq!((realm.live.total(), realm.closed.get(Cause::Replaced as usize)), (3, 4));
+}
+
+#[test]
+fn an_overdue_orphan_of_the_old_process_is_one_no_more() {
+    let mut story = Story::new();
+    born(&mut story, 1, 1);
+    story.wait(1000);
+    assert_eq!((story.orphans(Orphan::Overdue), story.closed()), (1, vec![("abandoned", 1)]));
+    story.tell_of(1001, &key("r", "bob", 1), &new(600));
+    assert_eq!((story.orphans(Orphan::Overdue), story.closed()), (0, vec![("abandoned", 1)]));
+    story.ends_empty();
+}
+
+#[test]
+fn one_of_the_dead_that_speaks_lives_again_and_the_rule_rests_for_a_day() {
+    for sign in [refreshed(600), delta(Leg::Peer, [1, 50, 1, 50])] {
+        let mut story = Story::new();
+        born(&mut story, 1, 100);
+        story.tell_of(400, &key("r", "alice", 100), &refreshed(600));
+        story.tell_of(500, &key("r", "bob", 3), &new(600));
+        assert_eq!((live(&story), story.closed()), (1, vec![("replaced", 1)]));
+        story.table.take_findings();
+
+        assert_eq!(story.tell_of(510, &key("r", "alice", 100), &sign), Applied::Adopted);
+        assert_eq!((live(&story), story.realm().adopted), (2, 1));
+        let shared = Finding::AddressShared { source: SOURCE, server: "192.0.2.1".into(), port: 3478 };
+        assert_eq!(story.table.take_findings(), [shared]);
+        // Both go on; ids of either prove nothing.
+        story.tell_of(700, &key("r", "carol", 2), &new(600));
+        story.tell_of(900, &key("r", "dave", 50), &new(600));
+        assert_eq!(story.closed(), [("replaced", 1)]);
+        story.tell_of(510 + 86_400, &key("r", "erin", 1), &new(600));
+        story.tell_of(510 + 86_400, &key("r", "frank", 1), &new(600));
+        assert_eq!(live(&story), 1, "a day later the rule is in force again");
+    }
+}
+
+/// Reports of the client leg may be of a session without an allocation that has the same id in the new process.
+#[test]
+fn traffic_of_the_client_leg_revives_nobody() {
+    let mut story = Story::new();
+    born(&mut story, 1, 5);
+    story.tell_of(200, &key("r", "bob", 1), &new(600));
+    story.tell_of(201, &key("r", "alice", 5), &delta(Leg::Client, [3, 300, 3, 300]));
+    story.tell_of(201, &key("r", "alice", 5), &delta(Leg::Peer, [0, 0, 0, 0]));
+    assert_eq!((live(&story), story.realm().adopted), (1, 0));
+}
+
+#[test]
+fn an_end_of_one_of_the_dead_settles_without_a_second_close() {
+    let mut story = Story::new();
+    born(&mut story, 1, 5);
+    story.tell_of(100, &key("r", "bob", 1), &new(600));
+    story.tell_of(101, &key("r", "alice", 5), &Event::Deleted);
+    story.tell_of(101, &key("r", "alice", 5), &total(Leg::Client, [10, 1000, 10, 1000]));
+    assert_eq!(story.closed(), [("replaced", 1)]);
+    assert_eq!(story.realm().relayed.client.received.bytes, 1000);
+    assert_eq!(story.table.take_findings().len(), 2, "and two processes share the address");
+    story.ends_empty();
+}
+
+/// Past the cap servers share one label, and are not told apart.
+#[test]
+fn servers_past_the_cap_prove_nothing() {
+    let mut story = Story::with(Settings { max_servers: 1, ..Settings::default() });
+    story.tell_of(1, &key("r", "a", 1), &Event::New(grant(600, "192.0.2.1:3478", REMOTE)));
+    for (second, local) in [(2, "192.0.2.2:3478"), (3, "192.0.2.3:3478")] {
+        story.tell_of(second, &key("r", local, 1), &Event::New(grant(600, local, REMOTE)));
+    }
+    assert_eq!((live(&story), story.closed()), (3, vec![]));
+}
+
+/// How an allocation ended with its process: at its last sign of life.
+#[test]
+fn what_ended_with_its_process_ended_at_its_last_sign() {
+    let mut story = Story::new();
+    story.table.keep_changes(1);
+    born(&mut story, 1, 5);
+    story.tell_of(60, &key("r", "alice", 5), &delta(Leg::Client, [1, 100, 1, 100]));
+    story.tell_of(500, &key("r", "bob", 1), &new(600));
+    let ended = story.table.take_ended();
+    let dead = ended.allocations.iter().find(|kept| &*kept.user == b"alice").unwrap();
+    assert_eq!((dead.cause, dead.ended), (Some(Cause::Replaced), at(60)));
+}
