@@ -8,6 +8,7 @@ pub mod own;
 mod process;
 
 use std::fmt;
+use std::path::Path;
 
 use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
@@ -54,7 +55,9 @@ pub struct TextPage {
 
 /// What does not change about the process that serves the page.
 struct OfProcess {
-    started: Option<Timestamp>,
+    started: Timestamp,
+    /// Where the system tells of it.
+    folder: &'static Path,
 }
 
 impl fmt::Debug for TextPage {
@@ -66,9 +69,7 @@ impl fmt::Debug for TextPage {
 impl TextPage {
     /// The page of a running exporter: coturn's numbers, its own, and its process.
     pub fn of_process(source: impl Observe) -> Self {
-        // Once: a start time that moved by a millisecond would look like a restart.
-        let started = Process::read().started(SystemClock::new().now());
-        Self { source: Box::new(source), process: Some(OfProcess { started }) }
+        Self { source: Box::new(source), process: Some(OfProcess::new(Path::new("/proc/self"))) }
     }
 
     /// The page of a replayed capture: without what concerns the process that replays it.
@@ -109,8 +110,15 @@ fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
 }
 
 impl OfProcess {
+    /// The process that starts now, of which the system tells in `folder`.
+    fn new(folder: &'static Path) -> Self {
+        // Once: a start time that moved by a millisecond would look like a restart.
+        let started = Process::read_in(folder).started(SystemClock::new().now());
+        Self { started, folder }
+    }
+
     fn families(&self) -> Vec<MetricFamily> {
-        let process = Process::read();
+        let process = Process::read_in(self.folder);
         let mut page = Families::default();
         page.add(names::BUILD_INFO, |out| {
             let of_build =
@@ -124,7 +132,7 @@ impl OfProcess {
             (names::PROCESS_OPEN_FDS, process.open_fds.map(|count| count as f64)),
             (names::PROCESS_MAX_FDS, process.max_fds.map(|count| count as f64)),
             (names::PROCESS_THREADS, process.threads.map(|count| count as f64)),
-            (names::PROCESS_START_TIME, self.started.map(Timestamp::as_secs_f64)),
+            (names::PROCESS_START_TIME, Some(self.started.as_secs_f64())),
         ];
         for (family, value) in values {
             page.add(family, |out| {
@@ -134,5 +142,28 @@ impl OfProcess {
             });
         }
         page.families
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one value of a gauge on the page of a process.
+    fn gauge(process: &OfProcess, name: &str) -> Option<f64> {
+        let families = in_order(process.families());
+        let family = families.iter().find(|family| family.name() == name)?;
+        Some(family.get_metric()[0].get_gauge().get_value())
+    }
+
+    #[test]
+    fn the_start_is_on_the_page_without_proc_and_stays_the_same() {
+        let before = SystemClock::new().now();
+        let process = OfProcess::new(Path::new("/nonexistent"));
+        let after = SystemClock::new().now();
+        assert_eq!(gauge(&process, "process_resident_memory_bytes"), None, "there is no /proc");
+        let started = gauge(&process, "process_start_time_seconds").expect("always there");
+        assert!((before.as_secs_f64()..=after.as_secs_f64()).contains(&started), "{started}");
+        assert_eq!(gauge(&process, "process_start_time_seconds"), Some(started));
     }
 }

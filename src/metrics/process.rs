@@ -4,6 +4,7 @@
 //! The `prometheus` crate has a collector of the same names, but its CPU counter is in whole seconds.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -27,29 +28,31 @@ pub(super) struct Process {
     pub(super) max_fds: Option<u64>,
     /// Threads.
     pub(super) threads: Option<u64>,
-    /// How long ago the process started.
-    pub(super) age: Option<Duration>,
+    /// How long ago the process started, by the kernel.
+    age: Option<Duration>,
 }
 
 impl Process {
-    /// Asks the system.
-    pub(super) fn read() -> Self {
-        let [virtual_memory, resident] = memory();
-        let stat = fs::read_to_string("/proc/self/stat").ok();
+    /// Asks the system, whose files about this process are in `folder`. They may be missing: a container or a chroot need
+    /// not have them.
+    pub(super) fn read_in(folder: &Path) -> Self {
+        let [virtual_memory, resident] = memory(folder);
+        let stat = fs::read_to_string(folder.join("stat")).ok();
         Self {
             cpu: duration(clock_gettime(ClockId::ProcessCPUTime)),
             resident,
             virtual_memory,
-            open_fds: open_fds(),
+            open_fds: open_fds(folder),
             max_fds: getrlimit(Resource::Nofile).current,
             threads: stat.as_deref().and_then(|stat| stat_field(stat, 20)),
             age: stat.as_deref().and_then(|stat| stat_field(stat, 22)).and_then(age),
         }
     }
 
-    /// When the process started, by the wall clock.
-    pub(super) fn started(&self, wall: Timestamp) -> Option<Timestamp> {
-        self.age.map(|age| wall.minus(age))
+    /// When the process started, by the wall clock, which says `wall`. Where the kernel does not tell, that is now: ask
+    /// once, at the start.
+    pub(super) fn started(&self, wall: Timestamp) -> Timestamp {
+        self.age.map_or(wall, |age| wall.minus(age))
     }
 }
 
@@ -58,16 +61,16 @@ fn duration(time: Timespec) -> Duration {
 }
 
 /// Virtual and resident memory: the first two numbers of statm, in pages.
-fn memory() -> [Option<u64>; 2] {
-    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+fn memory(folder: &Path) -> [Option<u64>; 2] {
+    let text = fs::read_to_string(folder.join("statm")).unwrap_or_default();
     let mut pages = text.split_ascii_whitespace().map(|number| number.parse::<u64>().ok());
     let mut next = || pages.next().flatten().map(|pages| pages * page_size() as u64);
     [next(), next()]
 }
 
 /// The directory being read is itself one open descriptor; it is not counted.
-fn open_fds() -> Option<u64> {
-    let entries = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+fn open_fds(folder: &Path) -> Option<u64> {
+    let entries = fs::read_dir(folder.join("fd")).ok()?.count() as u64;
     Some(entries.saturating_sub(1))
 }
 
@@ -89,9 +92,13 @@ fn age(start_ticks: u64) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    fn this_process() -> Process {
+        Process::read_in(Path::new("/proc/self"))
+    }
+
     #[test]
     fn reads_itself() {
-        let process = Process::read();
+        let process = this_process();
         assert!(process.resident > Some(100_000), "{process:?}");
         assert!(process.virtual_memory >= process.resident, "{process:?}");
         assert!(process.open_fds >= Some(3) && process.threads >= Some(1), "{process:?}");
@@ -99,13 +106,29 @@ mod tests {
     }
 
     #[test]
+    fn the_start_is_the_kernels_where_it_tells() {
+        let wall = Timestamp::from_millis(1_800_000_000_000);
+        let process = Process { age: Some(Duration::from_secs(90)), ..Process::default() };
+        assert_eq!(process.started(wall), wall.minus(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn without_proc_the_start_is_when_it_was_asked_for() {
+        let process = Process::read_in(Path::new("/nonexistent"));
+        assert!(process.resident.is_none() && process.open_fds.is_none() && process.threads.is_none());
+        assert!(process.cpu > Duration::ZERO, "the clocks need no files");
+        let wall = Timestamp::from_millis(1_800_000_000_000);
+        assert_eq!(process.started(wall), wall);
+    }
+
+    #[test]
     fn cpu_time_is_finer_than_a_second() {
-        let before = Process::read().cpu;
+        let before = this_process().cpu;
         let mut sum = 0_u64;
-        while Process::read().cpu < before + Duration::from_millis(3) {
+        while this_process().cpu < before + Duration::from_millis(3) {
             sum = std::hint::black_box(sum + 1);
         }
-        let spent = Process::read().cpu.saturating_sub(before);
+        let spent = this_process().cpu.saturating_sub(before);
         assert!(spent >= Duration::from_millis(3) && spent < Duration::from_millis(900), "{spent:?}");
     }
 
