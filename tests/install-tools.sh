@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests run against from Debian's packages: a real Redis, a real coturn, promtool, Chromium.
+# Installs what the tests run against from Debian's packages: a real Redis, a real coturn, Prometheus,
+# Alertmanager, Chromium.
 # Does nothing when all of it is there. Starts and enables no service, and leaves apt's policy as it was.
 # With CI=true a tool that is still missing in the end is a failure; else a warning, for tests that need no tool.
 set -euo pipefail
@@ -13,11 +14,13 @@ readonly TOOLS=(
   "turnutils_peer coturn"
   "prometheus prometheus"
   "promtool prometheus"
+  "prometheus-alertmanager prometheus-alertmanager"
+  "amtool prometheus-alertmanager"
   "chromium chromium"
   "chromedriver chromium-driver"
 )
 # Packages that bring a service of the same name.
-readonly SERVICES=(redis-server coturn prometheus)
+readonly SERVICES=(redis-server coturn prometheus prometheus-alertmanager)
 readonly POLICY=/usr/sbin/policy-rc.d
 
 # A user's PATH may lack the folders of daemons.

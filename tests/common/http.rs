@@ -1,4 +1,4 @@
-//! One GET over a plain socket: what is tested is what came over the wire.
+//! One GET or POST over a plain socket: what is tested is what came over the wire.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -46,11 +46,27 @@ pub(crate) fn get_bytes_with(
     fetch(address, path, header).map_err(|error| format!("GET http://{address}{path}: {error}"))
 }
 
+/// Posts JSON; gives the whole answer.
+pub(crate) fn post_json(
+    address: SocketAddr,
+    path: &str,
+    body: &serde_json::Value,
+) -> Result<Response<Vec<u8>>, String> {
+    let body = body.to_string();
+    let header = format!("Content-Type: application/json\r\nContent-Length: {}", body.len());
+    exchange(address, &format!("POST {path} HTTP/1.0\r\nHost: {address}\r\n{header}\r\n\r\n{body}"))
+        .map_err(|error| format!("POST http://{address}{path}: {error}"))
+}
+
 fn fetch(address: SocketAddr, path: &str, header: &str) -> std::io::Result<Response<Vec<u8>>> {
+    exchange(address, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{header}\r\n\r\n"))
+}
+
+fn exchange(address: SocketAddr, request: &str) -> std::io::Result<Response<Vec<u8>>> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{header}\r\n\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer).ok_or_else(|| {

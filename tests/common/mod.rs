@@ -10,6 +10,7 @@
     reason = "clippy.toml allows these in test functions only; a broken harness must fail the test just as loudly"
 )]
 
+pub(crate) mod alertmanager;
 pub(crate) mod balance;
 pub(crate) mod capture;
 pub(crate) mod certificates;
@@ -29,6 +30,7 @@ pub(crate) mod idle_cutter;
 pub(crate) mod listener;
 pub(crate) mod lives;
 pub(crate) mod naive;
+pub(crate) mod own_labels;
 pub(crate) mod page;
 pub(crate) mod page_server;
 pub(crate) mod peer;
@@ -49,4 +51,5 @@ pub(crate) mod temp_dir;
 pub(crate) mod traffic;
 pub(crate) mod uclient;
 pub(crate) mod webdriver;
+pub(crate) mod webhook;
 pub(crate) mod witness;

@@ -186,7 +186,7 @@ fn number(value: &serde_json::Value) -> f64 {
     number.unwrap_or_else(|| panic!("no number: {value}"))
 }
 
-fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() {
             out.push(char::from(byte));
