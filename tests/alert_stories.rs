@@ -135,8 +135,8 @@ fn the_alert_names_the_server_that_died() {
             "exp_annotations": {
                 "summary": "A TURN server has gone silent with live allocations.",
                 "description": format!(
-                    "12 allocations of server 192.0.2.1 fell overdue within an hour without a word of their end. The \
-                     server died or was killed, or it no longer reaches {SOURCE}."
+                    "12 live allocations of server 192.0.2.1 were lost within an hour without a report of their end, and \
+                     it has not been seen since. It died or was killed, or it no longer reaches {SOURCE}."
                 ),
                 "runbook_url": "https://coturn-exporter.example/runbooks/CoturnAllocationsAbandoned.md",
                 "dashboard_url": "https://grafana.example/d/coturn-overview?var-instance=turn%3A10641",
@@ -144,6 +144,94 @@ fn the_alert_names_the_server_that_died() {
         }],
     });
     expect(&chronicle, &[alert], &[]);
+}
+
+/// A server has twelve live allocations at the fourth hour, when its process ends; another process of it serves calls from
+/// `back` until `until`, with ids that begin anew.
+fn restart(lifetime: u32, other: bool, back: f64, until: f64, hours: usize) -> Chronicle {
+    let mut chronicle = Chronicle::new(Settings::default(), 0.0);
+    let ended = 4.0 * HOUR;
+    let mut lives = calls(FIRST, 1, 0.0, ended);
+    lives.extend((0..12).map(|n| {
+        let from = 3.0 * HOUR + 5.0 * MINUTE * n as f64;
+        Life::call(REALM, 20_000 + n, from, ended).granted(lifetime).ending(Ending::Killed)
+    }));
+    lives.extend(calls(FIRST, 1, back, until));
+    if other {
+        lives.extend(calls(SECOND, 10_000, 0.0, HOUR * hours as f64));
+    }
+    chronicle.hear(&tell(&lives), HOUR * hours as f64);
+    // Which of the two causes it is hangs on what proved the restart.
+    let lost = |cause| {
+        let labels = [("server", "192.0.2.1"), ("cause", cause)];
+        chronicle.count("coturn_server_allocations_closed_total", &labels, HOUR * hours as f64)
+    };
+    assert_eq!(lost("abandoned") + lost("replaced"), 12, "all that were live are lost");
+    chronicle
+}
+
+#[test]
+fn a_planned_restart_is_no_death() {
+    const ALERT: [(&str, usize); 1] = [("CoturnServerRestarted", 1)];
+    for (lifetime, other) in [(600, false), (600, true), (3600, false), (3600, true)] {
+        let hours = 8;
+        let chronicle = restart(lifetime, other, 4.0 * HOUR + 1.0, HOUR * hours as f64, hours);
+        println!("lifetime {lifetime} s, another server: {other}");
+        expect(
+            &chronicle,
+            &[],
+            &[
+                firing_at(4 * 60, &[]),
+                firing_at(4 * 60 + if lifetime == 600 { 20 } else { 55 }, &ALERT),
+                firing_at(60 * hours, &[]),
+                fired_by(60 * hours, &ALERT),
+            ],
+        );
+    }
+}
+
+/// Who comes back ends their calls, and then nobody calls for the night: a server without clients says nothing.
+#[test]
+fn a_server_that_is_restarted_and_then_idle_is_not_called_dead() {
+    let hours = 10;
+    let chronicle = restart(600, false, 4.0 * HOUR + 1.0, 4.0 * HOUR + 20.0 * MINUTE, hours);
+    let alert = json!({
+        "eval_time": "261m",
+        "alertname": "CoturnServerRestarted",
+        "exp_alerts": [{
+            "exp_labels": {
+                "job": "coturn", "instance": "turn:10641", "source": SOURCE, "server": "192.0.2.1", "severity": "warning",
+            },
+            "exp_annotations": {
+                "summary": "A TURN server was restarted with live allocations.",
+                "description": format!(
+                    "12 live allocations of server 192.0.2.1, watched through {SOURCE}, were cut off within an hour. The \
+                     server is there again: it was restarted, crashed and was started again, or could not report for a \
+                     while."
+                ),
+                "runbook_url": "https://coturn-exporter.example/runbooks/CoturnServerRestarted.md",
+                "dashboard_url": "https://grafana.example/d/coturn-overview?var-instance=turn%3A10641",
+            },
+        }],
+    });
+    expect(&chronicle, &[alert], &[fired_by(60 * hours, &[("CoturnServerRestarted", 1)])]);
+}
+
+/// Half an hour after its death it is started again.
+#[test]
+fn a_server_that_died_and_comes_back_is_no_longer_called_dead() {
+    let hours = 8;
+    let chronicle = restart(600, true, 4.5 * HOUR, HOUR * hours as f64, hours);
+    expect(
+        &chronicle,
+        &[],
+        &[
+            firing_at(4 * 60 + 20, &[("CoturnAllocationsAbandoned", 1)]),
+            firing_at(4 * 60 + 40, &[("CoturnServerRestarted", 1)]),
+            firing_at(60 * hours, &[]),
+            fired_by(60 * hours, &[("CoturnAllocationsAbandoned", 1), ("CoturnServerRestarted", 1)]),
+        ],
+    );
 }
 
 #[test]

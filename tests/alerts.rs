@@ -15,9 +15,11 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::dashboards;
+use common::own_labels::{Names, own_labels};
 use common::prometheus::{Prometheus, Rule};
 use common::promql;
 use common::promtool::{self, alerts_dir, rule_files};
+use coturn_exporter::metrics::names;
 
 fn paths(folder: &str) -> Vec<String> {
     let files = std::fs::read_dir(alerts_dir().join(folder)).expect("a folder of alerts/");
@@ -115,6 +117,26 @@ fn windows_are_long() {
     }
 }
 
+/// The labels of a metric beside the target's: of the exporter's own, of a recorded one by its level, of Prometheus' own.
+fn labels_of(metric: &str) -> Option<Names> {
+    if let Some((level, _)) = metric.split_once(':') {
+        return Some(level.split('_').skip(1).map(str::to_owned).collect());
+    }
+    let is_it = |name: &str| metric == name || metric.strip_prefix(name).is_some_and(is_of_histogram);
+    let Some(family) = names::ALL.iter().find(|family| is_it(family.name)) else {
+        return (metric == "up").then(Names::new);
+    };
+    let mut labels: Names = family.labels.iter().map(|&label| label.to_owned()).collect();
+    if metric.ends_with("_bucket") {
+        labels.insert("le".to_owned());
+    }
+    Some(labels)
+}
+
+fn is_of_histogram(ending: &str) -> bool {
+    ["_bucket", "_sum", "_count"].contains(&ending)
+}
+
 #[test]
 fn recording_rules_are_named_by_level_metric_and_operation() {
     let recorded: Vec<_> = rules().into_iter().filter(|rule| rule.r#type == "recording").collect();
@@ -122,13 +144,57 @@ fn recording_rules_are_named_by_level_metric_and_operation() {
     for rule in &recorded {
         let parts: Vec<_> = rule.name.split(':').collect();
         assert!(
-            parts.len() == 3 && parts[0].starts_with("job_instance") && parts[1].starts_with("coturn_"),
+            parts.len() == 3 && parts[0].starts_with("instance") && parts[1].starts_with("coturn_"),
             "{parts:?}"
         );
-        // The level is what the labels are.
-        let by = format!("by ({}", parts[0].replace('_', ", "));
-        assert!(rule.query.contains(&by), "{}: {}", rule.name, rule.query);
+        // The level is the target, by its `instance`, and what labels of our own are left.
+        let left = own_labels(&rule.query, &labels_of).unwrap_or_else(|why| panic!("{}: {why}", rule.name));
+        assert_eq!(labels_of(&rule.name), Some(left), "{}: {}", rule.name, rule.query);
     }
+}
+
+/// Whatever labels a target has are kept, and joined by: a rule names those of our own metrics only.
+#[test]
+fn rules_keep_the_labels_of_the_target() {
+    let mut wrong = Vec::new();
+    for rule in rules() {
+        if let Err(why) = own_labels(&rule.query, &labels_of) {
+            wrong.push(format!("{}: {why}", rule.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn folded_and_listed_labels_of_a_target_are_found() {
+    let bad = [
+        "sum by (job, instance, realm) (coturn_allocations)",
+        "sum (coturn_allocations)",
+        "sum without (instance, transport) (coturn_allocations)",
+        "coturn_exporter_gaps_total unless on (job, instance, source) coturn_exporter_source_up",
+        // too little and too much
+        "coturn_sessions unless coturn_exporter_source_up",
+        "coturn_sessions unless ignoring (realm, source, server) coturn_exporter_source_up",
+        "sum without (realm) (coturn_no_such_thing)",
+    ];
+    for query in bad {
+        assert!(own_labels(query, &labels_of).is_err(), "{query}");
+    }
+    let good = "coturn_sessions unless ignoring (realm, source) (coturn_exporter_source_up == 0)";
+    assert_eq!(own_labels(good, &labels_of), Ok(Names::from(["realm".to_owned()])));
+}
+
+/// Each alert is tested in two clusters that have the same job and instance, of which one has the trouble.
+#[test]
+fn every_alert_is_tested_in_two_clusters() {
+    let tests = paths("tests").into_iter().filter(|path| path.contains("/clusters-"));
+    let text: String = tests.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for alert in alerts() {
+        let name = alert.name;
+        let fires = format!("alertname: {name}\n        exp_alerts:\n          - exp_labels: {{cluster: a, ");
+        assert!(text.contains(&fires), "{name} does not fire for cluster a alone");
+    }
+    assert!(!text.contains("exp_labels: {cluster: b"));
 }
 
 /// Where the job's name has to be changed is one place.
