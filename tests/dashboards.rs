@@ -294,3 +294,30 @@ fn rates_of_traffic_have_long_windows() {
         }
     }
 }
+
+/// What is of one process, server or source is a line for each target: two clusters may have the same addresses and names.
+/// A minimum may join them, for one that is wrong shows.
+#[test]
+fn what_is_of_one_exporter_is_not_added_up() {
+    let mut wrong = Vec::new();
+    for query in dashboards::all().iter().flat_map(Dashboard::queries) {
+        let text = &query.expression;
+        let mut folds = text.split("by (").collect::<Vec<_>>();
+        let mut before = folds.remove(0);
+        for rest in folds {
+            let labels = rest.split(')').next().unwrap_or_default();
+            let is_one = |label: &str| ["job", "instance", "server", "source"].contains(&label);
+            if labels.split(", ").any(is_one) && !before.ends_with("min ") {
+                wrong.push(format!("{}: {}: {text}", query.dashboard, query.place));
+            }
+            before = rest;
+        }
+        if text.contains(" on (") {
+            wrong.push(format!(
+                "{}: {}: joined by some labels of the target: {text}",
+                query.dashboard, query.place
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
