@@ -15,32 +15,11 @@ use serde_json::Value;
 
 use common::command::{Ended, exporter, shell};
 use common::coturn::{Coturn, Settings};
+use common::exporter::Exporter;
+use common::poll::{self, PATIENCE};
 use common::redis::{Redis, restore_idle};
+use common::rights::{FORWARD, LEAST, ROLE, grant, in_db};
 use common::statsdb::{Allocation, Statsdb};
-
-/// The user that the documentation recommends.
-const MINIMAL: [&str; 20] = [
-    "on",
-    ">pw",
-    "resetchannels",
-    "&turn/*",
-    "~turn/*",
-    "-@all",
-    "+ping",
-    "+hello",
-    "+auth",
-    "+select",
-    "+psubscribe",
-    "+punsubscribe",
-    "+scan",
-    "+get",
-    "+mget",
-    "+object",
-    "+role",
-    "+client|setname",
-    "resetkeys",
-    "~turn/*",
-];
 
 /// What `doctor --json` said.
 struct Report {
@@ -51,7 +30,13 @@ struct Report {
 impl Report {
     #[track_caller]
     fn of(url: &str) -> Self {
-        let Ended { code, stdout, stderr } = exporter(&["doctor", "--json", "--redis.url", url]);
+        Self::with(&["--redis.url", url])
+    }
+
+    /// With flags of the caller's choice.
+    #[track_caller]
+    fn with(flags: &[&str]) -> Self {
+        let Ended { code, stdout, stderr } = exporter(&[&["doctor", "--json"], flags].concat());
         let value: Value = serde_json::from_str(&stdout)
             .unwrap_or_else(|error| panic!("{error}; code {code:?}\n{stdout}\n{stderr}"));
         assert_eq!(value["ok"].as_bool(), Some(code == Some(0)), "{value:#}");
@@ -87,12 +72,6 @@ impl Report {
 
 fn config_set(redis: &Redis, name: &str, value: &str) {
     redis::cmd("CONFIG").arg(&["SET", name, value]).query::<()>(&mut redis.connect(0)).expect("CONFIG SET");
-}
-
-fn set_user(redis: &Redis, name: &str, rules: &[&str]) {
-    let mut acl = redis::cmd("ACL");
-    acl.arg(&["SETUSER", name]).arg(rules);
-    acl.query::<()>(&mut redis.connect(0)).expect("ACL SETUSER");
 }
 
 #[test]
@@ -167,8 +146,10 @@ fn no_redis_is_a_finding() {
 fn a_db_that_does_not_exist_is_a_finding() {
     let redis = Redis::start();
     let report = Report::of(&redis.url(99));
-    assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]));
-    assert!(report.text("reachable", "message").contains("out of range"), "{:#?}", report.findings);
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["select"]));
+    assert!(report.text("select", "message").contains("out of range"), "{:#?}", report.findings);
+    assert!(report.text("select", "mend").contains("--redis.url"), "{:#?}", report.findings);
+    assert_eq!((report.severity("reachable"), report.severity("timeout")), ("ok", "ok"));
 }
 
 #[test]
@@ -188,39 +169,88 @@ fn a_wrong_or_missing_password_is_a_finding_and_not_shown() {
 }
 
 #[test]
-fn the_recommended_user_is_enough_and_what_it_may_not_see_is_said() {
+fn the_documented_rights_are_enough_and_what_they_do_not_show_is_said() {
+    for (db, rights) in [(0, [LEAST].as_slice()), (0, &[LEAST, ROLE]), (2, &[LEAST]), (2, &[LEAST, ROLE])] {
+        let redis = Redis::start();
+        let url = redis.url_with(&grant(&redis, "watcher", &in_db(db, rights)), db);
+        Statsdb::connect(&redis, db).open(&Allocation::new("one.example", "alice", 1), 600);
+        let report = Report::of(&url);
+        assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
+        for id in ["reachable", "version", "ping", "subscribe", "scan", "get", "idle-time", "dbname"] {
+            assert_eq!(report.severity(id), "ok", "db {db}: {}", report.finding(id));
+        }
+        let mut unseen =
+            vec![("config", "CONFIG GET"), ("clients", "CLIENT LIST"), ("excess-rights", "ACL DRYRUN")];
+        match rights {
+            [_, _] => assert_eq!(report.severity("role"), "ok"),
+            _ => unseen.push(("role", "ROLE")),
+        }
+        if db == 0 {
+            unseen.push(("other-dbs", "SELECT of another db than 0"));
+        }
+        for (id, what) in unseen {
+            let right = match id {
+                "other-dbs" => "+select".to_owned(),
+                _ => format!("+{}", what.to_ascii_lowercase().replace(' ', "|")),
+            };
+            let message = format!("{what} is forbidden to this user, who lacks {right}; not judged: ");
+            assert_eq!(report.severity(id), "info");
+            assert!(report.text(id, "message").starts_with(&message), "{}", report.finding(id));
+        }
+        let text = format!("{:?}", report.findings);
+        assert!(!text.contains("start Redis"), "{text}");
+    }
+}
+
+#[test]
+fn db_0_takes_no_select() {
     let redis = Redis::start();
-    set_user(&redis, "watcher", &MINIMAL);
     Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
-    let report = Report::of(&redis.url_with("watcher:pw@", 0));
-    assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
-    for id in ["reachable", "version", "role", "subscribe", "scan", "get", "idle-time", "dbname"] {
+    let before = redis.calls("select");
+    assert_eq!(Report::of(&redis.url(0)).code, Some(0));
+    assert_eq!(redis.calls("select"), before, "no other db has keys to look at");
+    Report::of(&redis.url_with(&grant(&redis, "watcher", &[LEAST]), 0));
+    assert_eq!(redis.rejected_calls("select"), 1, "the look into another db, and no more");
+}
+
+#[test]
+fn another_db_without_the_right_to_select_it_is_said_and_the_rest_looked_at() {
+    let redis = Redis::start();
+    let url = redis.url_with(&grant(&redis, "watcher", &[LEAST, "+config|get"]), 2);
+    config_set(&redis, "timeout", "60");
+    let report = Report::of(&url);
+    assert_eq!(
+        (report.code, report.faults()),
+        (Some(1), vec!["timeout", "select"]),
+        "{:#?}",
+        report.findings
+    );
+    assert_eq!(report.text("select", "message"), "SELECT of db 2 is forbidden to this user");
+    for id in ["reachable", "version", "ping", "subscribe", "scan", "get", "idle-time"] {
         assert_eq!(report.severity(id), "ok", "{}", report.finding(id));
     }
-    for (id, what) in [("config", "CONFIG GET"), ("clients", "CLIENT LIST"), ("excess-rights", "ACL DRYRUN")]
-    {
-        assert_eq!(report.severity(id), "info");
-        assert!(
-            report.text(id, "message").contains(&format!("{what} is forbidden")),
-            "{}",
-            report.finding(id)
-        );
+    for id in ["select", "timeout"] {
+        let mend = report.text(id, "mend");
+        let ended = shell(mend);
+        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
     }
+    assert!(report.text("select", "mend").ends_with(" ACL SETUSER watcher +select"));
+    let report = Report::of(&url);
+    assert_eq!((report.code, report.severity("select")), (Some(0), "ok"), "{:#?}", report.findings);
 }
 
 #[test]
 fn a_right_that_is_missing_is_found_and_its_command_mends_it() {
     let redis = Redis::start();
     for (id, taken) in [
-        ("subscribe", ["resetchannels", "&turn/realm/*"].as_slice()),
-        ("subscribe", &["-psubscribe"]),
-        ("scan", &["-scan"]),
-        ("get", &["-get"]),
-        ("idle-time", &["-object"]),
+        ("ping", "-ping"),
+        ("subscribe", "resetchannels &turn/realm/*"),
+        ("subscribe", "-psubscribe"),
+        ("scan", "-scan"),
+        ("get", "-get"),
+        ("idle-time", "-object"),
     ] {
-        set_user(&redis, "watcher", &MINIMAL);
-        set_user(&redis, "watcher", taken);
-        let url = redis.url_with("watcher:pw@", 0);
+        let url = redis.url_with(&grant(&redis, "watcher", &[LEAST, taken]), 0);
         let report = Report::of(&url);
         assert_eq!((report.code, report.faults()), (Some(1), vec![id]), "{:#?}", report.findings);
         let mend = report.text(id, "mend");
@@ -231,22 +261,27 @@ fn a_right_that_is_missing_is_found_and_its_command_mends_it() {
 }
 
 #[test]
-fn the_user_that_doctor_recommends_is_enough_and_may_do_nothing_else() {
+fn the_user_that_doctor_recommends_has_the_documented_rights_and_may_do_nothing_else() {
     let redis = Redis::start();
-    let mend = Report::of(&redis.url(0)).text("excess-rights", "mend").to_owned();
-    let ended = shell(&mend.replace(">PASSWORD", ">pw"));
-    assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
-    let url = redis.url_with("coturn-exporter:pw@", 0);
-    assert_eq!(Report::of(&url).faults(), Vec::<&str>::new());
-    // It may not look at its own rights; given that, none of the dangerous ones is found.
-    set_user(&redis, "coturn-exporter", &["+acl|whoami", "+acl|dryrun"]);
-    assert_eq!(Report::of(&url).severity("excess-rights"), "ok");
+    for db in [0, 2] {
+        let mend = Report::of(&redis.url(db)).text("excess-rights", "mend").to_owned();
+        let words = mend.replace('\'', "");
+        let (_, rules) = words.split_once(" resetkeys ").expect("the rules");
+        assert_eq!(rules, in_db(db, &[LEAST]).join(" ") + " " + ROLE);
+        let ended = shell(&mend.replace(">PASSWORD", ">pw"));
+        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+        let url = redis.url_with("coturn-exporter:pw@", db);
+        assert_eq!(Report::of(&url).faults(), Vec::<&str>::new());
+        // It may not look at its own rights; given that, none of the dangerous ones is found.
+        redis.run(&["ACL", "SETUSER", "coturn-exporter", "+acl|dryrun"]);
+        assert_eq!(Report::of(&url).severity("excess-rights"), "ok");
+    }
 }
 
 #[test]
 fn keys_in_another_db_are_a_fault_that_names_it() {
     let redis = Redis::start();
-    set_user(&redis, "watcher", &MINIMAL);
+    grant(&redis, "watcher", &in_db(3, &[LEAST]));
     Statsdb::connect(&redis, 3).open(&Allocation::new("one.example", "alice", 1), 600);
     // Redis tells the one user which dbs hold keys; for the other, doctor looks into each.
     for credentials in ["", "watcher:pw@"] {
@@ -279,15 +314,101 @@ fn looking_leaves_idle_times_as_they_are_and_leftovers_are_advice() {
 
 #[test]
 fn a_replica_without_its_master_is_a_fault() {
-    let (redis, master) = (Redis::start(), Redis::start());
-    let mut connection = redis.connect(0);
-    redis::cmd("REPLICAOF")
-        .arg("127.0.0.1")
-        .arg(master.port())
-        .query::<()>(&mut connection)
-        .expect("REPLICAOF");
-    let report = Report::of(&redis.url(0));
+    let mut master = Redis::start_with_settings(&[("repl-diskless-sync-delay", "0")]);
+    let replica = Redis::start_replica(&master);
+    master.kill();
+    let lost = |credentials: &str| {
+        poll::until(PATIENCE, "the replica to notice", || {
+            let report = Report::of(&replica.url_with(credentials, 0));
+            match report.text("role", "message") {
+                "Redis is a replica that has lost its master" => Ok(report),
+                other => Err(other.to_owned()),
+            }
+        })
+    };
+    let report = lost("");
     assert_eq!((report.code, report.faults()), (Some(1), vec!["role"]), "{:#?}", report.findings);
+    // To whom ROLE is forbidden and INFO is not.
+    assert_eq!(lost(&grant(&replica, "watcher", &[LEAST, "+info"])).faults(), ["role"]);
+}
+
+#[test]
+fn a_replica_that_is_syncing_is_called_so_and_nothing_is_held_against_it() {
+    for stale_data in ["yes", "no"] {
+        let (master, replica) = Redis::start_syncing(stale_data);
+        for rights in [&["~* &* +@all"], &["~* &* +@all -role"]] {
+            let url = replica.url_with(&grant(&replica, "watcher", rights), 0);
+            let report = Report::of(&url);
+            let message = report.text("role", "message");
+            assert!(message.contains("being synchronized with its master"), "{:#?}", report.findings);
+            assert_eq!(report.severity("role"), "advice");
+            assert!(report.text("role", "mend").starts_with("run doctor again"));
+            assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
+            let ping = if stale_data == "yes" { "ok" } else { "info" };
+            assert_eq!(report.severity("ping"), ping, "{}", report.finding("ping"));
+        }
+        drop((master, replica));
+    }
+}
+
+#[test]
+fn an_exporter_that_forwards_is_not_taken_for_coturn() {
+    for rights in [FORWARD, &FORWARD.replace(" +client|setname", "")] {
+        let redis = Redis::start();
+        let forward = redis.url_with(&grant(&redis, "forwarder", &[rights]), 0);
+        let flags = ["--statsdb.listen-address", "127.0.0.1:0", "--statsdb.forward-url", &forward];
+        let relay = Exporter::start(&flags);
+        relay.until_value("coturn_exporter_statsdb_forward_up", &[], 1.0);
+        let logged = relay.until_logged(&["waiting for coturn", "statsdb=127.0.0.1:"]);
+        let (_, address) = logged.split_once("statsdb=").expect("an address");
+        let address = address.split_whitespace().next().and_then(|word| word.parse().ok()).expect(address);
+        Statsdb::at(address).open(&Allocation::new("one.example", "alice", 1), 600);
+        poll::until(PATIENCE, "the event to be forwarded", || match redis.calls("publish") {
+            0 => Err(relay.log()),
+            _ => Ok(()),
+        });
+        relay.until_value("coturn_exporter_statsdb_forward_up", &[], 1.0);
+        let report = Report::of(&redis.url(0));
+        if rights == FORWARD {
+            let message = report.text("forwarders", "message");
+            assert!(
+                message.starts_with("1 connection(s) of exporters that forward to this Redis"),
+                "{message}"
+            );
+            assert_eq!(report.severity("coturn"), "info", "{}", report.finding("coturn"));
+            let message = report.text("coturn", "message");
+            assert!(message.contains("no connection that published is of a coturn itself"), "{message}");
+        } else {
+            // It cannot say who it is, and forwards all the same.
+            assert_eq!(report.severity("coturn"), "ok", "{}", report.finding("coturn"));
+        }
+    }
+}
+
+#[test]
+fn a_publisher_is_judged_by_the_age_of_its_last_command() {
+    let redis = Redis::start();
+    let mut coturn = Statsdb::connect(&redis, 0);
+    coturn.open(&Allocation::new("one.example", "alice", 1), 600);
+    let report = Report::of(&redis.url(0));
+    let message = report.text("coturn", "message");
+    assert!(
+        message.starts_with("1 connection(s) published, last ") && message.ends_with("as coturn does"),
+        "{message}"
+    );
+    assert_eq!(report.severity("coturn"), "ok");
+
+    let url = redis.url(0);
+    let flags = ["--redis.url", &url, "--allocation.max-lifetime", "1s", "--allocation.grace", "0s"];
+    poll::until(PATIENCE, "the publication to be older than a lifetime", || {
+        let report = Report::with(&flags);
+        let message = report.text("coturn", "message").to_owned();
+        match report.severity("coturn") {
+            "info" if message.starts_with("1 connection(s) published, but nothing for ") => Ok(()),
+            severity => Err(format!("{severity}: {message}")),
+        }
+    });
+    drop(coturn);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use coturn_exporter::source::resync::FoundKey;
 
 use common::command::{Ended, exporter};
 use common::redis::{Redis, restore_idle};
+use common::rights::{LEAST, PRUNE_BY_SCRIPT, PRUNE_BY_TRANSACTION, grant, in_db};
 use common::statsdb::Allocation;
 
 /// What the defaults make of the longest grant and the grace.
@@ -45,7 +46,7 @@ fn db_size(connection: &mut redis::Connection) -> u64 {
 #[track_caller]
 fn prune(redis: &Redis, more: &[&str]) -> String {
     let Ended { code, stdout, stderr } =
-        exporter(&[["prune", "--redis.url", &redis.url(0)].as_slice(), more].concat());
+        exporter(&[["prune", "--redis.url", &user(redis, 0, more)].as_slice(), more].concat());
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     stdout
 }
@@ -68,13 +69,21 @@ fn delete(url: &str, limit: u64, listing: &[(Vec<u8>, u64)]) -> (Result<Pruned, 
     })
 }
 
-/// A user who may prune, but call no script.
+/// The URL of a user with the documented rights for `prune` with these flags.
+fn user(redis: &Redis, db: u8, flags: &[&str]) -> String {
+    let apply = flags.contains(&"--apply").then_some(PRUNE_BY_SCRIPT);
+    let rights: Vec<_> = [LEAST].into_iter().chain(apply).collect();
+    redis.url_with(&grant(redis, "pruner", &in_db(db, &rights)), db)
+}
+
+/// The URL of one who may delete with a script.
+fn user_with_scripts(redis: &Redis) -> String {
+    user(redis, 0, &["--apply"])
+}
+
+/// The URL of one who may delete, but call no script.
 fn user_without_scripts(redis: &Redis) -> String {
-    let mut acl = redis::cmd("ACL");
-    acl.arg(&["SETUSER", "pruner", "on", ">pw", "~turn/*", "-@all", "+scan", "+select", "+object|idletime"]);
-    acl.arg(&["+unlink", "+watch", "+unwatch", "+multi", "+exec"]);
-    acl.query::<()>(&mut redis.connect(0)).expect("ACL SETUSER");
-    redis.url_with("pruner:pw@", 0)
+    redis.url_with(&grant(redis, "changer", &[LEAST, PRUNE_BY_TRANSACTION]), 0)
 }
 
 #[test]
@@ -141,11 +150,32 @@ fn the_flags_say_what_is_stale_and_other_dbs_are_left_alone() {
 }
 
 #[test]
+fn the_documented_rights_do_for_every_db_and_both_guards() {
+    let redis = Redis::start();
+    for (db, by) in
+        [(0, PRUNE_BY_SCRIPT), (0, PRUNE_BY_TRANSACTION), (2, PRUNE_BY_SCRIPT), (2, PRUNE_BY_TRANSACTION)]
+    {
+        let mut connection = redis.connect(db);
+        restore_idle(&mut connection, [(key("a", 1).as_slice(), LIMIT + 10)]);
+        let url = redis.url_with(&grant(&redis, "pruner", &in_db(db, &[LEAST, by])), db);
+        let ended = exporter(&["prune", "--apply", "--redis.url", &url]);
+        assert!(ended.code == Some(0) && ended.stdout.contains("deleted: 1;"), "{by} in db {db}: {ended:?}");
+        assert!(!exists(&mut connection, &key("a", 1)));
+    }
+    // db 0 is where every connection begins, so nothing was refused there; without the right, the other is named.
+    let url = redis.url_with(&grant(&redis, "pruner", &[LEAST]), 2);
+    let ended = exporter(&["prune", "--redis.url", &url]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("needs +select"), "{ended:?}");
+}
+
+#[test]
 fn a_key_that_came_back_to_life_survives_under_both_guards() {
     const FOUND: u64 = 5_000;
     let redis = Redis::start();
     let mut connection = redis.connect(0);
-    for (url, guard) in [(redis.url(0), Guard::Script), (user_without_scripts(&redis), Guard::Transaction)] {
+    for (url, guard) in
+        [(user_with_scripts(&redis), Guard::Script), (user_without_scripts(&redis), Guard::Transaction)]
+    {
         let listing: Vec<_> = (0..250).map(|id| (key("a", id), FOUND)).collect();
         restore_idle(&mut connection, listing.iter().map(|(key, idle)| (key.as_slice(), *idle)));
         // Since the listing: one was refreshed, one was read, one ended; one was set and is old again, as its limit goes.
@@ -170,7 +200,7 @@ fn looking_through_either_guard_leaves_idle_times_alone() {
     const FOUND: u64 = 5_000;
     let redis = Redis::start();
     let mut connection = redis.connect(0);
-    for url in [redis.url(0), user_without_scripts(&redis)] {
+    for url in [user_with_scripts(&redis), user_without_scripts(&redis)] {
         restore_idle(&mut connection, [(key("a", 1).as_slice(), FOUND)]);
         // Found older than it is now: it is looked at and left.
         let (pruned, _) = delete(&url, LIMIT, &[(key("a", 1), 2 * FOUND)]);
@@ -226,7 +256,7 @@ fn an_idle_time_that_a_clock_set_back_would_give_is_not_believed() {
     let most = MOST_IDLE.as_secs();
     restore_idle(&mut connection, [(key("a", 1).as_slice(), most + 3_600)]);
     assert!(prune(&redis, &["--apply"]).contains("0 of 1 status keys"));
-    for url in [redis.url(0), user_without_scripts(&redis)] {
+    for url in [user_with_scripts(&redis), user_without_scripts(&redis)] {
         let (pruned, _) = delete(&url, LIMIT, &[(key("a", 1), LIMIT + 1)]);
         assert_eq!(pruned.expect("looked"), Pruned { revived: 1, ..Pruned::default() });
     }
@@ -242,11 +272,11 @@ fn without_idle_times_it_refuses() {
         .query::<()>(&mut connection)
         .expect("CONFIG SET");
     for more in [[].as_slice(), &["--apply"]] {
-        let ended = exporter(&[["prune", "--redis.url", &redis.url(0)].as_slice(), more].concat());
+        let ended = exporter(&[["prune", "--redis.url", &user(&redis, 0, more)].as_slice(), more].concat());
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stderr.contains("LFU") && ended.stderr.lines().count() == 1, "{}", ended.stderr);
     }
-    for url in [redis.url(0), user_without_scripts(&redis)] {
+    for url in [user_with_scripts(&redis), user_without_scripts(&redis)] {
         let (pruned, _) = delete(&url, LIMIT, &[(key("a", 1), LIMIT + 1)]);
         assert!(matches!(pruned, Err(PruneError::NoIdleTime)), "{pruned:?}");
     }
@@ -258,15 +288,12 @@ fn without_the_right_to_delete_it_says_which_is_missing() {
     let redis = Redis::start();
     let mut connection = redis.connect(0);
     restore_idle(&mut connection, [(key("a", 1).as_slice(), 100_000)]);
-    for (user, rules) in [
-        ("reader", ["+scan", "+object"].as_slice()),
-        ("scripter", &["+scan", "+object", "+eval"]),
-        ("changer", &["+scan", "+object", "+watch", "+multi", "+exec"]),
+    for (user, rights) in [
+        ("reader", [LEAST].as_slice()),
+        ("scripter", &[LEAST, "+eval"]),
+        ("changer", &[LEAST, "+watch +unwatch +multi +exec"]),
     ] {
-        let mut acl = redis::cmd("ACL");
-        acl.arg(&["SETUSER", user, "on", ">pw", "~turn/*", "-@all"]).arg(rules);
-        acl.query::<()>(&mut connection).expect("ACL SETUSER");
-        let url = redis.url_with(&format!("{user}:pw@"), 0);
+        let url = redis.url_with(&grant(&redis, user, rights), 0);
         assert_eq!(exporter(&["prune", "--redis.url", &url]).code, Some(0), "to list is allowed");
         let ended = exporter(&["prune", "--apply", "--redis.url", &url]);
         assert_eq!(ended.code, Some(1), "{ended:?}");

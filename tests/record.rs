@@ -20,15 +20,21 @@ use common::page::Page;
 use common::poll::{self, PATIENCE};
 use common::process::Process;
 use common::redis::Redis;
+use common::rights::{LEAST, grant, in_db};
 use common::statsdb::Statsdb;
 use common::temp_dir::TempDir;
 use coturn_exporter::app::replay::replay;
 use coturn_exporter::state::Settings;
 use rustix::process::Signal;
 
-fn record(dir: &TempDir, redis: &Redis, more: &[&str]) -> Process {
+/// The URL of a user with the documented rights.
+fn user(redis: &Redis, db: u8) -> String {
+    redis.url_with(&grant(redis, "exporter", &in_db(db, &[LEAST])), db)
+}
+
+fn record(dir: &TempDir, url: &str, more: &[&str]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
-    command.args(["record", "--redis.url", &redis.url(0), "--output", "stream.jsonl"]).args(more);
+    command.args(["record", "--redis.url", url, "--output", "stream.jsonl"]).args(more);
     Process::spawn(command, dir.path(), "record").expect("the program starts")
 }
 
@@ -62,8 +68,9 @@ fn lines(path: &Path) -> usize {
 fn a_recorded_stream_replays_to_the_page_of_the_exporter_that_watched_it() {
     let redis = Redis::start();
     let dir = TempDir::new("record");
-    let mut recorder = record(&dir, &redis, &[]);
-    let exporter = Exporter::watching(&redis.url(0));
+    let url = user(&redis, 0);
+    let mut recorder = record(&dir, &url, &[]);
+    let exporter = Exporter::watching(&url);
     until_recording(&recorder);
     let mut coturn = Statsdb::connect(&redis, 0);
     let mut published = 0;
@@ -99,9 +106,11 @@ fn a_recorded_stream_replays_to_the_page_of_the_exporter_that_watched_it() {
 fn a_recording_ends_after_its_duration_and_never_overwrites() {
     let redis = Redis::start();
     let dir = TempDir::new("record-again");
-    let mut first = record(&dir, &redis, &["--duration", "100ms"]);
+    // The stream is the same whichever db is named; to name it takes one right more.
+    let url = user(&redis, 2);
+    let mut first = record(&dir, &url, &["--duration", "100ms"]);
     assert!(first.wait(PATIENCE).success(), "{}", first.output());
-    let mut second = record(&dir, &redis, &["--duration", "100ms"]);
+    let mut second = record(&dir, &url, &["--duration", "100ms"]);
     let status = second.wait(PATIENCE);
     assert_eq!(status.code(), Some(1), "{}", second.output());
     assert!(second.stderr().contains("stream.jsonl"), "{}", second.stderr());

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use common::exporter::Exporter;
 use common::poll::{self, PATIENCE};
 use common::redis::Redis;
+use common::rights::{LEAST, ROLE, grant};
 use common::statsdb::{Allocation, Statsdb};
 use common::traffic::Traffic;
 
@@ -226,6 +227,41 @@ fn a_user_who_may_only_subscribe_sees_the_stream() {
     exporter.until_value("coturn_exporter_resync_ok", &[], 0.0);
     call(&mut Statsdb::connect(&redis, 0), 1);
     until_counted(&exporter, 1);
+}
+
+#[test]
+fn a_replica_that_is_syncing_is_said_to_be_once_and_watched_when_it_has_its_copy() {
+    let (master, replica) = Redis::start_syncing("no");
+    for (right, says) in [("+role", "is being synchronized with its master"), ("-role", "or has lost it")] {
+        let user = grant(&replica, "watcher", &[LEAST, right]);
+        let exporter = Exporter::start(&["--redis.url", &replica.url_with(&user, 0)]);
+        exporter.until_logged(&["not watching; trying again", "this Redis is a replica", says]);
+        let attempts = replica.rejected_calls("ping");
+        poll::until(PATIENCE, "two attempts more", || match replica.rejected_calls("ping") - attempts {
+            0 | 1 => Err(exporter.log()),
+            _ => Ok(()),
+        });
+        assert_eq!(exporter.status("/-/ready"), 503);
+        let log = exporter.log();
+        assert_eq!(log.matches("trying again").count(), 1, "{log}");
+        assert!(!log.contains("the connection was lost") && !log.contains("msg=subscribed"), "{log}");
+        if right == "-role" {
+            master.let_sync();
+            exporter.wait_ready();
+            call(&mut Statsdb::connect(&master, 0), 1);
+            until_counted(&exporter, 1);
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_has_lost_its_master_is_said_to_have() {
+    let mut master = Redis::start_with_settings(&[("repl-diskless-sync-delay", "0")]);
+    let replica = Redis::start_replica_with(&master, &[("replica-serve-stale-data", "no")]);
+    let user = grant(&replica, "watcher", &[LEAST, ROLE]);
+    let exporter = Exporter::watching(&replica.url_with(&user, 0));
+    master.kill();
+    exporter.until_logged(&["not watching; trying again", "a replica that has lost its master"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use common::exporter::Exporter;
 use common::poll::{self, PATIENCE};
 use common::ports::Port;
 use common::redis::Redis;
+use common::rights::{LEAST, ROLE, grant};
 use common::sentinel::{MASTER, Sentinel};
 use common::statsdb::{Allocation, Statsdb};
 use common::temp_dir::TempDir;
@@ -219,18 +220,31 @@ fn a_replica_that_is_called_the_master_is_not_watched() {
 
 #[test]
 fn a_user_who_may_not_ask_for_the_role_watches_what_the_sentinel_says() {
-    const LEAST: [&str; 8] =
-        ["resetchannels", "&turn/*", "~turn/*", "+psubscribe", "+ping", "+scan", "+get", "+object|idletime"];
     let master = Redis::start();
     let sentinel = Sentinel::start(master.port(), 0);
-    for more in [None, Some("+role")] {
-        let mut rules = vec!["ACL", "SETUSER", "exporter", "reset", "on", ">pw"];
-        rules.extend(LEAST.into_iter().chain(more));
-        master.run(&rules);
-        let url = format!("redis+sentinel://exporter:pw@127.0.0.1:{}/{MASTER}", sentinel.port());
+    for rights in [[LEAST].as_slice(), &[LEAST, ROLE]] {
+        let credentials = grant(&master, "exporter", rights);
+        let url = format!("redis+sentinel://{credentials}127.0.0.1:{}/{MASTER}", sentinel.port());
         let exporter = Exporter::watching(&url);
         exporter.until_value("coturn_exporter_resync_ok", &[], 1.0);
     }
+}
+
+#[test]
+fn a_sentinel_that_forbids_the_question_is_said_with_the_right_to_grant() {
+    let master = Redis::start();
+    let user = "user watcher on >pw resetchannels -@all +ping";
+    let sentinel = Sentinel::start_with(master.port(), 0, None, user);
+    let dir = TempDir::new("passwords");
+    let file = dir.write("sentinel-password", "pw\n").display().to_string();
+    let url = format!("redis+sentinel://127.0.0.1:{}/{MASTER}?sentinel-user=watcher", sentinel.port());
+    let args = ["--redis.url", &url, "--redis.sentinel-password-file", &file];
+    let said = complaint(&args);
+    assert!(said.contains("needs +sentinel|get-master-addr-by-name"), "{said}");
+    let doctor = command::exporter(&[&["doctor"], args.as_slice()].concat());
+    assert_eq!(doctor.code, Some(1), "{doctor:?}");
+    assert!(doctor.stdout.contains("+sentinel|get-master-addr-by-name"), "{}", doctor.stdout);
+    assert!(!doctor.stdout.contains("start Redis"), "{}", doctor.stdout);
 }
 
 #[test]

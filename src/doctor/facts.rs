@@ -65,10 +65,32 @@ pub struct Facts {
 /// Why nothing could be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
-    /// There is a Redis, but it refuses the login.
-    pub login: bool,
-    /// What was said.
+    /// What kind of failure it is: it decides the advice.
+    pub obstacle: Obstacle,
+    /// The error's text.
     pub text: String,
+}
+
+/// What kept `doctor` from looking at a Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// No connection, or no answer on it.
+    Connection,
+    /// A connection without TLS, and bytes on it that are not the protocol of Redis.
+    Protocol,
+    /// The TLS handshake failed.
+    Tls {
+        /// The command that makes a certificate that is accepted, where the certificate is at fault.
+        fix: Option<String>,
+    },
+    /// Redis refuses the login.
+    Login,
+    /// No sentinel says where the master is.
+    Sentinel,
+    /// The sentinels call a replica the master.
+    Replica,
+    /// Redis answers, and serves nobody now.
+    Refusal,
 }
 
 /// What was seen of a Redis that answers and lets us in.
@@ -92,7 +114,7 @@ pub struct Seen {
     pub clients: Look<Clients>,
     /// Patterns that anyone is subscribed to.
     pub patterns: Look<u64>,
-    /// Dbs that were looked into, with their status keys; the configured one among them.
+    /// Dbs that were looked into, with their status keys; the configured one among them if it could be selected.
     pub dbs: Vec<Db>,
     /// Whether other dbs than the configured one could be looked into.
     pub other_dbs: Look<()>,
@@ -134,12 +156,44 @@ pub enum Role {
     /// It takes writes.
     Master,
     /// It repeats a master.
-    Replica {
-        /// Whether it has its master at this moment.
-        connected: bool,
-    },
+    Replica(MasterLink),
     /// Another word (`sentinel`).
     Other(String),
+}
+
+/// How a replica stands to its master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterLink {
+    /// It has a copy and follows.
+    Connected,
+    /// It has reached the master and is getting its copy (`master_sync_in_progress`), or agrees on one.
+    Syncing,
+    /// It has no connection to the master.
+    Lost,
+}
+
+impl MasterLink {
+    /// From the fourth word of `ROLE`.
+    pub fn from_role(state: &str) -> Self {
+        match state {
+            "connected" => Self::Connected,
+            "sync" | "handshake" => Self::Syncing,
+            // `connect`, `connecting`, `none`
+            _ => Self::Lost,
+        }
+    }
+
+    /// From the lines of `INFO replication` of a replica.
+    pub fn from_info(info: &str) -> Self {
+        let has = |line: &str| info.lines().any(|other| other.trim_end() == line);
+        if has("master_link_status:up") {
+            Self::Connected
+        } else if has("master_sync_in_progress:1") {
+            Self::Syncing
+        } else {
+            Self::Lost
+        }
+    }
 }
 
 /// Values of `CONFIG GET`, by the setting's name.
@@ -162,6 +216,10 @@ impl FromIterator<(String, String)> for ConfigValues {
 /// What the exporter needs to do, each tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
+    /// `PING`. What is not for lack of rights here is what Redis says to every command at this moment.
+    pub ping: Look<()>,
+    /// `SELECT` of the configured db; not tried for db 0, in which every connection begins.
+    pub select: Look<()>,
     /// `PSUBSCRIBE turn/*`.
     pub subscribe: Look<()>,
     /// `SCAN`.
@@ -173,12 +231,14 @@ pub struct Rights {
 }
 
 /// The connections of others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients {
     /// Subscribed to a pattern.
     pub subscribers: usize,
-    /// Called PUBLISH last.
-    pub publishers: usize,
+    /// Connections whose last command was PUBLISH: how long ago that was.
+    pub publishers: Vec<Duration>,
+    /// Exporters that forward what coturn reports to them: how long ago their last command was.
+    pub forwarders: Vec<Duration>,
     /// All others, our own not among them.
     pub others: usize,
 }
@@ -205,6 +265,31 @@ mod tests {
         assert_eq!(version("7.2.4-rc1").to_string(), "7.2.4");
         assert_eq!(version("5").to_string(), "5.0.0");
         assert_eq!((Version::parse(""), Version::parse("x.1")), (None, None));
+    }
+
+    #[test]
+    fn a_replica_that_is_copying_its_master_has_not_lost_it() {
+        for (state, link) in [
+            ("connected", MasterLink::Connected),
+            ("sync", MasterLink::Syncing),
+            ("handshake", MasterLink::Syncing),
+            ("connecting", MasterLink::Lost),
+            ("connect", MasterLink::Lost),
+            ("none", MasterLink::Lost),
+        ] {
+            assert_eq!(MasterLink::from_role(state), link, "{state}");
+        }
+        for (status, syncing, link) in [
+            ("up", 0, MasterLink::Connected),
+            ("down", 1, MasterLink::Syncing),
+            ("down", 0, MasterLink::Lost),
+        ] {
+            let info = format!(
+                "# Replication\r\nrole:slave\r\nmaster_host:h\r\nmaster_link_status:{status}\r\n\
+                 master_sync_in_progress:{syncing}\r\nslave_repl_offset:0\r\n"
+            );
+            assert_eq!(MasterLink::from_info(&info), link, "{info}");
+        }
     }
 
     #[test]

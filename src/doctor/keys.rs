@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::{Db, Look, Seen, Subject};
+use super::facts::{Db, Seen, Subject};
 use super::{Setting, Severity, Verdict};
 
 /// The longest idle time that is believed. Redis keeps it modulo 2^24 s (194 days) of the wall clock (7.0.15): when that
@@ -50,9 +50,9 @@ pub fn dbname_ok(configured: u32, dbs: &[Db], stale_after: Duration) -> Option<b
     dbs.iter().any(|db| db.number == configured && !db.idle.is_empty()).then_some(true)
 }
 
-pub(super) fn dbname(dbs: &[Db], other_dbs: &Look<()>, subject: &Subject) -> Vec<Verdict> {
+pub(super) fn dbname(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
     let id = Setting::Dbname.as_str();
-    let ours = subject.db;
+    let (dbs, ours) = (&seen.dbs, subject.db);
     let others = |wanted: fn(Count) -> bool| -> Vec<u32> {
         let other = dbs.iter().filter(|db| db.number != ours && !db.idle.is_empty());
         other.filter(|db| wanted(Count::of(db, subject.stale_after))).map(|db| db.number).collect()
@@ -72,6 +72,9 @@ pub(super) fn dbname(dbs: &[Db], other_dbs: &Look<()>, subject: &Subject) -> Vec
         )));
     } else if here {
         verdicts.push(Verdict::new(Severity::Ok, id, format!("status keys are in db {ours}, which is read")));
+    } else if dbs.iter().all(|db| db.number != ours) {
+        let message = format!("db {ours} could not be looked into; not judged: whether coturn writes to it");
+        verdicts.push(Verdict::new(Severity::Info, id, message));
     } else {
         let message = format!("no live status keys: whether coturn writes to db {ours} is not known");
         let why = "coturn sets a key for each allocation; where none is live there is none";
@@ -89,7 +92,12 @@ pub(super) fn dbname(dbs: &[Db], other_dbs: &Look<()>, subject: &Subject) -> Vec
         verdicts.push(verdict.because(why).mend(format!("coturn-exporter prune --redis.url {url}")));
     }
     let what = format!("SELECT of another db than {ours}");
-    verdicts.extend(Verdict::unseen(other_dbs, "other-dbs", &what, "whether status keys are in other dbs"));
+    verdicts.extend(Verdict::unseen(
+        &seen.other_dbs,
+        "other-dbs",
+        &what,
+        "whether status keys are in other dbs",
+    ));
     verdicts
 }
 

@@ -75,9 +75,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             verdicts.extend(settings::all(&seen.settings));
             verdicts.extend(rights::needed(seen, subject));
             verdicts.extend(rights::excess(seen, subject));
-            verdicts.extend(keys::dbname(&seen.dbs, &seen.other_dbs, subject));
+            verdicts.extend(keys::dbname(seen, subject));
             verdicts.extend(keys::stale(seen, subject));
-            verdicts.extend(server::clients(seen));
+            verdicts.extend(server::clients(seen, subject));
         }
     }
     verdicts.into_iter().map(|verdict| verdict.about(subject)).collect()
@@ -111,7 +111,10 @@ impl Verdict {
     fn unseen<T>(look: &Look<T>, id: &'static str, what: &str, not_judged: &str) -> Option<Self> {
         let message = match look {
             Look::Seen(_) => return None,
-            Look::Forbidden => format!("{what} is forbidden to this user; not judged: {not_judged}"),
+            Look::Forbidden => {
+                let right = rights::right_to(what);
+                format!("{what} is forbidden to this user, who lacks {right}; not judged: {not_judged}")
+            }
             Look::Failed(text) => format!("{what} gives no answer ({text}); not judged: {not_judged}"),
         };
         Some(Self::new(Severity::Info, id, message))

@@ -1,6 +1,8 @@
 //! Judges the server itself: reachable, version, role, and who else is connected. Says only what can be known.
 
-use super::facts::{Look, Role, Seen, Subject, Unreachable, Version};
+use std::time::Duration;
+
+use super::facts::{Clients, Look, MasterLink, Obstacle, Role, Seen, Subject, Unreachable, Version};
 use super::keys::is_stale;
 use super::rights::user_of;
 use super::{Severity, Verdict, shell_word};
@@ -12,14 +14,36 @@ const OLDEST: Version = Version { major: 5, minor: 0, patch: 0 };
 const NO_TOUCH: Version = Version { major: 7, minor: 2, patch: 0 };
 
 pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
-    if reason.login {
-        return Verdict::new(Severity::Fault, "login", format!("the login is refused: {}", reason.text))
-            .because("without it the exporter sees nothing")
-            .mend("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB");
+    let Unreachable { obstacle, text } = reason;
+    let fault = |id, message| Verdict::new(Severity::Fault, id, message);
+    let sees_nothing = "without it the exporter sees nothing";
+    match obstacle {
+        Obstacle::Login => fault("login", format!("the login is refused: {text}"))
+            .because(sees_nothing)
+            .mend("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB"),
+        Obstacle::Connection => fault("reachable", format!("not reachable: {text}"))
+            .because("without Redis the exporter sees nothing, and what coturn reports meanwhile is lost")
+            .mend("start Redis, or set --redis.url to where it answers"),
+        Obstacle::Protocol => fault("reachable", format!("no Redis answers: {text}"))
+            .because(sees_nothing)
+            .mend("--redis.url with the port of Redis; rediss:// where that port speaks TLS"),
+        Obstacle::Tls { fix } => fault("reachable", format!("no TLS connection: {text}"))
+            .because("the exporter talks to nobody whose certificate proves nothing")
+            .mend(fix.clone().unwrap_or_else(|| {
+                "--redis.url or the files of --redis.tls-ca-file, --redis.tls-cert-file and --redis.tls-key-file, as \
+                 the finding says"
+                    .to_owned()
+            })),
+        Obstacle::Sentinel => fault("reachable", text.clone())
+            .because("without the master's address the exporter connects to no Redis")
+            .mend("--redis.url with the sentinels' addresses and the name that they give the master"),
+        Obstacle::Replica => fault("reachable", text.clone())
+            .because("the exporter watches no replica, and tries again until the sentinels name a master")
+            .mend("run doctor again when the failover is over"),
+        Obstacle::Refusal => fault("reachable", format!("Redis answers, and serves nobody now: {text}"))
+            .because(sees_nothing)
+            .mend("run doctor again when that is over; the log of Redis says why"),
     }
-    Verdict::new(Severity::Fault, "reachable", format!("not reachable: {}", reason.text))
-        .because("without Redis the exporter sees nothing, and what coturn reports meanwhile is lost")
-        .mend("start Redis, or set --redis.url to where it answers")
 }
 
 pub(super) fn reachable(seen: &Seen, subject: &Subject) -> Verdict {
@@ -70,7 +94,7 @@ pub(super) fn role(seen: &Seen, subject: &Subject) -> Option<Verdict> {
     let Some(role) = seen.role.seen() else {
         return Verdict::unseen(&seen.role, "role", "ROLE", "whether this is a master");
     };
-    let connected = match role {
+    let link = match role {
         Role::Master => return Some(Verdict::new(Severity::Ok, "role", "Redis is a master")),
         Role::Other(word) => {
             let verdict =
@@ -79,8 +103,21 @@ pub(super) fn role(seen: &Seen, subject: &Subject) -> Option<Verdict> {
                 verdict.because("coturn cannot write here").mend("--redis.url with the Redis of coturn"),
             );
         }
-        Role::Replica { connected } => *connected,
+        Role::Replica(link) => *link,
     };
+    let mend = "the master's address, in --redis.url and in coturn's redis-statsdb";
+    if link == MasterLink::Syncing {
+        let message =
+            "Redis is a replica that is being synchronized with its master: it has no complete copy yet";
+        let why = "keys are missing or old until that is done; what it has then, and whether coturn writes to its \
+                   master, is not judged";
+        return Some(
+            Verdict::new(Severity::Advice, "role", message)
+                .because(why)
+                .mend(format!("run doctor again when that is done; or {mend}")),
+        );
+    }
+    let connected = link == MasterLink::Connected;
     // Keys that were set lately came from somewhere: coturn then writes to the master, and reading here works.
     let alive = |idle: &Option<_>| idle.is_some_and(|idle| !is_stale(idle, subject.stale_after));
     let fed = connected && seen.dbs.iter().any(|db| db.idle.iter().any(alive));
@@ -97,11 +134,10 @@ pub(super) fn role(seen: &Seen, subject: &Subject) -> Option<Verdict> {
     };
     let message =
         if connected { "Redis is a replica" } else { "Redis is a replica that has lost its master" };
-    let mend = "the master's address, in --redis.url and in coturn's redis-statsdb";
     Some(Verdict::new(severity, "role", message).because(why).mend(mend))
 }
 
-pub(super) fn clients(seen: &Seen) -> Vec<Verdict> {
+pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
     let Some(clients) = seen.clients.seen() else {
         let not_judged = "who else is subscribed, whether coturn is connected";
         let mut verdicts = Vec::new();
@@ -125,21 +161,69 @@ pub(super) fn clients(seen: &Seen) -> Vec<Verdict> {
             )
         }
     };
-    let coturn = match (clients.publishers, clients.others) {
-        (0, 0) => Verdict::new(Severity::Advice, "coturn", "nobody else is connected, so neither is coturn")
+    let mut verdicts = vec![subscribers];
+    if let Some(latest) = clients.forwarders.iter().min() {
+        let message = format!(
+            "{} connection(s) of exporters that forward to this Redis what their own coturn reports \
+             (--statsdb.forward-url); the last command came {} ago",
+            clients.forwarders.len(),
+            age(*latest)
+        );
+        verdicts.push(Verdict::new(Severity::Info, "forwarders", message));
+    }
+    verdicts.push(coturn(clients, subject));
+    verdicts
+}
+
+/// Whether coturn is among the connections. A connection that has published says so by its last command only.
+fn coturn(clients: &Clients, subject: &Subject) -> Verdict {
+    let id = "coturn";
+    let (recent, silent): (Vec<_>, Vec<_>) =
+        clients.publishers.iter().copied().partition(|idle| *idle <= subject.stale_after);
+    if let Some(latest) = recent.iter().min() {
+        let more = silent.iter().min().map_or_else(String::new, |latest| {
+            format!("; {} other(s) published too, but not for {}", silent.len(), age(*latest))
+        });
+        let message = format!(
+            "{} connection(s) published, last {} ago, as coturn does{more}",
+            recent.len(),
+            age(*latest)
+        );
+        return Verdict::new(Severity::Ok, id, message);
+    }
+    if let Some(latest) = silent.iter().min() {
+        let message = format!("{} connection(s) published, but nothing for {}", silent.len(), age(*latest));
+        return Verdict::new(Severity::Info, id, message).because(format!(
+            "a coturn with an allocation publishes at least its refreshes, within {} s; one without is quiet for as \
+             long as it has none",
+            subject.stale_after.as_secs()
+        ));
+    }
+    if !clients.forwarders.is_empty() {
+        let message = "no connection that published is of a coturn itself; the forwarding exporter has it";
+        return Verdict::new(Severity::Info, id, message);
+    }
+    match clients.others {
+        0 => Verdict::new(Severity::Advice, id, "nobody else is connected, so neither is coturn")
             .because("coturn connects when it starts, and stays")
             .mend(
                 "redis-statsdb=\"ip=HOST dbname=DB port=PORT\" in turnserver.conf; look for NOAUTH in coturn's log",
             ),
-        (0, others) => {
-            let message = format!("{others} other connection(s), of which none has just published anything");
-            Verdict::new(Severity::Info, "coturn", message)
+        others => {
+            let message = format!("{others} other connection(s), none of which published with its last command");
+            Verdict::new(Severity::Info, id, message)
                 .because("coturn publishes with its first allocation; an idle one cannot be told from other clients")
         }
-        (publishers, _) => {
-            let message = format!("{publishers} connection(s) have just published something, as coturn does");
-            Verdict::new(Severity::Ok, "coturn", message)
-        }
-    };
-    vec![subscribers, coturn]
+    }
+}
+
+/// A time that has passed, in the largest unit of which there are two.
+fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::facts::{
-    Clients, ConfigValues, Db, Facts, Look, Rights, Role, Seen, Subject, Unreachable, Version,
+    Clients, ConfigValues, Db, Facts, Look, MasterLink, Obstacle, Rights, Role, Seen, Subject, Unreachable,
+    Version,
 };
 use super::*;
 
@@ -34,9 +35,21 @@ fn well() -> Seen {
             ("maxmemory-policy", "noeviction"),
             ("maxmemory", "0"),
         ])),
-        rights: Rights { subscribe: allowed(), scan: allowed(), get: allowed(), idle_time: allowed() },
+        rights: Rights {
+            ping: allowed(),
+            select: allowed(),
+            subscribe: allowed(),
+            scan: allowed(),
+            get: allowed(),
+            idle_time: allowed(),
+        },
         excess: Look::Seen(Vec::new()),
-        clients: Look::Seen(Clients { subscribers: 1, publishers: 1, others: 4 }),
+        clients: Look::Seen(Clients {
+            subscribers: 1,
+            publishers: ages(&[5]),
+            forwarders: ages(&[]),
+            others: 4,
+        }),
         patterns: Look::Seen(1),
         dbs: vec![db(0, &[Some(5)])],
         other_dbs: Look::Seen(()),
@@ -50,6 +63,10 @@ fn values(pairs: &[(&str, &str)]) -> ConfigValues {
 fn db(number: u32, idle: &[Option<u64>]) -> Db {
     let idle = idle.iter().map(|idle| idle.map(Duration::from_secs)).collect();
     Db { number, idle, complete: true }
+}
+
+fn ages(seconds: &[u64]) -> Vec<Duration> {
+    seconds.iter().copied().map(Duration::from_secs).collect()
 }
 
 fn judged(change: impl FnOnce(&mut Seen)) -> Vec<Finding> {
@@ -83,7 +100,7 @@ fn a_redis_that_is_well_leaves_nothing_to_say() {
 fn what_is_amiss_says_why_and_a_fault_says_what_mends_it() {
     let findings = judged(|seen| {
         seen.settings = Look::Seen(values(&[("timeout", "60"), ("tcp-keepalive", "0")]));
-        seen.role = Look::Seen(Role::Replica { connected: false });
+        seen.role = Look::Seen(Role::Replica(MasterLink::Lost));
         seen.dbs = vec![db(3, &[Some(1)])];
         seen.rights.get = Look::Forbidden;
     });
@@ -250,37 +267,152 @@ fn the_server_is_judged_by_version_role_and_company() {
     let severity = |id, change: fn(&mut Seen)| about(id, &judged(change)).0;
     let old = |seen: &mut Seen| seen.version = Look::Seen(Version { major: 4, minor: 9, patch: 9 });
     assert_eq!(severity("version", old), Severity::Fault);
-    let replica = |seen: &mut Seen| seen.role = Look::Seen(Role::Replica { connected: true });
+    let replica = |seen: &mut Seen| seen.role = Look::Seen(Role::Replica(MasterLink::Connected));
     assert_eq!(severity("role", replica), Severity::Advice, "it is fed with keys");
     let alone = |seen: &mut Seen| {
-        seen.role = Look::Seen(Role::Replica { connected: true });
+        seen.role = Look::Seen(Role::Replica(MasterLink::Connected));
         seen.dbs = vec![db(0, &[])];
     };
     assert_eq!(severity("role", alone), Severity::Fault);
-    let cut = |seen: &mut Seen| seen.role = Look::Seen(Role::Replica { connected: false });
+    let cut = |seen: &mut Seen| seen.role = Look::Seen(Role::Replica(MasterLink::Lost));
     assert_eq!(severity("role", cut), Severity::Fault);
     let sentinel = |seen: &mut Seen| seen.role = Look::Seen(Role::Other("sentinel".to_owned()));
     assert_eq!(severity("role", sentinel), Severity::Fault);
 
-    for (subscribers, publishers, others, expected) in [
-        (0, 1, 0, [("subscribers", Severity::Info)].as_slice()),
-        (2, 1, 0, &[("subscribers", Severity::Info)]),
-        (1, 0, 3, &[("coturn", Severity::Info)]),
-        (1, 0, 0, &[("coturn", Severity::Advice)]),
-    ] {
-        let clients = Clients { subscribers, publishers, others };
+    for (subscribers, expected) in [(0, Severity::Info), (1, Severity::Ok), (2, Severity::Info)] {
+        let findings =
+            judged(|seen| seen.clients = Look::Seen(Clients { subscribers, ..clients(&[5], &[], 0) }));
+        assert_eq!(about("subscribers", &findings).0, expected, "{subscribers}");
+    }
+}
+
+fn clients(publishers: &[u64], forwarders: &[u64], others: usize) -> Clients {
+    Clients { subscribers: 1, publishers: ages(publishers), forwarders: ages(forwarders), others }
+}
+
+#[test]
+fn a_replica_that_is_syncing_has_not_lost_its_master() {
+    let syncing = |seen: &mut Seen| seen.role = Look::Seen(Role::Replica(MasterLink::Syncing));
+    let (severity, message, mend) = about("role", &judged(syncing));
+    assert_eq!(severity, Severity::Advice);
+    assert!(message.contains("being synchronized") && !message.contains("lost"), "{message}");
+    assert!(mend.starts_with("run doctor again"), "{mend}");
+
+    // It may answer nothing meanwhile: that is no lack of rights, and no other fault.
+    let masterdown = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    let findings = judged(|seen| {
+        syncing(seen);
+        let failed = || Look::Failed(masterdown.to_owned());
+        seen.rights.ping = failed();
+        seen.rights.scan = failed();
+        seen.rights.get = failed();
+        seen.rights.idle_time = failed();
+    });
+    let faults: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Fault).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert!(about("ping", &findings).1.contains("serves nobody now: MASTERDOWN"));
+    assert!(about("scan", &findings).1.contains("not judged"));
+}
+
+#[test]
+fn a_redis_that_serves_nobody_now_is_one_fault() {
+    let findings = judged(|seen| {
+        let loading = || Look::Failed("LOADING Redis is loading the dataset in memory".to_owned());
+        seen.rights.ping = loading();
+        seen.rights.scan = loading();
+        seen.rights.get = loading();
+    });
+    let faults: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Fault).collect();
+    assert_eq!(faults.iter().map(|finding| finding.id).collect::<Vec<_>>(), ["ping"]);
+    assert!(faults[0].mend.as_ref().unwrap().starts_with("run doctor again"), "{faults:#?}");
+}
+
+#[test]
+fn a_publisher_is_as_good_as_its_last_command_is_young() {
+    let coturn = |clients: Clients| {
         let findings = judged(|seen| seen.clients = Look::Seen(clients));
-        assert_eq!(remarks(&findings), expected, "{clients:?}");
+        let (severity, message, _) = about("coturn", &findings);
+        (severity, message)
+    };
+    for (publishers, others, severity, says) in [
+        (&[5][..], 0, Severity::Ok, "1 connection(s) published, last 5 s ago, as coturn does"),
+        (&[600, 3600], 0, Severity::Ok, "2 connection(s) published, last 10 min ago"),
+        (
+            &[5, 200_000],
+            0,
+            Severity::Ok,
+            "last 5 s ago, as coturn does; 1 other(s) published too, but not for 2 days",
+        ),
+        (&[3601], 2, Severity::Info, "1 connection(s) published, but nothing for 60 min"),
+        (&[20_000, 7_200], 0, Severity::Info, "2 connection(s) published, but nothing for 2 h"),
+        (&[], 3, Severity::Info, "3 other connection(s), none of which published with its last command"),
+        (&[], 0, Severity::Advice, "nobody else is connected"),
+    ] {
+        let (found, message) = coturn(clients(publishers, &[], others));
+        assert!(found == severity && message.contains(says), "{found:?} {message}");
     }
 }
 
 #[test]
+fn a_forwarding_exporter_is_no_coturn() {
+    let findings = judged(|seen| seen.clients = Look::Seen(clients(&[], &[1, 130], 0)));
+    let (severity, message, _) = about("forwarders", &findings);
+    assert_eq!(severity, Severity::Info);
+    assert!(message.starts_with("2 connection(s) of exporters") && message.contains("1 s ago"), "{message}");
+    let (severity, message, _) = about("coturn", &findings);
+    assert!(severity == Severity::Info && message.contains("the forwarding exporter has it"), "{message}");
+    let findings = judged(|seen| seen.clients = Look::Seen(clients(&[5], &[1], 0)));
+    assert_eq!(about("coturn", &findings).0, Severity::Ok);
+}
+
+/// Every way of not getting in, with what it says.
+fn obstacles() -> Vec<(Obstacle, &'static str)> {
+    vec![
+        (Obstacle::Connection, "reachable"),
+        (Obstacle::Protocol, "reachable"),
+        (Obstacle::Tls { fix: None }, "reachable"),
+        (Obstacle::Tls { fix: Some("openssl".to_owned()) }, "reachable"),
+        (Obstacle::Login, "login"),
+        (Obstacle::Sentinel, "reachable"),
+        (Obstacle::Replica, "reachable"),
+        (Obstacle::Refusal, "reachable"),
+    ]
+}
+
+#[test]
 fn no_redis_and_no_login_are_findings() {
-    for (login, id) in [(true, "login"), (false, "reachable")] {
-        let unreachable = Unreachable { login, text: "no".to_owned() };
+    for (obstacle, id) in obstacles() {
+        let unreachable = Unreachable { obstacle: obstacle.clone(), text: "no".to_owned() };
         let findings = judge(&Facts { subject: subject(), seen: Err(unreachable) });
         assert_eq!(remarks(&findings), [(id, Severity::Fault)]);
+        // Starting a Redis helps only where none answers.
+        let mend = findings[0].mend.clone().unwrap();
+        assert_eq!(mend.contains("start Redis"), obstacle == Obstacle::Connection, "{obstacle:?}: {mend}");
     }
+}
+
+#[test]
+fn a_db_that_cannot_be_selected_is_said_with_the_right_to_grant() {
+    let in_db_2 = |change: fn(&mut Seen)| {
+        let mut seen = well();
+        seen.dbs = vec![db(0, &[])];
+        change(&mut seen);
+        judge(&Facts { subject: Subject { db: 2, ..subject() }, seen: Ok(seen) })
+    };
+    let findings = in_db_2(|seen| seen.rights.select = Look::Forbidden);
+    let (severity, message, mend) = about("select", &findings);
+    assert_eq!((severity, message.as_str()), (Severity::Fault, "SELECT of db 2 is forbidden to this user"));
+    assert_eq!(mend, "redis-cli -h h -p 6379 ACL SETUSER watcher +select");
+    assert!(about("dbname", &findings).1.contains("db 2 could not be looked into"));
+    assert_eq!(about("scan", &findings).0, Severity::Ok);
+
+    let findings =
+        in_db_2(|seen| seen.rights.select = Look::Failed("ERR DB index is out of range".to_owned()));
+    let (severity, message, mend) = about("select", &findings);
+    assert!(severity == Severity::Fault && message.contains("out of range"), "{message}");
+    assert!(mend.contains("--redis.url with the db"), "{mend}");
+
+    assert!(judged(|_| {}).iter().all(|finding| finding.id != "select"), "db 0 needs no SELECT");
 }
 
 #[test]
@@ -310,7 +442,7 @@ fn text_fits_a_terminal_and_is_harmless() {
 
 #[test]
 fn json_has_these_fields() {
-    let unreachable = Unreachable { login: true, text: "NOAUTH".to_owned() };
+    let unreachable = Unreachable { obstacle: Obstacle::Login, text: "NOAUTH".to_owned() };
     let mut findings = judge(&Facts { subject: subject(), seen: Err(unreachable) });
     findings.extend(judged(|_| {}).into_iter().take(1));
     let value: serde_json::Value = serde_json::from_str(&json(&findings).unwrap()).unwrap();

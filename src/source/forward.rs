@@ -11,10 +11,13 @@ use tokio::time::timeout;
 
 use super::connect::{in_time, locate};
 use super::dial::dial;
-use super::greet::{garbled, greet, refusal};
+use super::greet::{garbled, greet, refusal, set_name};
 use super::redis::LinkError;
 use crate::config::RedisSource;
 use crate::resp::{Frame, Limits, Reader, Value};
+
+/// The name of its connection, for `CLIENT LIST`: without it, the connection looks like a coturn's.
+pub(super) const FORWARDER: &str = "coturn-exporter-forward";
 
 /// Bytes that wait for the Redis: some tens of thousands of commands.
 const WAITING: usize = 8 << 20;
@@ -113,6 +116,7 @@ impl Forward {
         let mut stream = in_time(dial(&server, to.tls.as_ref())).await??;
         let mut reader = Reader::of_replies(LIMITS);
         in_time(greet(&mut stream, &mut reader, to, None)).await??;
+        in_time(set_name(&mut stream, &mut reader, FORWARDER)).await??;
         self.0.is_up.store(true, Ordering::Relaxed);
         connected();
         let (mut input, mut output) = tokio::io::split(stream);

@@ -10,16 +10,22 @@ use super::connect::wants_login;
 use super::dial::Duplex;
 use super::redis::LinkError;
 use crate::config::{RedisSource, Secret};
+use crate::doctor::facts::MasterLink;
 use crate::resp::{Frame, ProtocolError, Reader, Value, command};
 
 /// What Redis before 6, which knows no users, says of an AUTH with one.
 const KNOWS_NO_USERS: &str = "wrong number of arguments for 'auth' command";
+
+/// The code of the error that a replica answers which may not serve what it has without its master.
+pub(super) const MASTER_DOWN: &str = "MASTERDOWN";
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Login,
     Db,
+    /// A PING: PSUBSCRIBE is confirmed also by a Redis that then answers nothing, as one that is loading.
+    Presence,
     Subscription,
 }
 
@@ -41,6 +47,7 @@ pub(super) async fn greet(
         steps.push((Step::Db, vec![b"SELECT", db.as_bytes()]));
     }
     if let Some(pattern) = pattern {
+        steps.push((Step::Presence, vec![b"PING"]));
         steps.push((Step::Subscription, vec![b"PSUBSCRIBE", pattern.as_bytes()]));
     }
 
@@ -54,9 +61,48 @@ pub(super) async fn greet(
         answer.map_err(|error| told(Step::Login, error))?;
     }
     for (step, words) in steps {
-        ask(stream, reader, &words).await.map_err(|error| told(step, error))?;
+        match ask(stream, reader, &words).await {
+            Ok(()) => {}
+            Err(error) if error.code() == Some(MASTER_DOWN) => {
+                return Err(LinkError::MasterDown { link: master_link(stream, reader).await });
+            }
+            Err(error) => return Err(told(step, error)),
+        }
     }
     Ok(())
+}
+
+/// Gives the connection a name that `CLIENT LIST` shows. A Redis that forbids it, or does not know it, goes without.
+///
+/// # Errors
+///
+/// [`LinkError::Lost`].
+pub(super) async fn set_name(
+    stream: &mut Box<dyn Duplex>,
+    reader: &mut Reader,
+    name: &str,
+) -> Result<(), LinkError> {
+    match ask(stream, reader, &[b"CLIENT", b"SETNAME", name.as_bytes()]).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) => Err(LinkError::Lost(error)),
+        _ => Ok(()),
+    }
+}
+
+/// How a replica stands to its master; `None` where it does not say, as to a user without +role.
+async fn master_link(stream: &mut Box<dyn Duplex>, reader: &mut Reader) -> Option<MasterLink> {
+    let mut bytes = Vec::new();
+    command(&mut bytes, &[b"ROLE"]);
+    send(stream, &bytes).await.ok()?;
+    loop {
+        match reader.frame().ok()? {
+            Some(Frame::Many(values)) => {
+                let state = values.bulk(3).and_then(|state| std::str::from_utf8(state).ok())?;
+                return (values.bulk(0) == Some(b"slave")).then(|| MasterLink::from_role(state));
+            }
+            Some(_) => return None,
+            None => read(stream, reader).await.ok()?,
+        }
+    }
 }
 
 fn login<'a>(user: Option<&'a str>, password: &'a Secret) -> Vec<&'a [u8]> {
@@ -68,22 +114,32 @@ fn login<'a>(user: Option<&'a str>, password: &'a Secret) -> Vec<&'a [u8]> {
 async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]]) -> Result<(), RedisError> {
     let mut bytes = Vec::new();
     command(&mut bytes, words);
-    stream.write_all(&bytes).await?;
-    stream.flush().await?;
+    send(stream, &bytes).await?;
     loop {
         match reader.frame().map_err(garbled)? {
             Some(Frame::One(Value::Error(text))) => return Err(refusal(text)),
-            Some(Frame::One(Value::Simple(b"OK"))) => return Ok(()),
-            Some(Frame::Many(values)) if values.bulk(0) == Some(b"psubscribe") => return Ok(()),
+            Some(Frame::One(Value::Simple(b"OK" | b"PONG"))) => return Ok(()),
+            Some(Frame::Many(values)) if matches!(values.bulk(0), Some(b"psubscribe" | b"pong")) => {
+                return Ok(());
+            }
             Some(_) => return Err(RedisError::from((ErrorKind::Parse, "not an answer to what was asked"))),
-            None => {}
+            None => read(stream, reader).await?,
         }
-        let length = stream.read(reader.space()).await?;
-        if length == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        reader.filled(length);
     }
+}
+
+async fn send(stream: &mut Box<dyn Duplex>, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn read(stream: &mut Box<dyn Duplex>, reader: &mut Reader) -> io::Result<()> {
+    let length = stream.read(reader.space()).await?;
+    if length == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    reader.filled(length);
+    Ok(())
 }
 
 /// What an error at a step means.
@@ -96,12 +152,13 @@ fn told(step: Step, error: RedisError, is_tls: bool) -> LinkError {
         _ if is_busy(&error) => LinkError::Unusable(error),
         (Step::Login, _) => LinkError::Login(error),
         (Step::Db, _) => LinkError::Db(error),
+        (Step::Presence, _) => LinkError::PingRefused(error),
         (Step::Subscription, _) => LinkError::Refused(error),
     }
 }
 
 fn is_busy(error: &RedisError) -> bool {
-    matches!(error.code(), Some("LOADING" | "BUSY" | "DENIED" | "MASTERDOWN"))
+    matches!(error.code(), Some("LOADING" | "BUSY" | "DENIED" | MASTER_DOWN))
         || error.detail().is_some_and(|detail| detail.starts_with("max number of clients"))
 }
 

@@ -9,11 +9,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
 
-use super::connect::{connect, connect_error};
+use super::connect::{connect, connect_error, wants_login};
+use super::forward::FORWARDER;
 use super::redis::LinkError;
-use super::subscription::subscribe;
+use super::subscription::PATTERN;
 use crate::config::RedisSource;
-use crate::doctor::facts::{Clients, ConfigValues, Db, Look, Rights, Role, Seen, Unreachable, Version};
+use crate::doctor::facts::{
+    Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Rights, Role, Seen, Unreachable, Version,
+};
 
 /// A status key that no coturn makes (allocations count from 1): asking for it disturbs nobody.
 const NO_KEY: &str = "turn/user/coturn-exporter-doctor/allocation/000000000000000000/status";
@@ -55,22 +58,18 @@ const DANGEROUS: [&[&str]; 8] = [
 ///
 /// Nothing could be seen: no Redis, or no login.
 pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unreachable> {
-    let mut connection = log_in(source).await.map_err(unreachable)?;
-    if let Err(error) = cmd("SELECT").arg(source.db).query_async::<()>(&mut connection).await {
-        return Err(Unreachable {
-            login: false,
-            text: format!("db {} cannot be selected: {error}", source.db),
-        });
-    }
+    let (connection, ping) = log_in(source).await.map_err(unreachable)?;
     let mut inspector = Inspector { connection };
+    // Every connection begins in db 0: the right to SELECT is not needed there.
+    let select = match source.db {
+        0 => Look::Seen(()),
+        db => inspector.may(cmd("SELECT").arg(db)).await,
+    };
     let user: Look<String> = inspector.ask(cmd("ACL").arg("WHOAMI")).await;
     let no_touch = inspector.no_touch().await;
-    let excess = match &user {
-        Look::Seen(user) => inspector.excess(user).await,
-        Look::Forbidden => Look::Forbidden,
-        Look::Failed(text) => Look::Failed(text.clone()),
-    };
-    let (dbs, other_dbs) = inspector.dbs(source.db).await;
+    let own = user.seen().or(source.username.as_ref()).map_or("default", String::as_str);
+    let excess = inspector.excess(own).await;
+    let (dbs, other_dbs) = inspector.dbs(source.db, &select).await;
     Ok(Seen {
         user,
         version: inspector.version().await,
@@ -84,6 +83,8 @@ pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Un
         dbs,
         other_dbs,
         rights: Rights {
+            ping,
+            select,
             scan: inspector.may(cmd("SCAN").arg(0).arg("COUNT").arg(1)).await,
             get: inspector.may(cmd("GET").arg(NO_KEY)).await,
             idle_time: inspector.may(cmd("OBJECT").arg("IDLETIME").arg(NO_KEY)).await,
@@ -92,20 +93,47 @@ pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Un
     })
 }
 
-/// A connection that Redis lets us use, with db 0 selected: what is wrong with the db shall not look like a wrong login.
-async fn log_in(source: &RedisSource) -> Result<MultiplexedConnection, LinkError> {
-    let mut connection = connect(&RedisSource { db: 0, ..source.clone() }).await?;
+/// A connection that Redis lets us use, in db 0: what is wrong with the db shall not look like a wrong login. And what
+/// it says to a PING: it may serve nobody, and still tell of itself.
+async fn log_in(source: &RedisSource) -> Result<(MultiplexedConnection, Look<()>), LinkError> {
+    let mut connection = connect(&in_db_0(source)).await?;
     // A Redis that wants a password says so to the first command only.
     match cmd("PING").query_async::<Value>(&mut connection).await {
-        Err(error) if !is_forbidden(&error) => Err(connect_error(error, source.tls.as_ref())),
-        _ => Ok(connection),
+        Ok(_) => Ok((connection, Look::Seen(()))),
+        Err(error) if wants_login(&error) || !matches!(error.kind(), ErrorKind::Server(_)) => {
+            Err(connect_error(error, source.tls.as_ref()))
+        }
+        Err(error) => {
+            let ping = unanswered(&error);
+            Ok((connection, ping))
+        }
     }
 }
 
+fn in_db_0(source: &RedisSource) -> RedisSource {
+    RedisSource { db: 0, ..source.clone() }
+}
+
 fn unreachable(error: LinkError) -> Unreachable {
-    match error {
-        LinkError::Login(error) => Unreachable { login: true, text: error.to_string() },
-        error => Unreachable { login: false, text: error.to_string() },
+    let (obstacle, text) = match error {
+        LinkError::Login(error) => (Obstacle::Login, words(&error)),
+        LinkError::Tls(error) => (Obstacle::Tls { fix: None }, error.to_string()),
+        LinkError::Sentinel(error) => (Obstacle::Sentinel, error.to_string()),
+        error @ LinkError::Replica(_) => (Obstacle::Replica, error.to_string()),
+        error @ LinkError::Unintelligible(_) => (Obstacle::Protocol, error.to_string()),
+        LinkError::Unusable(error) if matches!(error.kind(), ErrorKind::Server(_)) => {
+            (Obstacle::Refusal, words(&error))
+        }
+        error => (Obstacle::Connection, error.to_string()),
+    };
+    Unreachable { obstacle, text }
+}
+
+/// An error answer in the words of Redis.
+fn words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
     }
 }
 
@@ -113,17 +141,17 @@ fn is_forbidden(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
-/// As the exporter does it, on a connection of its own.
+/// On a connection of its own, which can be asked nothing else afterwards; in db 0, for what is published does not depend
+/// on the db.
 async fn may_subscribe(source: &RedisSource) -> Look<()> {
-    match subscribe(source).await {
-        Ok(_) => Look::Seen(()),
-        Err(LinkError::Refused(error)) => unanswered(&error),
+    match connect(&in_db_0(source)).await {
+        Ok(connection) => Inspector { connection }.may(cmd("PSUBSCRIBE").arg(PATTERN)).await,
         Err(error) => Look::Failed(error.to_string()),
     }
 }
 
 fn unanswered<T>(error: &RedisError) -> Look<T> {
-    if is_forbidden(error) { Look::Forbidden } else { Look::Failed(error.to_string()) }
+    if is_forbidden(error) { Look::Forbidden } else { Look::Failed(words(error)) }
 }
 
 struct Inspector {
@@ -175,15 +203,29 @@ impl Inspector {
     async fn role(&mut self) -> Look<Role> {
         let parts: Vec<Value> = match self.ask(&cmd("ROLE")).await {
             Look::Seen(parts) => parts,
-            Look::Forbidden => return Look::Forbidden,
+            Look::Forbidden => return self.role_by_info().await,
             Look::Failed(text) => return Look::Failed(text),
         };
         let word = |at: usize| parts.get(at).and_then(|part| String::from_redis_value_ref(part).ok());
         match word(0).as_deref() {
             Some("master") => Look::Seen(Role::Master),
-            Some("slave") => Look::Seen(Role::Replica { connected: word(3).as_deref() == Some("connected") }),
+            Some("slave") => {
+                Look::Seen(Role::Replica(MasterLink::from_role(word(3).as_deref().unwrap_or_default())))
+            }
             Some(other) => Look::Seen(Role::Other(other.to_owned())),
             None => Look::Failed("an answer without a role".to_owned()),
+        }
+    }
+
+    /// For users who may call INFO and not ROLE.
+    async fn role_by_info(&mut self) -> Look<Role> {
+        let Look::Seen(info) = self.ask::<String>(cmd("INFO").arg("replication")).await else {
+            return Look::Forbidden;
+        };
+        match field(&info, "role:") {
+            Some("master") => Look::Seen(Role::Master),
+            Some("slave") => Look::Seen(Role::Replica(MasterLink::from_info(&info))),
+            _ => Look::Forbidden,
         }
     }
 
@@ -228,12 +270,15 @@ impl Inspector {
     }
 
     /// The status keys of the configured db and of the others, and whether the others could be looked into.
-    async fn dbs(&mut self, configured: u32) -> (Vec<Db>, Look<()>) {
-        // It is selected already.
-        let mut dbs = vec![self.keys(configured).await];
+    async fn dbs(&mut self, configured: u32, select: &Look<()>) -> (Vec<Db>, Look<()>) {
+        let selected = if select.seen().is_some() { configured } else { 0 };
+        let mut dbs = vec![self.keys(selected).await];
         let mut access = Look::Seen(());
-        for number in self.dbs_with_keys().await.into_iter().filter(|number| *number != configured).take(DBS)
-        {
+        if *select == Look::Forbidden {
+            // That is a finding of its own, and true of all dbs.
+            return (dbs, access);
+        }
+        for number in self.dbs_with_keys().await.into_iter().filter(|number| *number != selected).take(DBS) {
             match self.may(cmd("SELECT").arg(number)).await {
                 Look::Seen(()) => dbs.push(self.keys(number).await),
                 Look::Forbidden => {
@@ -305,10 +350,14 @@ fn count_clients(list: &str, own: Option<u64>) -> Clients {
         if is_own || value("flags").is_some_and(|flags| flags.contains(['S', 'M'])) {
             continue;
         }
+        let idle =
+            || Duration::from_secs(value("idle").and_then(|idle| idle.parse().ok()).unwrap_or_default());
         if value("psub").is_some_and(|patterns| patterns != "0") {
             clients.subscribers += 1;
+        } else if value("name") == Some(FORWARDER) {
+            clients.forwarders.push(idle());
         } else if value("cmd") == Some("publish") {
-            clients.publishers += 1;
+            clients.publishers.push(idle());
         } else {
             clients.others += 1;
         }
@@ -322,13 +371,21 @@ mod tests {
 
     #[test]
     fn clients_are_told_apart_by_what_they_do() {
-        let list = "id=3 addr=127.0.0.1:1 name= flags=N db=0 sub=0 psub=0 cmd=client|list user=default\n\
-                    id=4 addr=127.0.0.1:2 name= flags=N db=3 sub=0 psub=0 cmd=publish user=default\n\
-                    id=5 addr=127.0.0.1:3 name= flags=N db=3 sub=0 psub=0 cmd=select user=default\n\
-                    id=6 addr=127.0.0.1:4 name= flags=P db=0 sub=0 psub=1 cmd=psubscribe user=default\n\
-                    id=7 addr=127.0.0.1:5 name= flags=S db=0 sub=0 psub=0 cmd=replconf user=default\n";
-        assert_eq!(count_clients(list, Some(3)), Clients { subscribers: 1, publishers: 1, others: 1 });
-        assert_eq!(count_clients(list, None), Clients { subscribers: 1, publishers: 1, others: 2 });
+        let list = "id=3 addr=127.0.0.1:1 name= idle=0 flags=N db=0 sub=0 psub=0 cmd=client|list user=default\n\
+                    id=4 addr=127.0.0.1:2 name= idle=7 flags=N db=3 sub=0 psub=0 cmd=publish user=default\n\
+                    id=5 addr=127.0.0.1:3 name= idle=9 flags=N db=3 sub=0 psub=0 cmd=select user=default\n\
+                    id=6 addr=127.0.0.1:4 name= idle=0 flags=P db=0 sub=0 psub=1 cmd=psubscribe user=default\n\
+                    id=8 addr=127.0.0.1:6 name=coturn-exporter-forward idle=5 flags=N psub=0 cmd=publish user=x\n\
+                    id=7 addr=127.0.0.1:5 name= idle=0 flags=S db=0 sub=0 psub=0 cmd=replconf user=default\n";
+        let seconds = Duration::from_secs;
+        let seen = |others| Clients {
+            subscribers: 1,
+            publishers: vec![seconds(7)],
+            forwarders: vec![seconds(5)],
+            others,
+        };
+        assert_eq!(count_clients(list, Some(3)), seen(1));
+        assert_eq!(count_clients(list, None), seen(2));
         assert_eq!(count_clients("", None), Clients::default());
     }
 }

@@ -8,6 +8,7 @@ use redis::RedisError;
 use super::connect::Server;
 use super::sentinel::SentinelError;
 use super::tls::TlsError;
+use crate::doctor::facts::MasterLink;
 
 /// Why there is no link, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,12 @@ pub enum LinkError {
     /// A connection without TLS that ended before an answer came.
     #[error("no answer that Redis would give: {0}; a port that expects TLS needs rediss:// in the URL")]
     Unintelligible(RedisError),
+    /// A replica without its master that answers nothing until it has it again.
+    #[error("{}", without_master(*.link))]
+    MasterDown {
+        /// How it stands to its master, where it says.
+        link: Option<MasterLink>,
+    },
     /// A Redis that does not want us, or not now.
     #[error("Redis is of no use: {0}")]
     Unusable(RedisError),
@@ -44,6 +51,9 @@ pub enum LinkError {
     /// The db does not exist, or the user may not change to it.
     #[error("{0}; check the db in the URL; for a db other than 0 the ACL user needs +select")]
     Db(RedisError),
+    /// Without PING, a connection that is dead cannot be told from a quiet one.
+    #[error("Redis refuses PING, by which a dead connection is noticed: {0}; the ACL user needs +ping")]
+    PingRefused(RedisError),
     /// The subscription is not allowed.
     #[error("Redis refuses the subscription: {0}; the ACL user needs +psubscribe and &turn/*")]
     Refused(RedisError),
@@ -56,4 +66,21 @@ pub enum LinkError {
     /// The connection was closed by Redis, without a word.
     #[error("Redis closed the connection")]
     Closed,
+}
+
+fn without_master(link: Option<MasterLink>) -> &'static str {
+    match link {
+        Some(MasterLink::Syncing | MasterLink::Connected) => {
+            "this Redis is a replica that is being synchronized with its master, and answers when it has its copy \
+             (replica-serve-stale-data no)"
+        }
+        Some(MasterLink::Lost) => {
+            "this Redis is a replica that has lost its master, and answers nothing until it has it again \
+             (replica-serve-stale-data no); name the master in --redis.url, where coturn writes"
+        }
+        None => {
+            "this Redis is a replica whose link to its master is down, because it is being synchronized or has lost it, \
+             and answers nothing meanwhile (replica-serve-stale-data no); +role lets the exporter see which"
+        }
+    }
 }

@@ -30,6 +30,8 @@ enum Problem {
     Link(LinkError),
     #[error("it refuses the login: {0}; set its own password (--redis.sentinel-password-file)")]
     Login(RedisError),
+    #[error("it forbids the question: {0}; its user needs +sentinel|get-master-addr-by-name")]
+    Forbidden(RedisError),
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Timeout,
     #[error("it does not know this name")]
@@ -78,7 +80,8 @@ async fn ask(endpoint: &Endpoint, sentinels: &Sentinels, tls: Option<&Tls>) -> R
     question.arg("get-master-addr-by-name").arg(&sentinels.master);
     let answer: Option<(String, u16)> =
         question.query_async(&mut connection).await.map_err(|error: RedisError| match error.code() {
-            Some("NOAUTH" | "NOPERM") => Problem::Login(error),
+            Some("NOAUTH") => Problem::Login(error),
+            Some("NOPERM") => Problem::Forbidden(error),
             _ => Problem::Command(error),
         })?;
     let (host, port) = answer.ok_or(Problem::Unknown)?;

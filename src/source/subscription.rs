@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connect::{Server, connect_to, in_time, locate};
 use super::dial::{Duplex, dial};
-use super::greet::{greet, refusal};
+use super::greet::{MASTER_DOWN, greet, refusal};
 use super::inbox::{Inbox, LIMITS, Published, Said};
 use super::redis::LinkError;
 use crate::config::{RedisAddress, RedisSource};
@@ -271,10 +271,13 @@ impl Pong {
     /// When the answer does not come in time, or the connection is gone.
     pub async fn heard(self) -> Result<(), LinkError> {
         let answered = self.waiting.patiently(self.answered).await?;
-        answered.map_or(Err(LinkError::Closed), |answer| answer.map_err(LinkError::Lost))
+        answered.map_or(Err(LinkError::Closed), |answer| answer.map_err(lost))
     }
 }
 
 fn lost(error: RedisError) -> LinkError {
+    if error.code() == Some(MASTER_DOWN) {
+        return LinkError::MasterDown { link: None };
+    }
     LinkError::Lost(error)
 }

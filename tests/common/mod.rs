@@ -42,6 +42,7 @@ pub(crate) mod promql;
 pub(crate) mod promtool;
 pub(crate) mod published;
 pub(crate) mod redis;
+pub(crate) mod rights;
 pub(crate) mod sentinel;
 pub(crate) mod stale;
 pub(crate) mod statsdb;

@@ -35,16 +35,52 @@ impl Redis {
 
     /// One that copies another, as far as it has got when this returns.
     pub(crate) fn start_replica(master: &Self) -> Self {
-        let of = format!("127.0.0.1 {}", master.port.number);
-        let replica = Self::start_with_settings(&[("replicaof", &of)]);
+        Self::start_replica_with(master, &[])
+    }
+
+    /// A replica with settings of the test's own, in step with its master.
+    pub(crate) fn start_replica_with(master: &Self, settings: &[(&str, &str)]) -> Self {
+        let replica = Self::start_with_settings(settings);
+        replica.run(&["REPLICAOF", "127.0.0.1", &master.port.number.to_string()]);
         poll::until(PATIENCE, "the replica to be in step", || {
-            let role = redis::cmd("ROLE").query(&mut replica.connect(0));
+            let role = redis::cmd("ROLE").query(&mut replica.connect_silent());
             match role.map_err(|error| error.to_string())? {
                 redis::Role::Replica { replication_state, .. } if replication_state == "connected" => Ok(()),
                 other => Err(format!("{other:?}")),
             }
         });
         replica
+    }
+
+    /// A master, and a replica that has begun to copy it and will not end. With `stale_data` `no` the replica answers
+    /// to hardly anything meanwhile.
+    pub(crate) fn start_syncing(stale_data: &str) -> (Self, Self) {
+        // Microseconds for each key. Written to disk first: that ends with its last replica, a copy to a socket does not.
+        let master =
+            Self::start_with_settings(&[("repl-diskless-sync", "no"), ("rdb-key-save-delay", "1000000")]);
+        let mut connection = master.connect(0);
+        let mut sets = redis::pipe();
+        for key in 0..1_000 {
+            sets.cmd("SET").arg(key).arg("").ignore();
+        }
+        sets.query::<()>(&mut connection).expect("SET");
+        let replica = Self::start_with_settings(&[("replica-serve-stale-data", stale_data)]);
+        replica.run(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+        poll::until(PATIENCE, "the copy to begin", || {
+            let info: String = redis::cmd("INFO")
+                .arg("replication")
+                .query(&mut replica.connect_silent())
+                .map_err(|error| error.to_string())?;
+            if info.contains("master_sync_in_progress:1") { Ok(()) } else { Err(info) }
+        });
+        (master, replica)
+    }
+
+    /// Lets the copy that [`Self::start_syncing`] began come to its end.
+    pub(crate) fn let_sync(&self) {
+        self.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+        // The process that copies now keeps the delay that it began with; the replica comes again for another.
+        self.run(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
     /// One that asks for a password.
@@ -136,13 +172,21 @@ impl Redis {
         Ok(connection)
     }
 
+    /// To one that may answer no PING now.
+    fn connect_silent(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url(0)).expect("a URL");
+        let connection = client.get_connection().expect("a connection");
+        connection.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+        connection
+    }
+
     /// Any command, without an answer that matters.
     #[track_caller]
     pub(crate) fn run(&self, words: &[&str]) {
         let mut command = redis::Cmd::new();
         command
             .arg(words)
-            .query::<()>(&mut self.connect(0))
+            .query::<()>(&mut self.connect_silent())
             .unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
@@ -167,8 +211,10 @@ impl Redis {
     }
 
     fn command_stat(&self, command: &str, figure: &str) -> u64 {
-        let stats: String =
-            redis::cmd("INFO").arg("commandstats").query(&mut self.connect(0)).expect("INFO commandstats");
+        let stats: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut self.connect_silent())
+            .expect("INFO commandstats");
         let prefix = format!("cmdstat_{command}:");
         let figures = stats.lines().find_map(|line| line.strip_prefix(&prefix));
         let figure = figures.and_then(|all| {
