@@ -48,6 +48,7 @@ const HOUSE: &[Room] = &[
             "thiserror",
             "tokio",
             "tokio_rustls",
+            "webpki",
         ],
     },
     Room {

@@ -9,6 +9,7 @@ set -euo pipefail
 readonly TOOLS=(
   "redis-server redis-server"
   "redis-cli redis-tools"
+  "openssl openssl"
   "turnserver coturn"
   "turnutils_uclient coturn"
   "turnutils_peer coturn"

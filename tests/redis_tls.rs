@@ -34,9 +34,13 @@ struct TlsRedis {
 
 impl TlsRedis {
     fn start(authority: &Authority, pair: &Pair, settings: &[(&str, &str)]) -> Self {
+        Self::start_with_files(&authority.cert_file, pair, settings)
+    }
+
+    fn start_with_files(ca_file: &Path, pair: &Pair, settings: &[(&str, &str)]) -> Self {
         let port = Port::claim();
         let number = port.number.to_string();
-        let [ca, cert, key] = [&authority.cert_file, &pair.cert_file, &pair.key_file].map(|file| text(file));
+        let [ca, cert, key] = [ca_file, &pair.cert_file, &pair.key_file].map(text);
         let mut all = vec![("tls-port", number.as_str()), ("tls-ca-cert-file", &ca)];
         all.extend([("tls-cert-file", cert.as_str()), ("tls-key-file", &key)]);
         all.extend(settings);
@@ -169,7 +173,7 @@ fn a_certificate_that_proves_nothing_is_refused_and_the_reason_said() {
     for (pair, says) in [
         (strangers.issue("server", &HERE), "is not signed by a CA in "),
         (ours.issue("other", &["redis.example", "10.0.0.7"]), "is not for that name, but for "),
-        (ours.issue_expired("old", &HERE), "has expired; renew it"),
+        (ours.issue_expired("old", &HERE), "has expired on 2021-01-01T00:00:00Z; renew it"),
     ] {
         let server = TlsRedis::open_to_all(&ours, &pair);
         let said = complaint(&["--redis.url", &server.url("localhost"), "--redis.tls-ca-file", &ca]);
@@ -178,6 +182,73 @@ fn a_certificate_that_proves_nothing_is_refused_and_the_reason_said() {
             assert!(said.contains("redis.example"), "{said}");
         }
     }
+}
+
+#[test]
+fn a_flaw_of_the_servers_certificate_is_named_and_the_printed_command_mends_it() {
+    let (ours, strangers) = (Authority::new("ours"), Authority::new("strangers"));
+    let ca = text(&ours.cert_file);
+    for (host, pair, says) in [
+        ("localhost", ours.pair(), "is that of a CA (basicConstraints CA:TRUE"),
+        ("127.0.0.1", ours.issue_version_1("first", "127.0.0.1"), "is of X.509 version 1"),
+        ("localhost", ours.issue_expired("old", &HERE), "has expired on 2021-01-01T00:00:00Z"),
+        ("localhost", ours.issue_for_later("new", &HERE), "is not valid yet, but from 2090-01-01T00:00:00Z"),
+        ("127.0.0.1", ours.issue("other", &["redis.example"]), "is not for that name, but for "),
+        ("localhost", ours.issue("nobody", &[]), "is not for that name, but for no name at all"),
+        ("localhost", strangers.issue("server", &HERE), "is not signed by a CA in "),
+        ("localhost", ours.issue_for_clients("client", &HERE), "is not for servers"),
+    ] {
+        let server = TlsRedis::open_to_all(&ours, &pair);
+        let url = server.url(host);
+        let flags = ["--redis.url", &url, "--redis.tls-ca-file", &ca];
+        let ended = command::exporter(&[&["doctor", "--json"], flags.as_slice()].concat());
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let [finding] = report["findings"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
+        let [message, mend] = ["message", "mend"].map(|field| finding[field].as_str().unwrap());
+        let subject = format!("the certificate of {host}:{}", server.port.number);
+        assert!(message.contains(&subject) && message.contains(says), "{says}: {message}");
+        assert!(mend.starts_with("openssl ") && !ended.stdout.contains("start Redis"), "{mend}");
+
+        let exporter = Exporter::start(&flags);
+        exporter.until_logged(&["not watching", &subject, says, mend]);
+        exporter.until_value("coturn_exporter_source_up", &[], 0.0);
+        let ready = exporter.get("/-/ready").unwrap().body;
+        assert!(ready.contains(says) && ready.contains(mend), "{ready}");
+
+        // With the CA's key beside it, as the command wants it.
+        let dir = TempDir::new("mended");
+        std::fs::copy(&ours.key_file, dir.path().join("ca.key")).unwrap();
+        let made = command::shell(&format!("cd {} && {mend}", text(dir.path())));
+        assert_eq!(made.code, Some(0), "{mend}: {made:?}");
+        let pair = Pair { cert_file: dir.path().join("redis.crt"), key_file: dir.path().join("redis.key") };
+        let server = TlsRedis::open_to_all(&ours, &pair);
+        let url = server.url(host);
+        must_watch(&Exporter::start(&["--redis.url", &url, "--redis.tls-ca-file", &ca]), &server.redis, &url);
+    }
+}
+
+#[test]
+fn the_certificates_that_the_documentation_makes_are_accepted_and_its_ca_is_not_one_of_them() {
+    let readme = include_str!("../README.md");
+    let script = readme.split("```sh\n").find(|block| block.starts_with("openssl req -x509")).unwrap();
+    let script = script.split("```").next().unwrap().replace("redis.example", "localhost");
+    let dir = TempDir::new("documented");
+    let made = command::shell(&format!("set -e; cd {}; {script}", text(dir.path())));
+    assert_eq!(made.code, Some(0), "{script}: {made:?}");
+    let file = |name: &str| dir.path().join(name);
+    let ca = text(&file("ca.crt"));
+    let flags = |url: &str| ["--redis.url", url, "--redis.tls-ca-file", &ca].map(str::to_owned);
+    let start = |cert: &str, key: &str| {
+        let pair = Pair { cert_file: file(cert), key_file: file(key) };
+        TlsRedis::start_with_files(&file("ca.crt"), &pair, &[("tls-auth-clients", "no")])
+    };
+    let server = start("redis.crt", "redis.key");
+    let url = server.url("localhost");
+    must_watch(&Exporter::start(&flags(&url).each_ref().map(String::as_str)), &server.redis, &url);
+    let server = start("ca.crt", "ca.key");
+    let said = complaint(&flags(&server.url("localhost")).each_ref().map(String::as_str));
+    assert!(said.contains("is that of a CA"), "{said}");
 }
 
 #[test]

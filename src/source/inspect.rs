@@ -117,8 +117,11 @@ fn in_db_0(source: &RedisSource) -> RedisSource {
 fn unreachable(error: LinkError) -> Unreachable {
     let (obstacle, text) = match error {
         LinkError::Login(error) => (Obstacle::Login, words(&error)),
-        LinkError::Tls(error) => (Obstacle::Tls { fix: None }, error.to_string()),
-        LinkError::Sentinel(error) => (Obstacle::Sentinel, error.to_string()),
+        LinkError::Tls(error) => (Obstacle::Tls { fix: error.fix() }, error.problem()),
+        LinkError::Sentinel(error) => match error.tls() {
+            Some(tls) => (Obstacle::Tls { fix: tls.fix() }, error.to_string()),
+            None => (Obstacle::Sentinel, error.to_string()),
+        },
         error @ LinkError::Replica(_) => (Obstacle::Replica, error.to_string()),
         error @ LinkError::Unintelligible(_) => (Obstacle::Protocol, error.to_string()),
         LinkError::Unusable(error) if matches!(error.kind(), ErrorKind::Server(_)) => {

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod certificate;
 pub mod connect;
 mod dial;
 pub mod forward;

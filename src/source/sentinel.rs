@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::connect::{Server, log_in, login};
 use super::redis::LinkError;
+use super::tls::TlsError;
 use crate::config::{Endpoint, Sentinels, Tls};
 
 /// How long one sentinel may take, so that one that is gone does not hold up the others.
@@ -38,6 +39,16 @@ enum Problem {
     Unknown,
     #[error("{0}; is this a sentinel?")]
     Command(RedisError),
+}
+
+impl SentinelError {
+    /// The first TLS connection to one of them that failed.
+    pub(super) fn tls(&self) -> Option<&TlsError> {
+        self.answers.iter().find_map(|(_, problem)| match problem {
+            Problem::Link(LinkError::Tls(error)) => Some(error),
+            _ => None,
+        })
+    }
 }
 
 impl fmt::Display for SentinelError {

@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::{AlertDescription, ClientConfig, Error, RootCertStore, ServerConfig};
 
+use super::certificate::BadCertificate;
 use crate::config::{ClientCertificate, Endpoint, RedisSource, ServerCertificate, Tls};
 
 /// Why there is no TLS connection.
@@ -67,47 +68,9 @@ pub enum TlsError {
         /// The host.
         host: String,
     },
-    /// A certificate of a stranger.
-    #[error("the certificate of {server} is not signed by {cas}; {advice}")]
-    Untrusted {
-        /// The server.
-        server: Endpoint,
-        /// Who could have signed it.
-        cas: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A certificate that was good once.
-    #[error("the certificate of {server} has expired; renew it")]
-    Expired {
-        /// The server.
-        server: Endpoint,
-    },
-    /// A certificate that will be good.
-    #[error("the certificate of {server} is not valid yet; check the clocks of both hosts")]
-    NotValidYet {
-        /// The server.
-        server: Endpoint,
-    },
-    /// A certificate for others.
-    #[error(
-        "the certificate of {server} is not for that name, but for {names}; connect by a name that it has, or have it \
-         issued for this one (subjectAltName)"
-    )]
-    OtherName {
-        /// The server.
-        server: Endpoint,
-        /// Whom it is for.
-        names: String,
-    },
-    /// A certificate with another flaw.
-    #[error("the certificate of {server} is not accepted: {error}")]
-    Certificate {
-        /// The server.
-        server: Endpoint,
-        /// The flaw.
-        error: CertificateError,
-    },
+    /// A server's certificate that is not accepted.
+    #[error(transparent)]
+    Certificate(BadCertificate),
     /// Bytes that are no TLS.
     #[error(
         "{server} does not answer in TLS; is this its plain port? Use redis:// there, or the port that redis.conf calls \
@@ -281,7 +244,7 @@ impl TlsError {
             return Self::Handshake { server, error };
         };
         match cause {
-            Error::InvalidCertificate(flaw) => Self::from_certificate(flaw, server, tls),
+            Error::InvalidCertificate(flaw) => Self::Certificate(BadCertificate::new(flaw, server, tls)),
             Error::InvalidMessage(_) => Self::NotTls { server },
             Error::AlertReceived(Alert::CertificateRequired) => Self::ClientCertificateWanted { server },
             // The word of TLS 1.2 for the same, and for much else.
@@ -302,32 +265,19 @@ impl TlsError {
         }
     }
 
-    fn from_certificate(flaw: &CertificateError, server: Endpoint, tls: &Tls) -> Self {
-        match flaw {
-            // A CA of the right name with another key makes a bad signature.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => match &tls.ca_file {
-                Some(path) => Self::Untrusted {
-                    server,
-                    cas: format!("a CA in {} ({CA_FLAG})", path.display()),
-                    advice: "is it the right file, and does the server send its whole chain?",
-                },
-                None => Self::Untrusted {
-                    server,
-                    cas: "a CA that this system trusts".to_owned(),
-                    advice: "name its CA with --redis.tls-ca-file",
-                },
-            },
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired { server },
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Self::NotValidYet { server }
-            }
-            CertificateError::NotValidForName => Self::OtherName { server, names: "others".to_owned() },
-            CertificateError::NotValidForNameContext { presented, .. } => {
-                let none = "no name at all".to_owned();
-                let names = if presented.is_empty() { none } else { presented.join(", ") };
-                Self::OtherName { server, names }
-            }
-            flaw => Self::Certificate { server, error: flaw.clone() },
+    /// What is wrong.
+    pub(super) fn problem(&self) -> String {
+        match self {
+            Self::Certificate(bad) => bad.problem(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The command that makes a certificate that is accepted, where it is the server's that is not.
+    pub(super) fn fix(&self) -> Option<String> {
+        match self {
+            Self::Certificate(bad) => Some(bad.fix()),
+            _ => None,
         }
     }
 }
