@@ -15,6 +15,7 @@
 //! * [`store`]: what outlives the process: the checkpoint and the ledger; the only user of `rusqlite`.
 //! * [`metrics`]: the page; the only user of `prometheus`.
 //! * [`details`]: who holds what, for people: JSON and a page over rows of the table; pure.
+//! * [`net`]: binds addresses and accepts connections, for [`http`] and for the listener of [`source`].
 //! * [`http`]: serves the page, the landing page and the probes, whatever clients do; the only user of `hyper`.
 //! * [`doctor`]: judges how a Redis is set up, for coturn and for us; pure.
 //! * [`app`]: joins them; one message's way, start and stop.
@@ -36,6 +37,7 @@ pub mod doctor;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod net;
 pub mod plain;
 pub mod resp;
 pub mod shutdown;

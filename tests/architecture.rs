@@ -30,6 +30,7 @@ const HOUSE: &[Room] = &[
     Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },
+    Room { name: "net", rooms: &["config"], crates: &["thiserror", "tokio", "tracing"] },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
@@ -64,7 +65,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "http",
-        rooms: &["metrics", "details", "plain", "config", "shutdown"],
+        rooms: &["metrics", "details", "plain", "config", "net", "shutdown"],
         crates: &["flate2", "http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
     },
     Room {
@@ -76,7 +77,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "details", "doctor", "http", "metrics", "plain", "shutdown", "source",
+            "clock", "config", "details", "doctor", "http", "metrics", "net", "plain", "shutdown", "source",
             "state", "store", "version", "wire",
         ],
         // `rustix` for the limit of open files

@@ -10,24 +10,22 @@ mod conn;
 mod details;
 mod gzip;
 mod landing;
-mod listen;
 mod long_url;
 mod pages;
 mod readiness;
 mod routes;
 
 pub use landing::About;
-pub use listen::BindError;
 pub use readiness::Readiness;
 
 use crate::config::{ListenAddress, TelemetryPath};
 use crate::details::{Detail, Inspect};
 use crate::metrics::Render;
+use crate::net::{Acceptor, BindError, bind};
 use crate::shutdown::Shutdown;
 use details::Details;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
-use listen::Acceptor;
 use pages::Pages;
 use routes::Answer;
 use std::fmt;
@@ -119,7 +117,7 @@ impl Server {
     pub async fn bind(addresses: &[ListenAddress]) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         for address in addresses {
-            listeners.extend(listen::bind(address).await?);
+            listeners.extend(bind(address, "--web.listen-address").await?);
         }
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         Ok(Self { listeners, addresses })
@@ -147,7 +145,7 @@ impl Server {
         loop {
             tokio::select! {
                 () = shared.shutdown.triggered() => break,
-                (stream, peer) = acceptor.next() => connections.open(&shared, stream, peer),
+                (stream, peer) = acceptor.next() => connections.open(&shared, stream, peer.ip()),
                 () = connections.reap() => {}
             }
         }
