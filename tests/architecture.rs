@@ -30,13 +30,13 @@ const HOUSE: &[Room] = &[
     Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room { name: "config", rooms: &["clock", "state", "store"], crates: &["humantime", "thiserror"] },
     Room { name: "plain", rooms: &[], crates: &[] },
-    Room { name: "net", rooms: &["config"], crates: &["thiserror", "tokio", "tracing"] },
+    Room { name: "net", rooms: &["config"], crates: &["rustix", "thiserror", "tokio", "tracing"] },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
-        rooms: &["clock", "config", "doctor", "resp"],
+        rooms: &["clock", "config", "doctor", "net", "resp"],
         // `rustls` and its like for the connection to Redis, which is dialled here
         crates: &[
             "base64",

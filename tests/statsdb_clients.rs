@@ -10,13 +10,14 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 
 use common::certificates::Authority;
 use common::command::{exporter as run, shell};
 use common::exporter::Exporter;
 use common::listener::listening;
 use common::poll::{self, PATIENCE};
+use common::ports::Port;
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb, counters};
 use common::temp_dir::TempDir;
@@ -243,6 +244,30 @@ fn who_may_listen_where_is_asked_before_anything_else() {
     // No Redis was asked for, so none is watched.
     exporter.wait_ready();
     assert_eq!(exporter.page().label_values("coturn_exporter_source_up", "source").len(), 1);
+}
+
+/// coturn's line has `ip=127.0.0.1`, whatever the name of this host resolves to first.
+#[test]
+fn a_name_and_a_bare_port_are_listened_to_on_both_families() {
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    let port = Port::claim();
+    let everywhere = format!(":{}", port.number);
+    let name = format!("localhost:{}", port.number);
+    let named: Vec<SocketAddr> = name.to_socket_addrs().expect("localhost has an address").collect();
+    for (args, reached) in [
+        (vec!["--statsdb.listen-address", &name], named),
+        (
+            vec!["--statsdb.listen-address", &everywhere, "--statsdb.open"],
+            vec![([127, 0, 0, 1], port.number).into(), (Ipv6Addr::LOCALHOST, port.number).into()],
+        ),
+    ] {
+        let exporter = Exporter::start(&args);
+        exporter.wait_ready();
+        for address in reached.into_iter().filter(|address| address.is_ipv4() || has_ipv6) {
+            call(&mut Statsdb::at(address), 1);
+        }
+        drop(exporter);
+    }
 }
 
 #[test]

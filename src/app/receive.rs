@@ -53,9 +53,10 @@ impl Receiver {
 
     /// Never ends by itself; may be dropped at any time.
     pub(super) async fn run(self) {
-        let Self { statsdb, listener, desk, board } = self;
-        let address = listener.address().map(|address| address.to_string()).unwrap_or_default();
-        tracing::info!(source = %statsdb.name, statsdb = %address, "waiting for coturn");
+        let Self { statsdb, mut listener, desk, board } = self;
+        for address in listener.addresses() {
+            tracing::info!(source = %statsdb.name, statsdb = %address, "waiting for coturn");
+        }
         {
             let now = desk.shared.now();
             let mut ingest = desk.shared.lock();

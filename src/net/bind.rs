@@ -3,7 +3,11 @@
 use crate::config::ListenAddress;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+/// Callers who wait to be accepted, as far as the system allows: a coturn that starts has a connection for each of its
+/// threads.
+const BACKLOG: u32 = 4096;
 
 /// A listen address that could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -24,56 +28,93 @@ fn advice(error: &io::Error, flag: &str) -> String {
     }
 }
 
-/// Binds one address: every interface needs up to two sockets, a name one for each address it has. `flag` is the one
-/// that set the address; an error names it.
+/// Binds one address, on every address family that it stands for: a name gets one socket for each address that it has.
+/// `flag` is the one that set the address; an error names it.
 ///
 /// # Errors
 ///
 /// The address cannot be bound, and what to change.
 pub async fn bind(address: &ListenAddress, flag: &'static str) -> Result<Vec<TcpListener>, BindError> {
     let bound = match address {
-        ListenAddress::Any { port } => bind_all_interfaces(*port).await,
-        ListenAddress::Socket(address) => TcpListener::bind(address).await.map(|listener| vec![listener]),
+        ListenAddress::Any { port } => bind_all_interfaces(*port, listen).map(|listener| vec![listener]),
+        ListenAddress::Socket(address) => {
+            listen(*address, Families::AsTheSystemHasIt).map(|listener| vec![listener])
+        }
         ListenAddress::Name { host, port } => match lookup_host((host.as_str(), *port)).await {
-            Ok(found) => bind_found(found).await,
+            Ok(found) => bind_found(found),
             Err(error) => Err(error),
         },
     };
     bound.map_err(|source| BindError { address: address.to_string(), flag, source })
 }
 
-async fn bind_all_interfaces(port: u16) -> io::Result<Vec<TcpListener>> {
-    let v6 = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-        Ok(v6) => v6,
-        Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
-            return Err(error);
-        }
-        // A machine without IPv6.
-        Err(_) => return Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?]),
-    };
-    // An IPv6 socket takes IPv4 too, unless the system is set otherwise (`bindv6only`). In the first case this
-    // second bind fails because the port is in use, by us; in the second it is needed.
-    let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, v6.local_addr()?.port())).await;
-    Ok(std::iter::once(v6).chain(v4.ok()).collect())
+/// Which address families an IPv6 socket takes connections of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    /// IPv4 as well, whatever `net.ipv6.bindv6only` says.
+    Both,
+    /// What that setting says.
+    AsTheSystemHasIt,
 }
 
-async fn bind_found(found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
+fn listen(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // What is left of a connection of an earlier process must not keep the port from us.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    if families == Families::Both {
+        take_both_families(&socket)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn take_both_families(socket: &TcpSocket) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_ipv6_v6only(socket, false)?)
+}
+
+/// Binds `port` on all addresses of the machine; `listen` is an argument so that a machine without IPv6 can be played.
+fn bind_all_interfaces<L>(
+    port: u16,
+    listen: impl Fn(SocketAddr, Families) -> io::Result<L>,
+) -> io::Result<L> {
+    match listen((Ipv6Addr::UNSPECIFIED, port).into(), Families::Both) {
+        Ok(listener) => Ok(listener),
+        Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
+            Err(error)
+        }
+        // A machine without IPv6.
+        Err(_) => listen((Ipv4Addr::UNSPECIFIED, port).into(), Families::AsTheSystemHasIt),
+    }
+}
+
+fn bind_found(found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<TcpListener>> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
     let mut tried = Vec::new();
     let mut missing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in found {
+    for mut address in found {
         if tried.contains(&address) {
             continue;
         }
         tried.push(address);
-        match TcpListener::bind(address).await {
+        // Where the system chooses the port, all addresses of the name get the same one.
+        if let (0, Some(first)) = (address.port(), listeners.first()) {
+            address.set_port(first.local_addr()?.port());
+        }
+        match listen(address, Families::AsTheSystemHasIt) {
             Ok(listener) => listeners.push(listener),
             // `localhost` names ::1 also on machines without IPv6: one that can be bound is enough.
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => missing = error,
+            Err(error) if is_no_address_here(&error) => missing = error,
             Err(error) => return Err(error),
         }
     }
     if listeners.is_empty() { Err(missing) } else { Ok(listeners) }
+}
+
+/// Whether this machine does not have the address, or not even its family.
+fn is_no_address_here(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 #[cfg(test)]
@@ -92,6 +133,52 @@ mod tests {
         if listeners[0].local_addr().unwrap().is_ipv6() {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.expect("IPv6");
         }
+    }
+
+    /// What `net.ipv6.bindv6only` sets for each new socket.
+    #[tokio::test]
+    async fn every_interface_takes_ipv4_where_the_system_keeps_it_apart() {
+        use rustix::net::sockopt::{ipv6_v6only, set_ipv6_v6only};
+        let socket = TcpSocket::new_v6().unwrap();
+        set_ipv6_v6only(&socket, true).unwrap();
+        take_both_families(&socket).unwrap();
+        assert!(!ipv6_v6only(&socket).unwrap());
+        socket.bind((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).await.expect("IPv4");
+        // That it is asked for.
+        let asked = bind_all_interfaces(0, |address, families| Ok((address, families))).unwrap();
+        assert_eq!(asked, ((Ipv6Addr::UNSPECIFIED, 0).into(), Families::Both));
+    }
+
+    #[test]
+    fn every_interface_is_ipv4_where_there_is_no_ipv6() {
+        for missing in [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL] {
+            let listen = |address: SocketAddr, _| {
+                if address.is_ipv6() { Err(missing.into()) } else { Ok(address) }
+            };
+            assert_eq!(bind_all_interfaces(80, listen).unwrap(), (Ipv4Addr::UNSPECIFIED, 80).into());
+        }
+        let taken = |_, _| Err::<(), _>(rustix::io::Errno::ADDRINUSE.into());
+        assert_eq!(bind_all_interfaces(80, taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_bound_on_each_of_its_addresses() {
+        let both: [SocketAddr; 3] = [
+            (Ipv6Addr::LOCALHOST, 0).into(),
+            (Ipv4Addr::LOCALHOST, 0).into(),
+            (Ipv4Addr::LOCALHOST, 0).into(),
+        ];
+        let listeners = bind_found(both.into_iter()).unwrap();
+        let port = listeners[0].local_addr().unwrap().port();
+        let bound: Vec<SocketAddr> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        assert_eq!(bound, [(Ipv6Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port).into()]);
+        // 192.0.2.1 is nobody's.
+        let here: [SocketAddr; 2] = [([192, 0, 2, 1], 0).into(), (Ipv4Addr::LOCALHOST, 0).into()];
+        assert_eq!(bind_found(here.into_iter()).unwrap().len(), 1);
+        assert!(bind_found(here.into_iter().take(1)).is_err());
     }
 
     #[tokio::test]

@@ -5,23 +5,21 @@ mod answer;
 mod connection;
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::dial::Duplex;
 use super::tls::{self, TlsError};
-use crate::config::{ListenAddress, Secret, Statsdb};
+use crate::config::{Secret, Statsdb};
+use crate::net::{Acceptor, BindError, bind};
 
 pub use answer::{Heard, Refusal};
 pub use connection::{Connection, Ended};
-
-/// How long to leave the listener alone when the machine lacks what a connection needs.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -29,20 +27,12 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection is silent before its other end is asked whether it is there; coturn may be silent for days.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Callers who wait to be accepted: a coturn that starts has a connection for each of its threads.
-const BACKLOG: u32 = 4096;
-
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address} for coturn: {error}; set another --statsdb.listen-address")]
-    Bind {
-        /// The address.
-        address: ListenAddress,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -50,14 +40,15 @@ pub enum ListenError {
 
 /// Accepts coturn's connections.
 pub struct Listener {
-    socket: TcpListener,
+    acceptor: Acceptor<TcpListener>,
+    addresses: Vec<SocketAddr>,
     tls: Option<TlsAcceptor>,
     password: Option<Secret>,
 }
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listener").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("Listener").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
@@ -77,25 +68,20 @@ impl Listener {
     /// [`ListenError`].
     pub async fn bind(statsdb: &Statsdb) -> Result<Self, ListenError> {
         let tls = statsdb.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
-        let bound = bind(&statsdb.listen).await;
-        let socket = bound.map_err(|error| ListenError::Bind { address: statsdb.listen.clone(), error })?;
-        Ok(Self { socket, tls, password: statsdb.password.clone() })
+        let sockets = bind(&statsdb.listen, "--statsdb.listen-address").await?;
+        let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        Ok(Self { acceptor: Acceptor::new(sockets), addresses, tls, password: statsdb.password.clone() })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()
+    /// Where it listens: one address, or those of both families.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
-    /// The next caller.
-    pub async fn accept(&self) -> Caller {
-        loop {
-            match self.socket.accept().await {
-                Ok((stream, peer)) => return Caller { stream, peer },
-                // Gone again, or nothing left to take it with: it waits in the queue.
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            }
-        }
+    /// The next caller. May be dropped at any time.
+    pub async fn accept(&mut self) -> Caller {
+        let (stream, peer) = self.acceptor.next().await;
+        Caller { stream, peer }
     }
 
     /// Tells a caller that there is no room, as Redis does.
@@ -108,29 +94,6 @@ impl Listener {
     pub fn reception(&self) -> Reception {
         Reception { tls: self.tls.clone(), password: self.password.clone() }
     }
-}
-
-async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = match address {
-        // Takes IPv4 too.
-        ListenAddress::Any { port } => vec![(Ipv6Addr::UNSPECIFIED, *port).into()],
-        ListenAddress::Socket(address) => vec![*address],
-        ListenAddress::Name { host, port } => lookup_host((host.as_str(), *port)).await?.collect(),
-    };
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let listen = |socket: TcpSocket| {
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            socket.listen(BACKLOG)
-        };
-        match socket.and_then(listen) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// See [`Listener::reception`].
