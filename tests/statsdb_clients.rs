@@ -67,6 +67,9 @@ fn the_tools_of_redis_get_along_with_it() {
     };
     assert_eq!(ask("secret", "PING"), "PONG");
     assert_eq!(ask("secret", "-3 PING"), "PONG");
+    // Both as one who speaks RESP3 from the start, and as the tool that says if it may not.
+    let hello = shell(&format!("redis-cli -3 -p {port} -a secret --no-auth-warning PING"));
+    assert_eq!((hello.stdout.trim(), hello.stderr.as_str()), ("PONG", ""), "{hello:?}");
     assert_eq!(ask("secret", "SET a b"), "OK");
     assert_eq!(ask("secret", "KEYS '*'"), "");
     assert!(ask("secret", "INFO").contains("redis_version"));
@@ -84,6 +87,39 @@ fn the_tools_of_redis_get_along_with_it() {
     });
     assert!(exporter.page().count(REFUSED, &[("reason", "unknown")]) >= 1);
     assert!(exporter.page().count(REFUSED, &[("reason", "login")]) >= 1);
+}
+
+/// What haproxy's `option tcp-check` sends to a Redis, in the order of its manual, and what it must find.
+#[test]
+fn a_health_check_of_a_load_balancer_finds_a_master() {
+    let dir = TempDir::new("password");
+    let file = dir.write("password", "secret\n").display().to_string();
+    let (exporter, address) = listening(&["--statsdb.password-file", &file]);
+    for _ in 0..3 {
+        let mut check = TcpStream::connect(address).expect("it listens");
+        check.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        let mut answers = Vec::new();
+        for (line, found) in [
+            ("AUTH secret", "+OK\r\n"),
+            ("PING", "+PONG\r\n"),
+            ("INFO replication", "\r\nrole:master\r\n"),
+            ("QUIT", "+OK\r\n"),
+        ] {
+            check.write_all(format!("{line}\r\n").as_bytes()).expect("it is listened to");
+            let begin = answers.len();
+            while !String::from_utf8_lossy(&answers[begin..]).contains(found) {
+                let mut some = [0; 512];
+                let length = check.read(&mut some).expect("an answer in time");
+                assert!(length > 0, "{line}: {:?}", String::from_utf8_lossy(&answers[begin..]));
+                answers.extend_from_slice(&some[..length]);
+            }
+        }
+        assert_eq!(check.read(&mut [0; 8]).expect("an end"), 0);
+    }
+    // A check is neither a coturn nor a stranger.
+    let page = exporter.page();
+    assert_eq!(page.count(REFUSED, &[]), 0);
+    assert_eq!(page.count("coturn_exporter_gaps_total", &[]), 0);
 }
 
 /// What a stranger may send: never of use, sometimes half, sometimes endless.

@@ -35,6 +35,16 @@ pub fn null(out: &mut Vec<u8>) {
     out.extend_from_slice(b"$-1\r\n");
 }
 
+/// Appends nothing, as a value of RESP3.
+pub fn null3(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"_\r\n");
+}
+
+/// Appends the head of a map of RESP3, whose names and values follow.
+pub fn map(out: &mut Vec<u8>, length: usize) {
+    line(out, b'%', length.to_string().as_bytes());
+}
+
 /// Appends the head of an array, whose values follow.
 pub fn array(out: &mut Vec<u8>, length: usize) {
     line(out, b'*', length.to_string().as_bytes());

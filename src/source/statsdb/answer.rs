@@ -61,8 +61,28 @@ impl Refusal {
 /// The keys that a coturn looks for when it starts.
 const CLEAN_UP: &[u8] = b"turn/*/allocation/*/status";
 
-/// What a client library asks of a server.
-const INFO: &str = "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\n";
+/// The version of Redis whose answers these are.
+const VERSION: &str = "7.0.0";
+
+/// The parts of INFO that clients and health checks read, by their names: a check of a load balancer looks for
+/// `role:master`, ioredis for `loading:0`.
+const INFO: [(&str, &str); 3] = [
+    ("server", "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\n"),
+    ("persistence", "# Persistence\r\nloading:0\r\n"),
+    ("replication", "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"),
+];
+
+/// What stands for all parts of INFO.
+const ALL_OF_INFO: [&[u8]; 3] = [b"default", b"all", b"everything"];
+
+/// Which protocol answers are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// What each connection begins with.
+    Resp2,
+    /// After `HELLO 3`. An error would be an answer too, but redis-py 8 asks for it first and then gives up.
+    Resp3,
+}
 
 /// How much of a strange command is repeated to who said it.
 const ECHOED: usize = 64;
@@ -72,13 +92,14 @@ const ECHOED: usize = 64;
 pub(super) struct Client {
     password: Option<Secret>,
     is_known: bool,
+    protocol: Protocol,
 }
 
 impl Client {
     /// One who must say `password`, if there is one.
     pub(super) const fn new(password: Option<Secret>) -> Self {
         let is_known = password.is_none();
-        Self { password, is_known }
+        Self { password, is_known, protocol: Protocol::Resp2 }
     }
 
     /// Answers one command.
@@ -128,18 +149,21 @@ impl Client {
                 }
             }
             (b"command", _) => write::array(out, 0),
-            (b"client", 2..) => match argument(1).to_ascii_lowercase().as_slice() {
-                b"getname" => write::null(out),
-                b"id" => write::integer(out, 1),
-                _ => write::simple(out, "OK"),
-            },
-            (b"info", _) => write::bulk(out, INFO.as_bytes()),
+            (b"client", 2..) => return self.client(argument(1), out),
+            (b"info", _) => info(words, out),
+            (b"role", 1) => {
+                write::array(out, 3);
+                write::bulk(out, b"master");
+                write::integer(out, 0);
+                write::array(out, 0);
+            }
             (b"quit", _) => {
                 write::simple(out, "OK");
                 return Heard::Bye;
             }
             (
-                b"publish" | b"set" | b"del" | b"auth" | b"select" | b"ping" | b"echo" | b"keys" | b"client",
+                b"publish" | b"set" | b"del" | b"auth" | b"select" | b"ping" | b"echo" | b"keys" | b"client"
+                | b"role",
                 _,
             ) => {
                 let name = String::from_utf8_lossy(lower);
@@ -168,15 +192,52 @@ impl Client {
         }
     }
 
-    /// `HELLO [2 [AUTH user password] [SETNAME name]]`: RESP2 is all that is spoken.
-    fn hello<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
-        if words.bulk(1).is_some_and(|version| version != b"2") {
-            write::error(out, "NOPROTO unsupported protocol version");
-            return Heard::Refused(Refusal::Arguments);
+    /// `CLIENT`: what libraries say of themselves is taken; what asks for something that is not done here is refused,
+    /// so that they do without it.
+    fn client<'a>(&self, subcommand: &[u8], out: &mut Vec<u8>) -> Heard<'a> {
+        match subcommand.to_ascii_lowercase().as_slice() {
+            b"setname" | b"setinfo" | b"no-evict" | b"no-touch" => write::simple(out, "OK"),
+            b"getname" if self.protocol == Protocol::Resp3 => write::null3(out),
+            b"getname" => write::null(out),
+            b"id" => write::integer(out, 1),
+            _ => {
+                let name = subcommand.get(..ECHOED).unwrap_or(subcommand);
+                write::error(
+                    out,
+                    &format!("ERR unknown subcommand '{}'. Try CLIENT HELP.", name.escape_ascii()),
+                );
+                return Heard::Refused(Refusal::Unknown);
+            }
         }
-        if let (Some(auth), Some(password)) = (words.bulk(2), words.bulk(4))
-            && auth.eq_ignore_ascii_case(b"auth")
-        {
+        Heard::Nothing
+    }
+
+    /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`.
+    fn hello<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
+        let refused = |out: &mut Vec<u8>, text: &str| {
+            write::error(out, text);
+            Heard::Refused(Refusal::Arguments)
+        };
+        let protocol = match words.bulk(1) {
+            None => self.protocol,
+            Some(b"2") => Protocol::Resp2,
+            Some(b"3") => Protocol::Resp3,
+            Some(_) => return refused(out, "NOPROTO unsupported protocol version"),
+        };
+        let mut place = 2;
+        let mut password = None;
+        while let Some(option) = words.bulk(place) {
+            if option.eq_ignore_ascii_case(b"auth") && words.bulk(place + 2).is_some() {
+                password = words.bulk(place + 2);
+                place += 3;
+            } else if option.eq_ignore_ascii_case(b"setname") && words.bulk(place + 1).is_some() {
+                place += 2;
+            } else {
+                let option = option.get(..ECHOED).unwrap_or(option).escape_ascii();
+                return refused(out, &format!("ERR Syntax error in HELLO option '{option}'"));
+            }
+        }
+        if let Some(password) = password {
             let mut answer = Vec::new();
             if let refused @ Heard::Refused(_) = self.log_in(password, &mut answer) {
                 out.extend_from_slice(&answer);
@@ -184,18 +245,57 @@ impl Client {
             }
         }
         if !self.is_known {
-            write::error(out, "NOAUTH HELLO must be called with the client already authenticated");
+            write::error(
+                out,
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
+                 AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                 version at the same time",
+            );
             return Heard::Refused(Refusal::Login);
         }
-        write::array(out, 6);
-        for (name, value) in [("server", "redis"), ("version", "7.0.0")] {
+        self.protocol = protocol;
+        let number = match protocol {
+            Protocol::Resp2 => {
+                write::array(out, 14);
+                2
+            }
+            Protocol::Resp3 => {
+                write::map(out, 7);
+                3
+            }
+        };
+        for (name, value) in [("server", "redis"), ("version", VERSION)] {
             write::bulk(out, name.as_bytes());
             write::bulk(out, value.as_bytes());
         }
-        write::bulk(out, b"proto");
-        write::integer(out, 2);
+        for (name, value) in [("proto", number), ("id", 1)] {
+            write::bulk(out, name.as_bytes());
+            write::integer(out, value);
+        }
+        for (name, value) in [("mode", "standalone"), ("role", "master")] {
+            write::bulk(out, name.as_bytes());
+            write::bulk(out, value.as_bytes());
+        }
+        write::bulk(out, b"modules");
+        write::array(out, 0);
         Heard::Nothing
     }
+}
+
+/// `INFO [part ...]`: the parts that are asked for, or all of them.
+fn info(words: &Values<'_>, out: &mut Vec<u8>) {
+    let mut asked = (1..words.len()).filter_map(|place| words.bulk(place)).peekable();
+    let is_all = asked.peek().is_none();
+    let asked: Vec<&[u8]> = asked.collect();
+    let is_wanted = |part: &str| {
+        is_all
+            || asked.iter().any(|asked| {
+                asked.eq_ignore_ascii_case(part.as_bytes())
+                    || ALL_OF_INFO.iter().any(|all| asked.eq_ignore_ascii_case(all))
+            })
+    };
+    let parts = INFO.iter().filter(|(part, _)| is_wanted(part)).map(|(_, text)| *text);
+    write::bulk(out, parts.collect::<Vec<_>>().join("\r\n").as_bytes());
 }
 
 /// Compares in a time that does not tell how much is right.
@@ -236,11 +336,10 @@ mod tests {
             ("ping you", "$3\r\nyou\r\n"),
             ("CLIENT SETNAME coturn", "+OK\r\n"),
             ("COMMAND DOCS", "*0\r\n"),
-            ("HELLO 3", "-NOPROTO unsupported protocol version\r\n"),
-            (
-                "HELLO",
-                "*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:2\r\n",
-            ),
+            ("CLIENT SETINFO LIB-NAME redis-py", "+OK\r\n"),
+            ("CLIENT GETNAME", "$-1\r\n"),
+            ("CLIENT TRACKING ON", "-ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.\r\n"),
+            ("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
             ("SELECT x", "-ERR DB index is out of range\r\n"),
             ("GET turn/x", "-ERR unknown command 'GET'\r\n"),
             ("publish turn/x", "-ERR wrong number of arguments for 'publish' command\r\n"),
@@ -252,6 +351,47 @@ mod tests {
         assert_eq!(say(&mut client, "set a b").1, "Stored");
         assert_eq!(say(&mut client, "subscribe a").1, "Refused(Unknown)");
         assert_eq!(say(&mut client, "quit").1, "Bye");
+    }
+
+    /// As redis-py 8 says it first, and go-redis, lettuce and others who would take an error as well.
+    #[test]
+    fn hello_3_is_answered_in_the_protocol_that_it_asks_for() {
+        const REST: &str = "\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n";
+        let hello = |head: &str, proto: u8| {
+            format!(
+                "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:{proto}{REST}"
+            )
+        };
+        let mut client = Client::new(Some(Secret::new("secret")));
+        assert!(say(&mut client, "HELLO 3").0.starts_with("-NOAUTH HELLO must be called"));
+        assert_eq!(say(&mut client, "HELLO 3 AUTH default secret SETNAME x").0, hello("%7", 3));
+        assert_eq!(say(&mut client, "CLIENT GETNAME").0, "_\r\n");
+        assert_eq!(say(&mut client, "publish turn/x new").0, ":1\r\n");
+        assert_eq!(say(&mut client, "HELLO").0, hello("%7", 3));
+        assert_eq!(say(&mut client, "HELLO 2 setname x").0, hello("*14", 2));
+        assert_eq!(say(&mut client, "CLIENT GETNAME").0, "$-1\r\n");
+        for (line, answer) in [
+            ("HELLO 4", "-NOPROTO unsupported protocol version\r\n"),
+            ("HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'\r\n"),
+            ("HELLO 3 AUTH secret", "-ERR Syntax error in HELLO option 'AUTH'\r\n"),
+        ] {
+            assert_eq!(say(&mut client, line), (answer.to_owned(), "Refused(Arguments)".to_owned()));
+        }
+        // The one that was refused changed nothing.
+        assert_eq!(say(&mut client, "CLIENT GETNAME").0, "$-1\r\n");
+    }
+
+    #[test]
+    fn info_has_what_health_checks_look_for() {
+        let mut client = Client::new(None);
+        for line in ["INFO", "info all", "INFO replication", "info server Replication"] {
+            assert!(say(&mut client, line).0.contains("\r\nrole:master\r\n"), "{line}");
+        }
+        assert!(say(&mut client, "INFO").0.contains("\r\nredis_version:7.0.0\r\n"));
+        let replication = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n";
+        let answer = format!("${}\r\n{replication}\r\n", replication.len());
+        assert_eq!(say(&mut client, "INFO replication").0, answer);
+        assert_eq!(say(&mut client, "INFO keyspace").0, "$0\r\n\r\n");
     }
 
     #[test]
@@ -270,6 +410,6 @@ mod tests {
         // A wrong one later takes the right away again.
         assert!(say(&mut client, "HELLO 2 AUTH default wrong").0.starts_with("-WRONGPASS"));
         assert_eq!(say(&mut client, "ping").0, noauth);
-        assert!(say(&mut client, "HELLO 2 AUTH default secret").0.starts_with("*6"));
+        assert!(say(&mut client, "HELLO 2 AUTH default secret").0.starts_with("*14"));
     }
 }
