@@ -9,11 +9,16 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(stop) => return stop.report(),
     };
-    if let Err(error) = logging::init(config.log) {
-        return cli::report_failure(&error);
-    }
-    match app::run(config) {
+    let log = match logging::init(config.log, config.command.runs_until_stopped()) {
+        Ok(log) => log,
+        Err(error) => return cli::Stop::failure(&error).report(),
+    };
+    match app::run(config, log.dropped_lines()) {
         Ok(code) => code,
-        Err(error) => cli::report_failure(&error),
+        Err(error) => {
+            let stop = cli::Stop::failure(&error);
+            log.last_line(stop.text());
+            stop.code().into()
+        }
     }
 }

@@ -15,6 +15,8 @@ mod watch;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -79,12 +81,13 @@ const WORKERS: usize = 2;
 /// How long renderings in progress may hold up the end.
 const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 
-/// Does what `config` asks for, until it is done or told to stop; gives the exit code.
+/// Does what `config` asks for, until it is done or a signal stops it; gives the exit code. `dropped_log_lines` goes onto
+/// the page.
 ///
 /// # Errors
 ///
 /// When it cannot start, or cannot go on.
-pub fn run(config: Config) -> Result<ExitCode, Error> {
+pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
     let done = |()| ExitCode::SUCCESS;
     // A mistake in a flag is told at once; later, a file in the middle of its renewal is a reason to try again.
     for source in &config.sources {
@@ -101,7 +104,7 @@ pub fn run(config: Config) -> Result<ExitCode, Error> {
         Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
         Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
-        Command::Watch => block_on(watch::watch(config)).map(done),
+        Command::Watch => block_on(watch::watch(config, dropped_log_lines)).map(done),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The running exporter: the sources, the web server and the passing of time around one table.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// An address that cannot be bound; a part that fell over.
-pub(super) async fn watch(config: Config) -> Result<(), Error> {
+pub(super) async fn watch(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<(), Error> {
     let names = config.sources.iter().map(|source| source.name.as_str());
     let names: Vec<&str> = names.chain(config.statsdb.iter().map(|statsdb| statsdb.name.as_str())).collect();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -48,8 +49,8 @@ pub(super) async fn watch(config: Config) -> Result<(), Error> {
     let site = Site {
         telemetry_path: config.web.telemetry_path,
         page: Arc::new(match &keeper {
-            Some(keeper) => TextPage::of_process(keeper.clone()),
-            None => TextPage::of_process(shared.clone()),
+            Some(keeper) => TextPage::of_process(keeper.clone(), dropped_log_lines),
+            None => TextPage::of_process(shared.clone(), dropped_log_lines),
         }),
         readiness: board.readiness.clone(),
         about: about(),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-pub use stop::{Stop, report_failure};
+pub use stop::Stop;
 
 use crate::config::Config;
 use args::Args;

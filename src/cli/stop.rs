@@ -1,4 +1,4 @@
-//! The end of the program before its work: help, version, or one line about what was typed wrong.
+//! The end of the program without its work done: help, version, or one line about what was typed wrong or failed.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -13,7 +13,10 @@ use crate::version::NAME;
 /// The exit code for a command line or environment that cannot be used.
 const USAGE: u8 = 2;
 
-/// Why the program ends before its work.
+/// The exit code for work that failed.
+const FAILURE: u8 = 1;
+
+/// Why the program ends before its work, or without it done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
     code: u8,
@@ -51,7 +54,22 @@ impl Stop {
         Self { code: USAGE, text: error_line(&error.to_string()) }
     }
 
-    /// The exit code: 0 for an answer, 2 for an error.
+    /// The work has failed: one line with all causes, and the exit code 1.
+    pub fn failure(error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            // Some errors tell their cause themselves.
+            let text = error.to_string();
+            if !message.contains(&text) {
+                let _ = write!(message, ": {text}");
+            }
+            cause = error.source();
+        }
+        Self { code: FAILURE, text: error_line(&message) }
+    }
+
+    /// The exit code: 0 for an answer, 1 for work that failed, 2 for a wrong command line.
     pub fn code(&self) -> u8 {
         self.code
     }
@@ -71,22 +89,6 @@ impl Stop {
         };
         ExitCode::from(self.code)
     }
-}
-
-/// Prints that the work has failed, as one line with all causes, and gives the exit code 1.
-pub fn report_failure(error: &dyn Error) -> ExitCode {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Some errors tell their cause themselves.
-        let text = error.to_string();
-        if !message.contains(&text) {
-            let _ = write!(message, ": {text}");
-        }
-        cause = error.source();
-    }
-    let _ = io::stderr().write_all(error_line(&message).as_bytes());
-    ExitCode::FAILURE
 }
 
 /// One line, whatever is in `message`.

@@ -88,6 +88,14 @@ pub enum Command {
     Usage(Usage),
 }
 
+impl Command {
+    /// Whether it goes on until a signal comes, and nobody may hold it up meanwhile. Any other has somebody who waits for
+    /// its end.
+    pub const fn runs_until_stopped(&self) -> bool {
+        matches!(self, Self::Watch | Self::Record { .. })
+    }
+}
+
 /// A question to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {

@@ -69,8 +69,8 @@ impl Default for Limits {
             answer: Duration::from_secs(30),
             // Longer than the usual scrape intervals, so that scrapers keep their connection.
             idle: Duration::from_secs(120),
-            // All must be over in 5 s; one is left for cutting off and for the rest of the program.
-            drain: Duration::from_secs(4),
+            // All must be over in 5 s; the rest is for cutting off, the store's last write and the last lines of the log.
+            drain: Duration::from_millis(3500),
         }
     }
 }

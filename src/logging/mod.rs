@@ -3,11 +3,21 @@
 //! Lines carry text that strangers choose (user names, realms). Whatever cannot be printed plainly is escaped, so that
 //! nobody can forge a line, or send a sequence to the terminal of whoever reads it. The time is the wall clock's.
 //! Spans are not shown; put what matters into the event's fields.
+//!
+//! A command that runs until it is stopped must not be stopped by whoever reads its log: there lines go through a
+//! [`queue`], are dropped when it is full, and are counted. Of any other command each line is written at once.
 
 mod escape;
+mod queue;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
-use std::io;
+use std::io::{self, Write as _};
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -19,20 +29,116 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Log, LogFormat, LogLevel};
+use queue::Queue;
+
+/// How long the end of the program may wait for lines that are not written yet.
+const LAST_LINES: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 500 });
 
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("the log is already set up; set it up once per process")]
-pub struct LoggingError(#[from] tracing::subscriber::SetGlobalDefaultError);
+#[non_exhaustive]
+pub enum LoggingError {
+    /// It is set up already.
+    #[error("the log is already set up; set it up once per process")]
+    Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// No thread to write it.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(io::Error),
+}
 
-/// Sends the events of the whole process to standard error. Call it once.
+/// The log while it is in use. Dropping it, at the end of the program, writes what is still queued.
+#[derive(Debug)]
+pub struct LogGuard {
+    /// `None` where each line is written at once.
+    queue: Option<Arc<Queue>>,
+}
+
+impl LogGuard {
+    /// The number of lines dropped so far, kept up to date.
+    pub fn dropped_lines(&self) -> Arc<AtomicU64> {
+        self.queue.as_ref().map(|queue| queue.dropped()).unwrap_or_default()
+    }
+
+    /// Writes the line that says why the program ends, after all others; it is not dropped.
+    pub fn last_line(&self, line: &str) {
+        match &self.queue {
+            Some(queue) => queue.push_last(line.as_bytes()),
+            // Whoever closed the stream does not want to read it.
+            None => drop(io::stderr().write_all(line.as_bytes())),
+        }
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            queue.finish(LAST_LINES);
+        }
+    }
+}
+
+/// Sends the events of the whole process to standard error, through a queue if it `may_drop`. Call it once.
 ///
 /// # Errors
 ///
-/// When it is called twice.
-pub fn init(log: Log) -> Result<(), LoggingError> {
-    tracing::subscriber::set_global_default(subscriber(log, SystemClock::new(), io::stderr))?;
-    Ok(())
+/// When it is called twice; when there is no thread for the queue.
+pub fn init(log: Log, may_drop: bool) -> Result<LogGuard, LoggingError> {
+    if !may_drop {
+        tracing::subscriber::set_global_default(subscriber(log, SystemClock::new(), io::stderr))?;
+        return Ok(LogGuard { queue: None });
+    }
+    let queue = Arc::new(Queue::new());
+    let writer = QueueWriter(Arc::clone(&queue));
+    tracing::subscriber::set_global_default(subscriber(log, SystemClock::new(), move || writer.clone()))?;
+    let clock = SystemClock::new();
+    let writing = Arc::clone(&queue);
+    let write = move || writing.write_onto(io::stderr(), |lines| dropped_note(log.format, &clock, lines));
+    thread::Builder::new().name("log".to_owned()).spawn(write).map_err(LoggingError::Thread)?;
+    // The default one writes onto standard error by itself, and waits for its reader.
+    let (clock, panics) = (SystemClock::new(), Arc::clone(&queue));
+    std::panic::set_hook(Box::new(move |info| panics.push(panic_line(log.format, &clock, info).as_bytes())));
+    Ok(LogGuard { queue: Some(queue) })
+}
+
+/// Puts each event into the queue.
+#[derive(Clone)]
+struct QueueWriter(Arc<Queue>);
+
+impl io::Write for QueueWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What stands in the place of lines that were dropped.
+fn dropped_note(format: LogFormat, clock: &impl Clock, lines: u64) -> String {
+    let mut line = Line::begin(format, clock, "warn");
+    line.text("msg", "log lines were dropped here: standard error did not take them in time");
+    line.bare("lines", lines);
+    line.end()
+}
+
+/// A panic as a line. Not by an event: the panic may have happened in the midst of one.
+fn panic_line(format: LogFormat, clock: &impl Clock, info: &PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let reason = payload.downcast_ref::<&str>().copied();
+    let reason = reason.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let mut line = Line::begin(format, clock, "error");
+    line.text("msg", "panicked, which is a bug; please report this");
+    line.text("thread", thread::current().name().unwrap_or_default());
+    line.text("at", &info.location().map(ToString::to_string).unwrap_or_default());
+    line.text("reason", reason.unwrap_or_default());
+    // With RUST_BACKTRACE only.
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        line.text("backtrace", &backtrace.to_string());
+    }
+    line.end()
 }
 
 fn subscriber<C, W>(log: Log, clock: C, writer: W) -> impl Subscriber + Send + Sync
@@ -74,18 +180,12 @@ where
             Level::INFO => "info",
             Level::DEBUG | Level::TRACE => "debug",
         };
-        let mut line = Line { format: self.format, text: String::with_capacity(160), message_wanted: true };
-        line.text("ts", &self.clock.to_wall(self.clock.now()).rfc3339());
-        line.text("level", level);
+        let mut line = Line::begin(self.format, &self.clock, level);
         // The message comes first, wherever it stands among the fields.
         event.record(&mut line);
         line.message_wanted = false;
         event.record(&mut line);
-        if self.format == LogFormat::Json {
-            line.text.push('}');
-        }
-        line.text.push('\n');
-        out.write_str(&line.text)
+        out.write_str(&line.end())
     }
 }
 
@@ -98,6 +198,23 @@ struct Line {
 }
 
 impl Line {
+    /// A line with its time and level.
+    fn begin(format: LogFormat, clock: &impl Clock, level: &str) -> Self {
+        let mut line = Self { format, text: String::with_capacity(160), message_wanted: true };
+        line.text("ts", &clock.to_wall(clock.now()).rfc3339());
+        line.text("level", level);
+        line
+    }
+
+    /// The whole line.
+    fn end(mut self) -> String {
+        if self.format == LogFormat::Json {
+            self.text.push('}');
+        }
+        self.text.push('\n');
+        self.text
+    }
+
     fn key(&mut self, key: &str) {
         match self.format {
             LogFormat::Logfmt => {

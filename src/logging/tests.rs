@@ -123,3 +123,61 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_panic_is_a_line_too() {
+    const THREAD: &str = "panics for a test";
+    let (lines, panicked) = std::sync::mpsc::channel();
+    let others = std::panic::take_hook();
+    // The hook is the whole process': what other tests panic of is none of this one's business.
+    std::panic::set_hook(Box::new(move |info| {
+        if thread::current().name() == Some(THREAD) {
+            let clock = ManualClock::at(Timestamp::from_millis(1_795_341_600_000));
+            lines.send(panic_line(LogFormat::Json, &clock, info)).unwrap();
+        } else {
+            others(info);
+        }
+    }));
+    for (reason, expected) in [(None, "plain"), (Some(7), "with\n7")] {
+        let panicking = thread::Builder::new().name(THREAD.to_owned()).spawn(move || match reason {
+            None => panic!("plain"),
+            Some(number) => panic!("with\n{number}"),
+        });
+        panicking.unwrap().join().unwrap_err();
+        let line = panicked.recv().unwrap();
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((line["level"].as_str(), line["reason"].as_str()), (Some("error"), Some(expected)));
+        assert_eq!(line["thread"].as_str(), Some(THREAD));
+        assert!(line["at"].as_str().unwrap().contains("logging/tests.rs:"), "{line}");
+    }
+}
+
+#[test]
+fn what_was_dropped_is_said_in_the_form_of_the_log() {
+    let clock = ManualClock::at(Timestamp::from_millis(1_795_341_600_000));
+    assert_eq!(
+        dropped_note(LogFormat::Logfmt, &clock, 12),
+        "ts=2026-11-22T10:00:00.000Z level=warn msg=\"log lines were dropped here: standard error did not take them in \
+         time\" lines=12\n"
+    );
+    let note = dropped_note(LogFormat::Json, &clock, 12);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&note).unwrap()["lines"], 12);
+}
+
+#[test]
+fn what_is_queued_is_written_before_the_program_ends() {
+    let queue = Arc::new(Queue::new());
+    let guard = LogGuard { queue: Some(Arc::clone(&queue)) };
+    let writing = Arc::clone(&queue);
+    let written = thread::spawn(move || {
+        let mut out = Vec::new();
+        writing.write_onto(&mut out, |_| String::new());
+        out
+    });
+    queue.push(b"first\n");
+    guard.last_line("last\n");
+    drop(guard);
+    assert!(queue.is_done(), "nobody waited for the thread");
+    assert_eq!(written.join().unwrap(), b"first\nlast\n");
+}

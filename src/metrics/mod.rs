@@ -9,6 +9,8 @@ mod process;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
@@ -53,11 +55,12 @@ pub struct TextPage {
     process: Option<OfProcess>,
 }
 
-/// What does not change about the process that serves the page.
+/// What is known of the process that serves the page.
 struct OfProcess {
     started: Timestamp,
     /// Where the system tells of it.
     folder: &'static Path,
+    dropped_log_lines: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for TextPage {
@@ -67,9 +70,10 @@ impl fmt::Debug for TextPage {
 }
 
 impl TextPage {
-    /// The page of a running exporter: coturn's numbers, its own, and its process.
-    pub fn of_process(source: impl Observe) -> Self {
-        Self { source: Box::new(source), process: Some(OfProcess::new(Path::new("/proc/self"))) }
+    /// The page of a running exporter: coturn's numbers, its own, and its process, which dropped so many lines of its log.
+    pub fn of_process(source: impl Observe, dropped_log_lines: Arc<AtomicU64>) -> Self {
+        let process = OfProcess::new(Path::new("/proc/self"), dropped_log_lines);
+        Self { source: Box::new(source), process: Some(process) }
     }
 
     /// The page of a replayed capture: without what concerns the process that replays it.
@@ -111,10 +115,10 @@ fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
 
 impl OfProcess {
     /// The process that starts now, of which the system tells in `folder`.
-    fn new(folder: &'static Path) -> Self {
+    fn new(folder: &'static Path, dropped_log_lines: Arc<AtomicU64>) -> Self {
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read_in(folder).started(SystemClock::new().now());
-        Self { started, folder }
+        Self { started, folder, dropped_log_lines }
     }
 
     fn families(&self) -> Vec<MetricFamily> {
@@ -125,6 +129,8 @@ impl OfProcess {
                 [version::VERSION, version::REVISION.unwrap_or_default(), version::RUSTC.unwrap_or_default()];
             out.number(&of_build, 1);
         });
+        let dropped = self.dropped_log_lines.load(Ordering::Relaxed);
+        page.add(names::DROPPED_LOG_LINES, |out| out.number(&[], dropped));
         let values = [
             (names::PROCESS_CPU, Some(process.cpu.as_secs_f64())),
             (names::PROCESS_RESIDENT, process.resident.map(|bytes| bytes as f64)),
@@ -159,7 +165,7 @@ mod tests {
     #[test]
     fn the_start_is_on_the_page_without_proc_and_stays_the_same() {
         let before = SystemClock::new().now();
-        let process = OfProcess::new(Path::new("/nonexistent"));
+        let process = OfProcess::new(Path::new("/nonexistent"), Arc::default());
         let after = SystemClock::new().now();
         assert_eq!(gauge(&process, "process_resident_memory_bytes"), None, "there is no /proc");
         let started = gauge(&process, "process_start_time_seconds").expect("always there");

@@ -176,6 +176,10 @@ families! {
     STORE_OK: Gauge "coturn_exporter_store_ok" []
         "1 while the store (--store.path) can be written, 0 while it cannot: should the exporter be restarted then, it \
          may count again what was told meanwhile, and sessions may be missing in the ledger. Absent without a store.";
+    DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
+        "Lines of the exporter's log that nobody gets: 1 MiB of them waited for a reader of standard error that had \
+         stopped, or standard error could not be written. The log says so where they are missing. No other number is \
+         wrong for it.";
     BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
         "1, with what this exporter was built from.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []
