@@ -9,6 +9,7 @@ mod receive;
 mod record;
 pub mod replay;
 mod rescan;
+mod signals;
 mod usage;
 mod watch;
 
@@ -23,6 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Command, Config};
 use crate::net::BindError;
+use crate::shutdown::{Hangup, Signals};
 use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
@@ -99,12 +101,17 @@ pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
         }
         Command::Record { output, duration } => {
-            block_on(record::record(config.sources, output.as_deref(), duration)).map(done)
+            block_on(Hangup::Ends, record::record(config.sources, output.as_deref(), duration)).map(done)
         }
-        Command::Doctor { json } => block_on(doctor::doctor(config.sources, config.table, json)),
-        Command::Prune { apply } => block_on(prune::prune(config.sources, config.table, apply)).map(done),
+        // Who waited for the answer of these has closed the terminal: they end, as any command does.
+        Command::Doctor { json } => {
+            block_on(Hangup::Ends, doctor::doctor(config.sources, config.table, json))
+        }
+        Command::Prune { apply } => {
+            block_on(Hangup::Ends, prune::prune(config.sources, config.table, apply)).map(done)
+        }
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
-        Command::Watch => block_on(watch::watch(config, dropped_log_lines)).map(done),
+        Command::Watch => block_on(Hangup::Survived, watch::watch(config, dropped_log_lines)).map(done),
     }
 }
 
@@ -117,10 +124,17 @@ fn allow_files() {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// Does `work`, and answers signals meanwhile that mean nothing to it.
+fn block_on<T>(hangup: Hangup, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).enable_all().build().map_err(Error::Runtime)?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        let signals = Signals::without_meaning(hangup).map_err(Error::Signal)?;
+        tokio::select! {
+            result = work => result,
+            never = signals::answer(signals) => match never {},
+        }
+    });
     runtime.shutdown_timeout(LAST_RENDERINGS);
     result
 }

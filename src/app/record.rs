@@ -6,17 +6,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::RedisSource;
-use crate::shutdown;
+use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::backoff::Backoff;
 use crate::source::capture::Writer;
 use crate::source::inbox::Published;
 use crate::source::redis::LinkError;
 use crate::source::subscription::{Messages, subscribe};
+
+/// How long the output may take for what was recorded when the signal came.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Records until a signal comes, or for `duration`.
 ///
@@ -44,15 +49,46 @@ pub(super) async fn record(
         left_out: 0,
     };
     // A capture's lines do not say whose they are; the configuration allows one source.
-    let Some(source) = sources.first() else { return Ok(()) };
-    let limit = duration.unwrap_or(Duration::MAX);
-    let ended = tokio::select! {
-        ended = recorder.run(source) => ended,
-        () = after(limit) => Ok(()),
-        signal = shutdown::on_signal() => signal.map(drop).map_err(Error::Signal),
+    let Some(source) = sources.into_iter().next() else { return Ok(()) };
+    let stop = Shutdown::new();
+    let stopped = stop.clone();
+    let recording = async move {
+        let ended = tokio::select! {
+            ended = recorder.run(&source) => ended,
+            () = stopped.triggered() => Ok(()),
+        };
+        tracing::info!(messages = recorder.messages, left_out = recorder.left_out, "recorded");
+        ended
     };
-    tracing::info!(messages = recorder.messages, left_out = recorder.left_out, "recorded");
-    ended
+    // A thread of its own: whoever reads the output may hold it up, and a worker of the runtime that waits may be the one
+    // that would notice signals.
+    let runtime = Handle::current();
+    let mut recording = spawn_blocking(move || runtime.block_on(recording));
+    let limit = duration.unwrap_or(Duration::MAX);
+    tokio::select! {
+        ended = &mut recording => return joined(ended),
+        () = after(limit) => {}
+        signal = shutdown::on_signal(Hangup::Ends) => {
+            tracing::info!(signal = signal.map_err(Error::Signal)?, "stopping");
+        }
+    }
+    stop.trigger();
+    match timeout(LAST_WRITE, recording).await {
+        Ok(ended) => joined(ended),
+        Err(_) => Err(Error::Output(io::Error::new(
+            ErrorKind::TimedOut,
+            "its reader has stopped reading; the capture ends in the middle",
+        ))),
+    }
+}
+
+/// What came of recording; a panic of it is ours.
+fn joined(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // Nobody cancels it.
+        Err(_) => Ok(()),
+    })
 }
 
 fn explained(error: io::Error) -> io::Error {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
-use crate::shutdown::{self, Shutdown};
+use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
 use crate::state::{Beyond, Finding, SourceId};
 use crate::version;
@@ -81,7 +81,7 @@ pub(super) async fn watch(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
     tokio::pin!(serving);
     let mut is_serving = true;
     let ended = tokio::select! {
-        signal = shutdown::on_signal() => signal.map_err(Error::Signal).map(|signal| {
+        signal = shutdown::on_signal(Hangup::Survived) => signal.map_err(Error::Signal).map(|signal| {
             tracing::info!(signal, "stopping");
         }),
         // None of them ends by itself.

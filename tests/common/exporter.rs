@@ -198,6 +198,10 @@ impl Exporter {
         self.process.kill();
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Sends a signal and waits for the end, as long as the contract allows.
     #[track_caller]
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
