@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::{Cause, settle};
+use super::super::Cause;
 use crate::clock::Timestamp;
-use crate::wire::{AllocationId, Event, Grant, Key, Leg, Traffic};
+use crate::wire::{AllocationId, Event, Grant, Key, Leg, Traffic, Volume};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -245,7 +245,7 @@ impl Model {
         let record = &mut self.records[at];
         let Phase::Closing { settled, client_loss, .. } = &mut record.phase else { unreachable!() };
         settled[leg as usize] = true;
-        if let Ok(lost) = settle::beyond(leg, total, &record.counted[leg as usize], client_loss.as_ref()) {
+        if let Some(lost) = lost(leg, total, &record.counted[leg as usize], client_loss.as_ref()) {
             if leg == Leg::Client {
                 *client_loss = Some(lost);
             }
@@ -408,6 +408,45 @@ impl Model {
         let is_its = move |record: &Record| (&record.realm, &record.user, record.id) == (&realm, &user, id);
         (0..self.records.len()).filter(move |&at| is_its(&self.records[at]))
     }
+}
+
+/// What a total says was lost, by trying all that it may mean; `None` for an anomaly. With four numbers that cannot all
+/// be believed, none is.
+fn lost(leg: Leg, total: &Traffic, sum: &Traffic, client_loss: Option<&Traffic>) -> Option<Traffic> {
+    let numbers = |traffic: &Traffic| {
+        [traffic.received.packets, traffic.received.bytes, traffic.sent.packets, traffic.sent.bytes]
+    };
+    let (total, sum) = (numbers(total), numbers(sum));
+    // What a peer was sent is what the client sent in: the other direction of the other leg.
+    let near = client_loss.map(numbers).map(|[a, b, c, d]| [c, d, a, b]);
+    let mut lost = [0; 4];
+    for place in 0..4 {
+        lost[place] = match leg {
+            Leg::Client => u64::try_from(i128::from(total[place]) - i128::from(sum[place])).ok()?,
+            Leg::Peer => lost_of_peer(total[place], sum[place], near.map(|near| near[place]))?,
+        };
+    }
+    let [packets_in, bytes_in, packets_out, bytes_out] = lost;
+    Some(Traffic {
+        received: Volume { packets: packets_in, bytes: bytes_in },
+        sent: Volume { packets: packets_out, bytes: bytes_out },
+    })
+}
+
+/// coturn keeps the peer leg's totals in 32 bits: the loss is m + k * 2^32 for any k from -1 on, and that one is taken
+/// which is nearest to what the client leg lost.
+fn lost_of_peer(total: u64, sum: u64, near: Option<u64>) -> Option<u64> {
+    let round = 1_i128 << 32;
+    let m = (i128::from(total) - i128::from(sum)).rem_euclid(round);
+    let Some(near) = near.map(i128::from) else {
+        return if m < round / 2 { u64::try_from(m).ok() } else { None };
+    };
+    // What is more than a round away cannot be the nearest. Of two, what is a loss at all, then the smaller one.
+    let about = near / round;
+    let candidates = (about - 2..=about + 2).filter(|&k| k >= -1).map(|k| m + k * round);
+    let nearest =
+        candidates.min_by_key(|candidate| ((candidate - near).abs(), *candidate < 0, *candidate))?;
+    u64::try_from(nearest).ok()
 }
 
 fn owned(key: &Key<'_>) -> (Vec<u8>, Vec<u8>, AllocationId) {
