@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
+use super::complaint::Complaint;
 use super::ingest::{Shared, make_way};
 use super::rescan::{Rescan, Step};
 use super::watch::Board;
@@ -27,13 +28,12 @@ pub(super) struct Follower {
     id: SourceId,
     shared: Shared,
     board: Board,
-    /// What was last said about the source; said once, not at each attempt.
-    complaint: Option<String>,
+    complaint: Complaint,
 }
 
 impl Follower {
     pub(super) const fn new(source: RedisSource, id: SourceId, shared: Shared, board: Board) -> Self {
-        Self { source, id, shared, board, complaint: None }
+        Self { source, id, shared, board, complaint: Complaint::none() }
     }
 
     /// Never ends by itself; may be dropped at any time.
@@ -61,7 +61,7 @@ impl Follower {
         let Link { mut messages, pulse, server } = link;
         let now = self.shared.now();
         self.shared.lock().subscribed(now, self.id);
-        self.complaint = None;
+        self.complaint.is_over();
         // Where the source has sentinels, its name does not tell.
         tracing::info!(source = %self.source.name, %server, "subscribed");
         self.board.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
@@ -209,11 +209,9 @@ impl Follower {
     }
 
     fn complain(&mut self, error: &LinkError) {
-        let complaint = error.to_string();
-        self.board.set(self.id, Some(format!("{}: {complaint}", self.source.name)));
-        if self.complaint.as_deref() != Some(complaint.as_str()) {
+        self.board.set(self.id, Some(format!("{}: {error}", self.source.name)));
+        if self.complaint.is_new(error) {
             tracing::warn!(source = %self.source.name, %error, "not watching; trying again");
-            self.complaint = Some(complaint);
         }
     }
 }
@@ -244,3 +242,6 @@ async fn listen(pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkEr
         sleep(BEAT).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
+mod complaint;
 mod doctor;
 mod follow;
 pub mod ingest;
@@ -9,6 +10,10 @@ mod receive;
 mod record;
 pub mod replay;
 mod rescan;
+#[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
+mod testing;
 mod signals;
 mod usage;
 mod watch;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::complaint::Complaint;
 use super::ingest::Shared;
 use super::watch::Board;
 use crate::config::{RedisSource, Statsdb};
-use crate::source::backoff::Backoff;
+use crate::source::backoff::{Backoff, LASTED};
 use crate::source::forward::Forward;
 use crate::source::statsdb::{Caller, Connection, Ended, Heard, Listener, Reception};
 use crate::state::{ClosedBy, ConnectionId, SourceId, VERDICT_AFTER, Verdict};
@@ -65,8 +66,9 @@ impl Receiver {
         board.set(desk.id, None);
         let mut talks = JoinSet::new();
         if let (Some(to), Some(forward)) = (statsdb.forward.clone(), desk.forward.clone()) {
+            let shared = desk.shared.clone();
             talks.spawn(async move {
-                pass_on(forward, to).await;
+                pass_on(forward, to, shared).await;
                 None
             });
         }
@@ -191,16 +193,28 @@ fn propagate<T>(ended: Result<T, JoinError>) -> Option<T> {
 }
 
 /// Keeps the other Redis told.
-async fn pass_on(forward: Forward, to: RedisSource) {
+async fn pass_on(forward: Forward, to: RedisSource, shared: Shared) {
     let mut backoff = Backoff::new();
-    let mut complaint = None;
+    let mut complaint = Complaint::none();
     loop {
-        let error = forward.run(&to, || tracing::info!(to = %to.name, "passing on")).await;
-        let said = Some(error.to_string());
-        if complaint != said {
+        let mut connected = None;
+        let note = || {
+            connected = Some(shared.now());
+            tracing::info!(to = %to.name, "passing on");
+        };
+        let error = forward.run(&to, note).await;
+        // One that takes connections and nothing else is not well again.
+        let lasted = connected.map_or(Duration::ZERO, |connected| shared.now().since(connected));
+        backoff.connected_for(lasted);
+        if lasted >= LASTED {
+            complaint.is_over();
+        }
+        if complaint.is_new(&error) {
             tracing::warn!(to = %to.name, %error, "not passing on; trying again");
-            complaint = said;
         }
         sleep(backoff.next_wait(fastrand::f64())).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio::try_join;
 
+use super::complaint::Complaint;
 use super::ingest::Shared;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
@@ -140,7 +141,7 @@ impl Rescan {
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
     pub(super) async fn run(mut self) -> LinkError {
         let mut backoff = Backoff::new();
-        let mut failing = false;
+        let mut complaint = Complaint::none();
         loop {
             let _ = self.out.send(Step::ScanBegins).await;
             let wait = match self.scan().await {
@@ -149,14 +150,14 @@ impl Rescan {
                     return error;
                 }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if complaint.is_new(&error) {
                         tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
                     }
                     let _ = self.out.send(Step::ScanFailed).await;
                     backoff.next_wait(fastrand::f64())
                 }
                 over => {
-                    failing = false;
+                    complaint.is_over();
                     let _ = self.out.send(Step::ScanOver(over)).await;
                     backoff = Backoff::new();
                     RESYNC
@@ -277,3 +278,6 @@ async fn ask<T>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

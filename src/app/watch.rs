@@ -213,7 +213,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    fn new(names: &[&str]) -> Self {
+    pub(super) fn new(names: &[&str]) -> Self {
         let reasons: Vec<_> = names.iter().map(|name| Some(format!("{name}: not connected yet"))).collect();
         let readiness = Readiness::new(reasons.first().cloned().flatten().unwrap_or_default());
         Self { reasons: Arc::new(Mutex::new(reasons)), readiness }

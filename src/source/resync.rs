@@ -232,6 +232,16 @@ pub struct ReadValues {
     spans: Vec<Option<Range<usize>>>,
 }
 
+#[cfg(test)]
+impl ReadValues {
+    /// These, in the order of their keys.
+    pub fn of(values: &[Option<&[u8]>]) -> Self {
+        let mut all = Self::default();
+        values.iter().for_each(|value| all.push(*value));
+        all
+    }
+}
+
 impl ReadValues {
     fn push(&mut self, value: Option<&[u8]>) {
         self.spans.push(value.map(|value| {

@@ -281,3 +281,6 @@ fn lost(error: RedisError) -> LinkError {
     }
     LinkError::Lost(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::app::rescan::{Dated, Values};
+use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
+use crate::clock::ManualClock;
+use crate::source::resync::{FoundKey, ReadValues};
+use crate::wire::{Event, Message};
+
+const KEY: &[u8] = b"turn/realm/r/user/alice/allocation/000000000000000001/status";
+const BORN: &[u8] =
+    b"new lifetime=600, type=UDP, local=192.0.2.1:3478, remote=198.51.100.7:40000, ssl=NONE, cipher=NONE";
+const SOURCE: SourceId = SourceId(0);
+
+fn follower(shared: &Shared, source: RedisSource) -> Follower {
+    Follower::new(source, SOURCE, shared.clone(), Board::new(&["redis://test"]))
+}
+
+fn anywhere() -> RedisSource {
+    Talker::answering(|_| Vec::new()).source()
+}
+
+fn found(idle: u64) -> FoundKey {
+    FoundKey { key: KEY.to_vec(), idle: Some(Duration::from_secs(idle)) }
+}
+
+fn end(follower: &Follower, resync: &mut Resync) {
+    follower.take_step(resync, Step::ScanOver(Ok(())));
+}
+
+/// A key is as old when its turn comes as Redis said, and the time since then.
+#[test]
+fn a_key_goes_on_ageing_while_it_waits_for_its_turn() {
+    let wanted = |waits: u64| {
+        let (shared, clock) = shared_table(10_000);
+        let (follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
+        follower.take_step(&mut resync, Step::ScanBegins);
+        clock.set(at(10_000 + waits));
+        let (answer, mut wanted) = tokio::sync::oneshot::channel();
+        let dated = Dated { keys: vec![found(3680)], at: at(10_000), part: Part::default() };
+        follower.take_step(&mut resync, Step::Found(dated, answer));
+        wanted.try_recv().unwrap().len()
+    };
+    // The longest lifetime is an hour, the grace 90 s.
+    assert_eq!((wanted(10), wanted(11)), (1, 0));
+}
+
+#[test]
+fn a_value_goes_on_ageing_while_it_waits_for_its_turn() {
+    let adopted = |waits: u64| {
+        let (shared, clock) = shared_table(10_000);
+        let (follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
+        follower.take_step(&mut resync, Step::ScanBegins);
+        clock.set(at(10_000 + waits));
+        let values =
+            Values { keys: vec![found(680)], read: ReadValues::of(&[Some(BORN)]), found_at: at(10_000) };
+        follower.take_step(&mut resync, Step::Read(values));
+        end(&follower, &mut resync);
+        let view = shared.lock().view(shared.now());
+        let keys = view.sources[0].status_keys.unwrap();
+        (view.table.sources[0].live, keys.live, keys.stale)
+    };
+    // Granted for 600 s, and the grace.
+    assert_eq!((adopted(10), adopted(11)), ((1, 1, 0), (0, 0, 1)));
+}
+
+/// A source that is up, and one allocation that was born on it.
+fn one_live(shared: &Shared, clock: &Arc<ManualClock>) -> (Follower, Resync) {
+    let (follower, mut resync) = (follower(shared, anywhere()), Resync::default());
+    follower.take_step(&mut resync, Step::ScanBegins);
+    end(&follower, &mut resync);
+    let Ok(Message::Allocation(key, event @ Event::New(_))) = crate::wire::parse(KEY, BORN) else {
+        panic!("a birth")
+    };
+    assert!(shared.lock().message(shared.now(), SOURCE, KEY, BORN).unwrap().is_some(), "{key:?} {event:?}");
+    clock.set(at(10_100));
+    (follower, resync)
+}
+
+#[test]
+fn a_db_that_lacks_the_keys_of_what_lives_is_told_by_log_and_metric() {
+    let lines = Lines::default();
+    let _collecting = lines.collect();
+    for is_there in [false, true] {
+        let (shared, clock) = shared_table(10_000);
+        let (follower, mut resync) = one_live(&shared, &clock);
+        follower.take_step(&mut resync, Step::ScanBegins);
+        if is_there {
+            let (answer, _) = tokio::sync::oneshot::channel();
+            let dated = Dated { keys: vec![found(100)], at: at(10_100), part: Part::default() };
+            follower.take_step(&mut resync, Step::Found(dated, answer));
+        }
+        clock.set(at(10_101));
+        end(&follower, &mut resync);
+        assert_eq!(shared.lock().view(at(10_101)).sources[0].settings_ok.get("dbname"), Some(&is_there));
+        assert_eq!(lines.with("does redis-statsdb name another dbname?"), 1, "once, of the first of the two");
+    }
+}
+
+fn said_of(lines: &Lines, reason: u32) -> usize {
+    lines.with(&format!("reason {reason}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
+    let lines = Lines::default();
+    let _collecting = lines.collect();
+    let _standing = StandingClock::hold();
+    let (refuses, attempts, reason) =
+        (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let talker = Talker::answering({
+        let (refuses, attempts, reason) = (Arc::clone(&refuses), Arc::clone(&attempts), Arc::clone(&reason));
+        move |words| {
+            if words[0] == b"PSUBSCRIBE" {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                if refuses.load(Ordering::SeqCst) {
+                    let reason = reason.load(Ordering::SeqCst);
+                    return format!("-LOADING reason {reason}\r\n").into_bytes();
+                }
+            }
+            empty_redis(words)
+        }
+    });
+    let (shared, _) = shared_table(10_000);
+    let follower = follower(&shared, talker.source());
+    let following = tokio::spawn(follower.run());
+    let so_many_attempts = async |more: u32| {
+        for _ in 0..more {
+            // It waits for its next attempt.
+            settle().await;
+            let before = attempts.load(Ordering::SeqCst);
+            tokio::time::advance(Duration::from_secs(31)).await;
+            until("an attempt", || attempts.load(Ordering::SeqCst) > before).await;
+            if refuses.load(Ordering::SeqCst) {
+                until("its end", || talker.is_alone()).await;
+            }
+        }
+    };
+    until("the first attempt", || said_of(&lines, 0) > 0).await;
+    let said = |reason: u32| said_of(&lines, reason);
+    so_many_attempts(4).await;
+    reason.store(1, Ordering::SeqCst);
+    so_many_attempts(3).await;
+    until("another complaint", || said(1) > 0).await;
+    assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
+    // It is busy, and no right is missing.
+    assert_eq!((lines.with("Redis is of no use"), lines.with("+psubscribe")), (2, 0), "{lines:?}");
+
+    // Well again, then lost: what was said before is said again.
+    refuses.store(false, Ordering::SeqCst);
+    so_many_attempts(1).await;
+    until("a subscription", || lines.with("status keys read") == 1).await;
+    refuses.store(true, Ordering::SeqCst);
+    talker.hang_up();
+    until("the loss", || lines.with("not watching") == 3).await;
+    so_many_attempts(3).await;
+    until("the old complaint", || said(1) > 1).await;
+    so_many_attempts(2).await;
+    assert_eq!((said(0), said(1), lines.with("not watching")), (1, 2, 4), "{lines:?}");
+    following.abort();
+}

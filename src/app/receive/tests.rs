@@ -1,0 +1,138 @@
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
+use crate::clock::Timestamp;
+use crate::metrics::own::SourceStats;
+use crate::resp::command;
+
+const SOURCE: SourceId = SourceId(0);
+
+fn statsdb() -> Statsdb {
+    Statsdb {
+        name: "redis://test".to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        password: None,
+        tls: None,
+        max_connections: 10,
+        forward: None,
+    }
+}
+
+async fn receiver(shared: &Shared) -> (Receiver, std::net::SocketAddr) {
+    let listener = Listener::bind(&statsdb()).await.unwrap();
+    let address = listener.address().unwrap();
+    (Receiver::new(statsdb(), listener, SOURCE, shared.clone(), Board::new(&["redis://test"])), address)
+}
+
+fn stats(shared: &Shared) -> SourceStats {
+    shared.lock().view(shared.now()).sources[0].clone()
+}
+
+/// A process that was stopped (a debugger, a laptop's lid, a frozen container) has coturn's messages in its sockets: what
+/// was not read yet must not count as silence.
+#[tokio::test(start_paused = true)]
+async fn after_a_stop_the_source_is_received_as_far_as_the_tick_before_it() {
+    let _standing = StandingClock::hold();
+    let (shared, clock) = shared_table(10_000);
+    let receiving = tokio::spawn(receiver(&shared).await.0.run());
+    settle().await;
+    for (now, expected) in [(10_001, 10_000), (10_002, 10_001), (20_000, 10_002), (20_001, 20_000)] {
+        clock.set(at(now));
+        tokio::time::advance(TICK).await;
+        settle().await;
+        assert_eq!(stats(&shared).heard_until, Some(at(expected)), "at {now}");
+    }
+    receiving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_coturn_did_not_close_is_a_gap_and_ends_nothing() {
+    let _standing = StandingClock::hold();
+    let (shared, clock) = shared_table(10_000);
+    let (receiver, address) = receiver(&shared).await;
+    let receiving = tokio::spawn(receiver.run());
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut bytes = Vec::new();
+    let channel = b"turn/realm/r/user/alice/allocation/000000000000000001/status";
+    command(&mut bytes, &[b"PUBLISH", channel, b"new lifetime=600"]);
+    stream.write_all(&bytes).unwrap();
+    let live = || shared.lock().view(at(10_000)).table.sources[0].live;
+    until("a birth", || live() == 1).await;
+    assert_eq!(stats(&shared).gaps, 0);
+    // No command: we hang up, and coturn may connect again and go on.
+    clock.set(at(10_050));
+    stream.write_all(b"*1\r\n$-7\r\n").unwrap();
+    until("the gap", || stats(&shared).gaps == 1).await;
+    until("the connection to be gone", || stats(&shared).statsdb.is_some_and(|stats| stats.connections == 0))
+        .await;
+    assert_eq!(live(), 1);
+    assert_eq!(stats(&shared).gap_since, None, "it is over at once");
+
+    // What falls due after it may have been refreshed in it.
+    let view = {
+        let mut ingest = shared.lock();
+        ingest.heard_until(SOURCE, Timestamp::MAX);
+        ingest.advance(at(10_050 + 691));
+        ingest.view(at(10_050 + 691))
+    };
+    let closed = view.table.realms[0].series.closed;
+    let missed = crate::state::Cause::Missed as usize;
+    assert_eq!(
+        (closed.get(missed), closed.total()),
+        (1, 1),
+        "missed, not abandoned: the watch had a part in it"
+    );
+    receiving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after_it_took_something() {
+    let lines = Lines::default();
+    let _collecting = lines.collect();
+    let _standing = StandingClock::hold();
+    const WELL: u32 = 9;
+    let (commands, reason) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let talker = Talker::answering({
+        let (commands, reason) = (Arc::clone(&commands), Arc::clone(&reason));
+        move |words| {
+            commands.fetch_add(1, Ordering::SeqCst);
+            match reason.load(Ordering::SeqCst) {
+                WELL => empty_redis(words),
+                reason => format!("-NOAUTH reason {reason}\r\n").into_bytes(),
+            }
+        }
+    });
+    let (shared, clock) = shared_table(10_000);
+    let forward = Forward::default();
+    let passing = tokio::spawn(pass_on(forward.clone(), talker.source(), shared.clone()));
+    let said = |reason: u32| lines.with(&format!("reason {reason}"));
+    let attempt = async |times: u32| {
+        for _ in 0..times {
+            until("a connection", || forward.state().up).await;
+            let before = commands.load(Ordering::SeqCst);
+            forward.offer(b"*1\r\n$4\r\nPING\r\n");
+            until("a command to arrive", || commands.load(Ordering::SeqCst) > before).await;
+            if reason.load(Ordering::SeqCst) != WELL {
+                until("the end of the connection", || !forward.state().up).await;
+                settle().await;
+                tokio::time::advance(Duration::from_secs(31)).await;
+            }
+        }
+    };
+    attempt(3).await;
+    assert_eq!((said(0), lines.with("not passing on")), (1, 1), "{lines:?}");
+    reason.store(1, Ordering::SeqCst);
+    attempt(2).await;
+    assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
+    reason.store(WELL, Ordering::SeqCst);
+    attempt(1).await;
+    clock.set(at(10_000).plus(LASTED));
+    reason.store(1, Ordering::SeqCst);
+    attempt(2).await;
+    assert_eq!((said(0), said(1), lines.with("not passing on")), (1, 2, 3), "{lines:?}");
+    passing.abort();
+}
