@@ -29,7 +29,7 @@ enum Step {
     Subscription,
 }
 
-/// Logs in, selects the db where it is not the first, and subscribes to `pattern`, if any. What the reader holds
+/// Logs in, selects the db where it is not the first, and subscribes to `pattern`, if any, where it answers a PING. What the reader holds
 /// after that has been published.
 ///
 /// # Errors
