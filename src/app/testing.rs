@@ -1,6 +1,7 @@
 //! What the tests of this folder need: a log that can be read, a clock that stands still while sockets are waited for,
 //! and a server that answers as the test says.
 
+use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -108,14 +109,16 @@ pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Answers one command, by its words.
 type Answer = dyn FnMut(&[Vec<u8>]) -> Vec<u8> + Send;
 
+type Speakers = Arc<Mutex<HashMap<Vec<u8>, TcpStream>>>;
+
 /// A server that speaks the protocol of Redis, each connection in a thread of its own.
 pub(super) struct Talker {
     address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
     /// How many connections there are at present.
     talks: Arc<AtomicUsize>,
-    /// The last that subscribed.
-    subscriber: Arc<Mutex<Option<TcpStream>>>,
+    /// By the first word of a command, the last connection that said it.
+    speakers: Speakers,
 }
 
 impl Talker {
@@ -127,21 +130,21 @@ impl Talker {
         let streams = Arc::clone(&open);
         let talks = Arc::new(AtomicUsize::new(0));
         let present = Arc::clone(&talks);
-        let subscriber = Arc::new(Mutex::new(None));
-        let subscribed = Arc::clone(&subscriber);
+        let speakers = Speakers::default();
+        let heeded = Arc::clone(&speakers);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 streams.lock().unwrap().push(stream.try_clone().unwrap());
-                let (answer, subscribed) = (Arc::clone(&answer), Arc::clone(&subscribed));
+                let (answer, heeded) = (Arc::clone(&answer), Arc::clone(&heeded));
                 let present = Arc::clone(&present);
                 present.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
-                    drop(talk(stream, &answer, &subscribed));
+                    drop(talk(stream, &answer, &heeded));
                     present.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, open, talks, subscriber }
+        Self { address, open, talks, speakers }
     }
 
     pub(super) fn source(&self) -> RedisSource {
@@ -161,9 +164,9 @@ impl Talker {
         self.talks.load(Ordering::SeqCst) == 0
     }
 
-    /// Sends bytes to the subscriber.
-    pub(super) fn say(&self, bytes: &[u8]) {
-        self.subscriber.lock().unwrap().as_mut().expect("a subscriber").write_all(bytes).unwrap();
+    /// Sends bytes to the last that said this command.
+    pub(super) fn say_to(&self, word: &[u8], bytes: &[u8]) {
+        self.speakers.lock().unwrap().get_mut(word).expect("a connection").write_all(bytes).unwrap();
     }
 
     /// Closes all connections.
@@ -177,15 +180,15 @@ impl Talker {
 fn talk(
     mut stream: TcpStream,
     answer: &Mutex<Answer>,
-    subscribed: &Mutex<Option<TcpStream>>,
+    speakers: &Mutex<HashMap<Vec<u8>, TcpStream>>,
 ) -> std::io::Result<()> {
     let mut reader = Reader::of_commands(Limits { frame: 64 << 10, values: 64, ahead: 64 << 10 });
     loop {
         while let Ok(Some(Frame::Many(words))) = reader.frame() {
             let words: Vec<Vec<u8>> =
                 (0..words.len()).map(|place| words.bulk(place).unwrap_or_default().to_vec()).collect();
-            if words.first().is_some_and(|word| word == b"PSUBSCRIBE") {
-                *subscribed.lock().unwrap() = Some(stream.try_clone()?);
+            if let Some(word) = words.first() {
+                speakers.lock().unwrap().insert(word.clone(), stream.try_clone()?);
             }
             let said = (answer.lock().unwrap())(&words);
             stream.write_all(&said)?;
