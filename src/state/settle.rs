@@ -73,7 +73,13 @@ mod tests {
             ("lost more than one round", 7, 0, Some(2 * WRAP + 3), Ok(2 * WRAP + 7)),
             ("below the sum", 400, 500, Some(0), Err(Anomaly::TotalBelowSum)),
             ("nearer to the next round", 10, 0, Some(WRAP - 1), Ok(WRAP + 10)),
+            ("a loss rather than a negative one as near", WRAP / 2 + 5, 0, Some(5), Ok(WRAP / 2 + 5)),
+            ("a negative one that is nearer", WRAP / 2 + 6, 0, Some(5), Err(Anomaly::TotalBelowSum)),
+            ("the smaller of two as near", 0, 0, Some(WRAP + WRAP / 2), Ok(WRAP)),
+            ("the larger if it is nearer", 0, 0, Some(WRAP + WRAP / 2 + 1), Ok(2 * WRAP)),
             ("no client total, small", 600, 500, None, Ok(100)),
+            ("no client total, less than half a round", WRAP / 2 - 1, 0, None, Ok(WRAP / 2 - 1)),
+            ("no client total, half a round", WRAP / 2, 0, None, Err(Anomaly::AmbiguousTotal)),
             (
                 "no client total, below the sum or half a round away",
                 400,

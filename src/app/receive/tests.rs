@@ -8,6 +8,7 @@ use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle,
 use crate::clock::Timestamp;
 use crate::metrics::own::SourceStats;
 use crate::resp::command;
+use crate::source::backoff;
 
 const SOURCE: SourceId = SourceId(0);
 
@@ -110,7 +111,7 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     let forward = Forward::default();
     let passing = tokio::spawn(pass_on(forward.clone(), talker.source(), shared.clone()));
     let said = |reason: u32| lines.with(&format!("reason {reason}"));
-    let attempt = async |times: u32| {
+    let attempt = async |times: u32, waits: Duration| {
         for _ in 0..times {
             until("a connection", || forward.state().up).await;
             let before = commands.load(Ordering::SeqCst);
@@ -119,20 +120,23 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
             if reason.load(Ordering::SeqCst) != WELL {
                 until("the end of the connection", || !forward.state().up).await;
                 settle().await;
-                tokio::time::advance(Duration::from_secs(31)).await;
+                tokio::time::advance(waits).await;
             }
         }
     };
-    attempt(3).await;
+    let long = Duration::from_secs(31);
+    attempt(3, long).await;
     assert_eq!((said(0), lines.with("not passing on")), (1, 1), "{lines:?}");
     reason.store(1, Ordering::SeqCst);
-    attempt(2).await;
+    attempt(2, long).await;
     assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
     reason.store(WELL, Ordering::SeqCst);
-    attempt(1).await;
+    attempt(1, long).await;
     clock.set(at(10_000).plus(LASTED));
     reason.store(1, Ordering::SeqCst);
-    attempt(2).await;
+    // It held for long, so the next attempt comes soon.
+    attempt(1, backoff::FIRST).await;
+    attempt(1, long).await;
     assert_eq!((said(0), said(1), lines.with("not passing on")), (1, 2, 3), "{lines:?}");
     passing.abort();
 }

@@ -7,6 +7,7 @@ mod model;
 mod random;
 mod restarts;
 mod room;
+mod rules_life;
 mod rules_listener;
 mod rules_scan;
 mod rules_time;

@@ -258,6 +258,25 @@ fn a_release_that_was_missed_is_read_from_the_key() {
     story.ends_empty();
 }
 
+/// The refresh of second 50 was received; whether there was another at 105 is not known. Either end may be the true one, to
+/// two seconds.
+#[test]
+fn an_end_within_two_seconds_of_the_lifetime_that_was_granted_for_certain_is_an_expiry() {
+    for (end, cause) in
+        [(647, "disconnected"), (648, "expired"), (652, "expired"), (653, "disconnected"), (703, "expired")]
+    {
+        let mut story = Story::new();
+        let alice = story.key;
+        story.tell(0, &new(600));
+        story.tell(50, &refreshed(600));
+        gap(&mut story, 100, 110);
+        story.table.scanned(at(110), SOURCE, &alice, &refreshed(600), Some(secs(5)));
+        end_of_scan(&mut story, 110);
+        story.tell(end, &Event::Deleted);
+        assert_eq!(story.closed(), [(cause, 1)], "{end}");
+    }
+}
+
 /// Reading makes a key young: the allocation that was read as new in a gap is not taken for yet another in the next.
 #[test]
 fn an_allocation_met_anew_in_a_gap_is_known_in_the_next_one() {

@@ -111,6 +111,19 @@ fn idle_goes_only_as_far_as_the_source_was_received() {
 }
 
 #[test]
+fn nothing_is_idle_while_its_source_is_down_and_its_clock_begins_anew_after_that() {
+    let mut story =
+        Story::with(Settings { max_lifetime: secs(60), idle_after: secs(100), ..Settings::default() });
+    story.tell(0, &new(100_000));
+    story.table.link_down(at(50), SOURCE);
+    assert_eq!(story.wait(1000).orphans(Orphan::Idle), 0);
+    story.table.link_up(at(1000), SOURCE);
+    assert_eq!(story.wait(1100).orphans(Orphan::Idle), 0);
+    assert_eq!(story.wait(1101).orphans(Orphan::Idle), 1);
+    story.ends_empty();
+}
+
+#[test]
 fn a_key_of_two_servers_has_no_totals_for_a_day() {
     let other = || Event::New(grant(600, "192.0.2.2:3478", REMOTE));
     let mut story = Story::new();
