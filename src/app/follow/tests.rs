@@ -6,6 +6,7 @@ use super::*;
 use crate::app::rescan::{Dated, Values};
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::ManualClock;
+use crate::source::backoff;
 use crate::source::resync::{FoundKey, ReadValues};
 use crate::wire::{Event, Message};
 
@@ -123,15 +124,15 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
             empty_redis(words)
         }
     });
-    let (shared, _) = shared_table(10_000);
+    let (shared, clock) = shared_table(10_000);
     let follower = follower(&shared, talker.source());
     let following = tokio::spawn(follower.run());
-    let so_many_attempts = async |more: u32| {
+    let so_many_attempts = async |more: u32, waits: Duration| {
         for _ in 0..more {
             // It waits for its next attempt.
             settle().await;
             let before = attempts.load(Ordering::SeqCst);
-            tokio::time::advance(Duration::from_secs(31)).await;
+            tokio::time::advance(waits).await;
             until("an attempt", || attempts.load(Ordering::SeqCst) > before).await;
             if refuses.load(Ordering::SeqCst) {
                 until("its end", || talker.is_alone()).await;
@@ -140,9 +141,10 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
     };
     until("the first attempt", || said_of(&lines, 0) > 0).await;
     let said = |reason: u32| said_of(&lines, reason);
-    so_many_attempts(4).await;
+    let long = Duration::from_secs(31);
+    so_many_attempts(4, long).await;
     reason.store(1, Ordering::SeqCst);
-    so_many_attempts(3).await;
+    so_many_attempts(3, long).await;
     until("another complaint", || said(1) > 0).await;
     assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
     // It is busy, and no right is missing.
@@ -151,15 +153,63 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
     // Well again and lost, twice: the loss is told each time.
     refuses.store(false, Ordering::SeqCst);
     for times in 1..=2 {
-        so_many_attempts(1).await;
+        // A link that held for long begins the row of attempts anew.
+        so_many_attempts(1, if times == 1 { long } else { backoff::FIRST }).await;
         until("a subscription", || lines.with("status keys read") == times).await;
+        clock.set(shared.now().plus(backoff::LASTED));
         talker.hang_up();
         until("the loss", || lines.with("error=Redis closed the connection") == times).await;
     }
     refuses.store(true, Ordering::SeqCst);
-    so_many_attempts(3).await;
+    so_many_attempts(3, long).await;
     until("the old complaint", || said(1) > 1).await;
-    so_many_attempts(2).await;
+    so_many_attempts(2, long).await;
     assert_eq!((said(0), said(1), lines.with("not watching")), (1, 2, 5), "{lines:?}");
     following.abort();
+}
+
+/// Until a scan has come to its end, or is known to be impossible, what is missing in the table proves nothing.
+#[test]
+fn a_source_is_up_after_a_scan_or_where_none_is_permitted() {
+    let forbidden = || ScanError::Forbidden(std::io::Error::other("no").into());
+    for (over, is_up, is_ok) in
+        [(None, false, false), (Some(Ok(())), true, true), (Some(Err(forbidden())), true, false)]
+    {
+        let (shared, _) = shared_table(10_000);
+        let (follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
+        follower.take_step(&mut resync, Step::ScanBegins);
+        follower.take_step(&mut resync, over.map_or(Step::ScanFailed, Step::ScanOver));
+        let view = shared.lock().view(shared.now());
+        assert_eq!((view.table.sources[0].up, view.sources[0].resync_ok), (is_up, Some(is_ok)));
+    }
+}
+
+/// What was published between the question and its answer may stand behind the answer.
+#[tokio::test(start_paused = true)]
+async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
+    let _standing = StandingClock::hold();
+    let pings = Arc::new(AtomicU32::new(0));
+    let talker = Talker::answering({
+        let pings = Arc::clone(&pings);
+        move |words| match words[0].as_slice() {
+            // The first is the greeting's.
+            b"PING" if pings.fetch_add(1, Ordering::SeqCst) > 0 => Vec::new(),
+            _ => empty_redis(words),
+        }
+    });
+    let Link { mut messages, pulse, .. } = subscribe(&talker.source()).await.unwrap();
+    tokio::spawn(async move {
+        while messages.ready().await.and_then(|()| messages.take(|_| ())).is_ok() {
+            yield_now().await;
+        }
+    });
+    let (shared, clock) = shared_table(10_000);
+    let (out, mut steps) = mpsc::channel(1);
+    let listening = tokio::spawn(listen(pulse, shared, out));
+    until("the question", || pings.load(Ordering::SeqCst) > 1).await;
+    clock.set(at(10_005));
+    talker.say_to(b"PING", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    let step = steps.recv().await;
+    assert!(matches!(step, Some(Step::Heard(moment)) if moment == at(10_000)));
+    listening.abort();
 }

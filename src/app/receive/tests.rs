@@ -90,6 +90,16 @@ async fn a_connection_that_coturn_did_not_close_is_a_gap_and_ends_nothing() {
     receiving.abort();
 }
 
+#[test]
+fn what_there_is_no_room_for_is_not_passed_on_and_is_counted() {
+    let forward = Forward::default();
+    let command = vec![b'x'; 5 << 20];
+    for dropped in [0, 1, 2] {
+        forward.offer(&command);
+        assert_eq!(forward.state().dropped, dropped);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after_it_took_something() {
     let lines = Lines::default();

@@ -184,3 +184,6 @@ fn ended_by(error: &io::Error) -> Ended {
         _ => Ended::Lost,
     }
 }
+
+#[cfg(test)]
+mod tests;

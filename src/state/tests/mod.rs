@@ -10,6 +10,7 @@ mod room;
 mod rules_life;
 mod rules_listener;
 mod rules_scan;
+mod rules_sessions;
 mod rules_time;
 mod scans;
 mod sessions;
