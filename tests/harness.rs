@@ -8,21 +8,99 @@ use common::coturn_log::{Cause, CoturnLog};
 use common::page::Page;
 use common::poll;
 use common::traffic::Traffic;
+use common::vocabulary;
+use coturn_exporter::metrics::names;
+
+/// A page with the exporter's own names, written by hand.
+const PAGE: &str = concat!(
+    "# HELP coturn_allocations_closed_total Text.\n# TYPE coturn_allocations_closed_total counter\n",
+    "coturn_allocations_closed_total{realm=\"\",cause=\"released\"} 2\n",
+    "coturn_allocations_closed_total{realm=\"a\\\\b \\\"c\\\" \\n}\",cause=\"expired\"} 3\n",
+    "coturn_allocations_closed_total{realm=\"x\",cause=\"expired\"} 4.5e3\n",
+    "# HELP coturn_session_allocations Text.\n# TYPE coturn_session_allocations histogram\n",
+    "coturn_session_allocations_bucket{realm=\"x\",le=\"+Inf\"} 2\n",
+    "coturn_session_allocations_sum{realm=\"x\"} 7.25\ncoturn_session_allocations_count{realm=\"x\"} 2\n",
+);
+const CLOSED: &str = "coturn_allocations_closed_total";
 
 #[test]
 fn a_page_is_read_with_labels_escapes_and_histograms() {
-    let page = Page::parse(concat!(
-        "# HELP plain_total Text.\n# TYPE plain_total counter\n",
-        "plain_total{realm=\"\",user=\"a\\\\b \\\"c\\\" \\n}\"} 3\nplain_total{realm=\"x\",user=\"y\"} 4.5e3\n",
-        "# HELP length Text.\n# TYPE length histogram\n",
-        "length_bucket{le=\"+Inf\"} 2\nlength_sum 7.25\nlength_count 2\n",
-    ));
-    assert_eq!(page.value("plain_total", &[("user", "a\\b \"c\" \n}")]), Some(3.0));
-    assert_eq!(page.count("plain_total", &[]), 4_503);
-    assert_eq!(page.count("plain_total", &[("realm", "x")]), 4_500);
-    assert_eq!(page.value("length_sum", &[]), Some(7.25));
-    assert_eq!(page.value("plain_total", &[("realm", "absent")]), None);
+    let page = Page::parse(PAGE);
+    assert_eq!(page.value(CLOSED, &[("realm", "a\\b \"c\" \n}")]), Some(3.0));
+    assert_eq!(page.count(CLOSED, &[("cause", "expired")]), 4_503);
+    assert_eq!(page.count(CLOSED, &[("realm", "x")]), 4_500);
+    assert_eq!(page.value("coturn_session_allocations_sum", &[]), Some(7.25));
+    assert_eq!(page.value(CLOSED, &[("realm", "absent")]), None);
     assert!(page.iter().all(|(series, _)| page.is_cumulative(series)));
+}
+
+#[test]
+fn what_coturn_has_not_reported_is_0() {
+    let page = Page::parse(PAGE);
+    assert_eq!(page.count(CLOSED, &[("realm", "of strangers")]), 0);
+    assert_eq!(page.count(CLOSED, &[("cause", "missed")]), 0);
+    assert_eq!(page.count("coturn_sessions", &[]), 0);
+    assert_eq!(page.count_or_absent("coturn_exporter_resync_ok", &[]), 0);
+}
+
+/// What a page says no to.
+#[track_caller]
+fn refuses(ask: impl FnOnce(&Page) + std::panic::UnwindSafe) -> String {
+    let page = Page::parse(PAGE);
+    let refusal =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ask(&page))).expect_err("answered");
+    refusal.downcast_ref::<String>().expect("a message").clone()
+}
+
+#[test]
+fn a_name_that_no_page_has_is_an_error_and_not_0() {
+    let asks: [fn(&Page); 4] = [
+        |page| _ = page.count("coturn_allocation_closed_total", &[]),
+        |page| _ = page.sum("coturn_allocation_closed_total", &[]),
+        |page| _ = page.value("coturn_allocation_closed_total", &[]),
+        |page| _ = page.count_or_absent("coturn_allocation_closed_total", &[]),
+    ];
+    for ask in asks {
+        let refusal = refuses(ask);
+        assert!(refusal.contains("is one of these meant? coturn_allocations_closed_total"), "{refusal}");
+    }
+    let refusal = refuses(|page| _ = page.count("coturn_session_allocations", &[]));
+    assert!(refusal.contains("coturn_session_allocations_sum"), "a histogram has no value: {refusal}");
+}
+
+#[test]
+fn a_label_or_a_value_that_no_page_has_is_an_error_and_not_0() {
+    for (name, label, value, expected) in [
+        (CLOSED, "reason", "expired", "has no label reason"),
+        (CLOSED, "cause", "expire", "never has cause=\"expire\""),
+        ("coturn_orphaned_allocations", "reason", "unknown", "never has reason=\"unknown\""),
+        ("coturn_exporter_messages_total", "kind", "shared_key", "never has kind=\"shared_key\""),
+        ("coturn_relayed_bytes_total", "leg", "peers", "never has leg=\"peers\""),
+        ("coturn_session_allocations_bucket", "le", "+inf", "never has le=\"+inf\""),
+    ] {
+        let refusal = refuses(|page| _ = page.count(name, &[(label, value)]));
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
+
+#[test]
+fn a_family_that_is_absent_for_another_reason_than_silence_is_no_0() {
+    let refusal = refuses(|page| _ = page.count("coturn_exporter_gaps_total", &[]));
+    assert!(refusal.contains("is not on this page"), "{refusal}");
+}
+
+/// So that a new label with few values is written down, or known to be free.
+#[test]
+fn every_label_has_known_values_or_is_free() {
+    for family in names::ALL {
+        for label in family.labels {
+            assert!(
+                vocabulary::is_known(family.name, label),
+                "{} {label}: say in common/vocabulary.rs",
+                family.name
+            );
+        }
+    }
 }
 
 #[test]
@@ -40,7 +118,7 @@ fn a_sample_without_its_type_is_an_error() {
 #[test]
 #[should_panic(expected = "names more than one series")]
 fn a_value_that_is_ambiguous_is_an_error() {
-    Page::parse("# HELP a A.\n# TYPE a gauge\na{b=\"c\"} 1\na{b=\"d\"} 1\n").value("a", &[]);
+    Page::parse(PAGE).value(CLOSED, &[]);
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn the_keys_are_read_while_a_flood_goes_on() {
         let exporter = Exporter::start(&["--redis.url", &redis.url(0)]);
         exporter.until("the keys to be known in the middle of the flood", |page| {
             let known = page.value("coturn_allocations", &live);
-            if page.count("coturn_exporter_resync_ok", &[]) == 1 && known == Some(KEYS as f64) {
+            if page.value("coturn_exporter_resync_ok", &[]) == Some(1.0) && known == Some(KEYS as f64) {
                 Ok(())
             } else {
                 Err(format!("{known:?}, {} messages", page.count("coturn_exporter_messages_total", &[])))

@@ -13,6 +13,7 @@ use coturn_exporter::state::{Settings, SourceId};
 
 use super::page::{Page, Series};
 use super::story::Told;
+use super::vocabulary;
 
 /// The name of its one source.
 pub(crate) const SOURCE: &str = "redis://redis.example:6379/0";
@@ -123,7 +124,9 @@ impl Chronicle {
     }
 
     /// The page of a moment that was kept, `at` seconds from the beginning.
+    #[track_caller]
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)], at: f64) -> f64 {
+        vocabulary::check(name, labels, |_| Vec::new());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the index of a page")]
         let index = (at / STEP) as usize;
         let matches = |series: &Series| {
@@ -137,6 +140,7 @@ impl Chronicle {
     }
 
     /// The same for counts, which are whole numbers.
+    #[track_caller]
     pub(crate) fn count(&self, name: &str, labels: &[(&str, &str)], at: f64) -> u64 {
         let value = self.value(name, labels, at);
         assert!(value >= 0.0 && value.fract() == 0.0, "{name} {labels:?} is {value}, not a count");

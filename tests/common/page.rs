@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::vocabulary;
+
 /// One page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
@@ -77,29 +79,50 @@ impl Page {
         self.series.get(series).copied()
     }
 
-    /// The one series that has these labels (it may have more).
+    /// The one series that has these labels (it may have more). It fails on a name, a label or a value that no page has.
     #[track_caller]
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.check(name, labels);
         let mut found = self.iter().filter(|(series, _)| series.matches(name, labels));
         let (_, value) = found.next()?;
         assert!(found.next().is_none(), "{name} {labels:?} names more than one series");
         Some(value)
     }
 
-    /// The sum of all series that have these labels; 0 when there is none.
+    /// The sum of all series that have these labels; 0 where coturn has reported none. It fails on a name, a label or a
+    /// value that no page has, and on a family that is absent for another reason than that nothing was seen yet.
+    #[track_caller]
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.iter().filter(|(series, _)| series.matches(name, labels)).map(|(_, value)| value).sum()
+        let comes_and_goes = self.check(name, labels);
+        assert!(
+            comes_and_goes || self.iter().any(|(series, _)| series.name == name),
+            "{name} is not on this page; where that is as it may be, ask with count_or_absent"
+        );
+        self.add_up(name, labels)
     }
 
     /// The same for counts, which are whole numbers.
     #[track_caller]
     pub(crate) fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        let sum = self.sum(name, labels);
-        assert!(sum >= 0.0 && sum.fract() == 0.0, "{name} {labels:?} is {sum}, not a count");
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "just checked")]
-        {
-            sum as u64
-        }
+        whole(name, labels, self.sum(name, labels))
+    }
+
+    /// The same of a family that may not be on the page, which is 0 then.
+    #[track_caller]
+    pub(crate) fn count_or_absent(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.check(name, labels);
+        whole(name, labels, self.add_up(name, labels))
+    }
+
+    fn add_up(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.iter().filter(|(series, _)| series.matches(name, labels)).map(|(_, value)| value).sum()
+    }
+
+    /// Fails on what no page has; tells whether the series come and go with what coturn reports.
+    #[track_caller]
+    fn check(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        let values = |label: &str| self.values_of(name, label).into_iter().collect();
+        vocabulary::check(name, labels, values)
     }
 
     /// Whether a family of this name is on the page.
@@ -108,7 +131,17 @@ impl Page {
     }
 
     /// The values of a label in one family.
+    #[track_caller]
     pub(crate) fn label_values(&self, name: &str, label: &str) -> BTreeSet<String> {
+        let values = self.values_of(name, label);
+        for value in &values {
+            self.check(name, &[(label, value)]);
+        }
+        assert!(!values.is_empty() || self.check(name, &[]), "{name} is not on this page");
+        values
+    }
+
+    fn values_of(&self, name: &str, label: &str) -> BTreeSet<String> {
         self.iter()
             .filter(|(series, _)| series.name == name)
             .filter_map(|(series, _)| series.labels.get(label).cloned())
@@ -122,6 +155,16 @@ impl Page {
             || ["_bucket", "_sum", "_count"].iter().any(|suffix| {
                 series.name.strip_suffix(suffix).is_some_and(|family| kind(family) == Some("histogram"))
             })
+    }
+}
+
+/// A sum of counts.
+#[track_caller]
+fn whole(name: &str, labels: &[(&str, &str)], sum: f64) -> u64 {
+    assert!(sum >= 0.0 && sum.fract() == 0.0, "{name} {labels:?} is {sum}, not a count");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "just checked")]
+    {
+        sum as u64
     }
 }
 
