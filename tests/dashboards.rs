@@ -17,6 +17,7 @@ use std::time::Duration;
 use common::dashboards::{self, Dashboard, Kind};
 use common::grafana;
 use common::promql::{self, Selected};
+use common::update;
 use serde_json::{Value, json};
 
 /// Stands for `$__rate_interval`: nobody writes such a range.
@@ -249,7 +250,7 @@ fn the_schema_knows_everything_in_them() {
 fn the_files_are_canonical() {
     for dashboard in dashboards::all() {
         let canonical = serde_json::to_string_pretty(&dashboard.json).unwrap() + "\n";
-        if std::env::var_os("UPDATE_DASHBOARDS").is_some() {
+        if update::is_wanted("DASHBOARDS") {
             std::fs::write(dashboards::dir().join(format!("{}.json", dashboard.name)), &canonical).unwrap();
         } else {
             assert!(

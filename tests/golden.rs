@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use common::golden::{self, LATER};
 use common::naive;
 use common::prometheus::promtool_check;
+use common::update;
 use coturn_exporter::state::{SessionBy, Settings};
 
 /// The one case whose expected page is kept in full: the contract of names, types and help texts. The others hold
@@ -101,7 +102,7 @@ fn difference(expected: &str, got: &str) -> String {
 
 #[test]
 fn every_capture_replays_to_its_expected_page() {
-    let update = std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1");
+    let update = update::is_wanted("GOLDEN");
     let mut complaints = String::new();
     let mut wanted = BTreeSet::new();
     for case in golden::names(".jsonl") {

@@ -2,12 +2,14 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::coturn_log::{Cause, CoturnLog};
 use common::page::Page;
 use common::poll;
 use common::traffic::Traffic;
+use common::update;
 use common::vocabulary;
 use coturn_exporter::metrics::names;
 
@@ -119,6 +121,39 @@ fn a_sample_without_its_type_is_an_error() {
 #[should_panic(expected = "names more than one series")]
 fn a_value_that_is_ambiguous_is_an_error() {
     Page::parse(PAGE).value(CLOSED, &[]);
+}
+
+#[test]
+fn nothing_is_written_anew_where_ci_is_set() {
+    let decide = |value: &str, ci: &str| update::decide("UPDATE_IT", Some(value.as_ref()), Some(ci.as_ref()));
+    assert_eq!(update::decide("UPDATE_IT", None, None), Ok(false));
+    assert_eq!(decide("", "true"), Ok(false));
+    assert_eq!(decide("1", ""), Ok(true));
+    assert!(
+        decide("yes", "").is_err_and(|why| why.contains("1 writes")),
+        "neither ignored nor taken for a yes"
+    );
+    for ci in ["true", "1", "false"] {
+        assert!(decide("1", ci).is_err_and(|why| why.contains("unset UPDATE_IT")), "CI={ci}");
+    }
+}
+
+/// Whoever reads such a variable by itself has not asked whether `CI` is set.
+#[test]
+fn only_one_place_reads_the_variables_that_write_anew() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let files = [tests.clone(), tests.join("common"), tests.join("http")].into_iter().flat_map(|folder| {
+        std::fs::read_dir(&folder).expect("a folder of tests").map(|entry| entry.expect("an entry").path())
+    });
+    let mut read = 0;
+    for file in files.filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
+        let text = std::fs::read_to_string(&file).expect("text");
+        read += 1;
+        let reads = concat!("(\"UPD", "ATE_");
+        let is_the_place = file.ends_with("common/update.rs") || file.ends_with("harness.rs");
+        assert!(is_the_place || !text.contains(reads), "{}: use common/update.rs", file.display());
+    }
+    assert!(read > 60, "{read} files");
 }
 
 #[test]
