@@ -3,11 +3,14 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use common::coturn_log::{Cause, CoturnLog};
 use common::page::Page;
-use common::poll;
+use common::poll::{self, PATIENCE};
+use common::process::Process;
+use common::temp_dir::TempDir;
 use common::traffic::Traffic;
 use common::update;
 use common::vocabulary;
@@ -180,6 +183,28 @@ fn coturns_log_is_read_session_by_session() {
     assert_eq!((log.relayed().client, log.relayed().peer), (client, peer));
     let probe = log.unallocated().next().expect("a probe");
     assert_eq!(probe.legs.client.sent_bytes, 80);
+}
+
+#[test]
+fn a_process_that_sleeps_is_told_from_one_that_works() {
+    let dir = TempDir::new("sleeps");
+    let start = |name: &str, script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Process::spawn(command, dir.path(), name).expect("sh starts")
+    };
+    let until = |process: &Process, wanted: bool| {
+        poll::until(PATIENCE, "it to be so", || {
+            if process.sleeps() == wanted { Ok(()) } else { Err(String::new()) }
+        });
+    };
+    let (sleeps, works) = (start("sleeps", "exec sleep 1000"), start("works", "while :; do :; done"));
+    until(&sleeps, true);
+    until(&works, false);
+    for _ in 0..20 {
+        assert!(sleeps.sleeps() && !works.sleeps());
+        poll::pause();
+    }
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub(super) async fn watch(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
     tokio::pin!(serving);
     let mut is_serving = true;
     let ended = tokio::select! {
+        // The signals first: whoever reads that we listen may end us at once.
+        biased;
         signal = shutdown::on_signal(Hangup::Survived) => signal.map_err(Error::Signal).map(|signal| {
             tracing::info!(signal, "stopping");
         }),

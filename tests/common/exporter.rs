@@ -202,12 +202,23 @@ impl Exporter {
         self.process.signal(signal);
     }
 
-    /// Sends a signal and waits for the end, as long as the contract allows.
+    /// Sends a signal and waits for the end, as long as the contract allows: five seconds in which it waits for others.
+    /// While it works, or would if it had a processor or the disk, no time counts: the machine may be busy.
     #[track_caller]
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         const CONTRACT: Duration = Duration::from_secs(5);
         self.process.signal(signal);
-        self.process.wait(CONTRACT)
+        let mut asleep = Duration::ZERO;
+        poll::until(PATIENCE, "the exporter to end", || {
+            if let Some(status) = self.process.exited() {
+                return Ok(status);
+            }
+            if self.process.sleeps() {
+                asleep += poll::BETWEEN_LOOKS;
+            }
+            assert!(asleep < CONTRACT, "it waits instead of ending:\n{}", self.process.output());
+            Err(self.process.output())
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use coturn_exporter::clock::{Clock, SystemClock, Timestamp};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks: short, so that tests are fast; not nothing, so that what they wait for gets the processor.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Looks until `look` answers `Ok`; after `within`, panics with what was awaited and what the last look saw.
 #[track_caller]

@@ -93,6 +93,19 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
     }
 
+    /// Whether all its threads wait for something that is neither a processor nor the disk.
+    pub(crate) fn sleeps(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).into_iter().flatten();
+        // One that ended meanwhile is none.
+        let stats =
+            threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        // proc(5): the state follows the name, which is in parentheses.
+        let states =
+            stats.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
+        let states: Vec<char> = states.collect();
+        !states.is_empty() && states.iter().all(|&state| state == 'S')
+    }
+
     /// The most memory that it has had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         peak_memory(self.id())
