@@ -4,6 +4,9 @@
 //! Where the stream itself lost messages (Redis or its connections were down, coturn died), the exporter can know only
 //! what was published; then the numbers come from a naive reading of the stream, and the test says so.
 //!
+//! In `reports-lost` reports were lost, too, but the totals came: there the numbers are those of coturn's log again, and what
+//! came from the totals is what the log has and the stream's reports have not.
+//!
 //! Three things make coturn's counts differ from its clients', all of them coturn's own:
 //!
 //! * 4.17.1 answers the first, unauthenticated request over UDP without a session: it counts neither that request nor
@@ -24,7 +27,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use common::coturn_log::CoturnLog;
+use common::coturn_log::{self, CoturnLog};
 use common::golden::{self, LATER};
 use common::naive::{self, Life};
 use common::page::Page;
@@ -94,7 +97,7 @@ fn cases() -> Vec<&'static Case> {
         let truth = golden::json("ground-truth.json");
         truth.as_object().expect("an object").iter().map(|(name, truth)| Case::read(name, truth)).collect()
     });
-    assert_eq!(CASES.len(), 71, "captures have gone missing");
+    assert_eq!(CASES.len(), 72, "captures have gone missing");
     CASES.iter().collect()
 }
 
@@ -268,15 +271,26 @@ fn a_naive_reading_of_the_stream_agrees() {
         let adopted = allocations.len() as u64 - born;
         same("adopted", case.page.count("coturn_allocations_adopted_total", &[]), adopted)?;
         same("live", case.page.count("coturn_allocations", &[]), open)?;
+        let loses_reports = case.scenario == "reports-lost";
         for page in [&case.page, &case.later] {
-            same("relayed", legs_of_all(page, "relayed"), naive::sum(allocations.iter().copied()))?;
+            let published = naive::sum(allocations.iter().copied());
+            let relayed = legs_of_all(page, "relayed");
+            if loses_reports {
+                same(
+                    "relayed, but for what the totals added",
+                    less(relayed, legs_of_all(page, "recovered"))?,
+                    published,
+                )?;
+            } else {
+                same("relayed", relayed, published)?;
+            }
         }
         // Only later: the last ones may still be held, for a status that might come.
         same("unallocated", unallocated(&case.later), naive::sum(others()).client)?;
         same("peers of no allocation", naive::sum(others()).peer, Traffic::default())?;
         // Every report that was published arrived, or was lost together with the totals; so totals add nothing.
         let shared = case.scenario == "two-coturns-one-redis";
-        for life in &allocations {
+        for life in allocations.iter().filter(|_| !loses_reports) {
             // The published peer totals have 32 bits.
             let wrapped = Traffic {
                 received_bytes: life.sum.peer.received_bytes % (1 << 32),
@@ -286,9 +300,9 @@ fn a_naive_reading_of_the_stream_agrees() {
             same("client total", life.total_client.unwrap_or(life.sum.client), life.sum.client)?;
             same("peer total", life.total_peer.unwrap_or(wrapped), wrapped)?;
         }
-        for what in ["recovered", "unseen"] {
-            same(what, legs_of_all(&case.later, what), Legs::default())?;
-        }
+        let recovered = legs_of_all(&case.later, "recovered");
+        same("recovered", recovered != Legs::default(), loses_reports)?;
+        same("unseen", legs_of_all(&case.later, "unseen"), Legs::default())?;
         let anomalies = case.later.count("coturn_exporter_accounting_anomalies_total", &[]);
         same("anomalies", anomalies, u64::from(shared))?;
         same("rejected", case.later.count("coturn_exporter_rejected_messages_total", &[]), 0)?;
@@ -306,10 +320,9 @@ fn a_naive_reading_of_the_stream_agrees() {
         for life in &allocations {
             let realm = life.realm();
             let of_realm = allocations.iter().filter(|life| life.realm() == realm).copied();
-            let relayed = case.page.count(
-                "coturn_relayed_bytes_total",
-                &[("realm", &realm), ("leg", "client"), ("direction", "received")],
-            );
+            let labels = [("realm", realm.as_str()), ("leg", "client"), ("direction", "received")];
+            let relayed = case.page.count("coturn_relayed_bytes_total", &labels)
+                - case.page.count("coturn_recovered_bytes_total", &labels);
             same("relayed of a realm", relayed, naive::sum(of_realm).client.received_bytes)?;
         }
         Ok(())
@@ -485,6 +498,7 @@ fn echoed(case: &Case) -> Option<(u64, u64)> {
         // #2 with its 10 packets ended unheard.
         "redis-down-persistent" => (30, 30 * 100),
         "rest-auth" => (4 * 12, 4 * 12 * 200),
+        "reports-lost" => (7000 + 9000, 7000 * 170 + 9000 * 90),
         "sendind" => (300, 300 * 160),
         "tcp-disconnect" | "tls" => (40, 40 * 300),
         "tcp-relay" => (20, 20 * 1000),
@@ -504,7 +518,7 @@ fn the_peer_leg_is_what_the_peers_counted() {
     for case in &cases {
         seen += u32::from(echoed(case).is_some());
     }
-    assert_eq!(seen, 59, "captures have gone missing");
+    assert_eq!(seen, 60, "captures have gone missing");
     each(&cases, |case| {
         let Some((packets, bytes)) = echoed(case) else { return Ok(()) };
         if let (Some(received), Some(sent)) =
@@ -603,24 +617,67 @@ fn four_gibibytes_do_not_wrap() {
 fn usage_agrees_with_coturns_own_log() {
     let mut cases = cases();
     cases.retain(|case| case.truth["coturn_log"].is_array());
-    assert_eq!(cases.len(), 4);
+    assert_eq!(cases.len(), 5);
     each(&cases, |case| {
-        let lines = case.truth["coturn_log"].as_array().unwrap();
-        let log = lines.iter().fold(String::new(), |log, line| {
-            let line = line.as_str().unwrap();
-            // DTLS sessions tell their cipher behind the lifetime.
-            log + "0: : session " + line.split(", cipher=").next().unwrap_or(line) + "\n"
-        });
-        let log = CoturnLog::parse(&log);
+        let log = log_of(case);
         same("relayed", legs_of_all(&case.later, "relayed"), log.relayed())?;
         let (opened, deleted) =
             (log.allocations().map(|s| s.opened).sum(), log.allocations().map(|s| s.deleted).sum());
         same("opened", case.page.count("coturn_allocations_opened_total", &[]), opened)?;
-        same(
-            "released",
-            case.page.count("coturn_allocations_closed_total", &[("cause", "released")]),
-            deleted,
-        )
+        same("closed", case.page.count("coturn_allocations_closed_total", &[]), deleted)
+    });
+}
+
+/// The log of a case that has one.
+fn log_of(case: &Case) -> CoturnLog {
+    let lines = case.truth["coturn_log"].as_array().expect("a log");
+    let log = lines.iter().fold(String::new(), |log, line| {
+        let line = line.as_str().unwrap();
+        // DTLS sessions tell their cipher behind the lifetime.
+        log + "0: : session " + line.split(", cipher=").next().unwrap_or(line) + "\n"
+    });
+    CoturnLog::parse(&log)
+}
+
+/// What is left of `all` without `part`, number by number.
+fn less(all: Legs, part: Legs) -> Result<Legs, String> {
+    let of = |all: Traffic, part: Traffic| {
+        Some(Traffic {
+            received_packets: all.received_packets.checked_sub(part.received_packets)?,
+            received_bytes: all.received_bytes.checked_sub(part.received_bytes)?,
+            sent_packets: all.sent_packets.checked_sub(part.sent_packets)?,
+            sent_bytes: all.sent_bytes.checked_sub(part.sent_bytes)?,
+        })
+    };
+    let legs =
+        of(all.client, part.client).zip(of(all.peer, part.peer)).map(|(client, peer)| Legs { client, peer });
+    legs.ok_or_else(|| format!("{part:?} is no part of {all:?}"))
+}
+
+/// Two reports are lost on the way, each of another user, and the totals at the end reveal them: what is relayed is what
+/// coturn logged, what is recovered is what it logged and did not publish; to the byte, in each number, for each user.
+#[test]
+fn lost_reports_come_back_with_the_totals() {
+    let mut cases = cases();
+    cases.retain(|case| case.scenario == "reports-lost");
+    assert_eq!(cases.len(), 1);
+    each(&cases, |case| {
+        let dir = TempDir::new("truth");
+        let log = log_of(case);
+        for user in ["alice", "bob"] {
+            let file = case.extract(&dir, |event| event.is_of(user));
+            let page = golden::replayed(Settings::default(), &file, None);
+            let logged = coturn_log::sum(log.allocations().filter(|session| session.user == user));
+            let published = naive::sum(case.allocations().filter(|life| life.user() == user));
+            let (relayed, recovered) = (legs_of_all(&page, "relayed"), legs_of_all(&page, "recovered"));
+            same(user, relayed, logged)?;
+            same(user, recovered, less(logged, published)?)?;
+            // One report is 2048 packets of the client leg, as coturn counts them; in and out.
+            let packets = recovered.client.received_packets + recovered.client.sent_packets;
+            same("one report", packets, 2048)?;
+            same("both legs", recovered.peer.received_bytes > 0 && recovered.peer.sent_bytes > 0, true)?;
+        }
+        same("of both", legs_of_all(&case.later, "relayed"), log.relayed())
     });
 }
 
