@@ -12,9 +12,9 @@ pub mod replay;
 mod rescan;
 #[cfg(test)]
 mod rules_tests;
+mod signals;
 #[cfg(test)]
 mod testing;
-mod signals;
 mod usage;
 mod watch;
 

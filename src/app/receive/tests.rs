@@ -19,13 +19,14 @@ fn statsdb() -> Statsdb {
         password: None,
         tls: None,
         max_connections: 10,
+        is_behind_proxy: false,
         forward: None,
     }
 }
 
 async fn receiver(shared: &Shared) -> (Receiver, std::net::SocketAddr) {
     let listener = Listener::bind(&statsdb()).await.unwrap();
-    let address = listener.address().unwrap();
+    let address = listener.addresses()[0];
     (Receiver::new(statsdb(), listener, SOURCE, shared.clone(), Board::new(&["redis://test"])), address)
 }
 

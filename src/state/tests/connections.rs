@@ -17,7 +17,7 @@ fn say(table: &mut Table, second: u64, connection: ConnectionId, id: u64, event:
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-fn open(table: &mut Table, second: u64) -> ConnectionId {
+pub(super) fn open(table: &mut Table, second: u64) -> ConnectionId {
     let now = at(second);
     table.connection_opened(now, SOURCE, HOST)
 }
@@ -43,7 +43,7 @@ fn judge(table: &mut Table, second: u64, connections: &[ConnectionId]) -> Verdic
 }
 
 /// Its process dies: bytes came over its connection a moment before, as no device cuts one.
-fn close(table: &mut Table, second: u64, connection: ConnectionId) {
+pub(super) fn close(table: &mut Table, second: u64, connection: ConnectionId) {
     table.connection_active(at(second), connection);
     closed_by_peer(table, second, &[connection]);
 }

@@ -1,27 +1,24 @@
 //! Where coturn reports straight to us: what a lost connection leaves behind.
 
+use super::connections::{close, open};
 use super::*;
 use crate::state::tests::audit::audit;
-use crate::state::{Applied, Carrier, Cause, Settings};
+use crate::state::{Applied, Cause, ConnectionId, Settings};
 
 const LIFETIME: u32 = 600;
 
-fn say(table: &mut Table, second: u64, carrier: Carrier, event: &Event<'_>) -> Applied {
-    let applied = table.apply_from(at(second), SOURCE, carrier, &key("r", "alice", 1), event);
+fn say(table: &mut Table, second: u64, connection: ConnectionId, event: &Event<'_>) -> Applied {
+    let applied = table.apply_from(at(second), SOURCE, connection, &key("r", "alice", 1), event);
     audit(table).unwrap();
     applied
 }
 
-/// One allocation, granted at second 1, whose connection was closed at second 3.
+/// One allocation, granted at second 1, whose connection was closed at second 3 as those of a process that ends are.
 fn abandoned() -> Table {
     let mut table = table(Settings::default());
-    let carrier = table.carrier_opens();
-    say(&mut table, 1, carrier, &new(LIFETIME));
-    table.carrier_closes(carrier);
-    let mut from = Some(0);
-    while let Some(place) = from {
-        from = table.abandon(at(3), carrier, place);
-    }
+    let connection = open(&mut table, 1);
+    say(&mut table, 1, connection, &new(LIFETIME));
+    close(&mut table, 3, connection);
     table
 }
 
@@ -30,7 +27,7 @@ fn traffic_of_a_peer_revives_within_the_grant_only() {
     let report = delta(Leg::Peer, [1, 50, 1, 50]);
     for (second, expected, live) in [(601, Applied::Adopted, 1), (602, Applied::Updated, 0)] {
         let mut table = abandoned();
-        let again = table.carrier_opens();
+        let again = open(&mut table, second);
         assert_eq!(say(&mut table, second, again, &report), expected, "second {second}");
         let realm = table.snapshot().realms[0].series;
         assert_eq!(realm.live.total(), live, "second {second}");
@@ -42,7 +39,7 @@ fn traffic_of_a_peer_revives_within_the_grant_only() {
 #[test]
 fn a_report_without_traffic_revives_nobody() {
     let mut table = abandoned();
-    let again = table.carrier_opens();
+    let again = open(&mut table, 10);
     say(&mut table, 10, again, &delta(Leg::Peer, [0; 4]));
     assert_eq!(table.snapshot().realms[0].series.live.total(), 0);
 }
