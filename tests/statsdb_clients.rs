@@ -336,7 +336,7 @@ fn a_redis_is_told_the_same_and_holds_nobody_up() {
         stream.read_exact(&mut [0; 4_000]).expect("an answer of four bytes for each");
     }
     exporter.until("something to be thrown away", |page| {
-        match page.count("coturn_exporter_dropped_messages_total", &[]) {
+        match page.count("coturn_exporter_statsdb_forward_dropped_commands_total", &[]) {
             0 => Err("nothing".to_owned()),
             _ => Ok(()),
         }
@@ -360,7 +360,11 @@ fn a_redis_is_told_the_same_and_holds_nobody_up() {
             .map_err(|error| error.to_string())?;
         value.map(drop).ok_or_else(|| "no key".to_owned())
     });
-    assert!(exporter.page().count("coturn_exporter_statsdb_forwarded_commands_total", &[]) > 0);
+    let page = exporter.page();
+    assert!(page.count("coturn_exporter_statsdb_forwarded_commands_total", &[]) > 0);
+    // It has counted all of it itself.
+    assert!(page.has_family("coturn_exporter_dropped_messages_total"));
+    assert_eq!(page.count("coturn_exporter_dropped_messages_total", &[]), 0);
 }
 
 #[test]

@@ -195,10 +195,7 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
             }
         }
     });
-    let forward = |stats: &SourceStats| stats.statsdb.as_ref().and_then(|statsdb| statsdb.forward);
-    page.by_source(names::DROPPED_MESSAGES, &both, |_, stats| {
-        Some(forward(stats).map_or(0, |forward| forward.dropped) as f64)
-    });
+    page.by_source(names::DROPPED_MESSAGES, &both, |_, _| Some(0.0));
     page.by_source(names::GAPS, &both, |_, stats| Some(stats.gaps as f64));
     page.by_source(names::GAP_SECONDS, &both, |_, stats| Some(stats.gap_time(now).as_secs_f64()));
     page.add(names::LAST_MESSAGE, |out| {
@@ -249,6 +246,7 @@ fn table(page: &mut Page, table: &Snapshot) {
     page.add(names::ANOMALIES, |out| {
         for (at, kind) in Anomaly::ALL.iter().enumerate() {
             out.number(&[kind.as_str()], table.anomalies.get(at));
+    page.by_source(names::FORWARD_DROPPED, both, |_, stats| Some(forward(stats)?.dropped as f64));
         }
     });
     page.add(names::FOLDED_LABEL_VALUES, |out| {

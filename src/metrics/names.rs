@@ -133,8 +133,9 @@ families! {
     REJECTED_MESSAGES: Counter "coturn_exporter_rejected_messages_total" ["source", "reason"]
         "Messages not understood; they change nothing.";
     DROPPED_MESSAGES: Counter "coturn_exporter_dropped_messages_total" ["source"]
-        "Messages that the Redis of --statsdb.forward-url was not given, because it was slow or not there. They are \
-         counted all the same; no message is thrown away before that.";
+        "Messages that reached the exporter and were thrown away before they were counted. It reads no faster than it \
+         counts, so this stays 0; what the Redis of --statsdb.forward-url missed is \
+         coturn_exporter_statsdb_forward_dropped_commands_total, and what was lost before it came here are gaps.";
     GAPS: Counter "coturn_exporter_gaps_total" ["source"]
         "Times the watch was interrupted. What was published meanwhile is lost, but for what totals recover.";
     GAP_SECONDS: Counter "coturn_exporter_gap_seconds_total" ["source"]
@@ -168,6 +169,9 @@ families! {
         "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
          whose totals count for nothing for 24 h.";
+    FORWARD_DROPPED: Counter "coturn_exporter_statsdb_forward_dropped_commands_total" ["source"]
+        "Commands that the Redis of --statsdb.forward-url missed because it was slow or not connected. They are counted \
+         here all the same: no number of this page is incomplete for it, only those who read that Redis miss them.";
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
         "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
