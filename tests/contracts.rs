@@ -18,17 +18,8 @@ use common::promtool;
 use coturn_exporter::metrics::names::{self, FamilyType};
 
 /// Metrics that stand on no dashboard and in no alert, each with the reason.
-const EXCEPTED: &[(&str, &str)] = &[
-    ("coturn_exporter_statsdb_connections", LISTENER),
-    ("coturn_exporter_statsdb_refused_connections_total", LISTENER),
-    ("coturn_exporter_statsdb_refused_commands_total", LISTENER),
-    ("coturn_exporter_statsdb_forward_up", LISTENER),
-    ("coturn_exporter_statsdb_forwarded_commands_total", LISTENER),
-    ("coturn_exporter_dropped_log_lines_total", "no number is wrong for it, and the log itself says so"),
-];
-
-/// What most installations do not have, and who has it looks at while setting it up.
-const LISTENER: &str = "there only where coturn reports straight to the exporter";
+const EXCEPTED: &[(&str, &str)] =
+    &[("coturn_exporter_dropped_log_lines_total", "no number is wrong for it, and the log itself says so")];
 
 /// Metrics that are Prometheus' own.
 const PROMETHEUS: [&str; 2] = ["up", "scrape_duration_seconds"];

@@ -118,6 +118,8 @@ fn a_health_check_of_a_load_balancer_finds_a_master() {
     }
     // A check is neither a coturn nor a stranger.
     let page = exporter.page();
+    assert_eq!(page.value("coturn_exporter_statsdb_coturn_seen", &[]), Some(0.0));
+    assert_eq!(page.value("coturn_exporter_statsdb_refused_clients", &[]), Some(0.0));
     assert_eq!(page.count(REFUSED, &[]), 0);
     assert_eq!(page.count("coturn_exporter_gaps_total", &[]), 0);
 }

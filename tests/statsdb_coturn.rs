@@ -299,4 +299,48 @@ fn connections_that_are_cut_for_being_idle_end_nothing() {
         ["opened", "adopted"].map(|how| page.count(&format!("coturn_allocations_{how}_total"), &IN_REALM));
     assert!(met[0] >= 10 && met[0] + met[1] <= coturn.log().opened(), "{met:?} of {}", coturn.log().opened());
     drop((ten, more));
+/// coturn with no or a wrong password goes on and says nothing; the exporter is ready and up, and says so once.
+#[test]
+fn a_coturn_without_the_right_password_is_reported_until_it_has_it() {
+    const REFUSED: &str = "coturn_exporter_statsdb_refused_clients";
+    const SEEN: &str = "coturn_exporter_statsdb_coturn_seen";
+    const COMMANDS: &str = "coturn_exporter_statsdb_refused_commands_total";
+    const LINE: &str = "a client is refused for its password";
+    let dir = TempDir::new("password");
+    let file = dir.write("password", "open-sesame\n").display().to_string();
+    let (exporter, address) = listening(&["--statsdb.password-file", &file]);
+    exporter.wait_ready();
+    let (port, peer) = (address.port(), EchoPeer::start());
+    for (lines, (password, word)) in
+        [(None, "missing"), (Some("close-sesame"), "wrong")].into_iter().enumerate()
+    {
+        let mut coturn = Coturn::start_reporting_to(port, password, SERVER);
+        exporter.until_value(REFUSED, &[], 1.0);
+        let line = exporter.until_logged(&[LINE, &format!("password={word}")]);
+        assert!(line.contains("level=warn") && line.contains("peer=127.0.0.1"), "{line}");
+        let commands = || exporter.page().count(COMMANDS, &[("reason", "login")]);
+        // Each command is refused, and none of them is another episode.
+        let before = commands();
+        wait_for_all(&mut [Uclient::start(&coturn, peer.port(), Job { messages: 50, ..Job::default() })]);
+        poll::until(PATIENCE, "its reports to be refused", || match commands() {
+            more if more > before => Ok(()),
+            same => Err(same.to_string()),
+        });
+        let page = exporter.page();
+        assert_eq!(page.value(SEEN, &[]), Some(lines as f64), "one that is refused is not seen");
+        assert_eq!(page.value("coturn_exporter_source_up", &[]), Some(1.0));
+        assert!(!page.has_family("coturn_allocations") || live(&page) == 0);
+        assert_eq!(exporter.status("/-/ready"), 200);
+        assert_eq!(exporter.log().matches(LINE).count(), lines + 1, "{}", exporter.log());
+        assert_eq!(page.value(REFUSED, &[]), Some(1.0));
+
+        // It is mended: another process at the same address logs in.
+        coturn.kill();
+        let mended = Coturn::start_reporting_to(port, Some("open-sesame"), SERVER);
+        exporter.until_value(REFUSED, &[], 0.0);
+        exporter.until_value(SEEN, &[], 1.0);
+        drop(mended);
+    }
+    assert_eq!(exporter.log().matches("a client that was refused has logged in").count(), 2);
+    assert_eq!(exporter.log().matches("coturn has connected").count(), 1);
 }

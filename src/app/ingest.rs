@@ -273,6 +273,13 @@ impl Ingest {
         }
     }
 
+    /// How many client addresses of the listener are refused, and whether a coturn has connected.
+    pub fn callers(&mut self, source: SourceId, refused_clients: u64, coturn_seen: bool) {
+        if let Some(stats) = self.statsdb(source) {
+            (stats.refused_clients, stats.coturn_seen) = (refused_clients, coturn_seen);
+        }
+    }
+
     /// How passing on goes, where it is done.
     pub fn forwarded(&mut self, source: SourceId, state: Option<Forwarded>) {
         if let Some(stats) = self.statsdb(source) {

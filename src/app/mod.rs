@@ -1,5 +1,6 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
+mod callers;
 mod complaint;
 mod doctor;
 mod follow;

@@ -1,17 +1,19 @@
 //! The listener as a source: coturn's connections come and go, and what they say goes into the table at once.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::callers::{CallerState, Callers, Notice};
 use super::complaint::Complaint;
 use super::ingest::Shared;
 use super::watch::Board;
 use crate::config::{RedisSource, Statsdb};
 use crate::source::backoff::{Backoff, LASTED};
 use crate::source::forward::Forward;
-use crate::source::statsdb::{Caller, Connection, Ended, Heard, Listener, Reception};
+use crate::source::statsdb::{Caller, Connection, Ended, Heard, Listener, Reception, Standing};
 use crate::state::{ClosedBy, ConnectionId, SourceId, VERDICT_AFTER, Verdict};
 
 /// How often it is said how far coturn has been heard.
@@ -37,6 +39,10 @@ struct Desk {
     forward: Option<Forward>,
     /// A closed connection says nothing about its coturn.
     is_behind_proxy: bool,
+    /// The source's name.
+    name: Arc<str>,
+    callers: Arc<Mutex<Callers>>,
+    standing: Arc<Standing>,
 }
 
 impl Receiver {
@@ -48,7 +54,15 @@ impl Receiver {
         board: Board,
     ) -> Self {
         let forward = statsdb.forward.as_ref().map(|_| Forward::default());
-        let desk = Desk { id, shared, forward, is_behind_proxy: statsdb.is_behind_proxy };
+        let desk = Desk {
+            id,
+            forward,
+            is_behind_proxy: statsdb.is_behind_proxy,
+            name: statsdb.name.as_str().into(),
+            callers: Arc::new(Mutex::new(Callers::new(shared.now()))),
+            standing: listener.standing(),
+            shared,
+        };
         Self { statsdb, listener, desk, board }
     }
 
@@ -92,9 +106,13 @@ impl Receiver {
                     // All that came before the tick before has had its turn, also if this process stood still since.
                     let now = desk.shared.now();
                     let heard = std::mem::replace(&mut last_tick, now);
-                    let mut ingest = desk.shared.lock();
-                    ingest.heard_until(desk.id, heard);
-                    ingest.forwarded(desk.id, desk.forward.as_ref().map(Forward::state));
+                    {
+                        let mut ingest = desk.shared.lock();
+                        ingest.heard_until(desk.id, heard);
+                        ingest.forwarded(desk.id, desk.forward.as_ref().map(Forward::state));
+                    }
+                    let notices = desk.callers().advance(now);
+                    desk.report(&notices);
                 }
                 Some(ended) = talks.join_next() => {
                     if let Some(closed) = propagate(ended).flatten() {
@@ -121,18 +139,21 @@ impl Desk {
             }
         };
         let id = self.shared.lock().connection_opened(self.shared.now(), self.id, peer.ip());
-        let ended = self.listen(&mut connection, id).await;
+        let mut state = CallerState::new(peer);
+        let ended = self.listen(&mut connection, id, &mut state).await;
+        let notice = self.callers().leave(self.shared.now(), &state);
+        self.report(notice.as_slice());
         tracing::debug!(%peer, ?ended, "connection closed");
         self.close(id, ended)
     }
 
-    async fn listen(&self, connection: &mut Connection, id: ConnectionId) -> Ended {
+    async fn listen(&self, connection: &mut Connection, id: ConnectionId, state: &mut CallerState) -> Ended {
         let mut taken = 0;
         loop {
             if let Err(ended) = connection.ready().await {
                 return ended;
             }
-            taken += self.take_in(connection, id);
+            taken += self.take_in(connection, id, state);
             // One that is always ready must not keep the thread.
             if taken >= TURN {
                 taken = 0;
@@ -141,24 +162,52 @@ impl Desk {
         }
     }
 
-    fn take_in(&self, connection: &mut Connection, id: ConnectionId) -> usize {
+    fn take_in(&self, connection: &mut Connection, id: ConnectionId, state: &mut CallerState) -> usize {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         ingest.connection_active(now, id);
-        connection.take(|heard, bytes| {
+        let mut notices = Vec::new();
+        let taken = connection.take(|heard, bytes| {
+            if state.is_news(&heard) {
+                notices.extend(self.callers().hear(now, state, &heard));
+            }
             match heard {
                 Heard::Published { channel, payload } => {
                     // One that was not understood is counted with its reason.
                     let _ = ingest.message_from(now, self.id, id, channel, payload);
                 }
-                Heard::ProcessStart => ingest.process_started(now, id),
-                Heard::Stored | Heard::Nothing | Heard::Bye => {}
+                Heard::Starting => ingest.process_started(now, id),
+                Heard::Stored | Heard::LoggedIn | Heard::Nothing | Heard::Bye => {}
                 Heard::Refused(reason) => ingest.refused_command(self.id, reason.as_str()),
             }
             if let (Heard::Published { .. } | Heard::Stored, Some(forward)) = (heard, &self.forward) {
                 forward.offer(bytes);
             }
-        })
+        });
+        drop(ingest);
+        self.report(&notices);
+        taken
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Callers> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs what has changed among the callers, and shows it on the page and in INFO.
+    fn report(&self, notices: &[Notice]) {
+        if notices.is_empty() {
+            return;
+        }
+        {
+            // Counted and shown under one lock: of two connections the later has the last word.
+            let mut ingest = self.shared.lock();
+            let (refused, coturn_seen) = self.callers().count();
+            ingest.callers(self.id, refused, coturn_seen);
+            self.standing.set(refused, coturn_seen);
+        }
+        for notice in notices {
+            notice.log(&self.name);
+        }
     }
 
     /// A connection is gone, and perhaps the process that held it.
@@ -216,5 +265,7 @@ async fn pass_on(forward: Forward, to: RedisSource, shared: Shared) {
     }
 }
 
+#[cfg(test)]
+mod callers_tests;
 #[cfg(test)]
 mod tests;

@@ -238,15 +238,21 @@ fn statsdb(page: &mut Page, both: &[(&SourceView, &SourceStats)]) {
             }
         }
     });
+    page.by_source(names::STATSDB_REFUSED_CLIENTS, both, |_, stats| {
+        Some(statsdb(stats)?.refused_clients as f64)
+    });
+    page.by_source(names::STATSDB_COTURN_SEEN, both, |_, stats| {
+        Some(f64::from(u8::from(statsdb(stats)?.coturn_seen)))
+    });
     page.by_source(names::FORWARD_UP, both, |_, stats| Some(f64::from(u8::from(forward(stats)?.up))));
     page.by_source(names::FORWARDED, both, |_, stats| Some(forward(stats)?.sent as f64));
+    page.by_source(names::FORWARD_DROPPED, both, |_, stats| Some(forward(stats)?.dropped as f64));
 }
 
 fn table(page: &mut Page, table: &Snapshot) {
     page.add(names::ANOMALIES, |out| {
         for (at, kind) in Anomaly::ALL.iter().enumerate() {
             out.number(&[kind.as_str()], table.anomalies.get(at));
-    page.by_source(names::FORWARD_DROPPED, both, |_, stats| Some(forward(stats)?.dropped as f64));
         }
     });
     page.add(names::FOLDED_LABEL_VALUES, |out| {

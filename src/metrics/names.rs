@@ -125,7 +125,8 @@ families! {
     SERVER_CLOSED: Counter "coturn_server_allocations_closed_total" ["source", "server", "cause"]
         "Allocations that ended, by server; causes as in coturn_allocations_closed_total.";
     SOURCE_UP: Gauge "coturn_exporter_source_up" ["source"]
-        "1 while the source is subscribed and resynced (or cannot be resynced for lack of rights), else 0.";
+        "1 while the source is subscribed and resynced (or cannot be resynced for lack of rights), else 0. A listener is \
+         up while it listens; whether a coturn reports there is coturn_exporter_statsdb_coturn_seen.";
     SOURCE_ALLOCATIONS: Gauge "coturn_exporter_source_allocations" ["source"]
         "Live allocations by the source that told of them.";
     MESSAGES: Counter "coturn_exporter_messages_total" ["source", "kind"]
@@ -157,10 +158,20 @@ families! {
         "Connections closed at once because --statsdb.max-connections were open.";
     STATSDB_REFUSED: Counter "coturn_exporter_statsdb_refused_commands_total" ["source", "reason"]
         "Commands answered with an error: unknown ones, wrong arguments, no or a wrong login, too_long, malformed.";
+    STATSDB_REFUSED_CLIENTS: Gauge "coturn_exporter_statsdb_refused_clients" ["source"]
+        "Client addresses that give no or a wrong password to --statsdb.listen-address: nothing that they report is \
+         counted. An address counts from its first refused command until it logs in, or until 10 minutes after the last \
+         of its refused connections was closed; 1024 at most.";
+    STATSDB_COTURN_SEEN: Gauge "coturn_exporter_statsdb_coturn_seen" ["source"]
+        "1 once a coturn has connected to --statsdb.listen-address since the exporter started: it asked for its keys, as \
+         each does at its start, or reported. Else 0; health checks and other clients do not count.";
     FORWARD_UP: Gauge "coturn_exporter_statsdb_forward_up" ["source"]
         "1 while the Redis of --statsdb.forward-url is connected, else 0.";
     FORWARDED: Counter "coturn_exporter_statsdb_forwarded_commands_total" ["source"]
         "Commands passed on to the Redis of --statsdb.forward-url.";
+    FORWARD_DROPPED: Counter "coturn_exporter_statsdb_forward_dropped_commands_total" ["source"]
+        "Commands that the Redis of --statsdb.forward-url missed because it was slow or not connected. They are counted \
+         here all the same: no number of this page is incomplete for it, only those who read that Redis miss them.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
         "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages; doctor says more. dbname: \
          the keys of live allocations are in the db of --redis.url; 0 means that coturn's redis-statsdb names another \
@@ -169,9 +180,6 @@ families! {
         "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
          whose totals count for nothing for 24 h.";
-    FORWARD_DROPPED: Counter "coturn_exporter_statsdb_forward_dropped_commands_total" ["source"]
-        "Commands that the Redis of --statsdb.forward-url missed because it was slow or not connected. They are counted \
-         here all the same: no number of this page is incomplete for it, only those who read that Redis miss them.";
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
         "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []

@@ -46,6 +46,10 @@ pub struct StatsdbStats {
     pub turned_away: u64,
     /// Commands that are not done here, by their reason.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Addresses of clients that have no or a wrong password.
+    pub refused_clients: u64,
+    /// A coturn has connected since the start.
+    pub coturn_seen: bool,
     /// Where all of it goes as well.
     pub forward: Option<ForwardStats>,
 }

@@ -1,6 +1,9 @@
 //! What coturn's client library wants to hear, command by command, as a Redis would say it. Pure: it keeps no keys, for
 //! the table is made of what is published.
 
+use std::sync::Arc;
+
+use super::standing::{OURS, Standing};
 use crate::config::Secret;
 use crate::resp::{Values, write};
 
@@ -16,9 +19,11 @@ pub enum Heard<'a> {
     },
     /// `SET` or `DEL`: what is published says the same.
     Stored,
-    /// What a coturn asks when its process starts, and only then: for the keys that it cleans up (every version up to
-    /// 4.17.1; not when it connects again).
-    ProcessStart,
+    /// What a coturn asks when its process starts, and only then: for the keys that its last life left behind (every
+    /// version up to 4.17.1; not when it connects again).
+    Starting,
+    /// The password was right, or none is asked for.
+    LoggedIn,
     /// Politeness.
     Nothing,
     /// `QUIT`.
@@ -34,8 +39,10 @@ pub enum Refusal {
     Unknown,
     /// A known one with the wrong words.
     Arguments,
-    /// The password is missing, or wrong.
+    /// The password is missing.
     Login,
+    /// The password is wrong.
+    Password,
     /// Longer than anything coturn says.
     TooLong,
     /// Not the protocol of Redis.
@@ -44,14 +51,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 5] = [Self::Unknown, Self::Arguments, Self::Login, Self::TooLong, Self::Malformed];
+    pub const ALL: [Self; 6] =
+        [Self::Unknown, Self::Arguments, Self::Login, Self::Password, Self::TooLong, Self::Malformed];
 
-    /// The label value.
+    /// The label value; one for both that a login would mend.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Arguments => "arguments",
-            Self::Login => "login",
+            Self::Login | Self::Password => "login",
             Self::TooLong => "too_long",
             Self::Malformed => "malformed",
         }
@@ -93,13 +101,14 @@ pub(super) struct Client {
     password: Option<Secret>,
     is_known: bool,
     protocol: Protocol,
+    standing: Arc<Standing>,
 }
 
 impl Client {
     /// One who must say `password`, if there is one.
-    pub(super) const fn new(password: Option<Secret>) -> Self {
+    pub(super) const fn new(password: Option<Secret>, standing: Arc<Standing>) -> Self {
         let is_known = password.is_none();
-        Self { password, is_known, protocol: Protocol::Resp2 }
+        Self { password, is_known, protocol: Protocol::Resp2, standing }
     }
 
     /// Answers one command.
@@ -145,12 +154,12 @@ impl Client {
             (b"keys", 2) => {
                 write::array(out, 0);
                 if argument(1) == CLEAN_UP {
-                    return Heard::ProcessStart;
+                    return Heard::Starting;
                 }
             }
             (b"command", _) => write::array(out, 0),
             (b"client", 2..) => return self.client(argument(1), out),
-            (b"info", _) => info(words, out),
+            (b"info", _) => self.info(words, out),
             (b"role", 1) => {
                 write::array(out, 3);
                 write::bulk(out, b"master");
@@ -185,10 +194,11 @@ impl Client {
         self.is_known = is_right;
         if is_right {
             write::simple(out, "OK");
-            Heard::Nothing
+            Heard::LoggedIn
         } else {
             write::error(out, "WRONGPASS invalid username-password pair or user is disabled.");
-            Heard::Refused(Refusal::Login)
+            // What a coturn gives that has no password set.
+            Heard::Refused(if password.is_empty() { Refusal::Login } else { Refusal::Password })
         }
     }
 
@@ -237,6 +247,7 @@ impl Client {
                 return refused(out, &format!("ERR Syntax error in HELLO option '{option}'"));
             }
         }
+        let has_logged_in = password.is_some();
         if let Some(password) = password {
             let mut answer = Vec::new();
             if let refused @ Heard::Refused(_) = self.log_in(password, &mut answer) {
@@ -278,24 +289,25 @@ impl Client {
         }
         write::bulk(out, b"modules");
         write::array(out, 0);
-        Heard::Nothing
+        if has_logged_in { Heard::LoggedIn } else { Heard::Nothing }
     }
-}
 
-/// `INFO [part ...]`: the parts that are asked for, or all of them.
-fn info(words: &Values<'_>, out: &mut Vec<u8>) {
-    let mut asked = (1..words.len()).filter_map(|place| words.bulk(place)).peekable();
-    let is_all = asked.peek().is_none();
-    let asked: Vec<&[u8]> = asked.collect();
-    let is_wanted = |part: &str| {
-        is_all
-            || asked.iter().any(|asked| {
-                asked.eq_ignore_ascii_case(part.as_bytes())
-                    || ALL_OF_INFO.iter().any(|all| asked.eq_ignore_ascii_case(all))
-            })
-    };
-    let parts = INFO.iter().filter(|(part, _)| is_wanted(part)).map(|(_, text)| *text);
-    write::bulk(out, parts.collect::<Vec<_>>().join("\r\n").as_bytes());
+    /// `INFO [part ...]`: the parts that are asked for, or all of them.
+    fn info(&self, words: &Values<'_>, out: &mut Vec<u8>) {
+        let mut asked = (1..words.len()).filter_map(|place| words.bulk(place)).peekable();
+        let is_all = asked.peek().is_none();
+        let asked: Vec<&[u8]> = asked.collect();
+        let is_wanted = |part: &str| {
+            is_all
+                || asked.iter().any(|asked| {
+                    asked.eq_ignore_ascii_case(part.as_bytes())
+                        || ALL_OF_INFO.iter().any(|all| asked.eq_ignore_ascii_case(all))
+                })
+        };
+        let parts = INFO.iter().filter(|(part, _)| is_wanted(part)).map(|(_, text)| (*text).to_owned());
+        let ours = is_wanted(OURS).then(|| self.standing.as_info(self.password.is_some()));
+        write::bulk(out, parts.chain(ours).collect::<Vec<_>>().join("\r\n").as_bytes());
+    }
 }
 
 /// Compares in a time that does not tell how much is right.
@@ -323,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_coturn_says_is_answered_as_redis_does() {
-        let mut client = Client::new(None);
+        let mut client = Client::new(None, Arc::default());
         for (line, answer) in [
             ("AUTH secret", "+OK\r\n"),
             ("auth default secret", "+OK\r\n"),
@@ -351,6 +363,9 @@ mod tests {
         assert_eq!(say(&mut client, "set a b").1, "Stored");
         assert_eq!(say(&mut client, "subscribe a").1, "Refused(Unknown)");
         assert_eq!(say(&mut client, "quit").1, "Bye");
+        // By this a coturn is known that starts; anybody may ask for all keys.
+        assert_eq!(say(&mut client, "keys turn/*/allocation/*/status").1, "Starting");
+        assert_eq!(say(&mut client, "keys *").1, "Nothing");
     }
 
     /// As redis-py 8 says it first, and go-redis, lettuce and others who would take an error as well.
@@ -362,7 +377,7 @@ mod tests {
                 "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:{proto}{REST}"
             )
         };
-        let mut client = Client::new(Some(Secret::new("secret")));
+        let mut client = Client::new(Some(Secret::new("secret")), Arc::default());
         assert!(say(&mut client, "HELLO 3").0.starts_with("-NOAUTH HELLO must be called"));
         assert_eq!(say(&mut client, "HELLO 3 AUTH default secret SETNAME x").0, hello("%7", 3));
         assert_eq!(say(&mut client, "CLIENT GETNAME").0, "_\r\n");
@@ -383,7 +398,7 @@ mod tests {
 
     #[test]
     fn info_has_what_health_checks_look_for() {
-        let mut client = Client::new(None);
+        let mut client = Client::new(None, Arc::default());
         for line in ["INFO", "info all", "INFO replication", "info server Replication"] {
             assert!(say(&mut client, line).0.contains("\r\nrole:master\r\n"), "{line}");
         }
@@ -391,25 +406,45 @@ mod tests {
         let replication = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n";
         let answer = format!("${}\r\n{replication}\r\n", replication.len());
         assert_eq!(say(&mut client, "INFO replication").0, answer);
+        let standing = Arc::new(Standing::default());
+        standing.set(2, true);
+        let ours =
+            "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:1\r\nrefused_clients:2\r\n";
+        let mut asked = Client::new(Some(Secret::new("secret")), standing);
+        say(&mut asked, "AUTH secret");
+        assert_eq!(say(&mut asked, "INFO coturn_exporter").0, format!("${}\r\n{ours}\r\n", ours.len()));
         assert_eq!(say(&mut client, "INFO keyspace").0, "$0\r\n\r\n");
     }
 
     #[test]
     fn without_the_password_nothing_is_taken() {
-        let mut client = Client::new(Some(Secret::new("secret")));
+        let mut client = Client::new(Some(Secret::new("secret")), Arc::default());
         let noauth = "-NOAUTH Authentication required.\r\n";
         assert_eq!(say(&mut client, "publish turn/x y"), (noauth.to_owned(), "Refused(Login)".to_owned()));
         for wrong in ["", "secre", "secret1", "SECRET"] {
             let (answer, heard) = say(&mut client, &format!("AUTH {wrong} x"));
-            assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Login)", "{wrong}: {answer}");
+            assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Password)", "{wrong}: {answer}");
         }
+        let mut out = Vec::new();
+        let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
+        let empty = b"*2\r\n$4\r\nAUTH\r\n$0\r\n\r\n";
+        reader.space()[..empty.len()].copy_from_slice(empty);
+        reader.filled(empty.len());
+        let Ok(Some(Frame::Many(words))) = reader.frame() else { panic!("no frame") };
+        assert_eq!(
+            client.answer(&words, &mut out),
+            Heard::Refused(Refusal::Login),
+            "coturn without a password"
+        );
+        assert!(out.starts_with(b"-WRONGPASS"));
         assert!(say(&mut client, "HELLO 2").0.starts_with("-NOAUTH"));
         assert_eq!(say(&mut client, "keys *").0, noauth);
-        assert_eq!(say(&mut client, "AUTH coturn secret").0, "+OK\r\n");
+        assert_eq!(say(&mut client, "AUTH coturn secret"), ("+OK\r\n".to_owned(), "LoggedIn".to_owned()));
         assert!(say(&mut client, "publish turn/x y").1.starts_with("Published"));
         // A wrong one later takes the right away again.
         assert!(say(&mut client, "HELLO 2 AUTH default wrong").0.starts_with("-WRONGPASS"));
         assert_eq!(say(&mut client, "ping").0, noauth);
-        assert!(say(&mut client, "HELLO 2 AUTH default secret").0.starts_with("*14"));
+        let (answer, heard) = say(&mut client, "HELLO 2 AUTH default secret");
+        assert!(answer.starts_with("*14") && heard == "LoggedIn", "{answer} {heard}");
     }
 }

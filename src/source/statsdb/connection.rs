@@ -6,12 +6,14 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use super::answer::{Client, Heard, Refusal};
+use super::standing::Standing;
 use crate::config::Secret;
 use crate::resp::{Frame, Limits, Reader, write};
 use crate::source::dial::Duplex;
@@ -64,13 +66,13 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Duplex>, password: Option<Secret>) -> Self {
+    pub(super) fn new(stream: Box<dyn Duplex>, password: Option<Secret>, standing: Arc<Standing>) -> Self {
         let (input, output) = tokio::io::split(stream);
         Self {
             input,
             output,
             reader: Reader::of_commands(LIMITS),
-            client: Client::new(password),
+            client: Client::new(password, standing),
             answers: Vec::new(),
             sent: 0,
             must_flush: false,

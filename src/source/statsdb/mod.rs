@@ -3,9 +3,11 @@
 
 mod answer;
 mod connection;
+mod standing;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
@@ -20,6 +22,7 @@ use crate::net::{Acceptor, BindError, bind};
 
 pub use answer::{Heard, Refusal};
 pub use connection::{Connection, Ended};
+pub use standing::Standing;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -44,6 +47,7 @@ pub struct Listener {
     addresses: Vec<SocketAddr>,
     tls: Option<TlsAcceptor>,
     password: Option<Secret>,
+    standing: Arc<Standing>,
 }
 
 impl std::fmt::Debug for Listener {
@@ -70,7 +74,13 @@ impl Listener {
         let tls = statsdb.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
         let sockets = bind(&statsdb.listen, "--statsdb.listen-address").await?;
         let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        Ok(Self { acceptor: Acceptor::new(sockets), addresses, tls, password: statsdb.password.clone() })
+        Ok(Self {
+            acceptor: Acceptor::new(sockets),
+            addresses,
+            tls,
+            password: statsdb.password.clone(),
+            standing: Arc::default(),
+        })
     }
 
     /// Where it listens: one address, or those of both families.
@@ -92,7 +102,12 @@ impl Listener {
 
     /// What it takes to talk to callers.
     pub fn reception(&self) -> Reception {
-        Reception { tls: self.tls.clone(), password: self.password.clone() }
+        Reception { tls: self.tls.clone(), password: self.password.clone(), standing: self.standing() }
+    }
+
+    /// What INFO says of the clients, to be kept up to date.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
     }
 }
 
@@ -101,6 +116,7 @@ impl Listener {
 pub struct Reception {
     tls: Option<TlsAcceptor>,
     password: Option<Secret>,
+    standing: Arc<Standing>,
 }
 
 impl std::fmt::Debug for Reception {
@@ -124,6 +140,6 @@ impl Reception {
             Some(tls) => Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??),
             None => Box::new(stream),
         };
-        Ok(Connection::new(stream, self.password))
+        Ok(Connection::new(stream, self.password, self.standing))
     }
 }

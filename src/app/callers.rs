@@ -1,0 +1,334 @@
+//! Who connects to the listener, as far as the log and the alerts say it: addresses that are refused, and whether a
+//! coturn has been there at all. Pure: time is an argument, and what is to be logged is given back.
+//!
+//! An *episode* of an address begins with its first command that is refused for want of a login. It ends when none of its
+//! refused connections is open any more and one has logged in since the last refusal, or when ten minutes have passed
+//! since the last of them was closed. So a coturn with a wrong password, which keeps its connections open, is one episode
+//! however much it reports, also where others log in from the same address (a proxy, a health check).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::source::statsdb::{Heard, Refusal};
+
+/// How long after its last refused connection an address is forgotten that has not logged in.
+const QUIET: Duration = Duration::from_secs(600);
+
+/// How long after the start it is said that no coturn has connected: one that runs already connects with its next event,
+/// one that starts at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Addresses in an episode at one time, at most: strangers may come from anywhere.
+const ADDRESSES: usize = 1024;
+
+/// All that connect to one listener.
+#[derive(Debug)]
+pub(super) struct Callers {
+    since: Timestamp,
+    /// The coturn that came first.
+    first: Option<IpAddr>,
+    is_absence_reported: bool,
+    refused: HashMap<IpAddr, Episode>,
+}
+
+#[derive(Debug)]
+struct Episode {
+    /// Refused connections that are open and have not logged in since.
+    open: usize,
+    has_logged_in: bool,
+    last: Timestamp,
+}
+
+/// One connection, as far as it matters here.
+#[derive(Debug)]
+pub(super) struct CallerState {
+    peer: IpAddr,
+    is_refused: bool,
+    is_coturn: bool,
+}
+
+/// What is to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// An episode begins: an address has no password, or a wrong one.
+    Refused { peer: IpAddr, password: &'static str },
+    /// It ends: the address has logged in.
+    LoggedIn { peer: IpAddr },
+    /// It ends: the address does not come any more.
+    Gone { peer: IpAddr },
+    /// The first coturn has connected.
+    Coturn { peer: IpAddr },
+    /// None has, for a while.
+    NoCoturn,
+}
+
+impl CallerState {
+    /// A connection of this peer.
+    pub(super) const fn new(peer: SocketAddr) -> Self {
+        // An IPv4 client of a socket for both families is the client of an IPv4 socket.
+        Self { peer: peer.ip().to_canonical(), is_refused: false, is_coturn: false }
+    }
+
+    /// Whether [`Callers::hear`] is to be asked; cheap, for it is asked of every command.
+    pub(super) const fn is_news(&self, heard: &Heard<'_>) -> bool {
+        match heard {
+            Heard::Published { .. } | Heard::Starting => !self.is_coturn,
+            Heard::Refused(Refusal::Login | Refusal::Password) => !self.is_refused,
+            Heard::LoggedIn => true,
+            Heard::Stored | Heard::Nothing | Heard::Bye | Heard::Refused(_) => false,
+        }
+    }
+}
+
+impl Callers {
+    /// Nobody yet; the listener listens since `since`.
+    pub(super) fn new(since: Timestamp) -> Self {
+        Self { since, first: None, is_absence_reported: false, refused: HashMap::new() }
+    }
+
+    /// Addresses in an episode, and whether a coturn has connected.
+    pub(super) fn count(&self) -> (u64, bool) {
+        (self.refused.len() as u64, self.first.is_some())
+    }
+
+    /// Takes in what a connection said.
+    pub(super) fn hear(
+        &mut self,
+        now: Timestamp,
+        caller: &mut CallerState,
+        heard: &Heard<'_>,
+    ) -> Option<Notice> {
+        match heard {
+            Heard::Published { .. } | Heard::Starting => {
+                caller.is_coturn = true;
+                let is_first = self.first.is_none();
+                let peer = *self.first.get_or_insert(caller.peer);
+                is_first.then_some(Notice::Coturn { peer })
+            }
+            Heard::Refused(Refusal::Login) => self.refuse(now, caller, "missing"),
+            Heard::Refused(Refusal::Password) => self.refuse(now, caller, "wrong"),
+            Heard::LoggedIn => {
+                let was_refused = std::mem::take(&mut caller.is_refused);
+                let episode = self.refused.get_mut(&caller.peer)?;
+                episode.has_logged_in = true;
+                self.close(caller.peer, was_refused)
+            }
+            Heard::Stored | Heard::Nothing | Heard::Bye | Heard::Refused(_) => None,
+        }
+    }
+
+    fn refuse(&mut self, now: Timestamp, caller: &mut CallerState, password: &'static str) -> Option<Notice> {
+        let peer = caller.peer;
+        let is_known = self.refused.contains_key(&peer);
+        if !is_known && self.refused.len() >= ADDRESSES {
+            return None;
+        }
+        let episode =
+            self.refused.entry(peer).or_insert(Episode { open: 0, has_logged_in: false, last: now });
+        if !std::mem::replace(&mut caller.is_refused, true) {
+            episode.open += 1;
+        }
+        (episode.has_logged_in, episode.last) = (false, now);
+        (!is_known).then_some(Notice::Refused { peer, password })
+    }
+
+    /// A connection is over.
+    pub(super) fn leave(&mut self, now: Timestamp, caller: &CallerState) -> Option<Notice> {
+        if !caller.is_refused {
+            return None;
+        }
+        self.refused.get_mut(&caller.peer)?.last = now;
+        self.close(caller.peer, true)
+    }
+
+    /// One refused connection less, if `was_refused`; the last ends the episode if the address has logged in.
+    fn close(&mut self, peer: IpAddr, was_refused: bool) -> Option<Notice> {
+        let episode = self.refused.get_mut(&peer)?;
+        episode.open = episode.open.saturating_sub(usize::from(was_refused));
+        if episode.open > 0 || !episode.has_logged_in {
+            return None;
+        }
+        self.refused.remove(&peer);
+        Some(Notice::LoggedIn { peer })
+    }
+
+    /// Lets time pass.
+    pub(super) fn advance(&mut self, now: Timestamp) -> Vec<Notice> {
+        let is_over =
+            |_: &IpAddr, episode: &mut Episode| episode.open == 0 && now.since(episode.last) >= QUIET;
+        let over = self.refused.extract_if(is_over);
+        let mut notices: Vec<_> = over.map(|(peer, _)| Notice::Gone { peer }).collect();
+        // Where somebody is refused, that has been said, and is the reason.
+        let is_absent = self.first.is_none() && self.refused.is_empty();
+        if is_absent && !self.is_absence_reported && now.since(self.since) >= PATIENCE {
+            self.is_absence_reported = true;
+            notices.push(Notice::NoCoturn);
+        }
+        notices
+    }
+}
+
+impl Notice {
+    /// Writes its line.
+    pub(super) fn log(self, source: &str) {
+        match self {
+            Self::Refused { peer, password } => tracing::warn!(
+                source,
+                %peer,
+                password,
+                "a client is refused for its password, and nothing that it reports is counted; give the password of \
+                 --statsdb.password-file in coturn's redis-statsdb: password=..."
+            ),
+            Self::LoggedIn { peer } => {
+                tracing::info!(source, %peer, "a client that was refused has logged in");
+            }
+            Self::Gone { peer } => {
+                tracing::info!(source, %peer, "a client that was refused is not connected any more");
+            }
+            Self::Coturn { peer } => tracing::info!(source, %peer, "coturn has connected"),
+            Self::NoCoturn => tracing::warn!(
+                source,
+                "no coturn has connected since the exporter started; is its redis-statsdb set to this address? `doctor` \
+                 with the same --statsdb flags prints the line (a coturn that already runs connects with its next event)"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: Heard<'_> = Heard::Refused(Refusal::Login);
+    const WRONG: Heard<'_> = Heard::Refused(Refusal::Password);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn caller(host: u8) -> CallerState {
+        CallerState::new(([192, 0, 2, host], 40_000).into())
+    }
+
+    fn peer(host: u8) -> IpAddr {
+        [192, 0, 2, host].into()
+    }
+
+    #[test]
+    fn an_episode_is_reported_once_and_ends_with_a_login() {
+        let mut callers = Callers::new(at(0));
+        let mut threads = [caller(1), caller(1)];
+        let begins = Notice::Refused { peer: peer(1), password: "wrong" };
+        assert_eq!(callers.hear(at(1), &mut threads[0], &WRONG), Some(begins));
+        assert!(!threads[0].is_news(&REFUSED), "said once for each connection");
+        assert_eq!(callers.hear(at(1), &mut threads[1], &REFUSED), None);
+        assert_eq!(callers.count(), (1, false));
+        // For as long as it keeps its connections.
+        assert_eq!(callers.advance(at(100_000)), []);
+        let begins = Notice::Refused { peer: peer(2), password: "missing" };
+        assert_eq!(callers.hear(at(100_001), &mut caller(2), &REFUSED), Some(begins));
+        assert_eq!(callers.count(), (2, false));
+
+        // It is mended: the new process logs in before the end of the old one has been noticed.
+        let mut mended = caller(1);
+        assert_eq!(callers.hear(at(100_002), &mut mended, &Heard::LoggedIn), None);
+        assert_eq!(callers.leave(at(100_003), &threads[0]), None);
+        assert_eq!(callers.leave(at(100_003), &threads[1]), Some(Notice::LoggedIn { peer: peer(1) }));
+        assert_eq!(callers.leave(at(100_004), &mended), None);
+        assert_eq!(callers.count(), (1, false));
+        // The next is another episode; on one connection it ends with the login.
+        assert!(callers.hear(at(100_005), &mut mended, &WRONG).is_some());
+        let ends = Some(Notice::LoggedIn { peer: peer(1) });
+        assert_eq!(callers.hear(at(100_006), &mut mended, &Heard::LoggedIn), ends);
+        assert_eq!(callers.leave(at(100_007), &mended), None);
+    }
+
+    /// A health check that logs in every second must not make a coturn at the same address many episodes.
+    #[test]
+    fn a_login_beside_a_refused_connection_ends_nothing() {
+        let mut callers = Callers::new(at(0));
+        let mut coturn = caller(1);
+        assert!(callers.hear(at(1), &mut coturn, &WRONG).is_some());
+        for second in 2..50 {
+            let mut check = caller(1);
+            assert_eq!(callers.hear(at(second), &mut check, &Heard::LoggedIn), None);
+            assert_eq!(callers.leave(at(second), &check), None);
+            assert_eq!(callers.hear(at(second), &mut coturn, &REFUSED), None);
+        }
+        assert_eq!(callers.count(), (1, false));
+        // What was refused after the last login is not mended by it.
+        assert_eq!(callers.leave(at(50), &coturn), None);
+        assert_eq!(callers.count(), (1, false));
+    }
+
+    #[test]
+    fn a_stranger_is_forgotten_ten_minutes_after_the_last_attempt() {
+        let mut callers = Callers::new(at(0));
+        assert!(callers.hear(at(0), &mut caller(9), &Heard::Starting).is_some());
+        for second in [100, 200, 300] {
+            let mut stranger = caller(7);
+            let notice = callers.hear(at(second), &mut stranger, &REFUSED);
+            assert_eq!(notice.is_some(), second == 100, "{second}");
+            assert_eq!(callers.leave(at(second), &stranger), None);
+        }
+        assert_eq!(callers.advance(at(899)), []);
+        assert_eq!(callers.advance(at(900)), [Notice::Gone { peer: peer(7) }]);
+        assert_eq!(callers.count(), (0, true));
+    }
+
+    #[test]
+    fn addresses_without_end_take_no_memory_without_end() {
+        let mut callers = Callers::new(at(0));
+        let stranger = |n: u32| CallerState::new((std::net::Ipv4Addr::from(n), 1).into());
+        let said = (0..5000).filter(|&n| callers.hear(at(1), &mut stranger(n), &WRONG).is_some()).count();
+        assert_eq!((said, callers.count().0), (1024, 1024));
+        // One who was not taken in takes no part.
+        assert_eq!(callers.leave(at(2), &stranger(4999)), None);
+        assert_eq!(callers.hear(at(2), &mut stranger(4999), &Heard::LoggedIn), None);
+    }
+
+    #[test]
+    fn a_listener_without_a_coturn_says_so_once_after_a_minute() {
+        let mut callers = Callers::new(at(1000));
+        // A health check is no coturn.
+        let mut check = caller(1);
+        assert!(!check.is_news(&Heard::Nothing) && !check.is_news(&Heard::Stored));
+        callers.hear(at(1001), &mut check, &Heard::LoggedIn);
+        assert_eq!(callers.advance(at(1059)), []);
+        assert_eq!(callers.advance(at(1060)), [Notice::NoCoturn]);
+        assert_eq!(callers.advance(at(5000)), []);
+        let mut coturn = caller(2);
+        let first = Some(Notice::Coturn { peer: peer(2) });
+        assert_eq!(callers.hear(at(6000), &mut coturn, &Heard::Starting), first);
+        assert!(!coturn.is_news(&Heard::Starting));
+        assert_eq!(callers.count(), (0, true));
+        let published = Heard::Published { channel: b"turn/x", payload: b"y" };
+        assert_eq!(callers.hear(at(6001), &mut caller(3), &published), None);
+        assert_eq!(callers.advance(at(9000)), []);
+    }
+
+    #[test]
+    fn one_who_reports_is_a_coturn_and_one_who_is_refused_is_the_reason() {
+        let mut callers = Callers::new(at(0));
+        let published = Heard::Published { channel: b"turn/x", payload: b"y" };
+        assert!(callers.hear(at(1), &mut caller(2), &published).is_some());
+        assert_eq!(callers.advance(at(60)), []);
+
+        let mut callers = Callers::new(at(0));
+        let mut refused = caller(2);
+        callers.hear(at(1), &mut refused, &WRONG);
+        assert_eq!(callers.advance(at(60)), []);
+        callers.leave(at(61), &refused);
+        assert_eq!(callers.advance(at(661)), [Notice::Gone { peer: peer(2) }, Notice::NoCoturn]);
+    }
+
+    #[test]
+    fn an_ipv4_client_of_a_socket_for_both_families_is_one_address() {
+        let mut callers = Callers::new(at(0));
+        let mapped = std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
+        assert!(callers.hear(at(1), &mut CallerState::new((mapped, 1).into()), &WRONG).is_some());
+        assert_eq!(callers.hear(at(1), &mut caller(1), &WRONG), None);
+    }
+}
