@@ -7,6 +7,7 @@ CARGO ?= cargo
 # Where coturn reports to after a plain `make run`: the exporter itself, no Redis needed.
 STATSDB_PORT ?= 6390
 STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect_timeout=30"
+STATSDB_NOTE = (coturn 4.17 and later refuse this ip as a peer: keep 127.0.0.1, or use an address on which no coturn relays)
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
@@ -21,7 +22,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build the release and run it for a coturn on this host; other flags in ARGS='...'
-	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo 'turnserver.conf: $(STATSDB_LINE)')
+	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo 'turnserver.conf: $(STATSDB_LINE)'; echo '$(STATSDB_NOTE)')
 	$(DESCRIBED) $(CARGO) run --locked --release --bin coturn-exporter -- $(ARGS)
 
 build: ## Build the release

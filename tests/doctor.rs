@@ -16,10 +16,13 @@ use serde_json::Value;
 use common::command::{Ended, exporter, shell};
 use common::coturn::{Coturn, Settings};
 use common::exporter::Exporter;
+use common::listener::listening;
 use common::poll::{self, PATIENCE};
+use common::ports::Port;
 use common::redis::{Redis, restore_idle};
 use common::rights::{FORWARD, LEAST, ROLE, grant, in_db};
 use common::statsdb::{Allocation, Statsdb};
+use common::temp_dir::TempDir;
 
 /// What `doctor --json` said.
 struct Report {
@@ -439,4 +442,72 @@ fn several_sources_are_each_looked_at() {
         .map(|finding| finding["source"].as_str().expect("a text").to_owned())
         .collect();
     assert_eq!(faults, [other.url(0)]);
+}
+
+/// What a coturn would find at the listener; no Redis is asked.
+#[test]
+fn the_listener_is_looked_at_as_a_coturn_would() {
+    let dir = TempDir::new("passwords");
+    let right = dir.write("right", "open-sesame\n").display().to_string();
+    let wrong = dir.write("wrong", "close sesame\n").display().to_string();
+    let (service, address) = listening(&["--statsdb.password-file", &right]);
+    let listen = address.to_string();
+    let report = |file: Option<&str>| {
+        let mut args = vec!["--statsdb.listen-address", &listen];
+        args.extend(file.iter().flat_map(|file| ["--statsdb.password-file", file]));
+        Report::with(&args)
+    };
+
+    let before = report(Some(&right));
+    assert_eq!(before.code, Some(0), "{:#?}", before.findings);
+    let ids = before.findings.iter().map(|finding| finding["id"].as_str().unwrap());
+    assert_eq!(
+        ids.collect::<Vec<_>>(),
+        ["listener", "listener-login", "listener-coturn", "turnserver-conf"],
+        "no Redis was named"
+    );
+    assert_eq!(before.severity("listener-coturn"), "advice");
+    // It is none of those who are refused.
+    assert_eq!(service.page().value("coturn_exporter_statsdb_refused_clients", &[]), Some(0.0));
+
+    // The line that it prints is one that a coturn can use.
+    let line = before.text("turnserver-conf", "mend").replace("SECRET", "open-sesame");
+    let expected = format!(
+        "redis-statsdb=\"ip=127.0.0.1 dbname=0 password=open-sesame port={} connect_timeout=30\"",
+        address.port()
+    );
+    assert_eq!(line, expected);
+    let settings = Settings { ip: "127.0.0.1", realm: "one.example", users: &["alice"], max_lifetime: 600 };
+    let _coturn = Coturn::start_reporting_to(address.port(), Some("open-sesame"), settings);
+    service.until_value("coturn_exporter_statsdb_coturn_seen", &[], 1.0);
+    assert_eq!(report(Some(&right)).severity("listener-coturn"), "ok");
+
+    let refused = report(Some(&wrong));
+    assert_eq!(refused.faults(), ["listener-login", "listener-password"], "{:#?}", refused.findings);
+    assert_eq!(report(None).faults(), ["listener-login"]);
+    // Those two are what it says of itself, and of every client that is refused.
+    assert_eq!(report(Some(&right)).faults(), ["listener-clients"]);
+
+    let redis = Redis::start();
+    let stranger = format!("127.0.0.1:{}", redis.port());
+    assert_eq!(Report::with(&["--statsdb.listen-address", &stranger]).faults(), ["listener"]);
+    let nobody = format!("127.0.0.1:{}", Port::claim().number);
+    let nobody = Report::with(&["--statsdb.listen-address", &nobody]);
+    assert_eq!(nobody.faults(), ["listener"]);
+    assert!(nobody.text("listener", "message").contains("refused"), "{:#?}", nobody.findings);
+}
+
+/// coturn 4.17 refuses its statsdb host as a peer: an address that may be a relay's is named.
+#[test]
+fn an_address_that_may_be_a_relays_own_is_named() {
+    let exporter = Exporter::start(&["--statsdb.listen-address", ":0", "--statsdb.open"]);
+    let line = exporter.until_logged(&["waiting for coturn", "statsdb="]);
+    let port = line.rsplit_once(':').unwrap().1.trim_matches('"').to_owned();
+    let local = Report::with(&["--statsdb.listen-address", &format!(":{port}")]);
+    assert!(local.findings.iter().all(|finding| finding["id"] != "statsdb-host"), "{:#?}", local.findings);
+    assert!(local.text("turnserver-conf", "why").contains("auto denied-peer-ip"));
+    let named = Report::with(&["--statsdb.listen-address", &format!("0.0.0.0.nip.invalid:{port}")]);
+    let host = named.finding("statsdb-host");
+    assert!(host["message"].as_str().unwrap().contains("4.17"), "{host}");
+    assert!(host["mend"].as_str().unwrap().contains("127.0.0.1"), "{host}");
 }

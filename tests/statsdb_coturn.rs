@@ -299,6 +299,8 @@ fn connections_that_are_cut_for_being_idle_end_nothing() {
         ["opened", "adopted"].map(|how| page.count(&format!("coturn_allocations_{how}_total"), &IN_REALM));
     assert!(met[0] >= 10 && met[0] + met[1] <= coturn.log().opened(), "{met:?} of {}", coturn.log().opened());
     drop((ten, more));
+}
+
 /// coturn with no or a wrong password goes on and says nothing; the exporter is ready and up, and says so once.
 #[test]
 fn a_coturn_without_the_right_password_is_reported_until_it_has_it() {

@@ -1,15 +1,17 @@
-//! `doctor`: looks at each Redis, prints what was found, and ends with 1 if something is wrong. Judges nothing itself.
+//! `doctor`: looks at each Redis and at the listener, prints what was found, and ends with 1 if something is wrong. Judges nothing itself.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::Error;
-use crate::config::{Endpoint, RedisSource, Tls};
+use crate::config::{Endpoint, RedisSource, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
+use crate::doctor::listener::{denied_peer, judge_listener};
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
 use crate::source::connect::{Server, locate};
 use crate::source::inspect::inspect;
+use crate::source::statsdb::probe::probe;
 use crate::state::Settings;
 
 /// Looks at the sources one after the other.
@@ -19,6 +21,7 @@ use crate::state::Settings;
 /// An output that takes no more; what is wrong with a Redis is a finding.
 pub(super) async fn doctor(
     sources: Vec<RedisSource>,
+    statsdb: Option<Statsdb>,
     settings: Settings,
     as_json: bool,
 ) -> Result<ExitCode, Error> {
@@ -27,7 +30,16 @@ pub(super) async fn doctor(
         let seen = inspect(&source, &ASKED).await;
         // Where it was; if it was nowhere, no command would help.
         let server = locate(&source).await.ok();
-        findings.extend(judge(&Facts { subject: subject(source, server.as_ref(), &settings), seen }));
+        let facts = Facts { subject: subject(source, server.as_ref(), &settings), seen };
+        findings.extend(judge(&facts));
+        if let Some(Server::Tcp(Endpoint { host, .. })) = &server {
+            findings.extend(denied_peer(&facts.subject.name, host));
+        }
+    }
+    if let Some(statsdb) = statsdb {
+        let facts = probe(&statsdb).await;
+        findings.extend(judge_listener(&facts));
+        findings.extend(denied_peer(&facts.name, &facts.ip));
     }
     let report =
         if as_json { json(&findings).map_err(|error| Error::Output(error.into()))? } else { text(&findings) };

@@ -111,7 +111,7 @@ pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode
         }
         // Who waited for the answer of these has closed the terminal: they end, as any command does.
         Command::Doctor { json } => {
-            block_on(Hangup::Ends, doctor::doctor(config.sources, config.table, json))
+            block_on(Hangup::Ends, doctor::doctor(config.sources, config.statsdb, config.table, json))
         }
         Command::Prune { apply } => {
             block_on(Hangup::Ends, prune::prune(config.sources, config.table, apply)).map(done)

@@ -245,7 +245,8 @@ pub(super) struct Statsdb {
         id = "statsdb.listen-address",
         long,
         env = "COTURN_EXPORTER_STATSDB_LISTEN_ADDRESS",
-        value_name = "[HOST]:PORT"
+        value_name = "[HOST]:PORT",
+        global = true
     )]
     pub(super) listen_address: Option<String>,
     /// File with the password that coturn must give there.
@@ -253,7 +254,8 @@ pub(super) struct Statsdb {
         id = "statsdb.password-file",
         long,
         env = "COTURN_EXPORTER_STATSDB_PASSWORD_FILE",
-        value_name = "FILE"
+        value_name = "FILE",
+        global = true
     )]
     pub(super) password_file: Option<OsString>,
     /// Listen without a password where other hosts can connect.
@@ -270,7 +272,8 @@ pub(super) struct Statsdb {
         id = "statsdb.tls-cert-file",
         long,
         env = "COTURN_EXPORTER_STATSDB_TLS_CERT_FILE",
-        value_name = "FILE"
+        value_name = "FILE",
+        global = true
     )]
     pub(super) tls_cert_file: Option<OsString>,
     /// Key (PEM, not encrypted) of the certificate.
@@ -278,7 +281,8 @@ pub(super) struct Statsdb {
         id = "statsdb.tls-key-file",
         long,
         env = "COTURN_EXPORTER_STATSDB_TLS_KEY_FILE",
-        value_name = "FILE"
+        value_name = "FILE",
+        global = true
     )]
     pub(super) tls_key_file: Option<OsString>,
     /// Connections open there at one time.

@@ -22,6 +22,19 @@ const MANY: u64 = u32::MAX as u64;
 const NOT_FOR_KEYS: &[&str] =
     &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
 
+/// Flags that mean nothing to `doctor`, which looks at the keys and at the listener.
+const NOT_FOR_THE_DOCTOR: &[&str] = &[
+    "web.",
+    "statsdb.open",
+    "statsdb.max-connections",
+    "statsdb.forward-url",
+    "allocation.idle-after",
+    "allocation.max-count",
+    "session.",
+    "metrics.",
+    "store.",
+];
+
 /// Flags that mean nothing to a command that reads the ledger.
 const NOT_FOR_THE_LEDGER: &[&str] =
     &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
@@ -64,7 +77,12 @@ pub(super) fn config(
         Command::Record { .. } => {
             given.refuse(&["web.", "statsdb.", "allocation.", "session.", "metrics.", "store."], "record")?;
         }
-        Command::Doctor { .. } => given.refuse(NOT_FOR_KEYS, "doctor")?,
+        Command::Doctor { .. } => {
+            given.refuse(NOT_FOR_THE_DOCTOR, "doctor")?;
+            // It listens nowhere, so it may look at any address.
+            let statsdb = args::Statsdb { open: "true".to_owned(), forward_url: None, ..statsdb };
+            config.statsdb = read_statsdb(&given, &statsdb)?;
+        }
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
         Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
     }

@@ -35,6 +35,17 @@ impl Stop {
         let noise = ["For more information", "tip: to pass '-"];
         let lines =
             lines.filter(|line| !line.is_empty() && !noise.iter().any(|noise| line.starts_with(noise)));
+        // A similar flag of another group has nothing to do with it either.
+        let group = |line: &str| {
+            line.split_once("'--")
+                .and_then(|(_, flag)| flag.split_once('.'))
+                .map(|(group, _)| group.to_owned())
+        };
+        let meant = text.lines().next().and_then(group);
+        let lines = lines.filter(|line| {
+            let tip = line.strip_prefix("tip: a similar argument").and_then(group);
+            tip.is_none() || meant.is_none() || tip == meant
+        });
         let mut message = String::new();
         for line in lines {
             let line = line.strip_prefix("error: ").unwrap_or(line);

@@ -5,6 +5,7 @@
 
 pub mod facts;
 mod keys;
+pub mod listener;
 mod report;
 mod rights;
 mod server;

@@ -3,6 +3,7 @@
 
 mod answer;
 mod connection;
+pub mod probe;
 mod standing;
 
 use std::io;

@@ -1,0 +1,121 @@
+//! Connects to the listener as a client does and reads what it says of itself: for `doctor`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::standing::{OURS, StandingRead};
+use crate::config::{ListenAddress, Statsdb};
+use crate::doctor::listener::{ListenerFacts, ListenerSeen, PasswordForm};
+use crate::resp;
+
+/// How long all of it may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The answers are shorter.
+const LONGEST: u64 = 64 << 10;
+
+/// Looks at the listener of these settings from this host.
+pub async fn probe(statsdb: &Statsdb) -> ListenerFacts {
+    let (ip, port) = reachable_at(&statsdb.listen);
+    let seen = match timeout(DEADLINE, talk(statsdb, &ip, port)).await {
+        Ok(Ok(seen)) => seen,
+        Ok(Err(error)) => ListenerSeen::Unreachable(error.to_string()),
+        Err(_) => ListenerSeen::Unreachable(format!("no answer within {DEADLINE:?}")),
+    };
+    let form = |password: &str| PasswordForm {
+        is_cut_by_coturn: password.contains(|c: char| c.is_whitespace() || c == '"' || c == '\''),
+    };
+    let password = statsdb.password.as_ref().map(|password| form(password.expose()));
+    let (name, listen) = (statsdb.name.clone(), statsdb.listen.to_string());
+    ListenerFacts { name, listen, ip, port, password, seen }
+}
+
+/// Where a client of this host connects to.
+fn reachable_at(listen: &ListenAddress) -> (String, u16) {
+    match listen {
+        ListenAddress::Any { port } => (Ipv4Addr::LOCALHOST.to_string(), *port),
+        ListenAddress::Socket(address) => {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                // It may take IPv6 only.
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            (ip.to_string(), address.port())
+        }
+        // coturn looks for an IPv4 address first, and its examples have this one.
+        ListenAddress::Name { host, port } if host == "localhost" => (Ipv4Addr::LOCALHOST.to_string(), *port),
+        ListenAddress::Name { host, port } => (host.clone(), *port),
+    }
+}
+
+async fn talk(statsdb: &Statsdb, ip: &str, port: u16) -> io::Result<ListenerSeen> {
+    let mut stream = TcpStream::connect((ip, port)).await?;
+    if statsdb.tls.is_some() {
+        return Ok(ListenerSeen::Tls);
+    }
+    let mut commands = Vec::new();
+    // The password first: a command before it would be a refused client of the exporter's.
+    if let Some(password) = &statsdb.password {
+        resp::command(&mut commands, &[b"AUTH", password.expose().as_bytes()]);
+    }
+    resp::command(&mut commands, &[b"INFO", OURS.as_bytes()]);
+    resp::command(&mut commands, &[b"QUIT"]);
+    stream.write_all(&commands).await?;
+    let mut answers = Vec::new();
+    // One that is no Redis may cut the connection; what it has said by then is what counts.
+    let _ = stream.take(LONGEST).read_to_end(&mut answers).await;
+    Ok(understand(&String::from_utf8_lossy(&answers)))
+}
+
+fn understand(answers: &str) -> ListenerSeen {
+    if answers.lines().any(|line| line.starts_with("-NOAUTH") || line.starts_with("-WRONGPASS")) {
+        return ListenerSeen::Refused;
+    }
+    match StandingRead::parse(answers) {
+        Some(StandingRead { has_password, coturn_seen, refused_clients }) => {
+            ListenerSeen::Exporter { has_password, coturn_seen, refused_clients }
+        }
+        None => ListenerSeen::Stranger,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_this_host_connects_where_a_coturn_would() {
+        for (listen, ip) in [
+            (":6390", "127.0.0.1"),
+            ("0.0.0.0:6390", "127.0.0.1"),
+            ("[::]:6390", "::1"),
+            ("localhost:6390", "127.0.0.1"),
+            ("192.0.2.1:6390", "192.0.2.1"),
+            ("turn.example:6390", "turn.example"),
+        ] {
+            assert_eq!(reachable_at(&listen.parse().unwrap()), (ip.to_owned(), 6390), "{listen}");
+        }
+    }
+
+    #[test]
+    fn an_exporter_is_told_from_a_redis() {
+        for (answers, seen) in [
+            ("-NOAUTH Authentication required.\r\n+OK\r\n", ListenerSeen::Refused),
+            ("-WRONGPASS invalid\r\n-NOAUTH x\r\n+OK\r\n", ListenerSeen::Refused),
+            ("$0\r\n\r\n+OK\r\n", ListenerSeen::Stranger),
+            ("HTTP/1.1 400 Bad Request\r\n", ListenerSeen::Stranger),
+            (
+                "+OK\r\n$9\r\n# X\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:0\r\nrefused_clients:4\r\n",
+                ListenerSeen::Exporter { has_password: true, coturn_seen: false, refused_clients: 4 },
+            ),
+        ] {
+            assert_eq!(understand(answers), seen, "{answers}");
+        }
+    }
+}
