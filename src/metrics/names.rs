@@ -48,8 +48,8 @@ families! {
          their deletion. opened + adopted - closed = live.";
     ALLOCATIONS_CLOSED: Counter "coturn_allocations_closed_total" ["realm", "cause"]
         "Allocations that ended. released: the client asked for it; expired: the client vanished; disconnected: its \
-         connection closed, or it was killed or drained; replaced: its key came anew (server restart); abandoned: \
-         overdue, its server died; missed: the exporter's watch had a part in it. The share of unclean ends is \
+         connection closed, or it was killed or drained; replaced: its server was restarted, or its key came anew; \
+         abandoned: its server died, or coturn lost the end; missed: the exporter's watch had a part in it. The share of unclean ends is \
          expired / (released + expired + disconnected); even correct clients have some.";
     ALLOCATIONS_RELAYED: Counter "coturn_allocations_relayed_total" ["realm"]
         "Allocations that were used, not merely gathered: more packets passed on the peer leg than \

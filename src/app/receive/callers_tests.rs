@@ -51,6 +51,7 @@ async fn a_listener_that_no_coturn_comes_to_says_so_once() {
         password: None,
         tls: None,
         max_connections: 2,
+        is_behind_proxy: false,
         forward: None,
     };
     let listener = Listener::bind(&statsdb).await.unwrap();

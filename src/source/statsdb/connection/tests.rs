@@ -4,7 +4,7 @@ use super::*;
 
 fn connection() -> (Connection, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(4096);
-    (Connection::new(Box::new(ours), None), theirs)
+    (Connection::new(Box::new(ours), None, Arc::default()), theirs)
 }
 
 /// Reads until the end; gives how many commands came, and how it ended.
