@@ -237,7 +237,9 @@ impl ReadValues {
     /// These, in the order of their keys.
     pub fn of(values: &[Option<&[u8]>]) -> Self {
         let mut all = Self::default();
-        values.iter().for_each(|value| all.push(*value));
+        for value in values {
+            all.push(*value);
+        }
         all
     }
 }

@@ -12,6 +12,9 @@ use crate::source::backoff;
 
 const SOURCE: SourceId = SourceId(0);
 
+/// In place of a reason: none.
+const WELL: u32 = 9;
+
 fn statsdb() -> Statsdb {
     Statsdb {
         name: "redis://test".to_owned(),
@@ -106,7 +109,6 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     let lines = Lines::default();
     let _collecting = lines.collect();
     let _standing = StandingClock::hold();
-    const WELL: u32 = 9;
     let (commands, reason) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let talker = Talker::answering({
         let (commands, reason) = (Arc::clone(&commands), Arc::clone(&reason));

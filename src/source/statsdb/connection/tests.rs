@@ -18,6 +18,8 @@ async fn ending(connection: &mut Connection) -> (usize, Ended) {
     }
 }
 
+const MANY: usize = 100_000;
+
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 #[tokio::test]
@@ -67,7 +69,6 @@ fn errors_of_a_socket_say_who_ended_it() {
 #[tokio::test]
 async fn answers_that_nobody_reads_are_not_kept() {
     let (mut connection, mut client) = connection();
-    const MANY: usize = 100_000;
     let talking = tokio::spawn(async move {
         for _ in 0..MANY {
             client.write_all(PING).await.unwrap();
