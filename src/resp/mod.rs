@@ -4,6 +4,8 @@
 //! that is too long is passed over as it comes and told as such.
 
 mod line;
+#[cfg(test)]
+mod line_tests;
 mod read;
 #[cfg(test)]
 mod tests;

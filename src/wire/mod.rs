@@ -5,6 +5,8 @@
 
 mod channel;
 mod event;
+#[cfg(test)]
+mod limits_tests;
 mod payload;
 
 use channel::Topic;
