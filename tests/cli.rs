@@ -78,6 +78,10 @@ fn each_kind_of_bad_argument_is_one_line() {
             "--allocation.grace=90",
             "--allocation.grace: \"90\" is not a duration; write a number with its unit",
         ),
+        (
+            "--session.rest-separator=::",
+            "--session.rest-separator: \"::\" is not a separator; write the one character that coturn's",
+        ),
         ("--session.by=moon", "--session.by: \"moon\" is not accepted; it must be one of user, client"),
     ] {
         let error = error(&[], &[argument]);
@@ -100,6 +104,7 @@ fn a_bad_variable_is_named() {
         ("COTURN_EXPORTER_WEB_MAX_REQUESTS", "x", "\"x\" is not a whole number"),
         ("COTURN_EXPORTER_WEB_LISTEN_ADDRESS", ":1, x", "\"x\" is not an address to listen on"),
         ("COTURN_EXPORTER_LOG_FORMAT", "x", "\"x\" is not accepted"),
+        ("COTURN_EXPORTER_SESSION_REST_SEPARATOR", "7", "\"7\" is not a separator"),
         (
             "COTURN_EXPORTER_REDIS_URL",
             "redis://a,redis://b,redis://a/0",
@@ -158,6 +163,7 @@ fn an_empty_variable_counts_as_not_set() {
         "REDIS_TLS_CERT_FILE",
         "REDIS_TLS_KEY_FILE",
         "SESSION_BY",
+        "SESSION_REST_SEPARATOR",
     ]
     .map(|name| format!("COTURN_EXPORTER_{name}"));
     let mut variables: Vec<_> = empty.iter().map(|name| (name.as_str(), "")).collect();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
-use coturn_exporter::state::{Settings, SourceId};
+use coturn_exporter::state::{Settings, SourceId, turn_rest};
 use coturn_exporter::store::ledger::{self, By, FIGURES, Question};
 use coturn_exporter::store::{Batch, Store, Written};
 use proptest::prelude::*;
@@ -122,7 +122,8 @@ impl World {
     }
 
     fn begin(&mut self, source: &str, max_allocations: usize) {
-        let mut store = Store::open(&self.dir.path().join("store.db"), &[source]).unwrap();
+        let mut store =
+            Store::open(&self.dir.path().join("store.db"), &[source], turn_rest::DEFAULT_SEPARATOR).unwrap();
         let found = store.load(self.now).unwrap();
         let settings = Settings { realms: vec![REALM.into()], max_allocations, ..Settings::default() };
         let mut ingest = Ingest::new(settings, &[source]);

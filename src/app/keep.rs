@@ -59,13 +59,14 @@ impl Keeper {
     pub(super) async fn open(
         store: &config::Store,
         sources: &[&str],
+        rest_separator: u8,
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let config::Store { path, retention } = store.clone();
         let sources: Vec<String> = sources.iter().map(|&name| name.to_owned()).collect();
         let opening = spawn_blocking(move || {
             let names: Vec<&str> = sources.iter().map(String::as_str).collect();
-            let mut store = Store::open(&path, &names)?;
+            let mut store = Store::open(&path, &names, rest_separator)?;
             let now = shared.now();
             let found = store.load(shared.to_wall(now))?;
             let restored = shared.lock().restore(now, found.saved, found.first_serial);

@@ -38,7 +38,10 @@ pub(super) async fn watch(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
     let board = Board::new(&names);
     let source_names = names.iter().map(|&name| name.to_owned()).collect();
     let keeper = match &config.store {
-        Some(store) => Some(Keeper::open(store, &names, shared.clone()).await.map_err(Error::Store)?),
+        Some(store) => {
+            let keeper = Keeper::open(store, &names, config.table.rest_separator, shared.clone());
+            Some(keeper.await.map_err(Error::Store)?)
+        }
         None => None,
     };
     let listener = match &config.statsdb {

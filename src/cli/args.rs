@@ -379,6 +379,17 @@ pub(super) struct Session {
         global = true
     )]
     pub(super) relayed_packets: String,
+    /// coturn's rest-api-separator: what stands between timestamp and user id in a TURN REST name.
+    #[arg(
+        id = "session.rest-separator",
+        long,
+        env = "COTURN_EXPORTER_SESSION_REST_SEPARATOR",
+        value_name = "CHARACTER",
+        default_value = ":",
+        allow_hyphen_values = true,
+        global = true
+    )]
+    pub(super) rest_separator: String,
 }
 
 #[derive(Debug, clap::Args)]

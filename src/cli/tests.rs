@@ -39,7 +39,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 33);
+    assert_eq!(count, 34);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn every_flag_finds_its_place() {
         "--web.listen-address=:1 --web.listen-address [::1]:2 --web.telemetry-path=/m --web.max-requests=3 \
          --web.max-connections=4 --web.enable-details --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
          --allocation.max-lifetime=5s --allocation.idle-after=6m --allocation.grace=7s --allocation.max-count=8 \
-         --session.by=client --session.linger=9s --session.relayed-packets=0 --metrics.max-realms=11 \
+         --session.by=client --session.linger=9s --session.relayed-packets=0 --session.rest-separator - --metrics.max-realms=11 \
          --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c --store.path=s.db --store.retention=13d",
     );
     let store = config.store.unwrap();
@@ -98,6 +98,7 @@ fn every_flag_finds_its_place() {
     assert_eq!((table.max_allocations, table.relayed_packets), (8, 0));
     assert_eq!((table.session_by, table.max_realms, table.max_servers), (SessionBy::Client, 11, 12));
     assert_eq!(table.realms, [b"a,b".as_slice(), b"c"]);
+    assert_eq!(table.rest_separator, b'-');
 }
 
 #[test]

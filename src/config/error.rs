@@ -53,6 +53,15 @@ pub enum ConfigError {
         /// The words that are, separated by commas.
         accepted: &'static str,
     },
+    /// Not what can stand between a timestamp and a user id.
+    #[error(
+        "{value:?} is not a separator; write the one character that coturn's rest-api-separator is: visible ASCII, no \
+         digit, for example : or |"
+    )]
+    Separator {
+        /// As typed.
+        value: String,
+    },
     /// Not an address to listen on.
     #[error(
         "{value:?} is not an address to listen on; write [host]:port, for example :10641, 127.0.0.1:10641 or [::1]:10641"

@@ -157,6 +157,19 @@ pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
     }
 }
 
+/// What coturn's `rest-api-separator` may be, and is of use: one visible character of ASCII that is no digit.
+///
+/// # Errors
+///
+/// [`ConfigError::Separator`].
+pub fn separator(value: &str) -> Result<u8, ConfigError> {
+    match value.as_bytes() {
+        // coturn takes one byte. A digit would be part of the timestamp.
+        &[byte] if byte.is_ascii_graphic() => Ok(byte),
+        _ => Err(ConfigError::Separator { value: value.to_owned() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +217,17 @@ mod tests {
         assert_eq!(seconds("12.5").unwrap(), Timestamp::from_millis(12_500));
         for value in ["", "-1", "NaN", "inf", "1e30", "90s"] {
             assert!(matches!(seconds(value), Err(ConfigError::Seconds { .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_separator_is_one_character_that_is_no_digit() {
+        for (value, byte) in [(":", b':'), ("|", b'|'), ("-", b'-'), ("_", b'_'), ("x", b'x')] {
+            assert_eq!(separator(value).unwrap(), byte);
+        }
+        for value in ["", "::", "1", " ", "\t", "é", "\u{7f}"] {
+            let error = separator(value).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{value:?} is not a separator")), "{error}");
         }
     }
 

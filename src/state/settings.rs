@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::turn_rest;
+
 /// Which allocations belong to one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SessionBy {
@@ -28,6 +30,8 @@ pub struct Settings {
     pub linger: Duration,
     /// An allocation relayed if more packets than this passed on its peer leg.
     pub relayed_packets: u64,
+    /// coturn's `rest-api-separator`: what stands between the moment and the user id in a TURN REST name.
+    pub rest_separator: u8,
     /// The table's cap: allocations beyond it are refused and counted.
     pub max_allocations: usize,
     /// Realms with series of their own; the others share the realm `_other`.
@@ -49,6 +53,7 @@ impl Default for Settings {
             session_by: SessionBy::User,
             linger: Duration::ZERO,
             relayed_packets: 50,
+            rest_separator: turn_rest::DEFAULT_SEPARATOR,
             max_allocations: 1_000_000,
             max_realms: 100,
             max_servers: 100,

@@ -60,13 +60,14 @@ pub(super) enum ToldRows {
 pub(super) fn write(
     connection: &mut Connection,
     sources: &[String],
+    rest_separator: u8,
     walls: Walls,
     ended: &Ended,
     checkpoint: Option<&Checkpoint>,
     told: Option<ToldRows>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let writer = Writer { transaction: &transaction, sources, walls };
+    let writer = Writer { transaction: &transaction, sources, rest_separator, walls };
     for kept in &ended.allocations {
         writer.end(kept)?;
     }
@@ -82,6 +83,7 @@ pub(super) fn write(
 struct Writer<'a> {
     transaction: &'a Transaction<'a>,
     sources: &'a [String],
+    rest_separator: u8,
     walls: Walls,
 }
 
@@ -136,7 +138,7 @@ impl Writer<'_> {
             ":source": self.source(kept),
             ":realm": realm,
             ":user": rows::name(&kept.user),
-            ":user_id": rows::user_id(&kept.user),
+            ":user_id": rows::user_id(&kept.user, self.rest_separator),
             ":client": client,
             ":server": &*kept.server,
             ":transport": kept.transport.as_str(),

@@ -87,6 +87,8 @@ pub struct Store {
     path: PathBuf,
     /// Names of the sources, by their numbers in the table.
     sources: Vec<String>,
+    /// What makes a TURN REST name, whose user id the ledger has.
+    rest_separator: u8,
     /// What ended while the file could not be written.
     backlog: Ended,
     lost: usize,
@@ -97,16 +99,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store, or makes it.
+    /// Opens the store, or makes it. The ledger gets the user ids of TURN REST names with this separator.
     ///
     /// # Errors
     ///
     /// Whatever is there and no store of ours, newer, damaged or in use; it stays as it is.
-    pub fn open(path: &Path, sources: &[&str]) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, sources: &[&str], rest_separator: u8) -> Result<Self, OpenError> {
         let file = schema::open(path)?;
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
         let path = path.to_owned();
-        Ok(Self { file, path, sources, backlog: Ended::default(), lost: 0, failing: None, has_untold: true })
+        let backlog = Ended::default();
+        Ok(Self { file, path, sources, rest_separator, backlog, lost: 0, failing: None, has_untold: true })
     }
 
     /// What an earlier process left. What it left of sources that are not watched now stays in the file for a day.
@@ -151,7 +154,16 @@ impl Store {
         let told = is_told.then_some(if self.has_untold { ToldRows::Any } else { ToldRows::Ended });
         let walls = rows::Walls { now, wall };
         let connection = &mut self.file.connection;
-        match checkpoint::write(connection, &self.sources, walls, &self.backlog, checkpoint.as_ref(), told) {
+        let (sources, ended) = (&self.sources, &self.backlog);
+        match checkpoint::write(
+            connection,
+            sources,
+            self.rest_separator,
+            walls,
+            ended,
+            checkpoint.as_ref(),
+            told,
+        ) {
             Ok(()) => {
                 self.backlog = Ended::default();
                 self.has_untold = !is_told && (self.has_untold || checkpoint.is_some());

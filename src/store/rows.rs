@@ -93,8 +93,9 @@ pub(super) fn name(bytes: &[u8]) -> Value {
     }
 }
 
-pub(super) fn user_id(user: &[u8]) -> Value {
-    name(turn_rest::user_id(user).unwrap_or(user))
+/// Of a TURN REST name the user id, else the whole name.
+pub(super) fn user_id(user: &[u8], rest_separator: u8) -> Value {
+    name(turn_rest::user_id(user, rest_separator).unwrap_or(user))
 }
 
 const STAGES: [(Stage, &str); 4] = [

@@ -55,6 +55,21 @@ impl Coturn {
         Self::start_with(&of_redis(redis, db), Some(redis), settings, &["use-auth-secret", &secret])
     }
 
+    /// One that takes TURN REST credentials whose names have this separator.
+    pub(crate) fn start_with_separator(
+        redis: &Redis,
+        settings: Settings<'_>,
+        secret: &str,
+        separator: char,
+    ) -> Self {
+        let more = [
+            "use-auth-secret",
+            &format!("static-auth-secret={secret}"),
+            &format!("rest-api-separator={separator}"),
+        ];
+        Self::start_with(&of_redis(redis, 0), Some(redis), settings, &more)
+    }
+
     /// One that reports to an exporter's own port; waits until it listens.
     pub(crate) fn start_reporting_to(port: u16, password: Option<&str>, settings: Settings<'_>) -> Self {
         let password = password.map(|password| format!("password={password} ")).unwrap_or_default();

@@ -71,6 +71,21 @@ pub(crate) struct Report {
 impl Uclient {
     /// Starts a job against `coturn`; `peer` is a port on 127.0.0.1 that sends back what it gets.
     pub(crate) fn start(coturn: &Coturn, peer: u16, job: Job<'_>) -> Self {
+        Self::start_with(coturn, peer, job, &[])
+    }
+
+    /// With a TURN REST credential of its own making, good for a day from now, for the job's user.
+    pub(crate) fn start_with_secret(
+        coturn: &Coturn,
+        peer: u16,
+        job: Job<'_>,
+        secret: &str,
+        separator: char,
+    ) -> Self {
+        Self::start_with(coturn, peer, job, &["-W", secret, "-C", &separator.to_string()])
+    }
+
+    fn start_with(coturn: &Coturn, peer: u16, job: Job<'_>, more: &[&str]) -> Self {
         let dir = TempDir::new("uclient");
         let mut args: Vec<String> = match job.kind {
             Kind::Udp => vec![],
@@ -91,6 +106,7 @@ impl Uclient {
         ] {
             args.extend([option.to_owned(), value]);
         }
+        args.extend(more.iter().map(|&option| option.to_owned()));
         args.push(coturn.ip.clone());
         let process = Process::tool(UCLIENT, &args, dir.path(), "uclient");
         Self { process, kind: job.kind, _dir: dir }

@@ -15,7 +15,7 @@ pub use allocations::{AllocationRow, AllocationWalk, State};
 pub use best::{Place, Value};
 pub use sessions::{SessionRow, SessionWalk};
 
-use super::{Orphan, Table};
+use super::{Orphan, Table, turn_rest};
 use crate::clock::Timestamp;
 
 /// Places of records that one slice looks at.
@@ -26,7 +26,7 @@ pub const SLICE: u32 = 4096;
 pub struct Filter {
     /// The realm's name, or its label on the metrics page.
     pub realm: Option<Vec<u8>>,
-    /// The user's name; of a TURN REST name (`timestamp:userid`) the user id will do.
+    /// The user's name; of a TURN REST name ([`turn_rest`]) the user id will do.
     pub user: Option<Vec<u8>>,
     /// Where in its life.
     pub state: Option<State>,
@@ -161,20 +161,16 @@ impl Filter {
         let wants_realm = |wanted: &Vec<u8>| {
             table.realms.name(realm) == wanted || table.realms.label_of(realm).as_bytes() == wanted
         };
-        let wants_user = |wanted: &Vec<u8>| user == wanted || user_id(user) == Some(wanted);
+        let separator = b':';
+        let _ = table;
+        let wants_user =
+            |wanted: &Vec<u8>| user == wanted || turn_rest::user_id(user, separator) == Some(wanted);
         self.realm.as_ref().is_none_or(wants_realm) && self.user.as_ref().is_none_or(wants_user)
     }
 
     fn passes_age(&self, age: Duration) -> bool {
         self.min_age.is_none_or(|min_age| age >= min_age)
     }
-}
-
-/// The user id of a TURN REST name as coturn makes it out: what stands behind the time stamp.
-fn user_id(name: &[u8]) -> Option<&[u8]> {
-    let colon = name.iter().position(|&byte| byte == b':')?;
-    let (timestamp, id) = name.split_at_checked(colon)?;
-    (!timestamp.is_empty() && timestamp.iter().all(u8::is_ascii_digit)).then(|| id.get(1..)).flatten()
 }
 
 /// Bytes in a second, by the last report: over the time it took, or since, whichever is longer. Silence makes it sink.
@@ -198,21 +194,6 @@ fn slice(next: u32, places: usize) -> (std::ops::Range<u32>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_user_id_of_a_turn_rest_name() {
-        let rows: [(&[u8], Option<&[u8]>); 6] = [
-            (b"1795343956:alice", Some(b"alice")),
-            (b"1795343956:a:b", Some(b"a:b")),
-            (b"1795343956:", Some(b"")),
-            (b"1795343956", None),
-            (b"alice:1795343956", None),
-            (b":alice", None),
-        ];
-        for (name, id) in rows {
-            assert_eq!(user_id(name), id, "{name:?}");
-        }
-    }
 
     #[test]
     fn silence_makes_the_rate_sink() {

@@ -60,6 +60,25 @@ fn one_of_each() -> Table {
 }
 
 #[test]
+fn a_user_id_finds_the_turn_rest_names_of_the_separator_that_is_set() {
+    let names =
+        ["1795343956|alice", "alice|1795343956", "1795343956:alice", "123|alice", "1795343956|bob", "alice"];
+    for (rest_separator, found) in [
+        (b'|', ["1795343956|alice", "alice", "alice|1795343956"].as_slice()),
+        (b':', &["1795343956:alice", "alice"]),
+    ] {
+        let mut table = table(Settings { rest_separator, ..Settings::default() });
+        for (id, name) in (1..).zip(names) {
+            tell(&mut table, 9000, &key("r", name, id), &new(600));
+        }
+        let filter = Filter { user: Some(b"alice".to_vec()), ..Filter::default() };
+        let wanted = Wanted { filter, ..by(Sort::User, false) };
+        assert_eq!(users(&allocations(&table, wanted.clone())), found);
+        assert_eq!(sessions(&table, wanted).len(), found.len());
+    }
+}
+
+#[test]
 fn a_row_tells_what_is_known() {
     let table = one_of_each();
     let rows = allocations(&table, wanted());

@@ -424,6 +424,30 @@ fn dual_stack_hosts_of_a_turn_rest_name_are_one_gathering() {
 }
 
 #[test]
+fn a_gathering_knows_a_turn_rest_name_by_the_separator_that_is_set() {
+    // With another separator the name is a name as any, and the hosts are other clients.
+    for (rest_separator, name, idle) in [
+        (b'|', "1795343956|alice", 0),
+        (b':', "1795343956|alice", 1),
+        (b'|', "1795343956:alice", 1),
+        (b'|', "alice|1795343956", 0),
+        (b'|', "1795343956", 0),
+    ] {
+        let mut story = Story::with(Settings {
+            max_lifetime: secs(60),
+            idle_after: secs(100),
+            rest_separator,
+            ..Settings::default()
+        });
+        let [v4, v6] = [1, 2].map(|id| key("r", name, id));
+        story.tell_of(0, &v4, &new(600));
+        story.tell_of(1, &v6, &Event::New(grant(600, LOCAL, "[2001:db8::1]:9")));
+        story.tell_of(150, &v6, &delta(Leg::Peer, [9, 9, 9, 9]));
+        assert_eq!(story.wait(160).orphans(Orphan::Idle), idle, "{name} with {}", char::from(rest_separator));
+    }
+}
+
+#[test]
 fn a_session_lasts_from_first_opening_to_last_end() {
     let mut story = Story::new();
     let second = key("r", "alice", 2);
