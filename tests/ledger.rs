@@ -49,7 +49,7 @@ fn at(seconds: u64) -> Timestamp {
 impl Ledger {
     fn new() -> Self {
         let dir = TempDir::new("ledger");
-        let mut store = Store::open(&dir.path().join("store.db"), &["redis://test"]).unwrap();
+        let mut store = Store::open(&dir.path().join("store.db"), &["redis://test"], b':').unwrap();
         let now = at(MIDNIGHT - DAY);
         let found = store.load(now).unwrap();
         let mut ingest = Ingest::new(Settings::default(), &["redis://test"]);

@@ -24,7 +24,7 @@ async fn a_finished_session_stays_for_its_retention_and_no_longer() {
     let path = dir.join("store.db");
     let (shared, clock) = shared_table(10_000 * HOUR);
     let config = config::Store { path: path.clone(), retention: Duration::from_secs(24 * HOUR) };
-    let keeper = Keeper::open(&config, &["redis://test"], shared.clone(), b':').await.unwrap();
+    let keeper = Keeper::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
     let keeping = tokio::spawn(keeper.run());
     let users = || {
         let question = Question { by: vec![By::User], ..Question::default() };
