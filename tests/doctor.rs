@@ -92,6 +92,7 @@ fn a_redis_that_is_set_up_as_recommended_is_well() {
         "tcp-keepalive",
         "client-output-buffer-limit",
         "maxmemory-policy",
+        "cluster-enabled",
         "subscribe",
         "scan",
         "get",
@@ -179,7 +180,18 @@ fn the_documented_rights_are_enough_and_what_they_do_not_show_is_said() {
         Statsdb::connect(&redis, db).open(&Allocation::new("one.example", "alice", 1), 600);
         let report = Report::of(&url);
         assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
-        for id in ["reachable", "version", "ping", "subscribe", "scan", "get", "idle-time", "dbname"] {
+        for id in [
+            "reachable",
+            "version",
+            "ping",
+            "cluster-enabled",
+            "maxmemory-policy",
+            "subscribe",
+            "scan",
+            "get",
+            "idle-time",
+            "dbname",
+        ] {
             assert_eq!(report.severity(id), "ok", "db {db}: {}", report.finding(id));
         }
         let mut unseen =

@@ -315,5 +315,46 @@ fn settings_of_redis_that_lose_messages_are_told() {
         let exporter = Exporter::watching(&redis.url(0));
         exporter.until_value("coturn_exporter_redis_setting_ok", &[("setting", "timeout")], told);
         exporter.until_value("coturn_exporter_redis_setting_ok", &[("setting", "tcp-keepalive")], 1.0);
+        for setting in ["cluster-enabled", "maxmemory-policy"] {
+            exporter.until_value("coturn_exporter_redis_setting_ok", &[("setting", setting)], 1.0);
+        }
     }
+}
+
+/// The alert waits for longer than an hour; who has just started the exporter looks at its log.
+#[test]
+fn a_wrong_setting_is_logged_once_for_each_value_and_so_is_its_mending() {
+    const WRONG: &str = "a setting of Redis is wrong";
+    const RIGHT: &str = "a setting of Redis is right again";
+    let redis = Redis::start();
+    let set = |name: &str, value: &str| redis.run(&["CONFIG", "SET", name, value]);
+    set("timeout", "3600");
+    let exporter = Exporter::watching(&redis.url(0));
+    let wrong = exporter.until_logged(&[WRONG]);
+    for part in
+        ["level=warn", "setting=timeout", "value=3600", "fix=\"CONFIG SET timeout 0\"", "coturn's among"]
+    {
+        assert!(wrong.contains(part), "{part} in {wrong}");
+    }
+    // Each change is seen with the next reading of the keys: after a lost link at once.
+    let mut gaps = 0;
+    let mut read_again = || {
+        assert_eq!(redis.kill_clients("pubsub"), 1);
+        gaps += 1;
+        exporter.until_value("coturn_exporter_gaps_total", &[], f64::from(gaps));
+        exporter.until_value(UP, &[], 1.0);
+    };
+    let count = |what: &str| exporter.log().lines().filter(|line| line.contains(what)).count();
+    read_again();
+    assert_eq!((count(WRONG), count(RIGHT)), (1, 0), "nothing changed\n{}", exporter.log());
+    set("timeout", "7200");
+    read_again();
+    assert_eq!((count(WRONG), count(RIGHT)), (2, 0), "another value\n{}", exporter.log());
+    set("timeout", "0");
+    set("tcp-keepalive", "0");
+    read_again();
+    assert_eq!((count(WRONG), count(RIGHT)), (3, 1), "{}", exporter.log());
+    exporter.until_logged(&[WRONG, "setting=tcp-keepalive", "value=0", "CONFIG SET tcp-keepalive 60"]);
+    exporter.until_logged(&[RIGHT, "level=info", "setting=timeout", "value=0"]);
+    exporter.until_value("coturn_exporter_redis_setting_ok", &[("setting", "timeout")], 1.0);
 }

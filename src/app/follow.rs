@@ -5,16 +5,21 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::complaint::Complaint;
+use super::complaints::Complaints;
 use super::ingest::{Shared, make_way};
+use super::key_trust::KeyTrust;
 use super::rescan::{Rescan, Step};
 use super::watch::Board;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
+use crate::doctor::retention::Doubt;
+use crate::doctor::setting_states;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
 use crate::source::inbox::BATCH;
 use crate::source::redis::LinkError;
 use crate::source::resync::{Part, ScanError};
+use crate::source::setup::Setup;
 use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
 
@@ -29,11 +34,16 @@ pub(super) struct Follower {
     shared: Shared,
     board: Board,
     complaint: Complaint,
+    /// What was said about the setup of its Redis.
+    complaints: Complaints,
+    /// Whether a missing key proves something there.
+    trust: KeyTrust,
 }
 
 impl Follower {
-    pub(super) const fn new(source: RedisSource, id: SourceId, shared: Shared, board: Board) -> Self {
-        Self { source, id, shared, board, complaint: Complaint::none() }
+    pub(super) fn new(source: RedisSource, id: SourceId, shared: Shared, board: Board) -> Self {
+        let (complaints, trust) = (Complaints::default(), KeyTrust::default());
+        Self { source, id, shared, board, complaint: Complaint::none(), complaints, trust }
     }
 
     /// Never ends by itself; may be dropped at any time.
@@ -62,6 +72,7 @@ impl Follower {
         let now = self.shared.now();
         self.shared.lock().subscribed(now, self.id);
         self.complaint.is_over();
+        self.complaints.link_begins();
         // Where the source has sentinels, its name does not tell.
         tracing::info!(source = %self.source.name, %server, "subscribed");
         self.board.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
@@ -114,7 +125,7 @@ impl Follower {
         })
     }
 
-    fn take_step(&self, resync: &mut Resync, step: Step) {
+    fn take_step(&mut self, resync: &mut Resync, step: Step) {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         match step {
@@ -123,11 +134,15 @@ impl Follower {
                 *resync = Resync { began: now, ..Resync::default() };
                 ingest.scan_begins(now, self.id);
             }
-            Step::Configured(values) => ingest.configured(self.id, &values),
+            Step::Configured(setup) => {
+                drop(ingest);
+                resync.doubt = self.take_setup(now, &setup);
+            }
             Step::Found(found, wanted) => {
                 let since_found = now.since(found.at);
                 let mut to_read = Vec::new();
                 for found in found.keys {
+                    resync.undated += u64::from(found.idle.is_none());
                     let idle = found.idle.map(|idle| idle + since_found);
                     match ingest.look(now, self.id, &found.key, idle) {
                         Some(Look::Read) => to_read.push(found),
@@ -164,7 +179,24 @@ impl Follower {
         }
     }
 
-    fn finish_scan(&self, resync: &Resync, result: Result<(), ScanError>) {
+    /// Gives why a key that the scan will not find proves nothing, if so.
+    fn take_setup(&mut self, now: Timestamp, setup: &Setup) -> Option<Doubt> {
+        let states = setting_states(&setup.values);
+        let doubt = {
+            let mut ingest = self.shared.lock();
+            ingest.configured(self.id, &states);
+            let doubt = self.trust.judge(now, &setup.retention, ingest.longest_silence());
+            if doubt.is_some() {
+                ingest.scan_may_miss_keys(self.id);
+            }
+            doubt
+        };
+        self.complaints.settings(&self.source.name, &states, doubt);
+        self.complaints.keys(&self.source.name, doubt, &setup.retention);
+        doubt
+    }
+
+    fn finish_scan(&mut self, resync: &Resync, result: Result<(), ScanError>) {
         let source = self.source.name.as_str();
         let now = self.shared.now();
         let StatusKeys { live, stale } = resync.keys;
@@ -172,14 +204,12 @@ impl Follower {
             Ok(()) => {
                 let absent = self.sweep();
                 let took = now.since(resync.began);
-                let is_right_db = self.shared.lock().scan_succeeded(self.id, resync.keys, absent, took);
-                if !is_right_db {
-                    tracing::warn!(
-                        source,
-                        live_without_key = absent,
-                        "no live allocation has its key in this db: does redis-statsdb name another dbname?"
-                    );
-                }
+                let mut ingest = self.shared.lock();
+                let is_right_db = ingest.scan_succeeded(self.id, resync.keys, absent, resync.doubt, took);
+                drop(ingest);
+                self.complaints.db(source, is_right_db, absent);
+                self.complaints.ages_unknown(source, resync.undated);
+                self.complaints.resync(source, None);
                 // The first of a link is news; that of each five minutes is not.
                 if self.board.is_waiting(self.id) {
                     tracing::info!(source, live, stale, seconds = took.as_secs_f64(), "status keys read");
@@ -187,9 +217,7 @@ impl Follower {
             }
             Err(error) => {
                 self.shared.lock().scan_failed(self.id);
-                if self.board.is_waiting(self.id) {
-                    tracing::warn!(source, %error, "no resync: what lived before the start is told by its next event only");
-                }
+                self.complaints.resync(source, Some(&error));
             }
         }
         self.shared.lock().link_up(now, self.id);
@@ -229,6 +257,10 @@ struct Resync {
     keys: StatusKeys,
     /// Keys whose values were worth reading.
     wanted: usize,
+    /// Keys whose age Redis does not tell.
+    undated: u64,
+    /// Why a missing key proves nothing.
+    doubt: Option<Doubt>,
 }
 
 /// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.

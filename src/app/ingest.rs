@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::details::{Inspect, Listing};
-use crate::doctor::facts::ConfigValues;
-use crate::doctor::{SETTINGS, Setting, setting_ok};
+use crate::doctor::retention::Doubt;
+use crate::doctor::{Setting, SettingState};
 use crate::metrics::own::{ForwardStats, SourceStats, StatsdbStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::source::forward::Forwarded;
@@ -27,12 +27,15 @@ use crate::wire::{self, Event, Key, Message, Rejection};
 pub struct Ingest {
     table: Table,
     sources: Vec<SourceStats>,
+    longest_silence: Duration,
 }
 
 impl Ingest {
     /// An empty table for the sources of these names.
     pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
-        Self { table: Table::new(settings, sources), sources: vec![SourceStats::default(); sources.len()] }
+        let longest_silence = settings.max_lifetime.saturating_add(settings.grace);
+        let stats = vec![SourceStats::default(); sources.len()];
+        Self { table: Table::new(settings, sources), sources: stats, longest_silence }
     }
 
     /// Takes one published message in. `None` for a heartbeat, which means nothing.
@@ -296,6 +299,16 @@ impl Ingest {
         }
     }
 
+    /// The scan proves nothing by a key that it does not find.
+    pub fn scan_may_miss_keys(&mut self, source: SourceId) {
+        self.table.scan_may_miss_keys(source);
+    }
+
+    /// The longest that a live allocation goes without a status: the largest grant and the grace.
+    pub const fn longest_silence(&self) -> Duration {
+        self.longest_silence
+    }
+
     /// So many allocations more may be met soon: makes room for them.
     pub fn expect(&mut self, more: usize) {
         self.table.expect(more);
@@ -335,30 +348,37 @@ impl Ingest {
     }
 
     /// The scan came to its end: it found `keys`, missed those of `absent` live allocations and took `duration`.
-    /// Gives whether the keys are in the db that was scanned, as far as that shows.
+    /// Gives whether the keys are in the db that was scanned; `None` where there is `doubt` that they would show.
     pub fn scan_succeeded(
         &mut self,
         source: SourceId,
         keys: StatusKeys,
         absent: u64,
+        doubt: Option<Doubt>,
         duration: Duration,
-    ) -> bool {
+    ) -> Option<bool> {
         let found = self.table.scan_ends(source);
-        let is_right_db = absent == 0 || found > 0 || keys.live > 0;
+        let is_right_db = if found > 0 || keys.live > 0 {
+            Some(true)
+        } else {
+            (!doubt.is_some_and(Doubt::hides_the_db)).then_some(absent == 0)
+        };
         if let Some(stats) = self.stats(source) {
             (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
             stats.status_keys = Some(keys);
-            stats.settings_ok.insert(Setting::Dbname.as_str(), is_right_db);
+            match is_right_db {
+                Some(is_right) => stats.settings_ok.insert(Setting::Dbname.as_str(), is_right),
+                None => stats.settings_ok.remove(Setting::Dbname.as_str()),
+            };
         }
         is_right_db
     }
 
-    /// What `CONFIG GET` told of the source's Redis.
-    pub fn configured(&mut self, source: SourceId, values: &ConfigValues) {
+    /// The settings of the source's Redis, as far as it says; others are unknown from now on.
+    pub fn configured(&mut self, source: SourceId, states: &[SettingState]) {
         if let Some(stats) = self.stats(source) {
-            let judged =
-                SETTINGS.iter().filter_map(|&setting| Some((setting.as_str(), setting_ok(setting, values)?)));
-            stats.settings_ok.extend(judged);
+            stats.settings_ok.retain(|setting, _| *setting == Setting::Dbname.as_str());
+            stats.settings_ok.extend(states.iter().map(|state| (state.setting.as_str(), state.ok)));
         }
     }
 
@@ -483,5 +503,29 @@ impl Inspect for Shared {
 
     fn sessions(&self, wanted: Wanted) -> Listing<SessionRow> {
         self.walk::<SessionWalk>(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_db_without_keys_is_the_wrong_one_only_where_keys_would_show() {
+        let source = SourceId(0);
+        let mut ingest = Ingest::new(Settings::default(), &["a"]);
+        let mut judged = |live, absent, doubt| {
+            let keys = StatusKeys { live, stale: 0 };
+            let is_right = ingest.scan_succeeded(source, keys, absent, doubt, Duration::ZERO);
+            assert_eq!(ingest.sources[0].settings_ok.get("dbname").copied(), is_right, "{doubt:?}");
+            is_right
+        };
+        assert_eq!(judged(0, 5, None), Some(false));
+        assert_eq!(judged(0, 5, Some(Doubt::UnknownMemory)), Some(false), "evictions leave some");
+        for doubt in [Doubt::Cluster, Doubt::Eviction, Doubt::Loss, Doubt::Unknown] {
+            assert_eq!(judged(0, 5, Some(doubt)), None);
+            assert_eq!(judged(1, 5, Some(doubt)), Some(true), "a key that is found is proof");
+        }
+        assert_eq!((judged(0, 0, None), judged(1, 5, None)), (Some(true), Some(true)));
     }
 }

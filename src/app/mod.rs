@@ -2,10 +2,12 @@
 
 mod callers;
 mod complaint;
+mod complaints;
 mod doctor;
 mod follow;
 pub mod ingest;
 mod keep;
+mod key_trust;
 mod prune;
 mod receive;
 mod record;

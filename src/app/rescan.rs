@@ -19,11 +19,11 @@ use super::ingest::Shared;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::ASKED;
-use crate::doctor::facts::ConfigValues;
 use crate::source::backoff::Backoff;
 use crate::source::connect::Server;
 use crate::source::redis::LinkError;
 use crate::source::resync::{self, Ages, Asking, Found, FoundKey, Part, ReadValues, ScanError, Walk};
+use crate::source::setup::{Setup, SetupQuestions};
 use crate::source::subscription::{Pong, Pulse};
 
 /// How often the status keys are read again.
@@ -33,6 +33,9 @@ const RESYNC: Duration = Duration::from_secs(5 * 60);
 /// hundreds of kilobytes.
 const COMING: usize = 16;
 
+/// So many attempts in a row may go unanswered; more are taken for a server that will not answer.
+const UNANSWERED: u32 = 5;
+
 /// How many steps may wait for each of the others.
 const WAITING: usize = 1;
 
@@ -41,8 +44,8 @@ pub(super) enum Step {
     /// Everything published before this moment stands before this step.
     Heard(Timestamp),
     ScanBegins,
-    /// What Redis says of its settings.
-    Configured(ConfigValues),
+    /// What Redis says of its settings, mode and memory.
+    Configured(Setup),
     /// Keys as found; the answer is those whose values are wanted.
     Found(Dated, oneshot::Sender<Vec<FoundKey>>),
     /// Keys with their values, read before what has been taken in by now was published.
@@ -123,31 +126,41 @@ pub(super) struct Rescan {
     pulse: Pulse,
     shared: Shared,
     out: mpsc::Sender<Step>,
-    asked_settings: bool,
+    setup: SetupQuestions,
 }
 
 impl Rescan {
     /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` tells the time only.
-    pub(super) const fn new(
+    pub(super) fn new(
         source: RedisSource,
         server: Server,
         pulse: Pulse,
         shared: Shared,
         out: mpsc::Sender<Step>,
     ) -> Self {
-        Self { source, server, pulse, shared, out, asked_settings: false }
+        Self { source, server, pulse, shared, out, setup: SetupQuestions::default() }
     }
 
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
     pub(super) async fn run(mut self) -> LinkError {
         let mut backoff = Backoff::new();
         let mut complaint = Complaint::none();
+        let mut unanswered = 0;
         loop {
             let _ = self.out.send(Step::ScanBegins).await;
-            let wait = match self.scan().await {
+            let scanned = self.scan().await;
+            unanswered = match &scanned {
+                Err(ScanError::Command(error)) if error.is_io_error() => unanswered + 1,
+                _ => 0,
+            };
+            let wait = match scanned {
                 // A replica has nothing more to tell, whatever its subscription says.
                 Err(ScanError::Pulse(error) | ScanError::Link(error @ LinkError::Replica(_))) => {
                     return error;
+                }
+                Err(ScanError::Command(error)) if unanswered > UNANSWERED => {
+                    let _ = self.out.send(Step::ScanOver(Err(ScanError::Unanswered(error)))).await;
+                    RESYNC
                 }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
                     if complaint.is_new(&error) {
@@ -169,12 +182,8 @@ impl Rescan {
 
     async fn scan(&mut self) -> Result<(), ScanError> {
         let mut walk = Walk::begin(&self.source, &self.server).await?;
-        // Once a link: where it is forbidden, Redis' ACL log keeps each attempt.
-        if !std::mem::replace(&mut self.asked_settings, true)
-            && let Some(values) = walk.settings(&ASKED).await
-        {
-            let _ = self.out.send(Step::Configured(values)).await;
-        }
+        let setup = self.setup.ask(&mut walk, &ASKED).await;
+        let _ = self.out.send(Step::Configured(setup)).await;
         let (ask_ages, ages) = resync::ages(&self.source, &self.server).await?;
         let (ask_values, values) = resync::values(&self.source, &self.server).await?;
         let asked = Asked::default();

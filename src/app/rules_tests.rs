@@ -58,7 +58,8 @@ fn is_right_db(absent: u64, live: u64, finds: impl FnOnce(&mut Ingest)) -> bool 
     ingest.message(at(10), SOURCE, CHANNEL, b"new lifetime=600").unwrap();
     ingest.scan_begins(at(1000), SOURCE);
     finds(&mut ingest);
-    let is_right = ingest.scan_succeeded(SOURCE, StatusKeys { live, stale: 0 }, absent, Duration::ZERO);
+    let is_right = ingest.scan_succeeded(SOURCE, StatusKeys { live, stale: 0 }, absent, None, Duration::ZERO);
+    let is_right = is_right.unwrap();
     assert_eq!(stats(&ingest, 1000).settings_ok.get("dbname"), Some(&is_right), "log and metric agree");
     is_right
 }
@@ -83,7 +84,7 @@ fn a_scan_that_failed_is_told_and_one_that_succeeds_again_too() {
     ingest.scan_failed(SOURCE);
     assert_eq!(stats(&ingest, 12).resync_ok, Some(false));
     ingest.scan_begins(at(13), SOURCE);
-    ingest.scan_succeeded(SOURCE, StatusKeys::default(), 0, Duration::from_secs(2));
+    ingest.scan_succeeded(SOURCE, StatusKeys::default(), 0, None, Duration::from_secs(2));
     let stats = stats(&ingest, 14);
     assert_eq!(
         (stats.resync_ok, stats.resyncs, stats.resync_duration),

@@ -180,7 +180,8 @@ pub(super) struct Log {
 pub(super) struct Redis {
     /// Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]`,
     /// `unix:///path[?db=1]` or `redis+sentinel://[user:password@]host[:port],.../MASTER[/db]`;
-    /// `rediss://` and `rediss+sentinel://` speak TLS.
+    /// `rediss://` and `rediss+sentinel://` speak TLS; `valkey://` and `valkeys://` are other names of `redis://` and
+    /// `rediss://`.
     #[arg(
         id = "redis.url",
         long,

@@ -17,8 +17,8 @@ const SENTINEL_PORT: u16 = 26379;
 pub enum RedisUrlError {
     /// Another scheme, or none.
     #[error(
-        "{url:?} is not a Redis URL; write redis://[user:password@]host[:port][/db] (rediss:// for TLS), \
-         unix:///path/to/socket[?db=1] or redis+sentinel://[user:password@]host[:port],.../MASTER[/db]"
+        "{url:?} is not a Redis URL; write redis://[user:password@]host[:port][/db] (rediss:// for TLS; \
+         valkey:// and valkeys:// mean the same), unix:///path/to/socket[?db=1] or redis+sentinel://[user:password@]host[:port],.../MASTER[/db]"
     )]
     Scheme {
         /// The URL.
@@ -89,8 +89,8 @@ impl FromStr for RedisSource {
             return Err(RedisUrlError::Scheme { url: shown });
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "redis" => tcp(rest, None, shown),
-            "rediss" => tcp(rest, Some(Tls::default()), shown),
+            "redis" | "valkey" => tcp(rest, None, shown),
+            "rediss" | "valkeys" => tcp(rest, Some(Tls::default()), shown),
             "unix" | "redis+unix" => unix(rest, shown),
             "redis+sentinel" => sentinel(rest, None, shown),
             "rediss+sentinel" => sentinel(rest, Some(Tls::default()), shown),

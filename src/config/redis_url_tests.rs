@@ -15,6 +15,9 @@ fn tcp_urls_in_every_form() {
         ("redis://[::1]:7/13", "redis://[::1]:7/13", "::1", 7, 13),
         ("redis://[::1]", "redis://[::1]:6379/0", "::1", 6379, 0),
         ("redis://u:p@h/2", "redis://h:6379/2", "h", 6379, 2),
+        // One name for one Redis, however its URL begins.
+        ("valkey://h:7/2", "redis://h:7/2", "h", 7, 2),
+        ("Valkey://u:p@h", "redis://h:6379/0", "h", 6379, 0),
     ] {
         let source = parse(url);
         assert_eq!(source.name, name, "{url}");
@@ -41,6 +44,7 @@ fn unix_urls_in_every_form() {
 #[test]
 fn tls_is_part_of_the_scheme_and_of_the_name() {
     let source = parse("rediss://u:p@Redis.example/2");
+    assert_eq!(parse("valkeys://u:p@Redis.example/2"), source);
     assert_eq!((source.name.as_str(), source.tls), ("rediss://redis.example:6379/2", Some(Tls::default())));
     let source = parse("rediss+sentinel://a/m");
     assert_eq!((source.name.as_str(), source.tls), ("rediss+sentinel://a:26379/m/0", Some(Tls::default())));

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::retention::Retention;
+
 /// Whose state is judged, and by which settings of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
@@ -106,6 +108,8 @@ pub struct Seen {
     pub role: Look<Role>,
     /// Its settings.
     pub settings: Look<ConfigValues>,
+    /// Its mode and its memory, from `INFO`.
+    pub retention: Look<Retention>,
     /// What the exporter needs, tried.
     pub rights: Rights,
     /// Commands that our user may call without needing them, among the dangerous ones.
@@ -204,6 +208,18 @@ impl ConfigValues {
     /// The value of a setting, where this Redis has it.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// Adds values of settings that have none yet.
+    pub fn complete<'a>(&mut self, values: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        for (name, value) in values {
+            self.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod facts;
 mod keys;
 pub mod listener;
 mod report;
+pub mod retention;
 mod rights;
 mod server;
 mod settings;
@@ -17,7 +18,7 @@ use facts::{Facts, Look, Subject};
 
 pub use keys::{MOST_IDLE, dbname_ok, is_stale};
 pub use report::{json, text};
-pub use settings::{ASKED, SETTINGS, Setting, setting_ok};
+pub use settings::{ASKED, SETTINGS, Setting, SettingState, setting_states};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,6 +75,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             verdicts.extend(server::no_touch(seen, subject));
             verdicts.extend(server::role(seen, subject));
             verdicts.extend(settings::all(&seen.settings));
+            verdicts.extend(retention::all(seen, subject));
             verdicts.extend(rights::needed(seen, subject));
             verdicts.extend(rights::excess(seen, subject));
             verdicts.extend(keys::dbname(seen, subject));

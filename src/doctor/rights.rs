@@ -4,7 +4,8 @@ use super::facts::{Look, Seen, Subject};
 use super::{Severity, Verdict, shell_word};
 
 /// The rules of a user that can do what the exporter does in db 0, and no more: those of README.md, for a shell.
-const RULES: &str = "resetchannels '&turn/*' '~turn/*' -@all +psubscribe +ping +scan +get '+object|idletime'";
+const RULES: &str = "resetchannels '&turn/*' '~turn/*' -@all +psubscribe +ping +scan +get '+object|idletime' \
+                     +info";
 
 /// Commands whose subcommands are rights of their own.
 const WITH_SUBCOMMANDS: [&str; 7] = ["acl", "client", "cluster", "config", "memory", "object", "pubsub"];
@@ -70,13 +71,12 @@ pub(super) fn needed(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         }
         Look::Failed(text) => {
             let verdict = Verdict::new(Severity::Fault, id, format!("{what} fails: {text}")).because(why);
-            if id != "select" {
-                return verdict;
-            }
-            verdict.mend(
+            verdict.mend(if id == "select" {
                 "--redis.url with the db that coturn's redis-statsdb names (dbname=); `databases` in redis.conf says \
-                 how many there are",
-            )
+                 how many there are"
+            } else {
+                "a Redis that knows the command and does not rename it, or none: --statsdb.listen-address"
+            })
         }
     };
     rows.into_iter().filter(|row| row.0 != "select" || subject.db != 0).map(verdict).collect()

@@ -1,7 +1,7 @@
 //! Judges the settings of a Redis by the values that `CONFIG GET` gives. Pure: also for whoever turns them into metrics.
 
 use super::facts::{ConfigValues, Look};
-use super::{Severity, Verdict};
+use super::{Mend, Severity, Verdict, retention};
 
 /// A setting that coturn or the exporter depends on, by the name that findings and metrics give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,13 +12,23 @@ pub enum Setting {
     TcpKeepalive,
     /// `client-output-buffer-limit` of subscribers.
     ClientOutputBufferLimit,
+    /// `cluster-enabled`: a node of a cluster does not take every key.
+    ClusterEnabled,
+    /// `maxmemory-policy`: whether coturn's keys may be evicted, and whether idle times are known.
+    MaxmemoryPolicy,
     /// The db that holds the status keys; not of Redis' configuration, see [`super::dbname_ok`].
     Dbname,
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 4] =
-    [Setting::Timeout, Setting::TcpKeepalive, Setting::ClientOutputBufferLimit, Setting::Dbname];
+pub const SETTINGS: [Setting; 6] = [
+    Setting::Timeout,
+    Setting::TcpKeepalive,
+    Setting::ClientOutputBufferLimit,
+    Setting::ClusterEnabled,
+    Setting::MaxmemoryPolicy,
+    Setting::Dbname,
+];
 
 impl Setting {
     /// Its name, also as a label value.
@@ -27,14 +37,28 @@ impl Setting {
             Self::Timeout => "timeout",
             Self::TcpKeepalive => "tcp-keepalive",
             Self::ClientOutputBufferLimit => "client-output-buffer-limit",
+            Self::ClusterEnabled => "cluster-enabled",
+            Self::MaxmemoryPolicy => "maxmemory-policy",
             Self::Dbname => "dbname",
         }
     }
 }
 
 /// What to ask `CONFIG GET` for.
-pub const ASKED: [&str; 5] =
-    ["timeout", "tcp-keepalive", "client-output-buffer-limit", "maxmemory-policy", "maxmemory"];
+pub const ASKED: [&str; 6] = [
+    "timeout",
+    "tcp-keepalive",
+    "client-output-buffer-limit",
+    "maxmemory-policy",
+    MAXMEMORY,
+    "cluster-enabled",
+];
+
+/// The limit of memory; 0 is none.
+pub(super) const MAXMEMORY: &str = "maxmemory";
+
+/// How the policies begin that evict keys without a time to live, too.
+pub(super) const EVICTS_ALL: &str = "allkeys-";
 
 /// Redis' default for subscribers, in bytes and seconds: `pubsub 32mb 8mb 60`.
 const HARD_LIMIT: u64 = 32 << 20;
@@ -45,24 +69,55 @@ const SOFT_SECONDS: u64 = 60;
 const KEEPALIVE: u64 = 60;
 const DEFAULT_KEEPALIVE: u64 = 300;
 
-/// Whether a setting of Redis' configuration is no fault; `None` where the values do not tell.
-pub fn setting_ok(setting: Setting, values: &ConfigValues) -> Option<bool> {
-    let verdict = match setting {
+/// A setting of Redis' configuration, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingState {
+    /// Which.
+    pub setting: Setting,
+    /// Its value, as Redis says it.
+    pub value: String,
+    /// It is no fault.
+    pub ok: bool,
+    /// Why it matters, where it is not as it could be.
+    pub why: Option<String>,
+    /// What to set then: a command to Redis, or something to change elsewhere.
+    pub fix: Option<String>,
+}
+
+/// Judges those settings whose values are known.
+pub fn setting_states(values: &ConfigValues) -> Vec<SettingState> {
+    let state = |&setting: &Setting| {
+        let Verdict { severity, why, mend, .. } = judge(setting, values)?;
+        let fix = mend.map(|(Mend::Redis(what) | Mend::Other(what))| what);
+        let value = values.get(setting.as_str())?.to_owned();
+        Some(SettingState { setting, value, ok: severity != Severity::Fault, why, fix })
+    };
+    SETTINGS.iter().filter_map(state).collect()
+}
+
+/// `None` where the values do not say.
+fn judge(setting: Setting, values: &ConfigValues) -> Option<Verdict> {
+    match setting {
         Setting::Timeout => timeout(values),
         Setting::TcpKeepalive => tcp_keepalive(values),
         Setting::ClientOutputBufferLimit => output_buffer_limit(values),
+        Setting::ClusterEnabled => cluster_enabled(values),
+        Setting::MaxmemoryPolicy => maxmemory_policy(values),
         Setting::Dbname => None,
-    };
-    verdict.map(|verdict| verdict.severity != Severity::Fault)
+    }
 }
 
-/// Every setting that can be judged; one line if none can.
+pub(super) fn cluster_enabled(values: &ConfigValues) -> Option<Verdict> {
+    values.get(Setting::ClusterEnabled.as_str()).map(retention::cluster)
+}
+
+/// Every setting that only `CONFIG GET` knows, and that can be judged; one line if none can.
 pub(super) fn all(values: &Look<ConfigValues>) -> Vec<Verdict> {
-    let not_judged = "timeout, tcp-keepalive, client-output-buffer-limit, maxmemory-policy";
+    let not_judged = "timeout, tcp-keepalive, client-output-buffer-limit";
     if let Some(unseen) = Verdict::unseen(values, "config", "CONFIG GET", not_judged) {
         return vec![unseen.mend("run doctor once as a user who may: --redis.url with that login")];
     }
-    let judges = [timeout, tcp_keepalive, output_buffer_limit, maxmemory_policy];
+    let judges = [timeout, tcp_keepalive, output_buffer_limit];
     values.seen().map(|values| judges.iter().filter_map(|judge| judge(values)).collect()).unwrap_or_default()
 }
 
@@ -121,12 +176,12 @@ fn output_buffer_limit(values: &ConfigValues) -> Option<Verdict> {
     Some(verdict)
 }
 
-fn maxmemory_policy(values: &ConfigValues) -> Option<Verdict> {
-    let id = "maxmemory-policy";
+pub(super) fn maxmemory_policy(values: &ConfigValues) -> Option<Verdict> {
+    let id = Setting::MaxmemoryPolicy.as_str();
     let policy = values.get(id)?;
     let is = format!("maxmemory-policy is {policy}");
-    let unlimited = values.get("maxmemory") == Some("0");
-    let evicts = policy.starts_with("allkeys-");
+    let unlimited = values.get(MAXMEMORY) == Some("0");
+    let evicts = policy.starts_with(EVICTS_ALL);
     // Keys without a time to live, as coturn's, are never evicted by the policies that begin so.
     let better = if policy.ends_with("-random") { "volatile-random" } else { "volatile-lru" };
     let verdict = if policy.ends_with("-lfu") {
@@ -136,7 +191,10 @@ fn maxmemory_policy(values: &ConfigValues) -> Option<Verdict> {
         )
     } else if evicts && !unlimited {
         Verdict::new(Severity::Fault, id, format!("{is}: it may evict coturn's status keys"))
-            .because("what is evicted is missed after the next gap or start of the exporter")
+            .because(
+                "a live allocation whose key is evicted is not found after a start; after a gap none is ended for want \
+                 of its key, so those that ended meanwhile stay until they are due",
+            )
     } else if evicts {
         Verdict::new(Severity::Info, id, format!("{is}; nothing is evicted while maxmemory is 0"))
             .because("with a limit on memory it would evict coturn's status keys")

@@ -6,6 +6,7 @@ use super::facts::{
     Clients, ConfigValues, Db, Facts, Look, MasterLink, Obstacle, Rights, Role, Seen, Subject, Unreachable,
     Version,
 };
+use super::retention::Retention;
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,6 +36,7 @@ fn well() -> Seen {
             ("maxmemory-policy", "noeviction"),
             ("maxmemory", "0"),
         ])),
+        retention: Look::Seen(Retention::of_info("cluster_enabled:0\r\nmaxmemory:0\r\n")),
         rights: Rights {
             ping: allowed(),
             select: allowed(),
@@ -137,8 +139,12 @@ fn settings_are_judged_by_their_values() {
         ("maxmemory-policy", "allkeys-lru", Fault, "volatile-lru"),
         ("maxmemory-policy", "allkeys-random", Fault, "volatile-random"),
         ("maxmemory-policy", "volatile-lfu", Fault, "volatile-lru"),
+        ("cluster-enabled", "no", Ok, ""),
     ] {
-        let findings = judged(|seen| seen.settings = Look::Seen(values(&[(name, value)])));
+        let findings = judged(|seen| {
+            seen.settings = Look::Seen(values(&[(name, value)]));
+            seen.retention = Look::Forbidden;
+        });
         let (found, message, command) = about(name, &findings);
         assert_eq!(found, severity, "{name} {value}: {message}");
         let expected = if mend.is_empty() {
@@ -155,22 +161,85 @@ fn settings_are_judged_by_their_values() {
 fn evicting_matters_where_memory_is_limited() {
     for (limit, severity) in [("0", Severity::Info), ("1000", Severity::Fault)] {
         let pairs = [("maxmemory-policy", "allkeys-lru"), ("maxmemory", limit)];
-        let findings = judged(|seen| seen.settings = Look::Seen(values(&pairs)));
+        let findings = judged(|seen| {
+            seen.settings = Look::Seen(values(&pairs));
+            seen.retention = Look::Forbidden;
+        });
         assert_eq!(about("maxmemory-policy", &findings).0, severity);
     }
 }
 
 #[test]
 fn a_setting_alone_is_good_bad_or_unknown() {
-    let values = values(&[("timeout", "5"), ("tcp-keepalive", "300"), ("client-output-buffer-limit", "odd")]);
-    let ok = SETTINGS.map(|setting| (setting.as_str(), setting_ok(setting, &values)));
+    let values = values(&[
+        ("timeout", "5"),
+        ("tcp-keepalive", "300"),
+        ("client-output-buffer-limit", "odd"),
+        ("cluster-enabled", "yes"),
+        ("maxmemory-policy", "allkeys-lru"),
+    ]);
+    let states = setting_states(&values);
+    let seen = |state: &SettingState| (state.setting.as_str(), state.value.clone(), state.ok);
     let expected = [
-        ("timeout", Some(false)),
-        ("tcp-keepalive", Some(true)),
-        ("client-output-buffer-limit", None),
-        ("dbname", None),
+        ("timeout", "5", false),
+        ("tcp-keepalive", "300", true),
+        ("cluster-enabled", "yes", false),
+        ("maxmemory-policy", "allkeys-lru", false),
     ];
-    assert_eq!(ok, expected);
+    let expected = expected.map(|(setting, value, ok)| (setting, value.to_owned(), ok));
+    assert_eq!(states.iter().map(seen).collect::<Vec<_>>(), expected);
+    assert_eq!(states[0].fix.as_deref(), Some("CONFIG SET timeout 0"));
+    assert!(states.iter().filter(|state| !state.ok).all(|state| state.fix.is_some() && state.why.is_some()));
+}
+
+#[test]
+fn a_redis_that_does_not_take_and_keep_every_key_is_found_by_info_or_by_its_settings() {
+    let info = |text: &str| Look::Seen(Retention::of_info(text));
+    let by_info = judged(|seen| seen.retention = info("redis_mode:cluster\r\nmaxmemory:0\r\n"));
+    let by_config = judged(|seen| {
+        seen.settings = Look::Seen(values(&[("cluster-enabled", "yes"), ("maxmemory", "0")]));
+        seen.retention = Look::Forbidden;
+    });
+    for findings in [by_info, by_config] {
+        let (severity, message, fix) = about("cluster-enabled", &findings);
+        assert_eq!(severity, Severity::Fault, "{message}");
+        assert!(fix.contains("standalone Redis") && fix.contains("--statsdb.listen-address"), "{fix}");
+    }
+
+    let evicts = "cluster_enabled:0\r\nmaxmemory:9\r\nmaxmemory_policy:allkeys-lru\r\nevicted_keys:3\r\n";
+    let findings = judged(|seen| {
+        seen.settings = Look::Forbidden;
+        seen.retention = info(evicts);
+    });
+    assert_eq!(about("maxmemory-policy", &findings).0, Severity::Fault);
+    assert!(about("evicted-keys", &findings).1.contains("3 key(s)"));
+    let findings = judged(|seen| {
+        seen.settings = Look::Forbidden;
+        seen.retention = info(&evicts.replace("allkeys", "volatile"));
+    });
+    assert_eq!(remarks(&findings), [("config", Severity::Info)], "those have a time to live");
+
+    let refused =
+        "cluster_enabled:0\r\nmaxmemory:9\r\nmaxmemory_policy:noeviction\r\nerrorstat_OOM:count=2\r\n";
+    let findings = judged(|seen| seen.retention = info(refused));
+    let (severity, message, _) = about("maxmemory", &findings);
+    assert!(severity == Severity::Fault && message.contains("refused 2 write(s)"), "{message}");
+}
+
+#[test]
+fn what_info_would_say_is_missed() {
+    let said = |retention: Look<Retention>| {
+        let findings = judged(|seen| {
+            seen.settings = Look::Forbidden;
+            seen.retention = retention;
+        });
+        about("info", &findings)
+    };
+    let (severity, message, fix) = said(Look::Forbidden);
+    assert!(severity == Severity::Advice && message.contains("INFO is forbidden"), "{message}");
+    assert_eq!(fix, "redis-cli -h h -p 6379 ACL SETUSER watcher +info");
+    assert!(said(Look::Failed("ERR unknown command".to_owned())).1.contains("unknown command"));
+    assert!(said(Look::Seen(Retention::default())).1.contains("INFO does not say"));
 }
 
 #[test]
@@ -221,14 +290,17 @@ fn what_is_forbidden_is_said_and_is_no_fault_unless_it_is_needed() {
         seen.version = Look::Forbidden;
         seen.role = Look::Forbidden;
         seen.settings = Look::Forbidden;
+        seen.retention = Look::Forbidden;
         seen.excess = Look::Forbidden;
         seen.clients = Look::Forbidden;
         seen.patterns = Look::Forbidden;
         seen.other_dbs = Look::Forbidden;
         seen.no_touch = Look::Forbidden;
     });
-    let ids = ["version", "no-touch", "role", "config", "excess-rights", "other-dbs", "clients"];
-    assert_eq!(remarks(&findings), ids.map(|id| (id, Severity::Info)));
+    let ids = ["version", "no-touch", "role", "config", "info", "excess-rights", "other-dbs", "clients"];
+    // What the exporter does without INFO is worth a change.
+    let severity = |id| if id == "info" { Severity::Advice } else { Severity::Info };
+    assert_eq!(remarks(&findings), ids.map(|id| (id, severity(id))));
     assert!(about("config", &findings).1.contains("CONFIG GET is forbidden"));
 
     let findings = judged(|seen| {

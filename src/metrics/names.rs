@@ -173,9 +173,12 @@ families! {
         "Commands that the Redis of --statsdb.forward-url missed because it was slow or not connected. They are counted \
          here all the same: no number of this page is incomplete for it, only those who read that Redis miss them.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
-        "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages; doctor says more. dbname: \
+        "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages or status keys; doctor says \
+         more. cluster-enabled: 0 on a node of a Redis Cluster, which refuses the keys of other nodes' slots; \
+         maxmemory-policy: 0 where keys may be evicted, or have no idle times. dbname: \
          the keys of live allocations are in the db of --redis.url; 0 means that coturn's redis-statsdb names another \
-         one, or that a coturn has just started and wiped them. The others are absent where CONFIG is forbidden.";
+         one, or that a coturn has just started and wiped them; absent where missing keys prove nothing. The others are \
+         absent where CONFIG, and for these two INFO too, is forbidden.";
     ANOMALIES: Counter "coturn_exporter_accounting_anomalies_total" ["kind"]
         "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \

@@ -157,7 +157,7 @@ fn told(step: Step, error: RedisError, is_tls: bool) -> LinkError {
     }
 }
 
-fn is_busy(error: &RedisError) -> bool {
+pub(super) fn is_busy(error: &RedisError) -> bool {
     matches!(error.code(), Some("LOADING" | "BUSY" | "DENIED" | MASTER_DOWN))
         || error.detail().is_some_and(|detail| detail.starts_with("max number of clients"))
 }

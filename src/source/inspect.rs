@@ -12,11 +12,13 @@ use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, 
 use super::connect::{connect, connect_error, wants_login};
 use super::forward::FORWARDER;
 use super::redis::LinkError;
+use super::resync::is_elsewhere;
 use super::subscription::PATTERN;
 use crate::config::RedisSource;
 use crate::doctor::facts::{
     Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Rights, Role, Seen, Unreachable, Version,
 };
+use crate::doctor::retention::Retention;
 
 /// A status key that no coturn makes (allocations count from 1): asking for it disturbs nobody.
 const NO_KEY: &str = "turn/user/coturn-exporter-doctor/allocation/000000000000000000/status";
@@ -76,6 +78,7 @@ pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Un
         no_touch,
         role: inspector.role().await,
         settings: inspector.settings(settings).await,
+        retention: inspector.retention().await,
         // Counted before our own subscription below.
         clients: inspector.clients().await,
         patterns: inspector.ask(cmd("PUBSUB").arg("NUMPAT")).await,
@@ -85,9 +88,9 @@ pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Un
         rights: Rights {
             ping,
             select,
-            scan: inspector.may(cmd("SCAN").arg(0).arg("COUNT").arg(1)).await,
-            get: inspector.may(cmd("GET").arg(NO_KEY)).await,
-            idle_time: inspector.may(cmd("OBJECT").arg("IDLETIME").arg(NO_KEY)).await,
+            scan: inspector.try_it::<(u64, Vec<Vec<u8>>)>(cmd("SCAN").arg(0).arg("COUNT").arg(1)).await,
+            get: inspector.try_it::<Option<Vec<u8>>>(cmd("GET").arg(NO_KEY)).await,
+            idle_time: inspector.try_it::<Option<u64>>(cmd("OBJECT").arg("IDLETIME").arg(NO_KEY)).await,
             subscribe: may_subscribe(source).await,
         },
     })
@@ -166,6 +169,24 @@ impl Inspector {
         match command.query_async(&mut self.connection).await {
             Ok(answer) => Look::Seen(answer),
             Err(error) => unanswered(&error),
+        }
+    }
+
+    /// Whether a command of the resync is answered as it should be.
+    async fn try_it<T: FromRedisValue>(&mut self, command: &redis::Cmd) -> Look<()> {
+        match command.query_async::<T>(&mut self.connection).await {
+            Ok(_) => Look::Seen(()),
+            // The key is another node's business: the command itself works.
+            Err(error) if is_elsewhere(&error) => Look::Seen(()),
+            Err(error) => unanswered(&error),
+        }
+    }
+
+    async fn retention(&mut self) -> Look<Retention> {
+        match self.ask::<String>(&cmd("INFO")).await {
+            Look::Seen(info) => Look::Seen(Retention::of_info(&info)),
+            Look::Forbidden => Look::Forbidden,
+            Look::Failed(text) => Look::Failed(text),
         }
     }
 

@@ -14,6 +14,7 @@ mod questions;
 pub mod redis;
 pub mod resync;
 pub mod sentinel;
+pub mod setup;
 pub mod statsdb;
 pub mod subscription;
 pub mod tls;

@@ -3,19 +3,18 @@
 //!
 //! The order matters: a GET sets a key's idle time to zero (7.0.15), and the idle time is the only sign of its age.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
 
-use super::connect::{Server, connect_to};
+use super::connect::{Server, connect_to, wants_login};
+use super::greet::is_busy;
 pub use super::questions::Asking;
 use super::questions::{self, Answer, Hearing};
 use super::redis::LinkError;
 use crate::config::RedisSource;
-use crate::doctor::facts::ConfigValues;
 
 /// What Redis looks for. The pattern of status keys would take it twice as long, a second in a million; what else begins
 /// like this (coturn's own data base of users) does not end like them.
@@ -36,9 +35,21 @@ pub enum ScanError {
     /// The rights to scan are missing: no resync, now or later.
     #[error("Redis forbids it: {0}; the ACL user needs +scan +get +object|idletime and ~turn/*")]
     Forbidden(RedisError),
-    /// A command failed.
+    /// A command failed that may well work the next time.
     #[error("a command failed: {0}")]
     Command(RedisError),
+    /// A command is unknown there, renamed, or answered by something else than its answer.
+    #[error(
+        "Redis does not answer SCAN and GET as it should: {0}; use a Redis, without a proxy, that knows both and does \
+         not rename them, or none at all: --statsdb.listen-address"
+    )]
+    Unsupported(RedisError),
+    /// The connection that asks is closed or gets no answer, again and again, while the subscription lives.
+    #[error(
+        "Redis closes the connection or does not answer when it is asked for keys: {0}; use a Redis, without a proxy, \
+         that answers SCAN and GET, or none at all: --statsdb.listen-address"
+    )]
+    Unanswered(RedisError),
 }
 
 /// A key that a scan found.
@@ -100,15 +111,9 @@ impl Walk {
         Ok(Self { connection: connect_to(source, server).await?, cursor: Some(0) })
     }
 
-    /// The values of these settings; `None` where Redis does not tell.
-    pub async fn settings(&mut self, names: &[&str]) -> Option<ConfigValues> {
-        let mut values = Vec::new();
-        for name in names {
-            let pairs: HashMap<String, String> =
-                cmd("CONFIG").arg("GET").arg(*name).query_async(&mut self.connection).await.ok()?;
-            values.extend(pairs);
-        }
-        Some(values.into_iter().collect())
+    /// The connection, between two steps.
+    pub(super) const fn connection(&mut self) -> &mut MultiplexedConnection {
+        &mut self.connection
     }
 
     /// The next keys; `None` at the end.
@@ -121,6 +126,9 @@ impl Walk {
         let mut scan = cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(MATCH).arg("COUNT").arg(COUNT);
         let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut self.connection).await?;
+        if next == cursor && next != 0 {
+            return Err(ScanError::Unsupported(no_answer()));
+        }
         self.cursor = (next != 0).then_some(next);
         let keys = keys.into_iter().filter(|key| key.ends_with(b"/status"));
         let keys = keys.map(|key| FoundKey { key, idle: None }).collect();
@@ -181,12 +189,13 @@ impl Ages {
                 // Gone meanwhile.
                 Answer::Nothing => return Ok(()),
                 Answer::Number(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-                // It keeps none: an LFU policy, or a server of another make. BUSY and the like have words of their own.
-                Answer::Error(error) if error.code() == Some("ERR") => None,
-                Answer::Error(error) => return Err(error.into()),
-                Answer::Bytes(_) | Answer::TooLong | Answer::Other => {
-                    return Err(ScanError::Command(no_answer()));
-                }
+                Answer::Error(error) if is_elsewhere(&error) => return Ok(()),
+                Answer::Error(error) => match error.into() {
+                    // It keeps none: an LFU policy, or a server of another make.
+                    ScanError::Unsupported(_) => None,
+                    error => return Err(error),
+                },
+                Answer::Bytes(_) | Answer::TooLong | Answer::Other => None,
             };
             dated.extend(key.map(|key| FoundKey { idle, ..key }));
             Ok(())
@@ -212,11 +221,11 @@ impl Values {
             values.push(match answer {
                 Answer::Bytes(value) => Some(value),
                 // Not a string: none of coturn's.
-                Answer::Error(error) if error.code() == Some("WRONGTYPE") => None,
+                Answer::Error(error) if error.code() == Some("WRONGTYPE") || is_elsewhere(&error) => None,
                 Answer::Error(error) => return Err(error.into()),
                 // Gone meanwhile; or longer than any of coturn's.
                 Answer::Nothing | Answer::TooLong => None,
-                Answer::Number(_) | Answer::Other => return Err(ScanError::Command(no_answer())),
+                Answer::Number(_) | Answer::Other => return Err(ScanError::Unsupported(no_answer())),
             });
             Ok(())
         };
@@ -261,15 +270,34 @@ impl ReadValues {
 
 impl From<RedisError> for ScanError {
     fn from(error: RedisError) -> Self {
-        if is_forbidden(&error) { Self::Forbidden(error) } else { Self::Command(error) }
+        if is_forbidden(&error) {
+            Self::Forbidden(error)
+        } else if is_passing(&error) {
+            Self::Command(error)
+        } else {
+            Self::Unsupported(error)
+        }
     }
+}
+
+/// Whether the next attempt may well succeed. Whatever else is said to a well-formed question will be said again.
+fn is_passing(error: &RedisError) -> bool {
+    error.is_io_error()
+        || is_busy(error)
+        || wants_login(error)
+        || matches!(error.code(), Some("CLUSTERDOWN" | "TRYAGAIN"))
+}
+
+/// Whether a key is not this node's to answer for: that of a cluster, of which some slots may have moved.
+pub(super) fn is_elsewhere(error: &RedisError) -> bool {
+    matches!(error.code(), Some("MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN"))
 }
 
 fn no_answer() -> RedisError {
     RedisError::from((redis::ErrorKind::Parse, "not an answer to what was asked"))
 }
 
-fn is_forbidden(error: &RedisError) -> bool {
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
 
@@ -303,6 +331,36 @@ mod tests {
         assert!(matches!(values, Err(ScanError::Command(_))), "{values:?}");
         let forbidden = Values(Hearing::of(b"-NOPERM no\r\n")).of(&keys(["a", "b", "c"])).await;
         assert!(matches!(forbidden, Err(ScanError::Forbidden(_))), "{forbidden:?}");
+    }
+
+    /// What a proxy, a managed Redis or another make says where the command is not to be had.
+    #[tokio::test]
+    async fn what_is_no_answer_makes_the_resync_impossible_and_an_age_unknown() {
+        let odd = b"$3\r\nabc\r\n+OK\r\n-unsupported command 'object'\r\n";
+        let dated = Ages(Hearing::of(odd)).of(keys(["a", "b", "c"])).await.unwrap();
+        assert_eq!(dated.iter().map(|key| key.idle).collect::<Vec<_>>(), [None; 3]);
+        for odd in
+            [&b":7\r\n"[..], b"+OK\r\n", b"-ERR unknown command 'GET'\r\n", b"-unsupported command 'get'\r\n"]
+        {
+            let values = Values(Hearing::of(odd)).of(&keys(["a", "b", "c"])).await;
+            assert!(matches!(values, Err(ScanError::Unsupported(_))), "{values:?}");
+        }
+        for passing in
+            [&b"-LOADING dataset\r\n"[..], b"-ERR max number of clients reached\r\n", b"-NOAUTH x\r\n", b""]
+        {
+            let values = Values(Hearing::of(passing)).of(&keys(["a", "b", "c"])).await;
+            assert!(matches!(values, Err(ScanError::Command(_))), "{values:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_of_another_node_is_not_read_and_no_failure() {
+        let moved = b"-MOVED 7 127.0.0.1:1\r\n:5\r\n-ASK 7 127.0.0.1:1\r\n";
+        let dated = Ages(Hearing::of(moved)).of(keys(["a", "b", "c"])).await.unwrap();
+        assert_eq!(dated.iter().map(|key| &key.key[..]).collect::<Vec<_>>(), [b"b"]);
+        let moved = b"-MOVED 7 127.0.0.1:1\r\n$1\r\nv\r\n-CLUSTERDOWN Hash slot not served\r\n";
+        let read = Values(Hearing::of(moved)).of(&keys(["a", "b", "c"])).await.unwrap();
+        assert_eq!(read.iter().collect::<Vec<_>>(), [None, Some(&b"v"[..]), None]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Progress {
     began: Timestamp,
     /// The source was up before: events were missed.
     after_gap: bool,
+    /// A key may be missing though its allocation lives: a node of a cluster, memory that ran out.
+    may_miss_keys: bool,
     adopts: Adopts,
     /// Keys that ended meanwhile.
     ended: HashSet<u64, ahash::RandomState>,
@@ -142,7 +144,16 @@ impl Table {
                 (true, false) => Adopts::SetSince(source.lost_at),
                 (true, true) => Adopts::Nothing,
             };
-            source.scan = Some(Progress { began, after_gap, adopts, ended: HashSet::default(), found: 0 });
+            let (may_miss_keys, ended) = (false, HashSet::default());
+            source.scan = Some(Progress { began, after_gap, may_miss_keys, adopts, ended, found: 0 });
+        }
+    }
+
+    /// The present scan proves nothing by a key that it does not find: this Redis does not take or does not keep all of
+    /// them. Keys that it finds count as ever.
+    pub fn scan_may_miss_keys(&mut self, source: SourceId) {
+        if let Some(scan) = self.sources.get_mut(source.0 as usize).and_then(|source| source.scan.as_mut()) {
+            scan.may_miss_keys = true;
         }
     }
 
@@ -319,12 +330,12 @@ impl Table {
     /// After a whole scan: judges a part of the records, from number `from` on, whose keys it did not find.
     ///
     /// An overdue allocation is no orphan without its key. A live one has ended in the gap only if a key of its server
-    /// is older than its own last status: a wipe would have taken both.
+    /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway.
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.advance(now);
         let of_source = self.sources.get(source.0 as usize);
         let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
-        let Some((&Progress { began, after_gap, .. }, mark, resumed_at)) = scan else {
+        let Some((&Progress { began, after_gap, may_miss_keys, .. }, mark, resumed_at)) = scan else {
             return Sweep { next: None, absent: 0 };
         };
         let mut absent = 0;
@@ -340,14 +351,16 @@ impl Table {
                 continue;
             }
             if allocation.phase != Phase::Live {
-                self.absolve(at);
+                if !may_miss_keys {
+                    self.absolve(at);
+                }
                 continue;
             }
             let (granted_at, long_form, server) =
                 (allocation.granted_at.get(), allocation.is(Fact::LongForm), allocation.server);
             absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
-            if after_gap && long_form && no_wipe {
+            if after_gap && long_form && no_wipe && !may_miss_keys {
                 self.end_missed(at);
             }
         }

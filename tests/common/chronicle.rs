@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
+use coturn_exporter::doctor::setting_states;
 use coturn_exporter::metrics::own::StatusKeys;
 use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
@@ -92,6 +93,8 @@ impl Chronicle {
             ("timeout", "0"),
             ("tcp-keepalive", "60"),
             ("client-output-buffer-limit", "pubsub 33554432 8388608 60"),
+            ("cluster-enabled", "no"),
+            ("maxmemory-policy", "noeviction"),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut ingest = self.shared.lock();
@@ -100,9 +103,10 @@ impl Chronicle {
             SourceId(0),
             StatusKeys { live, stale },
             0,
+            None,
             Duration::from_millis(2 + live / 10),
         );
-        ingest.configured(SourceId(0), &set.into_iter().collect());
+        ingest.configured(SourceId(0), &setting_states(&set.into_iter().collect()));
     }
 
     fn next_look(&self) -> f64 {

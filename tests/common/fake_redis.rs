@@ -1,11 +1,14 @@
 //! A Redis that only has a stream of its own to tell, byte for byte as the test wants it: it confirms a subscription,
-//! answers PINGs, and permits nothing else.
+//! answers PINGs, and permits nothing else unless the test says what it answers.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::poll::{self, PATIENCE};
+
+/// What it says to the words of a command; `None` where it permits nothing, an empty answer where it hangs up.
+type Answers = fn(&[Vec<u8>]) -> Option<&'static [u8]>;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -17,6 +20,11 @@ pub(crate) struct FakeRedis {
 
 impl FakeRedis {
     pub(crate) fn start() -> Self {
+        Self::answering(|_| None)
+    }
+
+    /// One that answers commands as the test wants, subscriptions and PINGs aside.
+    pub(crate) fn answering(answers: Answers) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of loopback");
         let address = listener.local_addr().expect("an address");
         let subscriber = Arc::new(Mutex::new(None));
@@ -25,7 +33,7 @@ impl FakeRedis {
             move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let subscriber = Arc::clone(&subscriber);
-                    std::thread::spawn(move || drop(answer(&stream, &subscriber)));
+                    std::thread::spawn(move || drop(answer(&stream, &subscriber, answers)));
                 }
             }
         });
@@ -60,7 +68,11 @@ pub(crate) fn pmessage(channel: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn answer(stream: &TcpStream, subscriber: &Mutex<Option<TcpStream>>) -> std::io::Result<()> {
+fn answer(
+    stream: &TcpStream,
+    subscriber: &Mutex<Option<TcpStream>>,
+    answers: Answers,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = BufReader::new(stream.try_clone()?);
     let mut output = stream.try_clone()?;
@@ -77,7 +89,11 @@ fn answer(stream: &TcpStream, subscriber: &Mutex<Option<TcpStream>>) -> std::io:
                 let _subscriber = subscriber.lock().unwrap();
                 output.write_all(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")?;
             }
-            _ => output.write_all(b"-NOPERM this one permits nothing\r\n")?,
+            _ => match answers(&words) {
+                Some(b"") => return stream.shutdown(Shutdown::Both),
+                Some(answer) => output.write_all(answer)?,
+                None => output.write_all(b"-NOPERM this one permits nothing\r\n")?,
+            },
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod balance;
 pub(crate) mod capture;
 pub(crate) mod certificates;
 pub(crate) mod chronicle;
+pub(crate) mod cluster;
 pub(crate) mod command;
 pub(crate) mod coturn;
 pub(crate) mod coturn_log;

@@ -5,7 +5,7 @@ use super::redis::Redis;
 
 /// For the exporter, `record`, `doctor` and `prune` without `--apply`, in db 0.
 pub(crate) const LEAST: &str =
-    "resetchannels &turn/* ~turn/* -@all +psubscribe +ping +scan +get +object|idletime";
+    "resetchannels &turn/* ~turn/* -@all +psubscribe +ping +scan +get +object|idletime +info";
 
 /// More for any db but 0.
 pub(crate) const OTHER_DB: &str = "+select";

@@ -27,7 +27,7 @@ fn found(idle: u64) -> FoundKey {
     FoundKey { key: KEY.to_vec(), idle: Some(Duration::from_secs(idle)) }
 }
 
-fn end(follower: &Follower, resync: &mut Resync) {
+fn end(follower: &mut Follower, resync: &mut Resync) {
     follower.take_step(resync, Step::ScanOver(Ok(())));
 }
 
@@ -36,7 +36,7 @@ fn end(follower: &Follower, resync: &mut Resync) {
 fn a_key_goes_on_ageing_while_it_waits_for_its_turn() {
     let wanted = |waits: u64| {
         let (shared, clock) = shared_table(10_000);
-        let (follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
+        let (mut follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
         follower.take_step(&mut resync, Step::ScanBegins);
         clock.set(at(10_000 + waits));
         let (answer, mut wanted) = tokio::sync::oneshot::channel();
@@ -52,13 +52,13 @@ fn a_key_goes_on_ageing_while_it_waits_for_its_turn() {
 fn a_value_goes_on_ageing_while_it_waits_for_its_turn() {
     let adopted = |waits: u64| {
         let (shared, clock) = shared_table(10_000);
-        let (follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
+        let (mut follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
         follower.take_step(&mut resync, Step::ScanBegins);
         clock.set(at(10_000 + waits));
         let values =
             Values { keys: vec![found(680)], read: ReadValues::of(&[Some(BORN)]), found_at: at(10_000) };
         follower.take_step(&mut resync, Step::Read(values));
-        end(&follower, &mut resync);
+        end(&mut follower, &mut resync);
         let view = shared.lock().view(shared.now());
         let keys = view.sources[0].status_keys.unwrap();
         (view.table.sources[0].live, keys.live, keys.stale)
@@ -69,9 +69,9 @@ fn a_value_goes_on_ageing_while_it_waits_for_its_turn() {
 
 /// A source that is up, and one allocation that was born on it.
 fn one_live(shared: &Shared, clock: &Arc<ManualClock>) -> (Follower, Resync) {
-    let (follower, mut resync) = (follower(shared, anywhere()), Resync::default());
+    let (mut follower, mut resync) = (follower(shared, anywhere()), Resync::default());
     follower.take_step(&mut resync, Step::ScanBegins);
-    end(&follower, &mut resync);
+    end(&mut follower, &mut resync);
     let Ok(Message::Allocation(key, event @ Event::New(_))) = crate::wire::parse(KEY, BORN) else {
         panic!("a birth")
     };
@@ -86,7 +86,7 @@ fn a_db_that_lacks_the_keys_of_what_lives_is_told_by_log_and_metric() {
     let _collecting = lines.collect();
     for is_there in [false, true] {
         let (shared, clock) = shared_table(10_000);
-        let (follower, mut resync) = one_live(&shared, &clock);
+        let (mut follower, mut resync) = one_live(&shared, &clock);
         follower.take_step(&mut resync, Step::ScanBegins);
         if is_there {
             let (answer, _) = tokio::sync::oneshot::channel();
@@ -94,7 +94,7 @@ fn a_db_that_lacks_the_keys_of_what_lives_is_told_by_log_and_metric() {
             follower.take_step(&mut resync, Step::Found(dated, answer));
         }
         clock.set(at(10_101));
-        end(&follower, &mut resync);
+        end(&mut follower, &mut resync);
         assert_eq!(shared.lock().view(at(10_101)).sources[0].settings_ok.get("dbname"), Some(&is_there));
         assert_eq!(lines.with("does redis-statsdb name another dbname?"), 1, "once, of the first of the two");
     }
@@ -176,7 +176,7 @@ fn a_source_is_up_after_a_scan_or_where_none_is_permitted() {
         [(None, false, false), (Some(Ok(())), true, true), (Some(Err(forbidden())), true, false)]
     {
         let (shared, _) = shared_table(10_000);
-        let (follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
+        let (mut follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
         follower.take_step(&mut resync, Step::ScanBegins);
         follower.take_step(&mut resync, over.map_or(Step::ScanFailed, Step::ScanOver));
         let view = shared.lock().view(shared.now());

@@ -208,6 +208,38 @@ fn an_overdue_allocation_is_no_orphan_without_its_key() {
     story.ends_empty();
 }
 
+/// A node of a cluster takes a part of the keys only, and one whose memory ran out does not keep them.
+#[test]
+fn where_keys_may_be_missing_absence_ends_nothing_and_what_is_found_counts() {
+    let bob = key("r", "bob", 2);
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    story.tell_of(10, &bob, &new(600));
+    gap(&mut story, 100, 400);
+    story.table.scan_may_miss_keys(SOURCE);
+    let alice = story.key;
+    assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
+    let carol = key("r", "carol", 3);
+    assert_eq!(scan(&mut story, 400, &carol, &new(600), Some(200)).1, Some(Scanned::Adopted));
+    end_of_gap(&mut story, 400);
+    assert_eq!((story.closed(), story.realm().live.total()), (vec![], 3), "bob's key proves nothing");
+    // It is about one scan: the next one proves what it proves.
+    gap(&mut story, 500, 600);
+    assert_eq!(scan(&mut story, 600, &alice, &new(600), Some(600)).0, Look::Known);
+    end_of_gap(&mut story, 600);
+    assert_eq!(story.closed(), [("missed", 2)], "of bob and carol");
+    story.ends_empty();
+
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    story.wait(700);
+    story.table.scan_begins(at(701), SOURCE);
+    story.table.scan_may_miss_keys(SOURCE);
+    end_of_gap(&mut story, 701);
+    assert_eq!(story.orphans(Orphan::Overdue), 1, "its key may never have been there");
+    story.ends_empty();
+}
+
 #[test]
 fn nothing_becomes_due_beyond_what_was_heard() {
     let mut story = Story::new();

@@ -1,0 +1,207 @@
+//! Judges whether Redis takes and keeps every status key: where it does not, a missing key proves nothing. Pure: also
+//! for the resync, which ends allocations for want of a key only where that is proof.
+
+use std::fmt;
+
+use super::facts::{ConfigValues, Look, Seen, Subject};
+use super::rights::user_of;
+use super::{Setting, Severity, Verdict, settings, shell_word};
+
+/// What mends a cluster, for coturn knows no cluster.
+const NO_CLUSTER: &str =
+    "a standalone Redis for redis-statsdb and --redis.url, or none: --statsdb.listen-address";
+
+/// What Redis says of its mode and its memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `cluster-enabled`, `maxmemory` and `maxmemory-policy`, as far as they are known.
+    pub values: ConfigValues,
+    /// Keys evicted since it started.
+    pub evicted: u64,
+    /// Writes refused for want of memory since it started.
+    pub refused_writes: u64,
+}
+
+impl Retention {
+    /// From the text of `INFO`. Valkey 8 has `server_mode` for `redis_mode`; either has `cluster_enabled`.
+    pub fn of_info(info: &str) -> Self {
+        let field = |name: &str| {
+            let of_line = |line: &str| {
+                let (key, value) = line.split_once(':')?;
+                (key == name).then(|| value.trim().to_owned())
+            };
+            info.lines().find_map(of_line)
+        };
+        let cluster = match field("redis_mode").or_else(|| field("server_mode")).as_deref() {
+            Some("cluster") => Some("yes"),
+            mode => match (field("cluster_enabled").as_deref(), mode) {
+                (Some("1"), _) => Some("yes"),
+                (Some("0"), _) | (None, Some("standalone")) => Some("no"),
+                _ => None,
+            },
+        };
+        let count = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let values = [
+            (Setting::ClusterEnabled.as_str(), cluster.map(str::to_owned)),
+            (settings::MAXMEMORY, field("maxmemory")),
+            (Setting::MaxmemoryPolicy.as_str(), field("maxmemory_policy")),
+        ];
+        Self {
+            values: values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
+            evicted: count(field("evicted_keys").as_deref()),
+            // Redis 6.2 and later.
+            refused_writes: count(field("errorstat_OOM").as_deref().and_then(|of| of.strip_prefix("count="))),
+        }
+    }
+
+    /// Takes from `CONFIG GET` what `INFO` did not say.
+    pub fn complete(&mut self, config: &ConfigValues) {
+        let names =
+            [Setting::ClusterEnabled.as_str(), settings::MAXMEMORY, Setting::MaxmemoryPolicy.as_str()];
+        self.values.complete(names.into_iter().filter_map(|name| Some((name, config.get(name)?))));
+    }
+
+    /// Whether it is a node of a cluster, where that is known.
+    pub fn is_cluster(&self) -> Option<bool> {
+        self.values.get(Setting::ClusterEnabled.as_str()).map(|enabled| enabled == "yes")
+    }
+
+    /// Its `maxmemory-policy`, where that is known.
+    pub fn policy(&self) -> Option<&str> {
+        self.values.get(Setting::MaxmemoryPolicy.as_str())
+    }
+
+    /// Whether it may evict keys that have no time to live, as coturn's; `None` where that is not known.
+    pub fn may_evict(&self) -> Option<bool> {
+        if self.values.get(settings::MAXMEMORY) == Some("0") {
+            return Some(false);
+        }
+        self.policy().map(|policy| policy.starts_with(settings::EVICTS_ALL))
+    }
+
+    /// Whether keys that were evicted may be coturn's: under an earlier policy, too, but not under `volatile-*`.
+    pub fn counts_evictions(&self) -> bool {
+        self.policy().is_none_or(|policy| !policy.starts_with("volatile-"))
+    }
+}
+
+/// Why a missing key proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// A node of a Redis Cluster refuses the keys of other nodes' slots (`MOVED`); coturn does not follow.
+    Cluster,
+    /// Keys may be evicted.
+    Eviction,
+    /// Keys were evicted or refused within one lifetime.
+    Loss,
+    /// It is no cluster; whether keys may be evicted is not known.
+    UnknownMemory,
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Doubt {
+    /// The setting that is to blame, if one is.
+    pub const fn setting(self) -> Option<Setting> {
+        match self {
+            Self::Cluster => Some(Setting::ClusterEnabled),
+            Self::Eviction => Some(Setting::MaxmemoryPolicy),
+            Self::Loss | Self::UnknownMemory | Self::Unknown => None,
+        }
+    }
+
+    /// Whether all keys may be missing although coturn uses the db that is read.
+    pub const fn hides_the_db(self) -> bool {
+        !matches!(self, Self::UnknownMemory)
+    }
+
+    /// What to do about it.
+    pub const fn fix(self) -> &'static str {
+        match self {
+            Self::Cluster => NO_CLUSTER,
+            Self::Eviction => "CONFIG SET maxmemory-policy volatile-lru, or CONFIG SET maxmemory 0",
+            Self::Loss => "more memory for Redis: CONFIG SET maxmemory",
+            Self::UnknownMemory | Self::Unknown => "+info for the ACL user, or a Redis that answers INFO",
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cluster => "Redis Cluster: this node refuses the keys of other nodes' slots",
+            Self::Eviction => "Redis may evict status keys when its memory is full",
+            Self::Loss => "Redis has lately evicted keys, or refused them for want of memory",
+            Self::UnknownMemory => "INFO gives no answer: whether Redis evicts keys is not known",
+            Self::Unknown => "INFO gives no answer: whether Redis takes and keeps all keys is not known",
+        })
+    }
+}
+
+pub(super) fn all(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
+    let mut known = seen.retention.seen().cloned().unwrap_or_default();
+    if let Some(config) = seen.settings.seen() {
+        known.complete(config);
+    }
+    let mut verdicts = Vec::new();
+    verdicts.extend(settings::cluster_enabled(&known.values));
+    verdicts.extend(settings::maxmemory_policy(&known.values));
+    verdicts.extend(refused_writes(&known));
+    verdicts.extend(evicted(&known));
+    if known.is_cluster().is_none() || known.may_evict().is_none() {
+        verdicts.push(unknown(seen, subject));
+    }
+    verdicts
+}
+
+/// The `cluster-enabled` of a Redis.
+pub(super) fn cluster(enabled: &str) -> Verdict {
+    let id = Setting::ClusterEnabled.as_str();
+    if enabled != "yes" {
+        return Verdict::new(Severity::Ok, id, "Redis is no cluster: it takes every status key");
+    }
+    Verdict::new(Severity::Fault, id, "this is a node of a Redis Cluster, which coturn does not know")
+        .because(
+            "the node refuses the status keys of other nodes' slots (MOVED): after a start the exporter finds only \
+             some of the live allocations; after a gap it ends none for want of a key, so those that ended meanwhile \
+             stay until they are due. Events arrive all the same",
+        )
+        .mend(NO_CLUSTER)
+}
+
+fn refused_writes(known: &Retention) -> Option<Verdict> {
+    let limit = known.values.get(settings::MAXMEMORY).filter(|limit| *limit != "0")?;
+    let refused = Some(known.refused_writes).filter(|refused| *refused > 0)?;
+    let message = format!("Redis has refused {refused} write(s) for want of memory; maxmemory is {limit}");
+    let verdict = Verdict::new(Severity::Fault, settings::MAXMEMORY, message)
+        .because(
+            "coturn's status keys may be among them: after a gap or a start live allocations are not found",
+        )
+        .mend("CONFIG SET maxmemory with a larger value, then CONFIG RESETSTAT");
+    Some(verdict)
+}
+
+fn evicted(known: &Retention) -> Option<Verdict> {
+    let evicted = Some(known.evicted).filter(|evicted| *evicted > 0 && known.counts_evictions())?;
+    let verdict = Verdict::new(Severity::Advice, "evicted-keys", format!("Redis has evicted {evicted} key(s)"))
+        .because(
+            "status keys may be among them: until each live allocation has set its key again, a missing key proves \
+             nothing, and a start does not find them",
+        )
+        .mend("a maxmemory-policy that spares keys without a time to live; then CONFIG RESETSTAT");
+    Some(verdict)
+}
+
+fn unknown(seen: &Seen, subject: &Subject) -> Verdict {
+    let what = "whether Redis takes and keeps every status key (cluster, eviction)";
+    let verdict = match Verdict::unseen(&seen.retention, "info", "INFO", what) {
+        Some(verdict) => Verdict { severity: Severity::Advice, ..verdict },
+        None => Verdict::new(Severity::Advice, "info", format!("INFO does not say {what}")),
+    };
+    let verdict = verdict.because("the exporter then ends no allocation for want of its key");
+    let user = shell_word(&user_of(seen, subject));
+    match seen.retention {
+        Look::Forbidden => verdict.redis(format!("ACL SETUSER {user} +info")),
+        _ => verdict,
+    }
+}
