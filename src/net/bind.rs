@@ -59,18 +59,18 @@ enum Families {
 
 fn listen(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    listen_on(socket, address, families)
+}
+
+fn listen_on(socket: TcpSocket, address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     // What is left of a connection of an earlier process must not keep the port from us.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     if families == Families::Both {
-        take_both_families(&socket)?;
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-fn take_both_families(socket: &TcpSocket) -> io::Result<()> {
-    Ok(rustix::net::sockopt::set_ipv6_v6only(socket, false)?)
 }
 
 /// Binds `port` on all addresses of the machine; `listen` is an argument so that a machine without IPv6 can be played.
@@ -141,10 +141,8 @@ mod tests {
         use rustix::net::sockopt::{ipv6_v6only, set_ipv6_v6only};
         let socket = TcpSocket::new_v6().unwrap();
         set_ipv6_v6only(&socket, true).unwrap();
-        take_both_families(&socket).unwrap();
-        assert!(!ipv6_v6only(&socket).unwrap());
-        socket.bind((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
-        let listener = socket.listen(1).unwrap();
+        let listener = listen_on(socket, (Ipv6Addr::UNSPECIFIED, 0).into(), Families::Both).unwrap();
+        assert!(!ipv6_v6only(&listener).unwrap());
         TcpStream::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).await.expect("IPv4");
         // That it is asked for.
         let asked = bind_all_interfaces(0, |address, families| Ok((address, families))).unwrap();
