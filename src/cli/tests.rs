@@ -173,6 +173,12 @@ fn record_watches_one_redis() {
 fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
     assert_eq!(config("doctor").command, Command::Doctor { json: false });
     assert_eq!(config("doctor --json").command, Command::Doctor { json: true });
+    // It listens nowhere itself, so it needs neither a password nor --statsdb.open; and no Redis was named.
+    let listener = config("doctor --statsdb.listen-address=:6390");
+    assert_eq!(listener.statsdb.map(|statsdb| statsdb.name), Some("statsdb://:6390".to_owned()));
+    assert!(listener.sources.is_empty());
+    let both = config("doctor --statsdb.listen-address=:6390 --redis.url=redis://h");
+    assert_eq!((both.statsdb.is_some(), both.sources.len()), (true, 1));
     assert_eq!(config("prune").command, Command::Prune { apply: false });
     let pruning =
         config("prune --apply --redis.url redis://h/2 --allocation.max-lifetime 2h --allocation.grace=0s");
@@ -192,6 +198,8 @@ fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
 fn flags_that_would_do_nothing_are_refused() {
     for (line, flag, command) in [
         ("--web.max-requests=1 doctor", "web.max-requests", "doctor"),
+        ("--statsdb.max-connections=1 doctor", "statsdb.max-connections", "doctor"),
+        ("prune --statsdb.listen-address=:1", "statsdb.listen-address", "prune"),
         ("prune --allocation.idle-after=1m", "allocation.idle-after", "prune"),
         ("prune --metrics.realm=x", "metrics.realm", "prune"),
     ] {
