@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
-use std::io::{Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -16,7 +16,6 @@ use tracing::{Event, Metadata, Subscriber};
 use super::ingest::{Ingest, Shared};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::config::{Endpoint, RedisAddress, RedisSource};
-use crate::resp::{Frame, Limits, Reader};
 use crate::state::Settings;
 
 /// Far longer than anything takes: the machine may be busy.
@@ -181,24 +180,35 @@ fn talk(
     mut stream: TcpStream,
     answer: &Mutex<Answer>,
     speakers: &Mutex<HashMap<Vec<u8>, TcpStream>>,
-) -> std::io::Result<()> {
-    let mut reader = Reader::of_commands(Limits { frame: 64 << 10, values: 64, ahead: 64 << 10 });
-    loop {
-        while let Ok(Some(Frame::Many(words))) = reader.frame() {
-            let words: Vec<Vec<u8>> =
-                (0..words.len()).map(|place| words.bulk(place).unwrap_or_default().to_vec()).collect();
-            if let Some(word) = words.first() {
-                speakers.lock().unwrap().insert(word.clone(), stream.try_clone()?);
-            }
-            let said = (answer.lock().unwrap())(&words);
-            stream.write_all(&said)?;
+) -> io::Result<()> {
+    let mut input = BufReader::new(stream.try_clone()?);
+    while let Some(words) = read_command(&mut input)? {
+        if let Some(word) = words.first() {
+            speakers.lock().unwrap().insert(word.clone(), stream.try_clone()?);
         }
-        let length = stream.read(reader.space())?;
-        if length == 0 {
-            return Ok(());
-        }
-        reader.filled(length);
+        let said = (answer.lock().unwrap())(&words);
+        stream.write_all(&said)?;
     }
+    Ok(())
+}
+
+/// The words of a command; `None` at the end.
+fn read_command(input: &mut impl BufRead) -> io::Result<Option<Vec<Vec<u8>>>> {
+    let Some(count) = read_number(input)? else { return Ok(None) };
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let mut word = vec![0; read_number(input)?.unwrap_or_default() + 2];
+        input.read_exact(&mut word)?;
+        word.truncate(word.len() - 2);
+        words.push(word);
+    }
+    Ok(Some(words))
+}
+
+fn read_number(input: &mut impl BufRead) -> io::Result<Option<usize>> {
+    let mut line = String::new();
+    let length = input.read_line(&mut line)?;
+    Ok((length > 0).then(|| line[1..].trim_end().parse().unwrap()))
 }
 
 /// What an empty Redis says.

@@ -1,3 +1,5 @@
+//! The steps of a source, one by one, and a source from complaint to complaint.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What leaves the ledger, and when.
+
 use super::*;
 use crate::app::testing::{StandingClock, at, settle, shared_table, until};
 use crate::state::SourceId;

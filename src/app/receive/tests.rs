@@ -1,3 +1,5 @@
+//! The listener's part of the table: ticks, connections that were lost, a Redis that is passed on to.
+
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -7,7 +9,6 @@ use super::*;
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::Timestamp;
 use crate::metrics::own::SourceStats;
-use crate::resp::command;
 use crate::source::backoff;
 
 const SOURCE: SourceId = SourceId(0);
@@ -61,10 +62,11 @@ async fn a_connection_that_coturn_did_not_close_is_a_gap_and_ends_nothing() {
     let (receiver, address) = receiver(&shared).await;
     let receiving = tokio::spawn(receiver.run());
     let mut stream = TcpStream::connect(address).unwrap();
-    let mut bytes = Vec::new();
-    let channel = b"turn/realm/r/user/alice/allocation/000000000000000001/status";
-    command(&mut bytes, &[b"PUBLISH", channel, b"new lifetime=600"]);
-    stream.write_all(&bytes).unwrap();
+    let channel = "turn/realm/r/user/alice/allocation/000000000000000001/status";
+    let born = "new lifetime=600";
+    let publish =
+        format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n{born}\r\n", channel.len(), born.len());
+    stream.write_all(publish.as_bytes()).unwrap();
     let live = || shared.lock().view(at(10_000)).table.sources[0].live;
     until("a birth", || live() == 1).await;
     assert_eq!(stats(&shared).gaps, 0);

@@ -1,3 +1,5 @@
+//! What a scan hands over when, and what it says of one that fails.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

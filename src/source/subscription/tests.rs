@@ -1,3 +1,5 @@
+//! The pulse of a subscription over a pipe, with paused time.
+
 use tokio::io::DuplexStream;
 
 use super::*;

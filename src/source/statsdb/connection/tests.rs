@@ -1,3 +1,5 @@
+//! How a connection ends, and what becomes of answers that nobody reads.
+
 use tokio::io::DuplexStream;
 
 use super::*;
