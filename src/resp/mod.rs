@@ -8,6 +8,8 @@ mod line;
 mod line_tests;
 mod read;
 #[cfg(test)]
+mod space_tests;
+#[cfg(test)]
 mod tests;
 pub mod write;
 

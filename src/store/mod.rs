@@ -7,6 +7,8 @@ mod checkpoint;
 pub mod ledger;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
