@@ -27,7 +27,7 @@ impl Place {
     }
 
     fn open(&self) -> Store {
-        Store::open(&self.path, &["one"]).unwrap()
+        Store::open(&self.path, &["one"], b':').unwrap()
     }
 
     fn remove(&self) {
