@@ -84,6 +84,26 @@ fn what_has_been_read_is_moved_only_where_room_is_short() {
 }
 
 #[test]
+fn the_limit_holds_for_a_frame_that_is_there_at_once() {
+    for (more, is_read) in [(0, true), (1, false), (2, false)] {
+        // Four values of two hundred bytes and one that fills the frame.
+        let mut message = Vec::new();
+        let bulk = [b'x'; 200];
+        command(&mut message, &[&bulk, &bulk, &bulk, &bulk, &[]]);
+        let left = 1000 + more - message.len();
+        message.clear();
+        // The last length has three digits, as the others have.
+        command(&mut message, &[&bulk, &bulk, &bulk, &bulk, &vec![b'x'; left - 2]]);
+        assert_eq!(message.len(), 1000 + more);
+        let mut reader = Reader::of_replies(Limits { frame: 1000, ..LIMITS });
+        put(&mut reader, &message);
+        let frame = reader.frame().unwrap();
+        assert_eq!(matches!(frame, Some(Frame::Many(_))), is_read, "{} bytes", message.len());
+        assert!(is_read || matches!(frame, Some(Frame::TooLong)), "{frame:?}");
+    }
+}
+
+#[test]
 fn a_place_in_it_is_known_until_more_is_read() {
     let mut reader = Reader::of_replies(LIMITS);
     let mut two = message();

@@ -1,6 +1,6 @@
 //! The edges of what is read at all: lengths, the heartbeat, and the numbers of the reasons.
 
-use super::{Key, MAX_CHANNEL, MAX_PAYLOAD, Message, Rejection, parse, parse_key, parse_peers};
+use super::{Event, Key, MAX_CHANNEL, MAX_PAYLOAD, Message, Rejection, parse, parse_key, parse_peers};
 
 /// A channel of this kind, so long.
 fn channel(kind: &str, length: usize) -> Vec<u8> {
@@ -72,6 +72,26 @@ fn only_the_heartbeat_is_one() {
         panic!("no allocation")
     };
     assert_eq!(id.0, 1);
+}
+
+/// A coturn that says one of the three says the long form, and where its client is or is not is then known.
+#[test]
+fn any_field_of_the_long_form_makes_it_long() {
+    let channel = channel("status", 100);
+    for (fields, is_long) in [
+        ("", false),
+        (", x=y", false),
+        (", ssl=NONE", false),
+        (", type=UDP", true),
+        (", local=192.0.2.1:3478", true),
+        (", remote=192.0.2.7:4000", true),
+    ] {
+        let payload = format!("new lifetime=600{fields}");
+        let Ok(Message::Allocation(_, Event::New(grant))) = parse(&channel, payload.as_bytes()) else {
+            panic!("{payload}")
+        };
+        assert_eq!(grant.path.is_some(), is_long, "{payload}");
+    }
 }
 
 #[test]

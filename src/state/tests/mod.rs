@@ -4,6 +4,7 @@ mod audit;
 mod connections;
 mod details;
 mod model;
+mod mutants;
 mod random;
 mod restarts;
 mod room;
