@@ -11,12 +11,18 @@ STATSDB_NOTE = (coturn 4.17 and later refuse this ip as a peer: keep 127.0.0.1, 
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
+# How much `make soak` does, and how much of it `make test` does, which has a minute or two for it.
+SOAK_EVENTS ?= 100000000
+SOAK_REDIS_EVENTS ?= 10000000
+SHORT_SOAK_EVENTS = 30000000
+SHORT_SOAK_REDIS_EVENTS = 3000000
+
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench steps instructions soak check fmt pictures clean
+.PHONY: help run build test bench steps instructions soak mutants check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,10 +34,12 @@ run: ## Build the release and run it for a coturn on this host; other flags in A
 build: ## Build the release
 	$(DESCRIBED) $(CARGO) build --locked --release
 
-test: ## Run everything that must pass; installs redis-server, coturn, prometheus and chromium if missing
+test: ## Run everything that must pass; installs redis-server, coturn, prometheus, chromium and valgrind if missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
+	$(MAKE) --no-print-directory instructions CHECK=1
+	$(MAKE) --no-print-directory soak SOAK_EVENTS=$(SHORT_SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SHORT_SOAK_REDIS_EVENTS)
 
 # Trials: BENCH_EVENTS=100000 BENCH_LIVE=20000 make bench PARTS='million resync' (parts alone are printed, not written)
 bench: ## Measure each budget, side by side with others; writes docs/benchmarks.md
@@ -50,7 +58,12 @@ instructions: ## Count the instructions of each step; writes docs/benchmarks.md;
 soak: export MALLOC_MMAP_THRESHOLD_ = 131072
 soak: ## A hundred million events on a virtual clock, ten million through a Redis: exact sums, memory given back
 	tests/install-tools.sh
-	SOAK_EVENTS=100000000 SOAK_REDIS_EVENTS=10000000 $(CARGO) test --locked --release --test soak -- --nocapture
+	SOAK_EVENTS=$(SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SOAK_REDIS_EVENTS) \
+		$(CARGO) test --locked --release --test soak -- --nocapture
+
+# For development: hours. MUTANTS_SEED=14 MUTANTS_SAMPLE=40 MUTANTS_MODULES='src/wire src/resp' make mutants
+mutants: ## The mutation score of state, wire, store and resp, of a random sample (tests/README.md)
+	tests/mutants.sh
 
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests run against from Debian's packages: a real Redis, a real coturn, Prometheus,
-# Alertmanager, Chromium.
+# Alertmanager, Chromium, valgrind.
 # Does nothing when all of it is there. Starts and enables no service, and leaves apt's policy as it was.
 # With CI=true a tool that is still missing in the end is a failure; else a warning, for tests that need no tool.
 set -euo pipefail
@@ -19,6 +19,7 @@ readonly TOOLS=(
   "amtool prometheus-alertmanager"
   "chromium chromium"
   "chromedriver chromium-driver"
+  "valgrind valgrind"
 )
 # Packages that bring a service of the same name.
 readonly SERVICES=(redis-server coturn prometheus prometheus-alertmanager)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::ManualClock;
+use coturn_exporter::details::{Detail, answer};
 use coturn_exporter::metrics::{Audience, Observe as _, Render as _, TextPage};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
@@ -58,7 +59,15 @@ pub(crate) enum Step {
         /// Allocations that live.
         live: u64,
     },
+    /// The first page of the details, sorted by turns as people sort it.
+    Details {
+        /// Allocations that live.
+        live: u64,
+    },
 }
+
+/// What is asked of the details, by turns: as they come, by what must be looked at in each, and with a filter.
+const QUERIES: [&str; 4] = ["", "sort=-bytes", "sort=user", "reason=idle"];
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,6 +81,7 @@ impl fmt::Display for Step {
             Self::Whole => f.write_str("bytes to counters"),
             Self::Snapshot { live } => write!(f, "snapshot: {live} live"),
             Self::Page { live } => write!(f, "page: {live} live"),
+            Self::Details { live } => write!(f, "details: {live} live"),
         }
     }
 }
@@ -85,6 +95,7 @@ impl Step {
         match self {
             Self::Life => LIVES * ACTS as u64,
             Self::Snapshot { .. } | Self::Page { .. } => 1,
+            Self::Details { .. } => QUERIES.len() as u64,
             _ => ROUND,
         }
     }
@@ -126,6 +137,14 @@ impl Step {
             Self::Page { live } => {
                 let page = TextPage::of_capture(told(live));
                 Box::new(move || drop(black_box(page.render(Audience::Scraper).expect("a page"))))
+            }
+            Self::Details { live } => {
+                let shared = told(live);
+                Box::new(move || {
+                    for query in QUERIES {
+                        assert!(black_box(answer(&shared, Detail::Allocations, query)).ok, "{query}");
+                    }
+                })
             }
         }
     }
