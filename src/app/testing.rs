@@ -218,6 +218,7 @@ pub(super) fn empty_redis(words: &[Vec<u8>]) -> Vec<u8> {
         Some(b"PING") => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n",
         Some(b"SCAN") => b"*2\r\n$1\r\n0\r\n*0\r\n",
         Some(b"CONFIG") => b"-NOPERM no\r\n",
+        Some(b"INFO") => b"$55\r\nredis_mode:standalone\r\ncluster_enabled:0\r\nmaxmemory:0\r\n\r\n",
         _ => b"+OK\r\n",
     };
     said.to_vec()

@@ -263,10 +263,7 @@ fn read_table(
         linger: given.one("session.linger", &session.linger, value::duration)?,
         relayed_packets: given
             .one("session.relayed-packets", &session.relayed_packets, |v| count(v, 0..=MANY))?,
-        rest_separator: given
-            .one("session.rest-separator", &session.rest_separator, value::separator)?
-            .min(b':')
-            .max(b':'),
+        rest_separator: given.one("session.rest-separator", &session.rest_separator, value::separator)?,
         max_realms,
         max_servers: given.one("metrics.max-servers", &metrics.max_servers, |v| size(v, 1..=MANY))?,
         realms: config::realms(realms, max_realms)

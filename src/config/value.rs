@@ -165,7 +165,7 @@ pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
 pub fn separator(value: &str) -> Result<u8, ConfigError> {
     match value.as_bytes() {
         // coturn takes one byte. A digit would be part of the timestamp.
-        &[byte] if byte.is_ascii_graphic() => Ok(byte),
+        &[byte] if byte.is_ascii_graphic() && !byte.is_ascii_digit() => Ok(byte),
         _ => Err(ConfigError::Separator { value: value.to_owned() }),
     }
 }

@@ -106,7 +106,7 @@ impl Queue {
                 && !piece.is_empty()
             {
                 if write(&mut out, piece).is_err() {
-                    let lines = piece.iter().filter(|&&byte| byte == b'\n').count() as u64;
+                    let lines = piece.split_inclusive(|&byte| byte == b'\n').count() as u64;
                     self.dropped.fetch_add(lines, Ordering::Relaxed);
                     failed += lines;
                 }
@@ -274,14 +274,12 @@ mod tests {
         struct Flaky(Vec<Option<ErrorKind>>, Vec<u8>);
         impl Write for Flaky {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                match self.0.pop().flatten() {
-                    Some(kind) => Err(kind.into()),
-                    None => {
-                        // A byte at a time.
-                        self.1.extend(bytes.first());
-                        Ok(1)
-                    }
+                if let Some(kind) = self.0.pop().flatten() {
+                    return Err(kind.into());
                 }
+                // A byte at a time.
+                self.1.extend(bytes.first());
+                Ok(1)
             }
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())

@@ -485,7 +485,7 @@ impl Table {
         // A TURN REST name is one credential already: the host need not tell its gatherings apart, and must not, for
         // dual-stack clients have two.
         let name = self.users.get(allocation.user);
-        let is_credential = turn_rest::user_id(name, b':').is_some();
+        let is_credential = turn_rest::user_id(name, self.settings.rest_separator).is_some();
         let host = if is_credential { None } else { self.clients.host(allocation) };
         self.session_hash(allocation.source().0, self.realms.name(allocation.realm), name, host)
     }

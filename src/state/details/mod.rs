@@ -161,8 +161,7 @@ impl Filter {
         let wants_realm = |wanted: &Vec<u8>| {
             table.realms.name(realm) == wanted || table.realms.label_of(realm).as_bytes() == wanted
         };
-        let separator = b':';
-        let _ = table;
+        let separator = table.settings.rest_separator;
         let wants_user =
             |wanted: &Vec<u8>| user == wanted || turn_rest::user_id(user, separator) == Some(wanted);
         self.realm.as_ref().is_none_or(wants_realm) && self.user.as_ref().is_none_or(wants_user)
