@@ -49,6 +49,9 @@ fn tell(lives: &[Life]) -> Vec<Told> {
     sorted(lives.iter().flat_map(Life::told).collect())
 }
 
+/// Ids of a thread of coturn begin at a multiple of this; within one they rise as allocations are born.
+const THREAD: u64 = 1_000_000_000_000_000;
+
 /// Calls of a quarter of an hour, one a minute, on a server.
 fn calls(server: &'static str, first_id: u64, from: f64, until: f64) -> Vec<Life> {
     let mut lives = Vec::new();
@@ -73,7 +76,7 @@ fn an_ordinary_day_fires_nothing() {
         }
     }
     // calls that go on for hours, and then a quiet night
-    lives.extend((0..20).map(|n| Life::call(REALM, 20_000 + n, HOUR, 9.0 * HOUR)));
+    lives.extend((0..20).map(|n| Life::call(REALM, THREAD + n, HOUR, 9.0 * HOUR)));
     chronicle.hear(&tell(&lives), 14.0 * HOUR);
     assert!(chronicle.value("coturn_allocations", &[], 5.0 * HOUR) > 40.0);
     expect(&chronicle, &[], &[fired_by(14 * 60, &[])]);
@@ -87,7 +90,7 @@ fn kill(lifetime: u32, other: bool, hours: usize) -> Chronicle {
     // Born over one hour, so that their grants run out over one, too.
     lives.extend((0..12).map(|n| {
         let from = 3.0 * HOUR + 5.0 * MINUTE * n as f64;
-        Life::call(REALM, 20_000 + n, from, killed).granted(lifetime).ending(Ending::Killed)
+        Life::call(REALM, THREAD + n, from, killed).granted(lifetime).ending(Ending::Killed)
     }));
     if other {
         lives.extend(calls(SECOND, 10_000, 0.0, HOUR * hours as f64));
@@ -154,14 +157,14 @@ fn restart(lifetime: u32, other: bool, back: f64, until: f64, hours: usize) -> C
     let mut lives = calls(FIRST, 1, 0.0, ended);
     lives.extend((0..12).map(|n| {
         let from = 3.0 * HOUR + 5.0 * MINUTE * n as f64;
-        Life::call(REALM, 20_000 + n, from, ended).granted(lifetime).ending(Ending::Killed)
+        Life::call(REALM, THREAD + n, from, ended).granted(lifetime).ending(Ending::Killed)
     }));
     lives.extend(calls(FIRST, 1, back, until));
     if other {
         lives.extend(calls(SECOND, 10_000, 0.0, HOUR * hours as f64));
     }
     chronicle.hear(&tell(&lives), HOUR * hours as f64);
-    // Which of the two causes it is hangs on what proved the restart.
+    // Those that are overdue when the server comes back were abandoned, the others are replaced.
     let lost = |cause| {
         let labels = [("server", "192.0.2.1"), ("cause", cause)];
         chronicle.count("coturn_server_allocations_closed_total", &labels, HOUR * hours as f64)
@@ -283,7 +286,7 @@ fn a_leak_fires_one_alert_and_no_other() {
     let mut lives = calls(FIRST, 1, 0.0, 8.0 * HOUR);
     lives.extend((0..20).map(|n| {
         let from = MINUTE * n as f64;
-        Life::call(REALM, 20_000 + n, from, 5.0 * HOUR).idle_from(2.0 * HOUR)
+        Life::call(REALM, THREAD + n, from, 5.0 * HOUR).idle_from(2.0 * HOUR)
     }));
     chronicle.hear(&tell(&lives), 8.0 * HOUR);
     expect(

@@ -62,6 +62,9 @@ impl Dice {
     }
 }
 
+/// Ids of a thread of coturn begin at a multiple of this; within one they rise as allocations are born.
+const THREAD: u64 = 1_000_000_000_000_000;
+
 /// Calls of a realm: about one in `every` seconds, of about `length` seconds.
 fn calls(realm: &'static str, first_id: u64, every: f64, length: f64) -> Vec<Life> {
     let mut dice = Dice(first_id);
@@ -107,11 +110,11 @@ fn calls(realm: &'static str, first_id: u64, every: f64, length: f64) -> Vec<Lif
 /// The story: three realms on three servers, and a page of the shop that stops closing its connections.
 fn story() -> Vec<Told> {
     let mut lives = calls(SHOP, 1, 45.0, 800.0);
-    lives.extend(calls(CLINIC, 100_000, 120.0, 1800.0));
-    lives.extend(calls(SCHOOL, 200_000, 300.0, 400.0));
+    lives.extend(calls(CLINIC, THREAD, 120.0, 1800.0));
+    lives.extend(calls(SCHOOL, 2 * THREAD, 300.0, 400.0));
     let leaks = (0..60).map(|n| {
         let from = LEAK_BEGINS + 4.0 * MINUTE * n as f64;
-        Life::call(SHOP, 300_000 + n, from, 2.0 * LENGTH)
+        Life::call(SHOP, 3 * THREAD + n, from, 2.0 * LENGTH)
             .idle_from(from + 3.0 * MINUTE)
             .on(SERVERS[usize::try_from(n % 2).unwrap()])
     });
