@@ -16,8 +16,8 @@ use crate::source::inbox::{HANDFUL, Published};
 use crate::source::statsdb::Refusal;
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
-    Applied, Beyond, ClosedBy, ConnectionId, Ended, Finding, Heard, Look, Restored, Saved, Scanned, Settings,
-    SourceId, Sweep, Table, Verdict, Whose,
+    Applied, Beyond, ClosedBy, ConnectionId, Discovery, Ended, Heard, Look, ProcessVerdict, Restored, Saved,
+    Scanned, Settings, SourceId, Sweep, Table, Whose,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
@@ -242,7 +242,7 @@ impl Ingest {
     }
 
     /// What the closed connection says about the process that held it.
-    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> Verdict {
+    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> ProcessVerdict {
         self.table.judge_closed(now, connection)
     }
 
@@ -251,14 +251,14 @@ impl Ingest {
         &mut self,
         now: Timestamp,
         connection: ConnectionId,
-        verdict: Verdict,
+        verdict: ProcessVerdict,
         from: u32,
     ) -> Option<u32> {
         self.table.end_reported_by(now, connection, verdict, from)
     }
 
     /// What the table found out since this was last asked.
-    pub fn take_findings(&mut self) -> Vec<Finding> {
+    pub fn take_findings(&mut self) -> Vec<Discovery> {
         self.table.take_findings()
     }
 

@@ -14,7 +14,7 @@ use crate::config::{RedisSource, Statsdb};
 use crate::source::backoff::{Backoff, LASTED};
 use crate::source::forward::Forward;
 use crate::source::statsdb::{Caller, Connection, Ended, Heard, Listener, Reception, Standing};
-use crate::state::{ClosedBy, ConnectionId, SourceId, VERDICT_AFTER, Verdict};
+use crate::state::{ClosedBy, ConnectionId, ProcessVerdict, SourceId, VERDICT_AFTER};
 
 /// How often it is said how far coturn has been heard.
 const TICK: Duration = Duration::from_secs(1);
@@ -227,7 +227,7 @@ impl Desk {
     async fn judge(self, closed: ConnectionId) {
         sleep(VERDICT_AFTER).await;
         let verdict = self.shared.lock().judge_closed(self.shared.now(), closed);
-        let mut from = (verdict != Verdict::Lives).then_some(0);
+        let mut from = (verdict != ProcessVerdict::Lives).then_some(0);
         while let Some(place) = from {
             let now = self.shared.now();
             from = self.shared.lock().end_reported_by(now, closed, verdict, place);

@@ -19,7 +19,7 @@ use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
-use crate::state::{Beyond, Finding, SourceId};
+use crate::state::{Beyond, Discovery, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -136,35 +136,35 @@ async fn let_time_pass(shared: Shared, names: Vec<String>) {
 }
 
 /// What the table found out goes to the log.
-fn report(finding: Finding, names: &[String]) {
+fn report(finding: Discovery, names: &[String]) {
     let name = |source: SourceId| names.get(source.0 as usize).map(String::as_str).unwrap_or_default();
     match finding {
-        Finding::ServerRestarted { source, server, port, allocations } => tracing::info!(
+        Discovery::ServerRestarted { source, server, port, allocations } => tracing::info!(
             source = name(source),
             server = %server,
             port,
             allocations,
             "coturn was restarted: its ids begin anew; what the old process held has ended (cause replaced)"
         ),
-        Finding::AddressShared { source, server, port } => tracing::warn!(
+        Discovery::AddressShared { source, server, port } => tracing::warn!(
             source = name(source),
             server = %server,
             port,
             "two coturns report the same server address; for a day ids that begin anew are not taken for a restart there"
         ),
-        Finding::ProcessEnded { source, peer, restarted: true } => tracing::info!(
+        Discovery::ProcessEnded { source, peer, restarted: true } => tracing::info!(
             source = name(source),
             %peer,
             "coturn was restarted: all of its connections closed and a new process reports; its allocations have ended \
              (cause replaced)"
         ),
-        Finding::ProcessEnded { source, peer, restarted: false } => tracing::warn!(
+        Discovery::ProcessEnded { source, peer, restarted: false } => tracing::warn!(
             source = name(source),
             %peer,
             "coturn is gone: all of its connections closed at once and none came back; its allocations have ended \
              (cause abandoned)"
         ),
-        Finding::ConnectionsCut { source, peer } => tracing::warn!(
+        Discovery::ConnectionsCut { source, peer } => tracing::warn!(
             source = name(source),
             %peer,
             flag = "--statsdb.behind-proxy",

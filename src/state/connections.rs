@@ -3,7 +3,7 @@
 //! A relay thread of coturn has one connection and reports all of its allocations over it; other threads hold idle ones.
 //! So a key on two open connections is two servers', and a process that dies takes its connections and its allocations
 //! along. But proxies, NAT and load balancers close idle connections of a coturn that lives: it connects again, at once
-//! the first time and with its next event later (every version up to 4.17.1). [`Connections::verdict`] tells the two
+//! the first time and with its next event later (every version up to 4.17.1). [`StatsdbConnections::verdict`] tells the two
 //! apart.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +14,7 @@ use super::allocation::{Cause, Fact, Phase};
 use super::compact::Moment;
 use super::life::OVERDUE_MEMORY;
 use super::session::Entry;
-use super::{Allocation, Applied, Finding, Name, SourceId, Table};
+use super::{Allocation, Applied, Discovery, Name, SourceId, Table};
 use crate::clock::Timestamp;
 use crate::wire::{Event, Key};
 
@@ -25,7 +25,7 @@ const SLICE: u32 = 8192;
 /// come again, within this.
 pub const VERDICT_AFTER: Duration = Duration::from_secs(1);
 
-/// Connections that close within so long of one another closed at once.
+/// StatsdbConnections that close within so long of one another closed at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Idle times that differ by no more than this are equal, and no device cuts a connection that was idle for less than
@@ -62,7 +62,7 @@ pub enum ClosedBy {
 
 /// What a closed connection says about the process that held it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProcessVerdict {
     /// It lives, or there is no telling: its allocations stay until they are due.
     Lives,
     /// It died: its allocations ended with it.
@@ -99,7 +99,7 @@ type Peer = (SourceId, IpAddr);
 
 /// What is known of a connection.
 #[derive(Clone, Debug)]
-struct Facts {
+struct ConnectionFacts {
     peer: Peer,
     opened: Timestamp,
     /// When the last bytes came.
@@ -112,7 +112,7 @@ struct Facts {
     servers: Vec<(u32, u16)>,
 }
 
-impl Facts {
+impl ConnectionFacts {
     /// Both report allocations of one server address, or neither says which: coturn before 4.6 does not.
     fn is_of_process_of(&self, other: &Self) -> bool {
         let are_unknown = self.servers.is_empty() && other.servers.is_empty();
@@ -125,7 +125,7 @@ impl Facts {
 #[derive(Debug)]
 struct Closed {
     mark: Mark,
-    facts: Facts,
+    facts: ConnectionFacts,
     at: Timestamp,
     by: ClosedBy,
 }
@@ -139,17 +139,17 @@ impl Closed {
 
 /// The connections that are open, those that closed just now, and the one whose event is being applied.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(super) struct StatsdbConnections {
     /// [`Mark::NONE`] where the event comes from a Redis.
     pub(super) speaking: Mark,
-    open: HashMap<Mark, Facts, ahash::RandomState>,
+    open: HashMap<Mark, ConnectionFacts, ahash::RandomState>,
     /// In the order of their ends.
     closed: VecDeque<Closed>,
     /// Addresses whose connections were closed though their coturn lived, and until when that is remembered.
     distrusted: HashMap<Peer, Timestamp, ahash::RandomState>,
 }
 
-impl Default for Connections {
+impl Default for StatsdbConnections {
     fn default() -> Self {
         Self {
             speaking: Mark::NONE,
@@ -160,7 +160,7 @@ impl Default for Connections {
     }
 }
 
-impl Connections {
+impl StatsdbConnections {
     /// Whether the record is one that the present speaker reports.
     pub(super) fn is_told(&self, allocation: &Allocation) -> bool {
         self.speaking == Mark::NONE || allocation.mark == self.speaking
@@ -193,37 +193,39 @@ impl Connections {
     /// - A process that dies closes all of its connections at once, however long each was idle. A device that cuts idle
     ///   ones closes each after the same idle time. So connections that closed at once after different idle times, or a
     ///   moment after their last bytes, are a death; all else cannot be told, and is none.
-    fn verdict(&self, mark: Mark, now: Timestamp) -> Verdict {
-        let Some(gone) = self.closed.iter().find(|closed| closed.mark == mark) else { return Verdict::Lives };
+    fn verdict(&self, mark: Mark, now: Timestamp) -> ProcessVerdict {
+        let Some(gone) = self.closed.iter().find(|closed| closed.mark == mark) else {
+            return ProcessVerdict::Lives;
+        };
         let peer = gone.facts.peer;
         if gone.by != ClosedBy::Peer || self.distrusted.get(&peer).is_some_and(|&until| now < until) {
-            return Verdict::Lives;
+            return ProcessVerdict::Lives;
         }
-        let of_peer = |facts: &&Facts| facts.peer == peer;
+        let of_peer = |facts: &&ConnectionFacts| facts.peer == peer;
         let open = || self.open.values().filter(of_peer);
         let closed = || self.closed.iter().filter(|closed| closed.facts.peer == peer);
         let mut starts = open().chain(closed().map(|closed| &closed.facts)).filter_map(|facts| facts.started);
         if starts.any(|started| gone.at.since(started) <= AT_ONCE) {
-            return Verdict::Restarted;
+            return ProcessVerdict::Restarted;
         }
         if open().any(|facts| facts.opened > gone.at || facts.is_of_process_of(&gone.facts)) {
-            return Verdict::Lives;
+            return ProcessVerdict::Lives;
         }
         let at_once = || {
             let others = closed().filter(|closed| closed.facts.started.is_none());
             others.filter(|closed| gone.at.since(closed.at).max(closed.at.since(gone.at)) <= AT_ONCE)
         };
         // The threads that report nothing hold connections too. Those of this process did not close.
-        let is_silent = |facts: &Facts| !facts.reports;
+        let is_silent = |facts: &ConnectionFacts| !facts.reports;
         if open().any(is_silent) && !at_once().any(|closed| is_silent(&closed.facts)) {
-            return Verdict::Lives;
+            return ProcessVerdict::Lives;
         }
         let idle = gone.idle();
         let differ = |other: Duration| idle.abs_diff(other) > EQUALLY_IDLE;
         if idle < SHORTEST_CUT || at_once().any(|closed| differ(closed.idle())) {
-            Verdict::Died
+            ProcessVerdict::Died
         } else {
-            Verdict::Lives
+            ProcessVerdict::Lives
         }
     }
 
@@ -253,8 +255,14 @@ impl Table {
         self.advance(now);
         let (now, mark) = (self.now, self.marks.next());
         let peer = (source, peer);
-        let facts =
-            Facts { peer, opened: now, active: now, reports: false, started: None, servers: Vec::new() };
+        let facts = ConnectionFacts {
+            peer,
+            opened: now,
+            active: now,
+            reports: false,
+            started: None,
+            servers: Vec::new(),
+        };
         self.connections.open.insert(mark, facts);
         ConnectionId(mark)
     }
@@ -289,14 +297,18 @@ impl Table {
 
     /// What the closed connection says about its process; to be asked [`VERDICT_AFTER`] its end. If the process died,
     /// [`Self::end_reported_by`] is to follow.
-    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> Verdict {
+    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> ProcessVerdict {
         self.advance(now);
         let verdict = self.connections.verdict(connection.0, self.now);
-        if verdict != Verdict::Lives
+        if verdict != ProcessVerdict::Lives
             && let Some(gone) = self.connections.closed.iter().find(|closed| closed.mark == connection.0)
         {
             let (source, peer) = gone.facts.peer;
-            self.found(Finding::ProcessEnded { source, peer, restarted: verdict == Verdict::Restarted });
+            self.found(Discovery::ProcessEnded {
+                source,
+                peer,
+                restarted: verdict == ProcessVerdict::Restarted,
+            });
         }
         verdict
     }
@@ -338,7 +350,7 @@ impl Table {
         &mut self,
         now: Timestamp,
         connection: ConnectionId,
-        verdict: Verdict,
+        verdict: ProcessVerdict,
         from: u32,
     ) -> Option<u32> {
         self.advance(now);
@@ -349,10 +361,10 @@ impl Table {
                 continue;
             }
             let cause = match verdict {
-                Verdict::Lives => return None,
-                Verdict::Restarted => Cause::Replaced,
-                Verdict::Died if allocation.is(Fact::ReleasePending) => Cause::Released,
-                Verdict::Died => Cause::Abandoned,
+                ProcessVerdict::Lives => return None,
+                ProcessVerdict::Restarted => Cause::Replaced,
+                ProcessVerdict::Died if allocation.is(Fact::ReleasePending) => Cause::Released,
+                ProcessVerdict::Died => Cause::Abandoned,
             };
             self.end_with_process(at, cause);
         }
@@ -375,7 +387,7 @@ impl Table {
         if is_by_ids || self.connections.speaking == Mark::NONE {
             self.rest_id_rule(at);
         } else if let Some((source, peer)) = self.connections.distrust_speaker(self.now) {
-            self.found(Finding::ConnectionsCut { source, peer });
+            self.found(Discovery::ConnectionsCut { source, peer });
         }
     }
 

@@ -10,7 +10,7 @@ const MAX_WAITING: usize = 64;
 
 /// One thing found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum Discovery {
     /// Ids that came again prove that the process behind a server address is new.
     ServerRestarted {
         /// Where it reports.
@@ -49,18 +49,18 @@ pub enum Finding {
     },
 }
 
-/// Findings that wait to be taken.
+/// Discoveries that wait to be taken.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
+pub(super) struct Discoveries(Vec<Discovery>);
 
 impl Table {
     /// What was found out since this was last asked, in its order.
-    pub fn take_findings(&mut self) -> Vec<Finding> {
+    pub fn take_findings(&mut self) -> Vec<Discovery> {
         std::mem::take(&mut self.findings.0)
     }
 
     /// Notes a finding, unless it waits already: each connection of a process says the same.
-    pub(super) fn found(&mut self, finding: Finding) {
+    pub(super) fn found(&mut self, finding: Discovery) {
         let waiting = &mut self.findings.0;
         if waiting.len() < MAX_WAITING && !waiting.contains(&finding) {
             waiting.push(finding);

@@ -121,11 +121,11 @@ impl SeenIds {
 struct Thread {
     highest: u64,
     /// Of the counts up to the highest, which were seen.
-    recent: Recent,
+    recent: RecentCounts,
     /// The highest of those that were seen longer ago than a login takes.
     settled: Option<u64>,
     /// How the highest rose since, by steps of time.
-    rising: VecDeque<Step>,
+    rising: VecDeque<Rise>,
     last_status: Timestamp,
 }
 
@@ -143,7 +143,7 @@ impl Thread {
             self.highest = count;
             match self.rising.back_mut() {
                 Some(step) if now < step.ends => step.highest = count,
-                _ => self.rising.push_back(Step { ends: end_of_step(now), highest: count }),
+                _ => self.rising.push_back(Rise { ends: end_of_step(now), highest: count }),
             }
         }
         self.recent.insert(self.highest, count);
@@ -161,7 +161,7 @@ impl Thread {
 
 /// The highest count of some seconds.
 #[derive(Debug)]
-struct Step {
+struct Rise {
     /// All of it was seen before.
     ends: Timestamp,
     highest: u64,
@@ -172,11 +172,11 @@ fn end_of_step(now: Timestamp) -> Timestamp {
     Timestamp::from_millis((now.as_millis() / STEP_MILLIS + 1) * STEP_MILLIS)
 }
 
-/// A set of the last [`Recent::SPAN`] counts up to the highest.
+/// A set of the last [`RecentCounts::SPAN`] counts up to the highest.
 #[derive(Debug, Default)]
-struct Recent([u64; Self::WORDS]);
+struct RecentCounts([u64; Self::WORDS]);
 
-impl Recent {
+impl RecentCounts {
     const WORDS: usize = 16;
     const SPAN: u64 = 64 * Self::WORDS as u64;
 
@@ -214,7 +214,7 @@ const fn bit(count: u64) -> u64 {
 }
 
 const fn place(count: u64) -> usize {
-    (count / 64) as usize % Recent::WORDS
+    (count / 64) as usize % RecentCounts::WORDS
 }
 
 #[cfg(test)]

@@ -61,8 +61,8 @@ use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
 use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::{Cause, Origin};
-pub use connections::{ClosedBy, ConnectionId, VERDICT_AFTER, Verdict};
-pub use findings::Finding;
+pub use connections::{ClosedBy, ConnectionId, ProcessVerdict, VERDICT_AFTER};
+pub use findings::Discovery;
 pub use heard::{Heard, Whose};
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
@@ -143,7 +143,7 @@ pub struct Table {
     /// The moment that time passes to; `now` follows it through what falls due.
     passing_to: Timestamp,
     sources: Vec<Source>,
-    connections: connections::Connections,
+    connections: connections::StatsdbConnections,
     allocations: slab::Slab<Allocation>,
     by_key: HashTable<u32>,
     /// Allocations that there will soon be, as a scan says: their room is not given back.
@@ -160,7 +160,7 @@ pub struct Table {
     refused_keys: shared::RecentKeys,
     endings: endings::Endings,
     seen_ids: ids::SeenIds,
-    findings: findings::Findings,
+    findings: findings::Discoveries,
     clients: clients::Clients,
     reports: reports::Reports,
     marks: connections::Marks,
@@ -197,7 +197,7 @@ impl Table {
             now: Timestamp::ZERO,
             passing_to: Timestamp::ZERO,
             sources: sources.iter().map(source).collect(),
-            connections: connections::Connections::default(),
+            connections: connections::StatsdbConnections::default(),
             allocations: slab::Slab::new(),
             by_key: HashTable::new(),
             expected: 0,
@@ -211,7 +211,7 @@ impl Table {
             refused_keys: shared::RecentKeys::default(),
             endings: endings::Endings::default(),
             seen_ids: ids::SeenIds::default(),
-            findings: findings::Findings::default(),
+            findings: findings::Discoveries::default(),
             clients: clients::Clients::new(),
             reports: reports::Reports::new(settings.are_rates_kept),
             marks: connections::Marks::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::allocation::{Allocation, Cause, Fact, Granted, Phase};
 use super::ids::{self, NewProcess};
 use super::names::OTHER;
-use super::{Finding, Table};
+use super::{Discovery, Table};
 use crate::clock::Timestamp;
 use crate::wire::AllocationId;
 
@@ -72,7 +72,7 @@ impl Table {
                 self.allocations[at].phase = Phase::Gone;
             }
         }
-        self.found(Finding::ServerRestarted { source, server, port: granted.server_port, allocations });
+        self.found(Discovery::ServerRestarted { source, server, port: granted.server_port, allocations });
     }
 
     /// A record that ended with an old process is reported again: two processes share its server address.
@@ -81,7 +81,7 @@ impl Table {
         let (source, server, port) = (record.source(), record.server, record.server_port);
         if self.seen_ids.rest(self.now, (server, port)) {
             let server = self.servers.label(server);
-            self.found(Finding::AddressShared { source, server, port });
+            self.found(Discovery::AddressShared { source, server, port });
         }
     }
 }

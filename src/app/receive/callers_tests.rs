@@ -1,3 +1,5 @@
+//! What the listener says of those who call: that none came, that one was refused.
+
 use super::*;
 use crate::app::ingest::Ingest;
 use crate::clock::{ManualClock, Timestamp};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::state::details::State;
 use crate::state::tests::audit::audit;
-use crate::state::{Anomaly, Applied, Cause, ClosedBy, ConnectionId, Finding, Settings, Verdict};
+use crate::state::{Anomaly, Applied, Cause, ClosedBy, ConnectionId, Discovery, ProcessVerdict, Settings};
 
 const LIFETIME: u32 = 600;
 
@@ -23,15 +23,16 @@ pub(super) fn open(table: &mut Table, second: u64) -> ConnectionId {
 }
 
 /// The other end closes connections, at once, and they are judged in time. Gives the verdict on the first.
-fn closed_by_peer(table: &mut Table, second: u64, connections: &[ConnectionId]) -> Verdict {
+fn closed_by_peer(table: &mut Table, second: u64, connections: &[ConnectionId]) -> ProcessVerdict {
     for &connection in connections {
         table.connection_closed(at(second), connection, ClosedBy::Peer);
     }
     judge(table, second + 1, connections)
 }
 
-fn judge(table: &mut Table, second: u64, connections: &[ConnectionId]) -> Verdict {
-    let verdicts: Vec<Verdict> = connections.iter().map(|&one| table.judge_closed(at(second), one)).collect();
+fn judge(table: &mut Table, second: u64, connections: &[ConnectionId]) -> ProcessVerdict {
+    let verdicts: Vec<ProcessVerdict> =
+        connections.iter().map(|&one| table.judge_closed(at(second), one)).collect();
     for (&connection, &verdict) in connections.iter().zip(&verdicts) {
         let mut from = Some(0);
         while let Some(place) = from {
@@ -79,7 +80,7 @@ fn a_process_that_ends_takes_its_own_allocations_along_and_no_others() {
     assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Released)), (1, 1, 1));
     let realm = table.snapshot().realms[0].series;
     assert_eq!((realm.orphans.get(0), realm.orphans.get(1)), (0, 0), "nobody holds them");
-    let gone = Finding::ProcessEnded { source: SOURCE, peer: HOST, restarted: false };
+    let gone = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: false };
     assert_eq!(table.take_findings(), [gone]);
 }
 
@@ -218,13 +219,13 @@ fn idle_pair(table: &mut Table, second: u64) -> (ConnectionId, ConnectionId) {
 fn connections_cut_when_they_were_idle_for_equally_long_end_nothing() {
     let mut table = table(Settings::default());
     let (relay, silent) = idle_pair(&mut table, 1);
-    assert_eq!(closed_by_peer(&mut table, 31, &[relay, silent]), Verdict::Lives);
+    assert_eq!(closed_by_peer(&mut table, 31, &[relay, silent]), ProcessVerdict::Lives);
     // It connects again with its next event, and is cut again, each time after as long.
     for second in [100, 170, 240] {
         let again = open(&mut table, second);
         assert_eq!(say(&mut table, second, again, 1, &refreshed(LIFETIME)), Applied::Updated);
         table.connection_active(at(second), again);
-        assert_eq!(closed_by_peer(&mut table, second + 30, &[again]), Verdict::Lives);
+        assert_eq!(closed_by_peer(&mut table, second + 30, &[again]), ProcessVerdict::Lives);
     }
     let realm = table.snapshot().realms[0].series;
     assert_eq!((live(&table), realm.closed.total(), realm.adopted), (1, 0, 0));
@@ -235,7 +236,7 @@ fn connections_that_close_at_once_after_different_idle_times_are_a_death() {
     let mut table = table(Settings::default());
     let (relay, silent) = idle_pair(&mut table, 1);
     table.connection_active(at(20), relay);
-    assert_eq!(closed_by_peer(&mut table, 31, &[relay, silent]), Verdict::Died);
+    assert_eq!(closed_by_peer(&mut table, 31, &[relay, silent]), ProcessVerdict::Died);
     assert_eq!((live(&table), closed(&table, Cause::Abandoned)), (0, 1));
 }
 
@@ -249,10 +250,10 @@ fn a_process_that_connects_again_or_has_another_connection_lives() {
         first.connection_closed(at(31), connection, ClosedBy::Peer);
     }
     let again = first.connection_opened(Timestamp::from_millis(31_200), SOURCE, HOST);
-    assert_eq!(judge(&mut first, 32, &[relay]), Verdict::Lives);
+    assert_eq!(judge(&mut first, 32, &[relay]), ProcessVerdict::Lives);
     // A probe that comes and goes proves nothing.
     first.connection_closed(at(32), again, ClosedBy::Peer);
-    assert_eq!(judge(&mut first, 32, &[relay]), Verdict::Died);
+    assert_eq!(judge(&mut first, 32, &[relay]), ProcessVerdict::Died);
 
     // Another thread of it reports the same server.
     let mut second = table(Settings::default());
@@ -260,13 +261,13 @@ fn a_process_that_connects_again_or_has_another_connection_lives() {
     let thread = open(&mut second, 1);
     say(&mut second, 2, thread, 9, &new(LIFETIME));
     second.connection_active(at(20), relay);
-    assert_eq!(closed_by_peer(&mut second, 31, &[relay, silent]), Verdict::Lives);
+    assert_eq!(closed_by_peer(&mut second, 31, &[relay, silent]), ProcessVerdict::Lives);
 
     // The threads that report nothing did not close.
     let mut third = table(Settings::default());
     let (relay, _silent) = idle_pair(&mut third, 1);
     third.connection_active(at(31), relay);
-    assert_eq!(closed_by_peer(&mut third, 31, &[relay]), Verdict::Lives);
+    assert_eq!(closed_by_peer(&mut third, 31, &[relay]), ProcessVerdict::Lives);
     assert_eq!(live(&third), 1);
 }
 
@@ -279,11 +280,11 @@ fn without_the_name_of_the_server_another_connection_that_reports_is_its_own() {
     say(&mut table, 1, one, 1, &short);
     say(&mut table, 1, two, 2, &short);
     table.connection_active(at(31), one);
-    assert_eq!(closed_by_peer(&mut table, 31, &[one]), Verdict::Lives);
+    assert_eq!(closed_by_peer(&mut table, 31, &[one]), ProcessVerdict::Lives);
     for connection in [one, two] {
         table.connection_active(at(40), connection);
     }
-    assert_eq!(closed_by_peer(&mut table, 40, &[two]), Verdict::Died);
+    assert_eq!(closed_by_peer(&mut table, 40, &[two]), ProcessVerdict::Died);
 }
 
 #[test]
@@ -296,9 +297,9 @@ fn a_new_process_at_the_address_is_a_restart() {
     let cleaning = table.connection_opened(Timestamp::from_millis(31_200), SOURCE, HOST);
     table.process_started(Timestamp::from_millis(31_300), cleaning);
     table.connection_closed(Timestamp::from_millis(31_400), cleaning, ClosedBy::Peer);
-    assert_eq!(judge(&mut table, 32, &[relay]), Verdict::Restarted);
+    assert_eq!(judge(&mut table, 32, &[relay]), ProcessVerdict::Restarted);
     assert_eq!((live(&table), closed(&table, Cause::Replaced)), (0, 1));
-    let found = Finding::ProcessEnded { source: SOURCE, peer: HOST, restarted: true };
+    let found = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: true };
     assert_eq!(table.take_findings(), [found]);
 }
 
@@ -312,7 +313,7 @@ fn a_link_that_closes_connections_of_the_living_is_not_believed_for_a_day() {
     table.take_findings();
     let again = open(&mut table, 30);
     assert_eq!(say(&mut table, 30, again, 1, &refreshed(LIFETIME)), Applied::Adopted);
-    assert_eq!(table.take_findings(), [Finding::ConnectionsCut { source: SOURCE, peer: HOST }]);
+    assert_eq!(table.take_findings(), [Discovery::ConnectionsCut { source: SOURCE, peer: HOST }]);
     close(&mut table, 40, again);
     assert_eq!(live(&table), 1);
     let other_host = table.connection_opened(at(41), SOURCE, IpAddr::V4(Ipv4Addr::LOCALHOST));

@@ -2,7 +2,7 @@
 
 use super::story::Story;
 use super::*;
-use crate::state::{Applied, Cause, Finding, Orphan, Settings};
+use crate::state::{Applied, Cause, Discovery, Orphan, Settings};
 
 const OTHER_LOCAL: &str = "192.0.2.1:3479";
 
@@ -31,7 +31,7 @@ fn a_birth_of_an_id_seen_long_ago_ends_what_the_old_process_held() {
     assert_eq!(born(&mut story, 300, 1), Applied::Opened);
     assert_eq!((live(&story), story.closed()), (2, vec![("replaced", 3)]), "not those of the other port");
     let finding =
-        Finding::ServerRestarted { source: SOURCE, server: "192.0.2.1".into(), port: 3478, allocations: 3 };
+        Discovery::ServerRestarted { source: SOURCE, server: "192.0.2.1".into(), port: 3478, allocations: 3 };
     assert_eq!(story.table.take_findings(), [finding]);
     assert_eq!(story.orphans(Orphan::Overdue), 0);
     story.ends_empty();
@@ -100,7 +100,7 @@ fn one_of_the_dead_that_speaks_lives_again_and_the_rule_rests_for_a_day() {
 
         assert_eq!(story.tell_of(510, &key("r", "alice", 100), &sign), Applied::Adopted);
         assert_eq!((live(&story), story.realm().adopted), (2, 1));
-        let shared = Finding::AddressShared { source: SOURCE, server: "192.0.2.1".into(), port: 3478 };
+        let shared = Discovery::AddressShared { source: SOURCE, server: "192.0.2.1".into(), port: 3478 };
         assert_eq!(story.table.take_findings(), [shared]);
         // Both go on; ids of either prove nothing.
         story.tell_of(700, &key("r", "carol", 2), &new(600));
