@@ -78,6 +78,8 @@ impl Session {
             _ if self.released > 0 => Cause::Released,
             Some("allocation timeout") => Cause::Expired,
             Some(reason) if reason.starts_with("TCP connection closed by client") => Cause::Disconnected,
+            // A client that was killed with bytes unread resets its connection.
+            Some(reason) if reason.starts_with("TCP socket buffer operation error") => Cause::Disconnected,
             other => panic!("a reason not seen before: {other:?} in {self:?}"),
         }
     }
