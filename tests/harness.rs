@@ -1,5 +1,10 @@
 //! The instruments themselves: a reader that overlooks something would make every other test worth less.
 
+#![allow(
+    clippy::expect_used,
+    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
+)]
+
 mod common;
 
 use std::path::Path;

@@ -25,7 +25,7 @@ const SLICE: u32 = 8192;
 /// come again, within this.
 pub const VERDICT_AFTER: Duration = Duration::from_secs(1);
 
-/// StatsdbConnections that close within so long of one another closed at once.
+/// Connections that close within so long of one another closed at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Idle times that differ by no more than this are equal, and no device cuts a connection that was idle for less than

@@ -217,7 +217,7 @@ fn what_waits_is_bounded_and_the_rest_is_counted() {
     let many = u64::try_from(MAX_BACKLOG).unwrap();
     let crowd = Ended {
         allocations: (0..many + 4).map(|number| allocation(10 + 2 * number, 91)).collect(),
-        sessions: (0..many + 1).map(|number| session(10 + 2 * number, 91)).collect(),
+        sessions: (0..=many).map(|number| session(10 + 2 * number, 91)).collect(),
         lost: 7,
     };
     assert_eq!(store.write(batch(101, false, crowd, None)), Written::StillFailing);

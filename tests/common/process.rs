@@ -97,11 +97,11 @@ impl Process {
     pub(crate) fn sleeps(&self) -> bool {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).into_iter().flatten();
         // One that ended meanwhile is none.
-        let stats =
+        let texts =
             threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
         // proc(5): the state follows the name, which is in parentheses.
         let states =
-            stats.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
+            texts.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
         let states: Vec<char> = states.collect();
         !states.is_empty() && states.iter().all(|&state| state == 'S')
     }
