@@ -5,7 +5,7 @@
 //! Spans are not shown; put what matters into the event's fields.
 //!
 //! A command that runs until it is stopped must not be stopped by whoever reads its log: there lines go through a
-//! [`queue`], are dropped when it is full, and are counted. Of any other command each line is written at once.
+//! `queue`, are dropped when it is full, and are counted. Of any other command each line is written at once.
 
 mod escape;
 mod queue;
