@@ -11,11 +11,9 @@ STATSDB_NOTE = (coturn 4.17 and later refuse this ip as a peer: keep 127.0.0.1, 
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
-# How much `make soak` does, and how much of it `make test` does, which has a minute or two for it.
+# How much `make soak` does.
 SOAK_EVENTS ?= 100000000
 SOAK_REDIS_EVENTS ?= 10000000
-SHORT_SOAK_EVENTS = 30000000
-SHORT_SOAK_REDIS_EVENTS = 3000000
 
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
@@ -38,8 +36,6 @@ test: ## Run everything that must pass; installs redis-server, coturn, prometheu
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
-	$(MAKE) --no-print-directory instructions CHECK=1
-	$(MAKE) --no-print-directory soak SOAK_EVENTS=$(SHORT_SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SHORT_SOAK_REDIS_EVENTS)
 
 # Trials: BENCH_EVENTS=100000 BENCH_LIVE=20000 make bench PARTS='million resync' (parts alone are printed, not written)
 bench: ## Measure each budget, side by side with others; writes docs/benchmarks.md
