@@ -90,9 +90,12 @@ impl Scenario {
         let abandoned = self.allocation("abandoned");
         self.statsdb.open(&abandoned, 1);
 
+        // A status without an address, as of coturn before 4.6: one with it would prove that the server was restarted, and
+        // end all that lives.
         let replaced = self.allocation("replaced");
-        self.statsdb.open(&replaced, 1);
-        self.statsdb.open(&replaced, 2);
+        for _ in 0..2 {
+            self.statsdb.tell(replaced.channel("status").as_bytes(), "new lifetime=600");
+        }
         self.statsdb.close(&replaced, nothing, nothing);
 
         // First met in the middle, with a past; and at the end only.
