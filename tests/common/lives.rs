@@ -250,7 +250,10 @@ impl Lives {
         match life.end {
             End::Replaced => {
                 *life = self.fresh(life.realm, life.user, life.id);
-                self.status(life, "new", self.rules.lifetime, out);
+                // Without an address, as of coturn before 4.6: with one, an id that comes again would prove that its server
+                // was restarted, and end all that lives there.
+                let payload = format!("new lifetime={}", self.rules.lifetime);
+                self.tell(life, "status", payload.as_bytes(), out);
                 self.realms[life.realm].opened += 1;
                 return true;
             }
