@@ -100,7 +100,10 @@ impl Piped {
                 if read == 0 {
                     break;
                 }
-                reading.lock().unwrap().push_str(&String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()));
+                reading
+                    .lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()));
             }
         });
         log

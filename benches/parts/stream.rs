@@ -72,6 +72,11 @@ impl Fleet {
         self.message(allocation, kind, REPORT, StatusKey::None)
     }
 
+    /// Without an address, as of coturn before 4.6: with one, an id that comes again proves that its server was restarted.
+    fn born_again(&self, allocation: u64) -> Message {
+        self.message(allocation, "status", b"new lifetime=600", StatusKey::Set)
+    }
+
     fn deleted(&self, allocation: u64) -> Message {
         self.message(allocation, "status", b"deleted", StatusKey::Deleted)
     }
@@ -96,7 +101,7 @@ impl Fleet {
             96 => self.deleted(next),
             97 => self.total(next, "total_traffic"),
             98 => self.total(next, "total_traffic/peer"),
-            99 => self.status(next, "new"),
+            99 => self.born_again(next),
             90.. => self.status(self.far(6 * hundred + place - 90), "refreshed"),
             _ => self.either_leg(45 * hundred + place / 2, place),
         }
