@@ -208,7 +208,12 @@ fn no_standard_error_at_all_will_do() {
     shell.args(["-c", "exec \"$0\" \"$@\" 2>&-", env!("CARGO_BIN_EXE_coturn-exporter")]);
     let mut exporter = Piped::launch(shell);
     drop(exporter.connect());
-    assert_eq!(exporter.page().count("coturn_exporter_statsdb_connections", &[]), 0);
+    poll::until(PATIENCE, "the connection to be gone", || {
+        match exporter.page().count("coturn_exporter_statsdb_connections", &[]) {
+            0 => Ok(()),
+            some => Err(some.to_string()),
+        }
+    });
     assert!(exporter.end().success());
 }
 
