@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{By, FIGURES, Question, usage};
-use super::{Batch, Checkpoint, MAX_BACKLOG, RETRY, Store, Written};
+use super::{Batch, Checkpoint, MAX_BACKLOG, OpenError, RETRY, Store, Written};
 use crate::clock::Timestamp;
 use crate::state::{ByLeg, Cause, Concluded, Ended, Kept, Origin, SourceId, Stage};
 use crate::wire::{AllocationId, Traffic, Transport, Volume};
@@ -329,4 +329,37 @@ fn what_was_kept_comes_back_as_it_was() {
     assert_eq!(found.first_serial, 104);
     assert_eq!(found.saved.sources.len(), 1);
     assert_eq!(found.saved.realms, ["realm"]);
+}
+
+#[test]
+fn whose_tables_are_not_these_is_said_and_not_read() {
+    let place = Place::new("versions");
+    std::fs::write(&place.path, b"").unwrap();
+    let older = usage(&place.path, &Question::default()).unwrap_err();
+    assert!(matches!(older, OpenError::Older { version: 0, .. }), "{older}");
+    // The header of the file is behind the write-ahead log, which says so first.
+    let store = place.open();
+    assert_eq!(place.ledger(), (0, 0));
+    store.file.connection.pragma_update(None, "user_version", 99).unwrap();
+    let newer = usage(&place.path, &Question::default()).unwrap_err();
+    assert!(matches!(newer, OpenError::Newer { version: 99, .. }), "{newer}");
+}
+
+#[test]
+fn what_is_over_and_told_leaves_nothing_to_go_on_from() {
+    let place = Place::new("over");
+    let mut store = place.open();
+    let rows = |store: &Store| -> u32 {
+        store.file.connection.query_row("SELECT count(*) FROM allocation", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(store.write(batch(100, false, ended(1, 90), None)), Written::Yes);
+    assert_eq!(rows(&store), 1, "its end is not told yet");
+    let checkpoint = || Some(Checkpoint { is_all: false, ..nothing() });
+    assert_eq!(store.write(batch(101, true, ended(11, 91), checkpoint())), Written::Yes);
+    assert_eq!(rows(&store), 0);
+    // Whose end coturn has not told may come back.
+    let mut silent = ended(21, 92);
+    silent.allocations[0].is_end_told = false;
+    assert_eq!(store.write(batch(102, true, silent, checkpoint())), Written::Yes);
+    assert_eq!(rows(&store), 1);
 }
