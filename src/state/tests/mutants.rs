@@ -3,9 +3,11 @@
 
 use super::super::compact::{Seconds, Serial, Sums};
 use super::super::free::{Free, rehashed, shrunk};
-use super::super::{BYTES_BUCKETS, DURATION_BUCKETS, Orphan, Outcome, Settings, Table};
-use super::{Leg, SOURCE, at, key, secs, traffic};
-use crate::wire::{Event, Grant, Path, Transport};
+use super::super::{BYTES_BUCKETS, DURATION_BUCKETS, Look, Orphan, Outcome, Saved, Settings, Table};
+use super::audit::audit;
+use super::story::Story;
+use super::{Leg, SOURCE, at, key, new, secs, traffic};
+use crate::wire::{Event, Grant, Key, Path, Transport};
 
 #[test]
 fn free_places_are_bounded_and_the_lowest_comes_first() {
@@ -94,4 +96,51 @@ fn only_long_addresses_are_held_apart() {
     assert!(!table.clients.is_empty());
     table.apply(at(2), SOURCE, &key("realm", "alice", 2), &from("198.51.100.7:40001"));
     assert!(table.clients.is_empty(), "it has moved to one that fits");
+}
+
+/// A key that an earlier scan found says nothing of what has been wiped since.
+#[test]
+fn each_scan_proves_by_its_own_keys() {
+    let mut story = Story::new();
+    let [first, second] = [1, 2].map(|id| key("r", "alice", id));
+    story.tell_of(0, &first, &new(600));
+    story.tell_of(100, &second, &new(600));
+    let gap = |story: &mut Story, seconds: u64, found: &[(&Key<'_>, u64)]| {
+        story.table.link_down(at(seconds), SOURCE);
+        story.table.scan_begins(at(seconds + 10), SOURCE);
+        for (key, idle) in found {
+            let (now, idle) = (at(seconds + 10), Some(secs(*idle)));
+            if story.table.look(now, SOURCE, key, idle) == Look::Read {
+                story.table.scanned(now, SOURCE, key, &new(600), idle);
+            }
+        }
+        story.table.sweep(at(seconds + 10), SOURCE, 0);
+        story.table.scan_ends(SOURCE);
+        story.table.link_up(at(seconds + 10), SOURCE);
+        audit(&story.table).unwrap();
+    };
+    // Both keys are there.
+    gap(&mut story, 200, &[(&first, 210), (&second, 110)]);
+    assert!(story.closed().is_empty());
+    // Another coturn has started and wiped them: nothing older than the second one's status is left to prove its end.
+    gap(&mut story, 300, &[]);
+    assert!(story.closed().is_empty(), "{:?}", story.closed());
+    // The first one's key is there, and older: now the absence of the second one's is its end.
+    gap(&mut story, 400, &[(&first, 410)]);
+    assert_eq!(story.closed(), [("missed", 1)]);
+}
+
+/// Counters of a realm that scrapers were told of begin at 0 after a restart, and are not absent; while there is room.
+#[test]
+fn realms_that_were_told_before_have_their_series_again() {
+    let settings = Settings { max_realms: 2, ..Settings::default() };
+    let mut table = Table::new(settings, &["one"]);
+    let realms = ["first", "second", "third"].map(str::to_owned).to_vec();
+    table.restore(at(1), Saved { realms, ..Saved::default() });
+    let labels = |table: &Table| -> Vec<String> {
+        table.snapshot().realms.iter().map(|realm| realm.label.to_string()).collect()
+    };
+    assert_eq!(labels(&table), ["first", "second"]);
+    table.apply(at(2), SOURCE, &key("third", "alice", 1), &new(600));
+    assert_eq!(labels(&table), ["first", "second", "_other"]);
 }
