@@ -169,7 +169,7 @@ fn a_store_that_fails_says_so_once_and_loses_nothing_that_waits() {
     assert!(!store.wants_all());
     assert_eq!(place.ledger(), (4, 8000));
     assert_eq!(store.write(batch(104, true, Ended::default(), Some(nothing()))), Written::Yes, "said once");
-    assert_eq!(place.ledger(), (4, 8000), "and told once");
+    assert_eq!(place.ledger(), (4, 8000), "and counted once");
 }
 
 #[test]
@@ -180,13 +180,13 @@ fn it_is_tried_again_after_a_while_and_if_it_would_help() {
     break_it(&store, true);
     store.write(batch(100, false, ended(1, 90), Some(nothing())));
     break_it(&store, false);
-    // No scraper has been told anything that is not in the file.
+    // No scraper has seen anything that is not in the file.
     assert!(!store.can_write(at(100 + retry - 1), false), "not yet");
     assert!(!store.can_write(at(100 + retry - 1), true), "not yet");
     assert!(store.can_write(at(100 + retry), false) && store.can_write(at(100 + retry), true));
     break_it(&store, true);
     assert!(!store.can_write(at(100 + retry), true), "it still fails, by a probe that leaves nothing");
-    // Now one is told: only what a scraper is told of mends that.
+    // Now one has: only a batch for a scraper mends that.
     assert_eq!(store.write(batch(101, true, Ended::default(), None)), Written::StillFailing);
     break_it(&store, false);
     assert!(!store.can_write(at(101 + retry), false));
@@ -196,8 +196,8 @@ fn it_is_tried_again_after_a_while_and_if_it_would_help() {
 }
 
 #[test]
-fn a_failure_that_a_scraper_was_told_in_stays_so() {
-    let place = Place::new("told");
+fn a_failure_that_a_scraper_has_seen_stays_so() {
+    let place = Place::new("scraped");
     let mut store = place.open();
     break_it(&store, true);
     store.write(batch(100, true, ended(1, 90), Some(nothing())));
@@ -346,18 +346,18 @@ fn whose_tables_are_not_these_is_said_and_not_read() {
 }
 
 #[test]
-fn what_is_over_and_told_leaves_nothing_to_go_on_from() {
+fn what_is_over_and_scraped_leaves_nothing_to_go_on_from() {
     let place = Place::new("over");
     let mut store = place.open();
     let rows = |store: &Store| -> u32 {
         store.file.connection.query_row("SELECT count(*) FROM allocation", [], |row| row.get(0)).unwrap()
     };
     assert_eq!(store.write(batch(100, false, ended(1, 90), None)), Written::Yes);
-    assert_eq!(rows(&store), 1, "its end is not told yet");
+    assert_eq!(rows(&store), 1, "no scraper has seen its end yet");
     let checkpoint = || Some(Checkpoint { is_all: false, ..nothing() });
     assert_eq!(store.write(batch(101, true, ended(11, 91), checkpoint())), Written::Yes);
     assert_eq!(rows(&store), 0);
-    // Whose end coturn has not told may come back.
+    // Whose end coturn has not reported may come back.
     let mut silent = ended(21, 92);
     silent.allocations[0].is_end_told = false;
     assert_eq!(store.write(batch(102, true, silent, checkpoint())), Written::Yes);

@@ -130,9 +130,9 @@ fn each_scan_proves_by_its_own_keys() {
     assert_eq!(story.closed(), [("missed", 1)]);
 }
 
-/// Counters of a realm that scrapers were told of begin at 0 after a restart, and are not absent; while there is room.
+/// Counters of a realm that scrapers have seen begin at 0 after a restart, and are not absent; while there is room.
 #[test]
-fn realms_that_were_told_before_have_their_series_again() {
+fn realms_of_an_earlier_process_have_their_series_again() {
     let settings = Settings { max_realms: 2, ..Settings::default() };
     let mut table = Table::new(settings, &["one"]);
     let realms = ["first", "second", "third"].map(str::to_owned).to_vec();
