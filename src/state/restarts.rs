@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::allocation::{Allocation, Cause, Fact, Granted, Phase};
 use super::ids::{self, NewProcess};
-use super::names::OTHER;
+use super::names::{OTHER, Server};
 use super::{Discovery, Table};
 use crate::clock::Timestamp;
 use crate::wire::AllocationId;
@@ -15,7 +15,8 @@ const RESTART: Duration = Duration::from_millis(100);
 impl Table {
     /// Notes the id of a status; `born` if it is a birth. Gives the proof that the server's process is new, if it is one.
     pub(super) fn note_id(&mut self, id: AllocationId, granted: &Granted, born: bool) -> Option<NewProcess> {
-        if !granted.long_form || *self.servers.label(granted.server) == *OTHER {
+        let is_of_several = |server: &Server| *server.label == *OTHER;
+        if !granted.long_form || self.servers.all().get(granted.server as usize).is_none_or(is_of_several) {
             // Which server it is is not said, or not told apart past the cap.
             return None;
         }
