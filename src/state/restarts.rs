@@ -54,15 +54,18 @@ impl Table {
             }
         }
         // Another thread has proven the same restart: what was born since is the new process'.
-        let was_proven = last_sign < proof.proven_before;
-        let is_new = |started: Timestamp| {
-            started > last_sign.plus(RESTART) || was_proven && started >= proof.proven_before
-        };
+        let new_since = if last_sign < proof.proven_before { proof.proven_before } else { Timestamp::MAX };
+        of_server.sort_by_key(|&at| (self.allocations[at].started.get(), at));
         let mut allocations = 0;
         for at in of_server {
             let record = &self.allocations[at];
-            if is_new(record.started.get()) {
-                continue;
+            let started = record.started.get();
+            if started > last_sign.plus(RESTART) || started >= new_since {
+                break;
+            }
+            if started <= last_sign {
+                // It is the old process' for certain, so its signs are, too.
+                last_sign = last_sign.max(record.last_sign.get());
             }
             if record.phase == Phase::Live {
                 self.end_with_process(at, Cause::Replaced);

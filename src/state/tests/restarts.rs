@@ -60,6 +60,18 @@ fn what_began_after_the_old_process_last_sign_lives() {
     assert_eq!(story.closed(), [("replaced", 2)]);
 }
 
+/// The thread that gives the proof was quiet before: what others of the old process reported is its sign of life, too.
+#[test]
+fn signs_of_all_threads_of_the_old_process_count() {
+    let mut story = Story::new();
+    born(&mut story, 1, 5);
+    born(&mut story, 1, of_second_thread(1));
+    born(&mut story, 240, of_second_thread(2));
+    story.tell_of(250, &key("r", "alice", of_second_thread(1)), &refreshed(600));
+    born(&mut story, 300, 1);
+    assert_eq!((live(&story), story.closed()), (1, vec![("replaced", 3)]));
+}
+
 /// Each thread of a new process gives proof of its own; the first of them is the new one's for the next.
 #[test]
 fn a_restart_within_a_moment_is_proven_by_each_thread() {
