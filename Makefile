@@ -11,9 +11,11 @@ STATSDB_NOTE = (coturn 4.17 and later refuse this ip as a peer: keep 127.0.0.1, 
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
-# How much `make soak` does.
+# How much `make soak` does, and how much of it `make test` does, which has a minute or two for it.
 SOAK_EVENTS ?= 100000000
 SOAK_REDIS_EVENTS ?= 10000000
+SHORT_SOAK_EVENTS = 30000000
+SHORT_SOAK_REDIS_EVENTS = 3000000
 
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
@@ -36,6 +38,8 @@ test: ## Run everything that must pass; installs redis-server, coturn, prometheu
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
+	$(MAKE) --no-print-directory instructions CHECK=1
+	$(MAKE) --no-print-directory soak SOAK_EVENTS=$(SHORT_SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SHORT_SOAK_REDIS_EVENTS)
 
 # Trials: BENCH_EVENTS=100000 BENCH_LIVE=20000 make bench PARTS='million resync' (parts alone are printed, not written)
 bench: ## Measure each budget, side by side with others; writes docs/benchmarks.md
@@ -47,7 +51,7 @@ steps: ## Time each step of an event's way
 
 instructions: ## Count the instructions of each step; writes docs/benchmarks.md; CHECK=1: fails where it says less
 	@command -v valgrind >/dev/null || { echo 'valgrind is missing: apt-get install valgrind' >&2; exit 1; }
-	CHECK='$(CHECK)' $(CARGO) bench --locked --bench instructions
+	CHECK='$(CHECK)' $(CARGO) bench --locked --profile costs --bench instructions
 
 # glibc raises its threshold for blocks of their own at each large one that is freed, up to 32 MiB, and then keeps what is
 # freed below it. With a threshold that stays, what the table gives back is seen to go (README.md, "a peak is over").
@@ -55,7 +59,7 @@ soak: export MALLOC_MMAP_THRESHOLD_ = 131072
 soak: ## A hundred million events on a virtual clock, ten million through a Redis: exact sums, memory given back
 	tests/install-tools.sh
 	SOAK_EVENTS=$(SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SOAK_REDIS_EVENTS) \
-		$(CARGO) test --locked --release --test soak -- --nocapture
+		$(CARGO) test --locked --profile costs --test soak -- --nocapture
 
 # For development: hours. MUTANTS_SEED=14 MUTANTS_SAMPLE=40 MUTANTS_MODULES='src/wire src/resp' make mutants
 mutants: ## The mutation score of state, wire, store and resp, of a random sample (tests/README.md)

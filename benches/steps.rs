@@ -23,12 +23,15 @@ use steps::Step;
 /// Live allocations among which an event finds its own.
 const LIVE: u64 = 50_000;
 
+/// Of each step about events.
+const ROUNDS: u32 = 1000;
+
 fn main() {
     divan::main();
 }
 
 /// Rounds of events; what counts is how many a second they are.
-#[divan::bench(args = [
+#[divan::bench(sample_count = ROUNDS, sample_size = 1, args = [
     Step::Framing, Step::ParseTraffic, Step::ParseStatus, Step::Traffic, Step::Refresh, Step::Life, Step::Whole,
 ])]
 fn events(bencher: Bencher<'_, '_>, step: Step) {
@@ -45,6 +48,6 @@ fn pages(bencher: Bencher<'_, '_>, step: Step) {
 }
 
 fn repeat(bencher: Bencher<'_, '_>, step: Step) {
-    let round = step.prepare(LIVE);
+    let round = step.prepare(LIVE, ROUNDS.into());
     bencher.counter(ItemsCount::new(step.items())).bench_local(round);
 }

@@ -13,6 +13,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// KiB in memory now. The most there ever was, as rusage has it, begins with what the parent had when it forked.
+func resident() int {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		panic(err)
+	}
+	kib, err := strconv.Atoi(regexp.MustCompile(`VmRSS:\s+(\d+)`).FindStringSubmatch(string(status))[1])
+	if err != nil {
+		panic(err)
+	}
+	return kib
+}
+
 func main() {
 	wanted, _ := strconv.Atoi(os.Args[3])
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "relayed_bytes"}, []string{"realm", "leg", "direction"})
@@ -62,5 +75,5 @@ func main() {
 	var usage syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 	seconds := float64(usage.Utime.Sec+usage.Stime.Sec) + float64(usage.Utime.Usec+usage.Stime.Usec)/1e6
-	fmt.Println(heard, seconds, usage.Maxrss*1024)
+	fmt.Println(heard, seconds, resident()*1024)
 }

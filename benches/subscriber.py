@@ -32,4 +32,6 @@ while heard < wanted:
         bytes_total.labels(realm, leg, "received").inc(int(received))
         bytes_total.labels(realm, leg, "sent").inc(int(sent))
 usage = resource.getrusage(resource.RUSAGE_SELF)
-print(heard, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+# What is in memory now. The most there ever was, as rusage has it, begins with what the parent had when it forked.
+resident = int(re.search(r"VmRSS:\s+(\d+)", open("/proc/self/status").read()).group(1))
+print(heard, usage.ru_utime + usage.ru_stime, resident * 1024)

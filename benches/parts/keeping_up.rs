@@ -31,7 +31,12 @@ pub(crate) fn rows(events: u64, live: u64) -> Vec<Row> {
     let [waiting, buffers] = watcher.stop();
     let all = fleet.allocations + ready.events;
     let lost = all - taken_in(&exporter, all);
-    let gaps = exporter.page().count("coturn_exporter_gaps_total", &[]);
+    let page = exporter.page();
+    let gaps = page.count("coturn_exporter_gaps_total", &[]);
+    // Each hundred ends one, by a disconnect: all else would mean that the stream is none that a coturn sends.
+    let ended = page.count("coturn_allocations_closed_total", &[]);
+    let disconnected = page.count("coturn_allocations_closed_total", &[("cause", "disconnected")]);
+    assert!(lost > 0 || [ended, disconnected] == [ready.events / 100; 2], "{disconnected} of {ended}");
     vec![
         Row::new(
             "keeping up with a Redis flat out: nothing lost, no gap",

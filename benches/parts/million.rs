@@ -26,7 +26,7 @@ const SCRAPES: usize = 61;
 pub(crate) const NO_CAP: [&str; 2] = ["--allocation.max-count", "10000000"];
 
 pub(crate) fn rows(live: u64) -> Vec<Row> {
-    let fleet = Fleet { allocations: live, realms: REALMS, user_bytes: 55 };
+    let fleet = Fleet::of_users(live, REALMS, 55);
     let redis = Redis::start();
     let exporter = Exporter::watching_with(&redis.url(0), &NO_CAP);
     let empty = (memory(exporter.process_id()), used_memory(&redis));
@@ -39,7 +39,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let full = (memory(exporter.process_id()), used_memory(&redis));
     let of_few = Redis::start();
     let few = Exporter::watching_with(&of_few.url(0), &NO_CAP);
-    tell(&of_few, &few, Fleet { allocations: FEW.min(live), ..fleet });
+    tell(&of_few, &few, Fleet::of_users(FEW.min(live), REALMS, 55));
     let [among_all, among_few] = scrapes([&exporter, &few]);
 
     let ours = (full.0 - empty.0) * f64::from(1 << 20) / live as f64;

@@ -20,24 +20,19 @@ pub(crate) fn address_of(redis: &Redis) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port()))
 }
 
-/// Events of busy hours, made before the clock runs, and sent again and again.
+/// Events of busy hours, made before the clock runs.
 #[derive(Debug)]
 pub(crate) struct Ready {
     bytes: Vec<u8>,
     commands: u64,
-    rounds: u64,
-    /// How many they are, all rounds together.
     pub(crate) events: u64,
 }
 
 impl Ready {
-    /// About so many; each allocation has its turn.
     pub(crate) fn new(fleet: Fleet, events: u64) -> Self {
-        let round = events.min(10 * fleet.allocations);
         let mut bytes = Vec::new();
-        let commands = commands(&mut bytes, (0..round).map(|number| fleet.busy(number)));
-        let rounds = events / round;
-        Self { bytes, commands, rounds, events: rounds * round }
+        let commands = commands(&mut bytes, (0..events).map(|number| fleet.busy(number)));
+        Self { bytes, commands, events }
     }
 }
 
@@ -80,10 +75,8 @@ impl Publisher {
 
     /// The same, of what is made already: only Redis can hold it up.
     pub(crate) fn send_ready(&mut self, ready: &Ready) {
-        for _ in 0..ready.rounds {
-            self.stream.write_all(&ready.bytes).expect("commands are taken");
-            self.sent += ready.commands;
-        }
+        self.stream.write_all(&ready.bytes).expect("commands are taken");
+        self.sent += ready.commands;
         self.settle();
     }
 
@@ -92,18 +85,16 @@ impl Publisher {
         const PORTION: usize = 1 << 20;
         let address = format!("redis://{}", self.stream.peer_addr().expect("it is connected"));
         let mut redis = redis::Client::open(address).unwrap().get_connection().expect("it takes one more");
-        for _ in 0..ready.rounds {
-            for portion in ready.bytes.chunks(PORTION) {
-                self.stream.write_all(portion).expect("commands are taken");
-                poll::until(PATIENCE, "what waits to be handed on", || {
-                    match of_subscribers(&mut redis, ["omem"]) {
-                        [0] => Ok(()),
-                        [bytes] => Err(format!("{bytes} bytes wait")),
-                    }
-                });
-            }
-            self.sent += ready.commands;
+        for portion in ready.bytes.chunks(PORTION) {
+            self.stream.write_all(portion).expect("commands are taken");
+            poll::until(PATIENCE, "what waits to be handed on", || {
+                match of_subscribers(&mut redis, ["omem"]) {
+                    [0] => Ok(()),
+                    [bytes] => Err(format!("{bytes} bytes wait")),
+                }
+            });
         }
+        self.sent += ready.commands;
         self.settle();
     }
 

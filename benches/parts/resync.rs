@@ -25,7 +25,7 @@ const SLOW: u64 = BLOCKED / 10;
 type Slow = (u64, u64, u64, Vec<Vec<u8>>, String, String);
 
 pub(crate) fn rows(live: u64) -> Vec<Row> {
-    let fleet = Fleet { allocations: live, realms: 100, user_bytes: 55 };
+    let fleet = Fleet::of_users(live, 100, 55);
     let redis = Redis::start_with_settings(&[
         ("slowlog-log-slower-than", &SLOW.to_string()),
         ("slowlog-max-len", "1000000"),

@@ -15,13 +15,16 @@ use coturn_exporter::resp::Reader;
 use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
 use coturn_exporter::wire;
 
-use crate::stream::{self, ACTS, Fleet, Message, SOURCE, START, take_in};
+use crate::stream::{self, ACTS, Fleet, Holder, Message, SOURCE, START, take_in};
 
 /// Events of one round: few, so that some rounds come to their end before another program has its turn.
 const ROUND: u64 = 1000;
 
 /// Rounds until all begins anew: many, so that what a round needs is not in the nearest cache from the last time.
 const TURNS: u64 = 20;
+
+/// An id that comes twice tells the table that the server was restarted: births are never repeated.
+const PREPARED: &str = "as many rounds as were prepared";
 
 /// Lives of one round.
 const LIVES: u64 = 100;
@@ -100,12 +103,12 @@ impl Step {
         }
     }
 
-    /// Prepares it, among so many live allocations where it is about events.
-    pub(crate) fn prepare(self, live: u64) -> Round {
+    /// Prepares so many rounds of it, among so many live allocations where it is about events.
+    pub(crate) fn prepare(self, live: u64, rounds: u64) -> Round {
         let fleet = Fleet::new(live, 10);
         match self {
             Self::Framing => {
-                let mut turns = by_turns(bytes(&fleet));
+                let mut turns = by_turns(bytes(&fleet, TURNS));
                 let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
                 Box::new(move || {
                     each_handful(&mut inbox, &turns(), |published| {
@@ -113,19 +116,20 @@ impl Step {
                     });
                 })
             }
-            Self::ParseTraffic => parse(events(|number| report(&fleet, number))),
-            Self::ParseStatus => parse(events(|number| fleet.status(number, "refreshed"))),
-            Self::Traffic => apply(fleet.table(), events(|number| report(&fleet, number))),
-            Self::Refresh => apply(fleet.table(), events(|number| fleet.status(number, "refreshed"))),
-            Self::Life => life(),
+            Self::ParseTraffic => parse(events(TURNS, |number| report(&fleet, number))),
+            Self::ParseStatus => parse(events(TURNS, |number| refresh(&fleet, number))),
+            Self::Traffic => apply(fleet.table(), events(TURNS, |number| report(&fleet, number))),
+            Self::Refresh => apply(fleet.table(), events(TURNS, |number| refresh(&fleet, number))),
+            Self::Life => life(rounds),
             Self::Whole => {
-                let mut turns = by_turns(bytes(&fleet));
+                let mut turns = bytes(&fleet, rounds).into_iter();
                 let mut ingest = fleet.table();
                 let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
                 let mut now = START;
                 Box::new(move || {
                     now = now.plus(Duration::from_millis(1));
-                    each_handful(&mut inbox, &turns(), |published| {
+                    let turn = turns.next().expect(PREPARED);
+                    each_handful(&mut inbox, &turn, |published| {
                         assert_eq!(ingest.messages(now, SOURCE, published), published.len());
                     });
                 })
@@ -150,14 +154,15 @@ impl Step {
     }
 }
 
-/// Rounds of events.
-fn events(event: impl Fn(u64) -> Message) -> Vec<Vec<Message>> {
-    (0..TURNS).map(|turn| (turn * ROUND..(turn + 1) * ROUND).map(&event).collect()).collect()
+/// So many rounds of events.
+fn events(rounds: u64, event: impl Fn(u64) -> Message) -> Vec<Vec<Message>> {
+    (0..rounds).map(|turn| (turn * ROUND..(turn + 1) * ROUND).map(&event).collect()).collect()
 }
 
-/// Rounds of busy hours, as bytes.
-fn bytes(fleet: &Fleet) -> Vec<Vec<u8>> {
-    events(|number| fleet.busy(number)).iter().map(stream::frames).collect()
+/// So many rounds of busy hours, as bytes.
+fn bytes(fleet: &Fleet, rounds: u64) -> Vec<Vec<u8>> {
+    let round = |turn| (turn * ROUND..(turn + 1) * ROUND).map(|number| fleet.busy(number));
+    (0..rounds).map(|turn| stream::frames(&round(turn).collect::<Vec<_>>())).collect()
 }
 
 /// One after the other, for ever.
@@ -170,8 +175,12 @@ fn by_turns<T>(rounds: Vec<Vec<T>>) -> impl FnMut() -> Rc<[T]> {
     }
 }
 
+fn refresh(fleet: &Fleet, number: u64) -> Message {
+    fleet.status(Holder::first(number), "refreshed")
+}
+
 fn report(fleet: &Fleet, number: u64) -> Message {
-    fleet.report(number / 2, if number.is_multiple_of(2) { "traffic" } else { "traffic/peer" })
+    fleet.report(Holder::first(number / 2), if number.is_multiple_of(2) { "traffic" } else { "traffic/peer" })
 }
 
 fn parse(rounds: Vec<Vec<Message>>) -> Round {
@@ -189,13 +198,13 @@ fn apply(mut ingest: Ingest, rounds: Vec<Vec<Message>>) -> Round {
 }
 
 /// Lives side by side. Between two rounds there is time enough for all to settle and to be forgotten.
-fn life() -> Round {
+fn life(rounds: u64) -> Round {
     let fleet = Fleet::new(LIVES, 10);
-    let acts = fleet.lives();
+    let mut lives = (0..rounds).map(|round| fleet.lives(round)).collect::<Vec<_>>().into_iter();
     let mut ingest = Fleet::new(0, 10).table();
     let mut now = START;
     Box::new(move || {
-        for act in &acts {
+        for act in &lives.next().expect(PREPARED) {
             now = now.plus(Duration::from_secs(1));
             take_in(&mut ingest, now, act);
         }

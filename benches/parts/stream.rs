@@ -10,13 +10,30 @@ pub(crate) const SOURCE: SourceId = SourceId(0);
 /// A report of either leg.
 pub(crate) const REPORT: &[u8] = b"rcvp=2048, rcvb=307200, sentp=2048, sentb=1843200";
 
-/// Allocations, each of a user of its own.
+/// Places for an allocation, each of a user of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fleet {
+    /// That live at a time.
     pub(crate) allocations: u64,
     pub(crate) realms: u64,
     /// How long the names of the users are.
     pub(crate) user_bytes: usize,
+    /// Of [`APART`], modulo the allocations.
+    inverse: u64,
+}
+
+/// The allocation that has a place just now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    place: u64,
+    id: u64,
+}
+
+impl Holder {
+    /// The one that is born there at the start.
+    pub(crate) const fn first(place: u64) -> Self {
+        Self { place, id: place }
+    }
 }
 
 /// One message.
@@ -45,65 +62,66 @@ const TOTALS: &[u8] = b"rcvp=4096, rcvb=614400, sentp=4096, sentb=3686400";
 
 impl Fleet {
     /// With names as TURN REST makes them.
-    pub(crate) const fn new(allocations: u64, realms: u64) -> Self {
-        Self { allocations, realms, user_bytes: 23 }
+    pub(crate) fn new(allocations: u64, realms: u64) -> Self {
+        Self::of_users(allocations, realms, 23)
     }
 
-    fn message(&self, allocation: u64, kind: &str, payload: &[u8], key: StatusKey) -> Message {
-        let realm = allocation % self.realms;
+    /// With names of so many bytes.
+    pub(crate) fn of_users(allocations: u64, realms: u64, user_bytes: usize) -> Self {
+        Self { allocations, realms, user_bytes, inverse: inverse(APART, allocations) }
+    }
+
+    fn message(&self, Holder { place, id }: Holder, kind: &str, payload: &[u8], key: StatusKey) -> Message {
+        let realm = place % self.realms;
         // The end of a credential and a colon before it.
         let digits = self.user_bytes - 15;
         let channel = format!(
-            "turn/realm/realm{realm}.example/user/1795343956:user{allocation:0digits$}/allocation/{allocation:018}/{kind}"
+            "turn/realm/realm{realm}.example/user/1795343956:user{place:0digits$}/allocation/{id:018}/{kind}"
         );
         Message { channel, payload: payload.to_owned(), key }
     }
 
-    pub(crate) fn status(&self, allocation: u64, word: &str) -> Message {
+    pub(crate) fn status(&self, holder: Holder, word: &str) -> Message {
         let payload = format!(
             "{word} lifetime=600, type=UDP, local=192.0.2.1:3478, remote=198.51.100.{}:{}, ssl=NONE, cipher=NONE",
-            allocation % 250,
-            1024 + allocation % 60_000
+            holder.place % 250,
+            1024 + holder.place % 60_000
         );
-        self.message(allocation, "status", payload.as_bytes(), StatusKey::Set)
+        self.message(holder, "status", payload.as_bytes(), StatusKey::Set)
     }
 
-    pub(crate) fn report(&self, allocation: u64, kind: &str) -> Message {
-        self.message(allocation, kind, REPORT, StatusKey::None)
+    pub(crate) fn report(&self, holder: Holder, kind: &str) -> Message {
+        self.message(holder, kind, REPORT, StatusKey::None)
     }
 
-    /// Without an address, as of coturn before 4.6: with one, an id that comes again proves that its server was restarted.
-    fn born_again(&self, allocation: u64) -> Message {
-        self.message(allocation, "status", b"new lifetime=600", StatusKey::Set)
+    fn deleted(&self, holder: Holder) -> Message {
+        self.message(holder, "status", b"deleted", StatusKey::Deleted)
     }
 
-    fn deleted(&self, allocation: u64) -> Message {
-        self.message(allocation, "status", b"deleted", StatusKey::Deleted)
-    }
-
-    fn total(&self, allocation: u64, kind: &str) -> Message {
-        self.message(allocation, kind, TOTALS, StatusKey::None)
+    fn total(&self, holder: Holder, kind: &str) -> Message {
+        self.message(holder, kind, TOTALS, StatusKey::None)
     }
 
     /// The births of all.
     pub(crate) fn births(&self) -> impl Iterator<Item = Message> {
         let fleet = *self;
-        (0..self.allocations).map(move |allocation| fleet.status(allocation, "new"))
+        (0..self.allocations).map(move |place| fleet.status(Holder::first(place), "new"))
     }
 
     /// An event of busy hours. Of a hundred in a row ninety are reports, those of both legs together, six are refreshes,
     /// and four are the end of an allocation with its totals and the birth of the next in its place; each hundred of as
-    /// many allocations that are far apart.
+    /// many allocations that are far apart. Ids rise with each birth, as those of a coturn do: one that came twice would
+    /// prove that the server was restarted.
     pub(crate) fn busy(&self, number: u64) -> Message {
         let (hundred, place) = (number / 100, number % 100);
-        let next = self.far(hundred);
+        let replaced = self.holder(hundred, hundred);
         match place {
-            96 => self.deleted(next),
-            97 => self.total(next, "total_traffic"),
-            98 => self.total(next, "total_traffic/peer"),
-            99 => self.born_again(next),
-            90.. => self.status(self.far(6 * hundred + place - 90), "refreshed"),
-            _ => self.either_leg(45 * hundred + place / 2, place),
+            96 => self.deleted(replaced),
+            97 => self.total(replaced, "total_traffic"),
+            98 => self.total(replaced, "total_traffic/peer"),
+            99 => self.status(Holder { id: self.allocations + hundred, ..replaced }, "new"),
+            90.. => self.status(self.holder(6 * hundred + place - 90, hundred), "refreshed"),
+            _ => self.report(self.holder(45 * hundred + place / 2, hundred), either_leg(place)),
         }
     }
 
@@ -111,34 +129,42 @@ impl Fleet {
     pub(crate) fn steady(&self, number: u64) -> Message {
         let (sixteen, place) = (number / 16, number % 16);
         match place {
-            15 => self.status(self.far(sixteen), "refreshed"),
-            14 => self.report(self.far(sixteen + 7), "traffic"),
-            _ => self.either_leg(7 * sixteen + place / 2, place),
+            15 => self.status(self.holder(sixteen, 0), "refreshed"),
+            14 => self.report(self.holder(sixteen + 7, 0), "traffic"),
+            _ => self.report(self.holder(7 * sixteen + place / 2, 0), either_leg(place)),
         }
     }
 
-    fn either_leg(&self, number: u64, leg: u64) -> Message {
-        self.report(self.far(number), if leg.is_multiple_of(2) { "traffic" } else { "traffic/peer" })
+    /// Who holds a place, far from those of the numbers beside it, when so many hundreds of busy hours are over.
+    fn holder(&self, number: u64, hundreds: u64) -> Holder {
+        let place = number % self.allocations * APART % self.allocations;
+        // The first hundred that gives this place to another; then each that is as many later as there are places.
+        let first = place * self.inverse % self.allocations;
+        match hundreds.checked_sub(first + 1) {
+            None => Holder::first(place),
+            Some(since) => {
+                let last = first + since / self.allocations * self.allocations;
+                Holder { place, id: self.allocations + last }
+            }
+        }
     }
 
-    const fn far(&self, number: u64) -> u64 {
-        number * APART % self.allocations
-    }
-
-    /// All lives from birth to totals, side by side, act by act.
-    pub(crate) fn lives(&self) -> Vec<Vec<Message>> {
-        let acts: [&dyn Fn(u64) -> Message; ACTS] = [
-            &|allocation| self.status(allocation, "new"),
-            &|allocation| self.report(allocation, "traffic"),
-            &|allocation| self.report(allocation, "traffic/peer"),
-            &|allocation| self.status(allocation, "refreshed"),
-            &|allocation| self.report(allocation, "traffic"),
-            &|allocation| self.report(allocation, "traffic/peer"),
-            &|allocation| self.deleted(allocation),
-            &|allocation| self.total(allocation, "total_traffic"),
-            &|allocation| self.total(allocation, "total_traffic/peer"),
+    /// All lives from birth to totals, side by side, act by act, of the allocations after so many generations.
+    pub(crate) fn lives(&self, generations: u64) -> Vec<Vec<Message>> {
+        let acts: [&dyn Fn(Holder) -> Message; ACTS] = [
+            &|holder| self.status(holder, "new"),
+            &|holder| self.report(holder, "traffic"),
+            &|holder| self.report(holder, "traffic/peer"),
+            &|holder| self.status(holder, "refreshed"),
+            &|holder| self.report(holder, "traffic"),
+            &|holder| self.report(holder, "traffic/peer"),
+            &|holder| self.deleted(holder),
+            &|holder| self.total(holder, "total_traffic"),
+            &|holder| self.total(holder, "total_traffic/peer"),
         ];
-        acts.iter().map(|act| (0..self.allocations).map(act).collect()).collect()
+        let holders =
+            (0..self.allocations).map(|place| Holder { place, id: generations * self.allocations + place });
+        acts.iter().map(|act| holders.clone().map(act).collect()).collect()
     }
 
     /// A table in which all of them live.
@@ -149,6 +175,25 @@ impl Fleet {
         take_in(&mut ingest, START, self.births());
         ingest
     }
+}
+
+const fn either_leg(leg: u64) -> &'static str {
+    if leg.is_multiple_of(2) { "traffic" } else { "traffic/peer" }
+}
+
+/// What times `number` is one, modulo `modulus`; 0 where all is 0. By Euclid's algorithm.
+fn inverse(number: u64, modulus: u64) -> u64 {
+    if modulus < 2 {
+        return 0;
+    }
+    let wide = i128::from(modulus);
+    let (mut left, mut right) = ((wide, 0), (i128::from(number) % wide, 1));
+    while right.0 != 0 {
+        let times = left.0 / right.0;
+        (left, right) = (right, (left.0 - times * right.0, left.1 - times * right.1));
+    }
+    assert_eq!(left.0, 1, "{number} and {modulus} have a divisor in common");
+    u64::try_from(left.1.rem_euclid(wide)).expect("below the modulus")
 }
 
 /// Acts of a life.

@@ -28,7 +28,7 @@ const WINDOWS: usize = 9;
 const BUDGET: Duration = Duration::from_millis(5);
 
 pub(crate) fn rows(live: u64) -> Vec<Row> {
-    let fleet = Fleet { allocations: live, realms: REALMS, user_bytes: 55 };
+    let fleet = Fleet::of_users(live, REALMS, 55);
     // All were born at one moment, and nobody else ever was: by now they are of an age with which nothing happens.
     let clock = Arc::new(ManualClock::at(START.plus(YOUNG)));
     let shared = Shared::new(fleet.table(), Arc::clone(&clock) as Arc<dyn Clock>);
@@ -49,9 +49,10 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
         }
     };
     let mut waits = [Vec::new(), Vec::new()];
+    let mut events = (0..).map(|number| fleet.busy(number));
     for _ in 0..WINDOWS {
-        waits[0].push(longest_wait(&shared, &clock, fleet, quiet));
-        waits[1].push(longest_wait(&shared, &clock, fleet, scrapes));
+        waits[0].push(longest_wait(&shared, &clock, &mut events, quiet));
+        waits[1].push(longest_wait(&shared, &clock, &mut events, scrapes));
     }
     let worst = waits[1].iter().max().copied().unwrap_or_default();
     let [alone, beside] = waits.map(median);
@@ -64,26 +65,24 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     )]
 }
 
-/// The longest that an event of busy hours took to be counted while `meanwhile` ran, without the time in which other programs had the
+/// The longest that an event took to be counted while `meanwhile` ran, without the time in which other programs had the
 /// processors.
 fn longest_wait(
     shared: &Shared,
     clock: &Arc<ManualClock>,
-    fleet: Fleet,
+    events: &mut (impl Iterator<Item = Message> + Send),
     meanwhile: impl FnOnce(),
 ) -> Duration {
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = std::thread::spawn({
-        let (shared, clock, stop) = (shared.clone(), Arc::clone(clock), Arc::clone(&stop));
-        move || {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let writer = threads.spawn(|| {
             let in_line = InLine::of_this_thread();
             let (began, window) = (clock.now(), Watch::start());
             let mut longest = Duration::ZERO;
-            for number in 0.. {
+            for Message { channel, payload, .. } in events {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                let Message { channel, payload, .. } = fleet.busy(number);
                 clock.set(began.plus(window.elapsed()));
                 let (watch, before) = (Watch::start(), in_line.so_far());
                 let done = shared.lock().message(clock.now(), SOURCE, channel.as_bytes(), &payload);
@@ -92,9 +91,9 @@ fn longest_wait(
                 done.expect("understood");
             }
             longest
-        }
-    });
-    meanwhile();
-    stop.store(true, Ordering::Relaxed);
-    writer.join().expect("it writes to the end")
+        });
+        meanwhile();
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("it writes to the end")
+    })
 }
