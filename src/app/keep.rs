@@ -2,13 +2,14 @@
 //! second.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ingest::Shared;
+use super::retention::{FEW, LARGE, Sweeping};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::metrics::{Audience, Observe, View};
@@ -39,6 +40,7 @@ pub(super) struct Keeper {
     store: Arc<Mutex<Store>>,
     state: Arc<State>,
     retention: Duration,
+    sweeping: Arc<Mutex<Sweeping>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,14 @@ impl Keeper {
                 is_ok: AtomicBool::new(true),
                 visits: AtomicU32::new(0),
             };
-            Ok(Self { shared, store: Arc::new(Mutex::new(store)), state: Arc::new(state), retention })
+            let sweeping = Arc::new(Mutex::new(Sweeping::new(now, shared.to_wall(now))));
+            Ok(Self {
+                shared,
+                store: Arc::new(Mutex::new(store)),
+                state: Arc::new(state),
+                retention,
+                sweeping,
+            })
         });
         match opening.await {
             Ok(keeper) => keeper,
@@ -120,10 +129,22 @@ impl Keeper {
         }
     }
 
-    /// Removes what is too old. Scrapes have their turns in between.
+    /// Removes what is too old, unless the clock that says so is in doubt. Scrapes have their turns in between.
     fn sweep(&self, now: Timestamp) {
         let wall = self.shared.to_wall(now);
-        while self.store().forget_before(wall.minus(self.retention), wall) {}
+        let horizon = wall.minus(self.retention);
+        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_believed, remark) = sweeping.look(now, wall);
+        let (may_go, notice) = if is_believed {
+            let (sessions, is_large) = self.store().count_before(horizon, FEW, LARGE);
+            sweeping.may_go(now, sessions, is_large)
+        } else {
+            (false, None)
+        };
+        for remark in remark.into_iter().chain(notice) {
+            remark.log();
+        }
+        while may_go && self.store().forget_before(horizon, wall) {}
     }
 
     /// Writes what ended and, if wanted, what changed, as not told.

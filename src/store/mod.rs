@@ -193,6 +193,12 @@ impl Store {
             && checkpoint::forget_before(&self.file.connection, horizon, wall).unwrap_or(false)
     }
 
+    /// How many sessions of the ledger ended before `horizon` (by the wall clock), and, if they are more than a `few`,
+    /// whether they are more than one in `part` of it. A file that cannot be read has none.
+    pub fn count_before(&self, horizon: Timestamp, few: u64, part: u64) -> (u64, bool) {
+        checkpoint::count_before(&self.file.connection, horizon, few, part).unwrap_or_default()
+    }
+
     /// Nothing is written this time.
     fn fail_on(&mut self, is_told: bool) -> Written {
         self.shorten_backlog();
