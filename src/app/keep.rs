@@ -1,6 +1,7 @@
 //! The store beside the table: what scrapers are about to be told is written before they are told, what ended within a
 //! second.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -30,6 +31,9 @@ const LAST_WRITE: Duration = Duration::from_millis(800);
 /// So many pages no person fetches in passing.
 const MANY_VISITS: u32 = 100;
 
+/// How often it is looked whether the store's file is still there.
+const CHECK: Duration = Duration::from_secs(10);
+
 /// How often the table is written where nobody scrapes, and old sessions leave the ledger.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -41,6 +45,7 @@ pub(super) struct Keeper {
     state: Arc<State>,
     retention: Duration,
     sweeping: Arc<Mutex<Sweeping>>,
+    path: Arc<Path>,
 }
 
 #[derive(Debug)]
@@ -48,6 +53,8 @@ struct State {
     /// The first page has been told to a scraper.
     has_begun: AtomicBool,
     is_ok: AtomicBool,
+    /// The file is the one that was opened.
+    is_file_ok: AtomicBool,
     /// Pages that were fetched by others.
     visits: AtomicU32,
 }
@@ -82,16 +89,12 @@ impl Keeper {
             let state = State {
                 has_begun: AtomicBool::new(false),
                 is_ok: AtomicBool::new(true),
+                is_file_ok: AtomicBool::new(true),
                 visits: AtomicU32::new(0),
             };
             let sweeping = Arc::new(Mutex::new(Sweeping::new(now, shared.to_wall(now))));
-            Ok(Self {
-                shared,
-                store: Arc::new(Mutex::new(store)),
-                state: Arc::new(state),
-                retention,
-                sweeping,
-            })
+            let (store, state, path) = (Arc::new(Mutex::new(store)), Arc::new(state), path.into());
+            Ok(Self { shared, store, state, retention, sweeping, path })
         });
         match opening.await {
             Ok(keeper) => keeper,
@@ -104,6 +107,7 @@ impl Keeper {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut swept = self.shared.now();
+        let mut checked = swept;
         loop {
             beats.tick().await;
             let now = self.shared.now();
@@ -111,8 +115,15 @@ impl Keeper {
             if sweeps {
                 swept = now;
             }
+            let checks = now.since(checked) >= CHECK;
+            if checks {
+                checked = now;
+            }
             let keeper = self.clone();
             blocking(move || {
+                if checks {
+                    keeper.check_file(now);
+                }
                 keeper.write(sweeps);
                 if sweeps {
                     keeper.sweep(now);
@@ -126,6 +137,23 @@ impl Keeper {
     pub(super) async fn finish(self) {
         if timeout(LAST_WRITE, blocking(move || self.write(true))).await.is_err() {
             tracing::warn!("the store takes too long; ending without its last write");
+        }
+    }
+
+    /// Looks whether the file is still the store's, and says so when that changes.
+    fn check_file(&self, now: Timestamp) {
+        let checked = self.store().check_file(now);
+        let was_ok = self.state.is_file_ok.swap(checked.is_ok(), Ordering::Relaxed);
+        match checked {
+            Err(trouble) if was_ok => tracing::error!(
+                path = %self.path.display(),
+                %trouble,
+                "the store is not written any more; serving on, but a restart may count again what is told meanwhile"
+            ),
+            Ok(()) if !was_ok => {
+                tracing::info!(path = %self.path.display(), "the file of the store is there again")
+            }
+            _ => {}
         }
     }
 
@@ -252,7 +280,8 @@ impl Observe for Keeper {
                 self.shared.observe(audience)
             }
         };
-        view.store_ok = Some(self.state.is_ok.load(Ordering::Relaxed));
+        let State { is_ok, is_file_ok, .. } = &*self.state;
+        view.store_ok = Some(is_ok.load(Ordering::Relaxed) && is_file_ok.load(Ordering::Relaxed));
         view
     }
 }

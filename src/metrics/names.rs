@@ -197,8 +197,9 @@ families! {
         "Records of ended allocations that left the table early because it was full (--allocation.max-count): overdue ones \
          first, which are orphans no longer, then those that waited for their totals. Totals that come later count as unseen.";
     STORE_OK: Gauge "coturn_exporter_store_ok" []
-        "1 while the store (--store.path) can be written, 0 while it cannot: should the exporter be restarted then, it \
-         may count again what was told meanwhile, and sessions may be missing in the ledger. Absent without a store.";
+        "1 while the store (--store.path) can be written, 0 while it cannot, or while its file is gone, \
+         replaced or damaged: should the exporter be restarted then, it may count again what was told meanwhile, and \
+         sessions may be missing in the ledger. Absent without a store.";
     DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
         "Lines of the exporter's log that nobody gets: 1 MiB of them waited for a reader of standard error that had \
          stopped, or standard error could not be written. The log says so where they are missing. No other number is \
