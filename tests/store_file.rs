@@ -10,6 +10,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -165,4 +166,89 @@ fn a_full_disk_stops_nothing_and_is_told() {
     let of = |name: &str| page.count(name, &IN_REALM);
     assert_eq!((of("coturn_allocations"), of("coturn_allocations_adopted_total")), (ALL, ALL));
     assert_eq!(of("coturn_relayed_bytes_total"), 0, "all of it was told");
+}
+
+/// SQLite goes on in a file that nobody will find again. It is noticed in time for the alert, said once with what to do, and
+/// nothing is written until it is right again.
+#[test]
+fn a_file_that_is_taken_away_or_changed_is_noticed() {
+    struct Case {
+        what: &'static str,
+        harm: fn(&Path),
+        mend: Option<fn(&Path)>,
+        exporter: Exporter,
+        store: std::path::PathBuf,
+    }
+    fn aside(store: &Path) -> std::path::PathBuf {
+        store.with_extension("aside")
+    }
+    type Harm = (&'static str, fn(&Path), Option<fn(&Path)>);
+    let dir = TempDir::new("taken");
+    let harms: [Harm; 5] = [
+        ("the file is gone", |store| fs::remove_file(store).unwrap(), None),
+        (
+            "the file is gone",
+            |store| fs::rename(store, aside(store)).unwrap(),
+            Some(|store| fs::rename(aside(store), store).unwrap()),
+        ),
+        (
+            "another file is in its place",
+            |store| {
+                fs::copy(store, aside(store)).unwrap();
+                fs::rename(store, store.with_extension("old")).unwrap();
+                fs::rename(aside(store), store).unwrap();
+            },
+            Some(|store| fs::rename(store.with_extension("old"), store).unwrap()),
+        ),
+        (
+            "truncated or overwritten",
+            |store| {
+                let file = fs::OpenOptions::new().write(true).open(store).unwrap();
+                file.set_len(file.metadata().unwrap().len() - 4096).unwrap();
+            },
+            None,
+        ),
+        (
+            "truncated or overwritten",
+            |store| {
+                let mut file = fs::OpenOptions::new().write(true).open(store).unwrap();
+                file.write_all(&[b'x'; 4096]).unwrap();
+            },
+            None,
+        ),
+    ];
+    let cases = harms.into_iter().enumerate().map(|(number, (what, harm, mend))| {
+        let store = dir.path().join(format!("store{number}.db"));
+        let args = ["--redis.url", "redis://127.0.0.1:1", "--store.path", store.to_str().unwrap()];
+        Case { what, harm, mend, exporter: Exporter::start(&args), store: store.clone() }
+    });
+    let mut cases: Vec<Case> = cases.collect();
+    let until_ok = |exporter: &Exporter, wanted: u64| {
+        poll::until(PATIENCE, "coturn_exporter_store_ok", || {
+            let ok = exporter.scrape().count("coturn_exporter_store_ok", &[]);
+            if ok == wanted { Ok(()) } else { Err(format!("{ok}")) }
+        });
+    };
+    for case in &cases {
+        until_ok(&case.exporter, 1);
+        (case.harm)(&case.store);
+    }
+    for case in &cases {
+        until_ok(&case.exporter, 0);
+        case.exporter.until_logged(&["level=error", case.what]);
+    }
+    for case in &mut cases {
+        if let Some(mend) = case.mend {
+            mend(&case.store);
+            until_ok(&case.exporter, 1);
+            case.exporter.until_logged(&["the store is written again"]);
+        }
+        assert_eq!(case.exporter.stop(rustix::process::Signal::TERM).code(), Some(0), "{}", case.what);
+        assert_eq!(case.exporter.log().matches(case.what).count(), 1, "{}", case.exporter.log());
+        if case.mend.is_some() {
+            let store = Connection::open(&case.store).unwrap();
+            let whole: String = store.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(whole, "ok");
+        }
+    }
 }

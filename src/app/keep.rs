@@ -1,14 +1,16 @@
 //! The store beside the table: what scrapers are about to be told is written before they are told, what ended within a
 //! second.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ingest::Shared;
+use super::retention::{FEW, LARGE, Sweeping};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::metrics::{Audience, Observe, View};
@@ -29,6 +31,9 @@ const LAST_WRITE: Duration = Duration::from_millis(800);
 /// So many pages no person fetches in passing.
 const MANY_VISITS: u32 = 100;
 
+/// How often it is looked whether the store's file is still there.
+const CHECK: Duration = Duration::from_secs(10);
+
 /// How often the table is written where nobody scrapes, and old sessions leave the ledger.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -39,6 +44,8 @@ pub(super) struct Keeper {
     store: Arc<Mutex<Store>>,
     state: Arc<State>,
     retention: Duration,
+    sweeping: Arc<Mutex<Sweeping>>,
+    path: Arc<Path>,
 }
 
 #[derive(Debug)]
@@ -46,6 +53,8 @@ struct State {
     /// The first page has been told to a scraper.
     has_begun: AtomicBool,
     is_ok: AtomicBool,
+    /// The file is the one that was opened.
+    is_file_ok: AtomicBool,
     /// Pages that were fetched by others.
     visits: AtomicU32,
 }
@@ -80,9 +89,12 @@ impl Keeper {
             let state = State {
                 has_begun: AtomicBool::new(false),
                 is_ok: AtomicBool::new(true),
+                is_file_ok: AtomicBool::new(true),
                 visits: AtomicU32::new(0),
             };
-            Ok(Self { shared, store: Arc::new(Mutex::new(store)), state: Arc::new(state), retention })
+            let sweeping = Arc::new(Mutex::new(Sweeping::new(now, shared.to_wall(now))));
+            let (store, state, path) = (Arc::new(Mutex::new(store)), Arc::new(state), path.into());
+            Ok(Self { shared, store, state, retention, sweeping, path })
         });
         match opening.await {
             Ok(keeper) => keeper,
@@ -95,6 +107,7 @@ impl Keeper {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut swept = self.shared.now();
+        let mut checked = swept;
         loop {
             beats.tick().await;
             let now = self.shared.now();
@@ -102,8 +115,15 @@ impl Keeper {
             if sweeps {
                 swept = now;
             }
+            let checks = now.since(checked) >= CHECK;
+            if checks {
+                checked = now;
+            }
             let keeper = self.clone();
             blocking(move || {
+                if checks {
+                    keeper.check_file(now);
+                }
                 keeper.write(sweeps);
                 if sweeps {
                     keeper.sweep(now);
@@ -120,10 +140,39 @@ impl Keeper {
         }
     }
 
-    /// Removes what is too old. Scrapes have their turns in between.
+    /// Looks whether the file is still the store's, and says so when that changes.
+    fn check_file(&self, now: Timestamp) {
+        let checked = self.store().check_file(now);
+        let was_ok = self.state.is_file_ok.swap(checked.is_ok(), Ordering::Relaxed);
+        match checked {
+            Err(trouble) if was_ok => tracing::error!(
+                path = %self.path.display(),
+                %trouble,
+                "the store is not written any more; serving on, but a restart may count again what is told meanwhile"
+            ),
+            Ok(()) if !was_ok => {
+                tracing::info!(path = %self.path.display(), "the file of the store is there again")
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes what is too old, unless the clock that says so is in doubt. Scrapes have their turns in between.
     fn sweep(&self, now: Timestamp) {
         let wall = self.shared.to_wall(now);
-        while self.store().forget_before(wall.minus(self.retention), wall) {}
+        let horizon = wall.minus(self.retention);
+        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_believed, remark) = sweeping.look(now, wall);
+        let (may_go, notice) = if is_believed {
+            let (sessions, is_large) = self.store().count_before(horizon, FEW, LARGE);
+            sweeping.may_go(now, sessions, is_large)
+        } else {
+            (false, None)
+        };
+        for remark in remark.into_iter().chain(notice) {
+            remark.log();
+        }
+        while may_go && self.store().forget_before(horizon, wall) {}
     }
 
     /// Writes what ended and, if wanted, what changed, as not told.
@@ -231,7 +280,8 @@ impl Observe for Keeper {
                 self.shared.observe(audience)
             }
         };
-        view.store_ok = Some(self.state.is_ok.load(Ordering::Relaxed));
+        let State { is_ok, is_file_ok, .. } = &*self.state;
+        view.store_ok = Some(is_ok.load(Ordering::Relaxed) && is_file_ok.load(Ordering::Relaxed));
         view
     }
 }

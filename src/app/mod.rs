@@ -13,6 +13,7 @@ mod receive;
 mod record;
 pub mod replay;
 mod rescan;
+mod retention;
 #[cfg(test)]
 mod rules_tests;
 mod signals;

@@ -19,7 +19,7 @@ use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::TextPage;
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
-use crate::state::{Beyond, Discovery, SourceId};
+use crate::state::{Beyond, Discovery, LongLifetime, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -164,6 +164,20 @@ fn report(finding: Discovery, names: &[String]) {
             "coturn is gone: all of its connections closed at once and none came back; its allocations have ended \
              (cause abandoned)"
         ),
+        Discovery::LongLifetime { source, seconds, outcome: LongLifetime::Believed } => tracing::warn!(
+            source = name(source),
+            lifetime_seconds = seconds,
+            flag = "--allocation.max-lifetime",
+            "coturn grants longer lifetimes than the flag says; orphans and leftover keys are judged by the flag: set it \
+             to coturn's max-allocate-lifetime, to this lifetime at least"
+        ),
+        Discovery::LongLifetime { source, seconds, outcome: LongLifetime::Cut } => tracing::warn!(
+            source = name(source),
+            lifetime_seconds = seconds,
+            flag = "--allocation.max-lifetime",
+            "a lifetime above a day is taken as a day: if coturn's max-allocate-lifetime is so long, set the flag to it; \
+             if not, somebody else publishes under turn/"
+        ),
         Discovery::ConnectionsCut { source, peer } => tracing::warn!(
             source = name(source),
             %peer,
@@ -178,6 +192,12 @@ fn report(finding: Discovery, names: &[String]) {
 fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
     if beyond.allocations && !told.allocations {
         tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
+    }
+    if beyond.ended && !told.ended {
+        tracing::warn!(
+            flag = "--allocation.max-count",
+            "the table is full; records of allocations that have ended give way to live ones"
+        );
     }
     if beyond.realms && !told.realms {
         tracing::warn!(

@@ -9,8 +9,8 @@ use super::names::{self, Family, FamilyType};
 use super::own::SourceStats;
 use crate::clock::Timestamp;
 use crate::state::{
-    self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, ByLeg, Cause, DURATION_BUCKETS, Orphan, Outcome,
-    RealmView, ServerView, Snapshot, SourceView,
+    self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, ByLeg, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
+    Outcome, RealmView, ServerView, Snapshot, SourceView,
 };
 use crate::wire::{Direction, Kind, Leg, Rejection, Traffic, Transport, Volume};
 
@@ -203,6 +203,13 @@ fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
             out.moment(&[&source.name], stats.last_message);
         }
     });
+    page.add(names::LONG_LIFETIMES, |out| {
+        for (source, _) in &both {
+            for (at, outcome) in LongLifetime::ALL.iter().enumerate() {
+                out.number(&[&source.name, outcome.as_str()], source.long_lifetimes.get(at));
+            }
+        }
+    });
     page.by_source(names::RESYNCS, &both, |_, stats| Some(stats.resyncs as f64));
     page.by_source(names::RESYNC_DURATION, &both, |_, stats| {
         stats.resync_duration.map(|took| took.as_secs_f64())
@@ -260,6 +267,7 @@ fn table(page: &mut Page, table: &Snapshot) {
         out.number(&["server"], table.folded_servers);
     });
     page.add(names::REFUSED_ALLOCATIONS, |out| out.number(&[], table.refused));
+    page.add(names::EVICTED_ALLOCATIONS, |out| out.number(&[], table.evicted));
 }
 
 /// Each realm with each of `all`, and its place there.

@@ -143,6 +143,10 @@ families! {
         "Seconds for which the watch was interrupted, a present gap included.";
     LAST_MESSAGE: Gauge "coturn_exporter_last_message_timestamp_seconds" ["source"]
         "When the last message came, in seconds since 1970. Absent before the first.";
+    LONG_LIFETIMES: Counter "coturn_exporter_long_lifetimes_total" ["source", "outcome"]
+        "Granted lifetimes above --allocation.max-lifetime. believed: up to a day, most likely because coturn's \
+         max-allocate-lifetime is longer than the flag says; set the flag to it. cut: above a day (or the flag, where that \
+         is more), taken as that; no coturn should be set so.";
     RESYNCS: Counter "coturn_exporter_resyncs_total" ["source"]
         "Scans of the status keys that were begun.";
     RESYNC_DURATION: Gauge "coturn_exporter_resync_duration_seconds" ["source"]
@@ -182,15 +186,20 @@ families! {
     ANOMALIES: Counter "coturn_exporter_accounting_anomalies_total" ["kind"]
         "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
-         whose totals count for nothing for 24 h.";
+         whose totals count for nothing for 24 h; implausible: a report or total of more than can have been relayed in \
+         the time (100 Gbit/s).";
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
         "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
         "Allocations not taken into the table because it was full (--allocation.max-count), each counted once. Of their \
          traffic only the client leg is told, as unallocated.";
+    EVICTED_ALLOCATIONS: Counter "coturn_exporter_evicted_allocations_total" []
+        "Records of ended allocations that left the table early because it was full (--allocation.max-count): overdue ones \
+         first, which are orphans no longer, then those that waited for their totals. Totals that come later count as unseen.";
     STORE_OK: Gauge "coturn_exporter_store_ok" []
-        "1 while the store (--store.path) can be written, 0 while it cannot: should the exporter be restarted then, it \
-         may count again what was told meanwhile, and sessions may be missing in the ledger. Absent without a store.";
+        "1 while the store (--store.path) can be written, 0 while it cannot, or while its file is gone, \
+         replaced or damaged: should the exporter be restarted then, it may count again what was told meanwhile, and \
+         sessions may be missing in the ledger. Absent without a store.";
     DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
         "Lines of the exporter's log that nobody gets: 1 MiB of them waited for a reader of standard error that had \
          stopped, or standard error could not be written. The log says so where they are missing. No other number is \

@@ -1,7 +1,7 @@
 //! Traffic and totals: every byte once.
 
 use super::allocation::{Fact, Origin, Phase};
-use super::{Applied, Cause, Name, Table, settle};
+use super::{Anomaly, Applied, Cause, Name, Table, settle};
 use crate::wire::{Leg, Traffic};
 
 impl Table {
@@ -9,11 +9,18 @@ impl Table {
         let known = self.find_open(hash, name).or_else(|| self.find_closing(hash, name));
         if let Some(at) = known {
             // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
-            let revived = leg == Leg::Peer && !traffic.is_zero() && self.revive(at);
+            let revived = leg == Leg::Peer
+                && !traffic.is_zero()
+                && self.is_plausible(known, traffic)
+                && self.revive(at);
             self.count(at, leg, traffic);
             return if revived { Applied::Adopted } else { Applied::Updated };
         }
         if traffic.is_zero() {
+            return Applied::SetAside;
+        }
+        if !self.is_plausible(None, traffic) {
+            self.anomalies.add(Anomaly::Implausible as usize);
             return Applied::SetAside;
         }
         match leg {
@@ -56,7 +63,12 @@ impl Table {
 
     /// Counts what a report tells, for the realm and for the allocation.
     pub(super) fn count(&mut self, at: u32, leg: Leg, traffic: &Traffic) {
+        let is_plausible = self.is_plausible(Some(at), traffic);
         self.note_sign(at);
+        if !is_plausible {
+            self.anomalies.add(Anomaly::Implausible as usize);
+            return;
+        }
         let allocation = &mut self.allocations[at];
         // A client report with no peer report behind it until the next: this coturn has no peer leg.
         let unpaired = leg == Leg::Client && !allocation.counted.get(leg).is_zero();
@@ -98,7 +110,8 @@ impl Table {
         if !self.shared.contains(hash) {
             let client_loss = self.endings.get(at).and_then(|ending| ending.client_loss);
             match settle::beyond(leg, total, &allocation.counted.get(leg), client_loss.as_ref()) {
-                Ok(lost) => self.add_lost(at, leg, &lost),
+                Ok(lost) if self.can_have_lost(at, &lost) => self.add_lost(at, leg, &lost),
+                Ok(_) => self.anomalies.add(Anomaly::Implausible as usize),
                 Err(anomaly) => self.anomalies.add(anomaly as usize),
             }
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{SourceId, Table};
+use super::{LongLifetime, SourceId, Table};
 
 /// More than so many do not wait to be taken; the page counts what they are about.
 const MAX_WAITING: usize = 64;
@@ -39,6 +39,15 @@ pub enum Discovery {
         peer: IpAddr,
         /// A new process has started there.
         restarted: bool,
+    },
+    /// A lifetime was granted that is longer than the largest of the settings; the first of an episode.
+    LongLifetime {
+        /// Where it was reported.
+        source: SourceId,
+        /// The lifetime, in seconds, as it was granted.
+        seconds: u32,
+        /// What became of it.
+        outcome: LongLifetime,
     },
     /// Connections were closed as those of a process that ended, and the process lives.
     ConnectionsCut {

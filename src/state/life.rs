@@ -167,7 +167,7 @@ impl Table {
         origin: Origin,
         started: Timestamp,
     ) -> Option<u32> {
-        if self.allocations.len() >= self.settings.max_allocations {
+        if !self.make_room(name.source) {
             self.refused += u64::from(self.refused_keys.insert(self.now, hash));
             return None;
         }
@@ -181,6 +181,9 @@ impl Table {
         (allocation.serial, allocation.mark) = (serial.into(), self.connections.speaking);
         allocation.set(Fact::PastKnown, is_past_known);
         let at = self.allocations.insert(allocation);
+        if let Some(source) = self.sources.get_mut(usize::from(source)) {
+            source.places.taken += 1;
+        }
         if let Some(client) = granted.client {
             self.clients.put(&mut self.allocations[at], client);
         }
@@ -338,6 +341,9 @@ impl Table {
         }
         self.endings.remove(at);
         if let Some(allocation) = self.allocations.remove(at) {
+            if let Some(source) = self.sources.get_mut(allocation.source().0 as usize) {
+                source.places.taken -= 1;
+            }
             self.clients.remove(&allocation);
             self.realms.release(allocation.realm);
             self.users.release(allocation.user);

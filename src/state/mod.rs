@@ -22,9 +22,11 @@ mod connections;
 mod deadlines;
 pub mod details;
 mod endings;
+mod eviction;
 mod findings;
 mod free;
 mod gatherings;
+mod grants;
 mod heard;
 mod held;
 mod ids;
@@ -32,6 +34,7 @@ mod keeping;
 mod life;
 mod names;
 mod orphans;
+mod plausible;
 mod reports;
 mod restarts;
 mod restore;
@@ -52,7 +55,6 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hashbrown::HashTable;
 
@@ -63,6 +65,7 @@ use allocation::{Allocation, Granted, Phase};
 pub use allocation::{Cause, Origin};
 pub use connections::{ClosedBy, ConnectionId, ProcessVerdict, VERDICT_AFTER};
 pub use findings::Discovery;
+pub use grants::LongLifetime;
 pub use heard::{Heard, Whose};
 pub use keeping::{Concluded, Ended, Kept, Stage};
 pub use names::OTHER;
@@ -128,6 +131,11 @@ struct Source {
     /// not tell: up to the present then.
     heard_until: Timestamp,
     live: u64,
+    places: eviction::Places,
+    /// Grants above the largest that the settings name.
+    long_lifetimes: Tally<{ LongLifetime::ALL.len() }>,
+    /// When the last of them came; [`Timestamp::ZERO`] if none did.
+    last_long_lifetime: Timestamp,
     /// The scan of its keys that goes on.
     scan: Option<scan::Progress>,
     /// Of the present scan.
@@ -170,6 +178,8 @@ pub struct Table {
     unallocated: Traffic,
     anomalies: Tally<{ Anomaly::ALL.len() }>,
     refused: u64,
+    /// Records that gave way in a full table.
+    evicted: u64,
     /// The number of the next record or session.
     next_serial: u64,
     /// What a store has not been told yet; `None` where there is none.
@@ -189,6 +199,9 @@ impl Table {
             resumed_at: Timestamp::ZERO,
             heard_until: Timestamp::MAX,
             live: 0,
+            places: eviction::Places::new(),
+            long_lifetimes: Tally::default(),
+            last_long_lifetime: Timestamp::ZERO,
             scan: None,
             mark: connections::Mark::NONE,
         };
@@ -221,6 +234,7 @@ impl Table {
             unallocated: Traffic::ZERO,
             anomalies: Tally::default(),
             refused: 0,
+            evicted: 0,
             next_serial: 1,
             keeping: None,
             settings,
@@ -266,6 +280,9 @@ impl Table {
             keeping.expire(self.now);
         }
         let allocations = &self.allocations;
+        for source in &mut self.sources {
+            source.places.expire(allocations);
+        }
         self.deadlines.tidy(allocations.len(), |moment, at| {
             allocations.get(at).is_some_and(|allocation| allocation.deadline.get() == moment)
         });
@@ -372,7 +389,7 @@ impl Table {
             self.connections.note_server(server, server_port);
         }
         Granted {
-            lifetime: Duration::from_secs(u64::from(grant.lifetime)),
+            lifetime: self.believe(source, grant.lifetime),
             transport: path.map_or_else(Default::default, |path| path.transport),
             server,
             server_port,

@@ -38,6 +38,7 @@ impl Table {
 
     pub(super) fn wake_at(&mut self, at: u32, moment: Timestamp) {
         self.allocations[at].deadline = moment.into();
+        self.note_lingering(at, moment);
         self.deadlines.push(moment, at);
     }
 

@@ -162,10 +162,14 @@ impl Table {
     fn restore_record(&mut self, kept: &Kept, accounted_bytes: u64) -> Option<u32> {
         let (source, name) = (kept.source.0, name_of(kept));
         let hash = self.key_hash(&name);
+        if kept.stage != Stage::Live && !self.has_room(source) {
+            // What has ended takes no place from what has ended.
+            return None;
+        }
         let now = self.now;
         let past = |moment: Timestamp| moment.min(now);
         let granted = Granted {
-            lifetime: kept.lifetime,
+            lifetime: kept.lifetime.min(self.settings.longest_lifetime()),
             transport: kept.transport,
             server: self.servers.recall(past(kept.last_sign), source, &kept.server),
             server_port: kept.server_port,
@@ -177,7 +181,7 @@ impl Table {
         allocation.serial = kept.serial.into();
         allocation.granted_at = past(kept.granted_at).into();
         // A clock that was ahead must not keep it for years.
-        allocation.alive_until = kept.alive_until.min(now.plus(kept.lifetime)).into();
+        allocation.alive_until = kept.alive_until.min(now.plus(granted.lifetime)).into();
         allocation.last_sign = past(kept.last_sign).into();
         allocation.quiet_since = past(kept.quiet_since).into();
         allocation.read_at = past(kept.read_at).into();

@@ -291,11 +291,14 @@ pub enum Anomaly {
     AmbiguousTotal,
     /// One key used by two servers: its totals add nothing for 24 h.
     SharedKey,
+    /// A report or a total of more than can have been relayed in the time: nothing was added.
+    Implausible,
 }
 
 impl Anomaly {
     /// Every anomaly, in the order of its discriminant.
-    pub const ALL: [Self; 3] = [Self::TotalBelowSum, Self::AmbiguousTotal, Self::SharedKey];
+    pub const ALL: [Self; 4] =
+        [Self::TotalBelowSum, Self::AmbiguousTotal, Self::SharedKey, Self::Implausible];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -303,6 +306,7 @@ impl Anomaly {
             Self::TotalBelowSum => "total_below_sum",
             Self::AmbiguousTotal => "ambiguous_total",
             Self::SharedKey => "shared_key",
+            Self::Implausible => "implausible",
         }
     }
 }

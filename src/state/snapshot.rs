@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::allocation::Cause;
+use super::grants::LongLifetime;
 use super::series::{Anomaly, RealmSeries, Tally};
 use super::{Table, names};
 use crate::clock::Timestamp;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub folded_servers: u64,
     /// Allocations refused because the table was full.
     pub refused: u64,
+    /// Records of ended allocations that gave way because the table was full.
+    pub evicted: u64,
 }
 
 /// Which caps of the settings have been reached, ever.
@@ -36,6 +39,8 @@ pub struct Snapshot {
 pub struct Beyond {
     /// Allocations were refused.
     pub allocations: bool,
+    /// Records of ended allocations gave way to others.
+    pub ended: bool,
     /// Realms share `_other`.
     pub realms: bool,
     /// Servers share `_other`.
@@ -79,6 +84,8 @@ pub struct SourceView {
     pub up: bool,
     /// Live allocations.
     pub live: u64,
+    /// Grants above the largest that the settings name, by [`LongLifetime`].
+    pub long_lifetimes: Tally<{ LongLifetime::ALL.len() }>,
 }
 
 impl Snapshot {
@@ -99,6 +106,7 @@ impl Table {
     pub const fn beyond(&self) -> Beyond {
         Beyond {
             allocations: self.refused > 0,
+            ended: self.evicted > 0,
             realms: self.realms.folded() > 0,
             servers: self.servers.folded() > 0,
         }
@@ -122,6 +130,7 @@ impl Table {
             name: Arc::clone(&source.name),
             up: source.up,
             live: source.live,
+            long_lifetimes: source.long_lifetimes,
         });
         Snapshot {
             now: self.now,
@@ -133,6 +142,7 @@ impl Table {
             folded_realms: self.realms.folded(),
             folded_servers: self.servers.folded(),
             refused: self.refused,
+            evicted: self.evicted,
         }
     }
 }

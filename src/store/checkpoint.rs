@@ -277,6 +277,28 @@ pub(super) fn forget_before(
     Ok(statement.execute(params![millis(horizon), SLICE])? >= SLICE as usize)
 }
 
+/// How many sessions ended before `horizon`, and, if they are more than a `few`, whether they are more than one in `part`
+/// of the ledger. Looks at no more rows than that takes.
+pub(super) fn count_before(
+    connection: &Connection,
+    horizon: Timestamp,
+    few: u64,
+    part: u64,
+) -> rusqlite::Result<(u64, bool)> {
+    let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
+    let count = |sql: &str, bound: i64| -> rusqlite::Result<u64> {
+        let found: i64 = connection.prepare_cached(sql)?.query_row([bound], |row| row.get(0))?;
+        Ok(u64::try_from(found).unwrap_or(0))
+    };
+    let old = count("SELECT count(*) FROM session WHERE NOT is_open AND ended < ?1", horizon)?;
+    if old <= few {
+        return Ok((old, false));
+    }
+    let enough = i64::try_from(old.saturating_mul(part)).unwrap_or(i64::MAX);
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM session WHERE NOT is_open LIMIT ?1)";
+    Ok((old, count(sql, enough)? < enough.unsigned_abs()))
+}
+
 /// Reads what an earlier process left, and drops what is of no use any more. A source that is not watched now may be so
 /// again, after a mistake in a flag: what is known of it stays for a day.
 pub(super) fn load(

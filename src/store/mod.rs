@@ -4,6 +4,7 @@
 //! May use `state`, `wire` and `clock`; the only user of `rusqlite`.
 
 mod checkpoint;
+mod file_check;
 pub mod ledger;
 mod rows;
 mod schema;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::state::{Ended, Kept, Saved};
 use checkpoint::ToldRows;
+pub use file_check::FileTrouble;
 pub use schema::OpenError;
 
 /// Ended allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
@@ -98,6 +100,8 @@ pub struct Store {
     failing: Option<Failing>,
     /// The file may hold sums of which not all was told.
     has_untold: bool,
+    /// The file cannot be gone on with.
+    damage: Option<FileTrouble>,
 }
 
 impl Store {
@@ -111,7 +115,8 @@ impl Store {
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
         let path = path.to_owned();
         let backlog = Ended::default();
-        Ok(Self { file, path, sources, rest_separator, backlog, lost: 0, failing: None, has_untold: true })
+        let (failing, damage) = (None, None);
+        Ok(Self { file, path, sources, rest_separator, backlog, lost: 0, failing, has_untold: true, damage })
     }
 
     /// What an earlier process left. What it left of sources that are not watched now stays in the file for a day.
@@ -127,6 +132,32 @@ impl Store {
     /// Whether the next checkpoint must hold all records.
     pub const fn wants_all(&self) -> bool {
         self.failing.is_some()
+    }
+
+    /// Looks whether the file is still there, and still the one that was opened; until it is, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// What has happened to it.
+    pub fn check_file(&mut self, now: Timestamp) -> Result<(), FileTrouble> {
+        let checked = self.damage.map_or_else(|| file_check::check(&self.file.file, &self.path), Err);
+        match checked {
+            Err(trouble) => {
+                if trouble.is_final() {
+                    self.damage = Some(trouble);
+                }
+                let was_told = self.failing.as_ref().is_some_and(|failing| failing.was_told);
+                self.failing = Some(Failing { try_at: Timestamp::MAX, was_told });
+            }
+            Ok(()) => {
+                if let Some(failing) =
+                    self.failing.as_mut().filter(|failing| failing.try_at == Timestamp::MAX)
+                {
+                    failing.try_at = now;
+                }
+            }
+        }
+        checked
     }
 
     /// Whether it is worth to take a checkpoint: what changed and is not written is forgotten. One that no scraper is
@@ -191,6 +222,12 @@ impl Store {
     pub fn forget_before(&mut self, horizon: Timestamp, wall: Timestamp) -> bool {
         self.failing.is_none()
             && checkpoint::forget_before(&self.file.connection, horizon, wall).unwrap_or(false)
+    }
+
+    /// How many sessions of the ledger ended before `horizon` (by the wall clock), and, if they are more than a `few`,
+    /// whether they are more than one in `part` of it. A file that cannot be read has none.
+    pub fn count_before(&self, horizon: Timestamp, few: u64, part: u64) -> (u64, bool) {
+        checkpoint::count_before(&self.file.connection, horizon, few, part).unwrap_or_default()
     }
 
     /// Nothing is written this time.

@@ -159,7 +159,7 @@ pub enum OpenError {
 pub(super) struct Opened {
     pub(super) connection: Connection,
     /// After the connection: closing any handle of the file ends SQLite's own locks.
-    _lock: File,
+    pub(super) file: File,
 }
 
 /// Opens or makes a store for writing.
@@ -180,7 +180,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     // The header may be behind the write-ahead log.
     check_version(&connection, path, 0)?;
     prepare(&mut connection).map_err(failed)?;
-    Ok(Opened { connection, _lock: file })
+    Ok(Opened { connection, file })
 }
 
 /// Opens a store for reading, also while an exporter writes it.
@@ -224,6 +224,20 @@ impl OpenError {
     }
 }
 
+/// The bytes of a header that say what the file is.
+const HEADER: usize = 100;
+
+/// The number at a place of a header.
+pub(super) fn header_number(header: &[u8], at: usize) -> Option<u32> {
+    let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u32::from_be_bytes)
+}
+
+/// The header is that of a store of ours.
+pub(super) fn is_ours(header: &[u8]) -> bool {
+    header.starts_with(b"SQLite format 3\0") && header_number(header, 68) == Some(APPLICATION_ID)
+}
+
 /// Whose file it is, by its first bytes (<https://www.sqlite.org/fileformat.html>): without SQLite, which could
 /// change it.
 fn check_header(file: &mut File, path: &Path) -> Result<(), OpenError> {
@@ -232,19 +246,15 @@ fn check_header(file: &mut File, path: &Path) -> Result<(), OpenError> {
     if !file.metadata().map_err(system)?.is_file() {
         return Err(foreign());
     }
-    let mut header = Vec::with_capacity(100);
-    file.take(100).read_to_end(&mut header).map_err(system)?;
+    let mut header = Vec::with_capacity(HEADER);
+    file.take(HEADER as u64).read_to_end(&mut header).map_err(system)?;
     if header.is_empty() {
         return Ok(());
     }
-    let number = |at: usize| {
-        let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes.map(u32::from_be_bytes)
-    };
-    if !header.starts_with(b"SQLite format 3\0") || number(68) != Some(APPLICATION_ID) {
+    if !is_ours(&header) {
         return Err(foreign());
     }
-    match number(60) {
+    match header_number(&header, 60) {
         Some(version) if version as usize <= MIGRATIONS.len() => Ok(()),
         Some(version) => Err(OpenError::Newer { path: path.to_owned(), version }),
         None => Err(foreign()),

@@ -4,7 +4,7 @@
 use coturn_exporter::doctor::SETTINGS;
 use coturn_exporter::metrics::names::{self, Family, FamilyType};
 use coturn_exporter::source::statsdb::Refusal;
-use coturn_exporter::state::{Anomaly, Cause, Orphan, Outcome};
+use coturn_exporter::state::{Anomaly, Cause, LongLifetime, Orphan, Outcome};
 use coturn_exporter::wire::{Direction, Kind, Leg, Rejection, Transport};
 
 /// Labels whose values others choose: a realm that was not seen is no mistake.
@@ -61,6 +61,7 @@ fn values(name: &str, label: &str) -> Option<Vec<String>> {
     }
     Some(match (name, label) {
         (_, "transport") => each(&Transport::ALL, Transport::as_str),
+        (_, "outcome") => each(&LongLifetime::ALL, LongLifetime::as_str),
         (_, "cause") => each(&Cause::ALL, Cause::as_str),
         (_, "path") => each(&Outcome::ALL, Outcome::as_str),
         (_, "leg") => each(&Leg::ALL, Leg::as_str),

@@ -1,8 +1,12 @@
 //! What leaves the ledger, and when.
 
+use std::sync::atomic::AtomicU64;
+
 use super::*;
+use crate::app::ingest::Ingest;
 use crate::app::testing::{StandingClock, at, settle, shared_table, until};
-use crate::state::SourceId;
+use crate::clock::{Clock, ManualClock};
+use crate::state::{Settings, SourceId};
 use crate::store::ledger::{self, By, Question};
 
 const SOURCE: SourceId = SourceId(0);
@@ -61,4 +65,71 @@ async fn a_finished_session_stays_for_its_retention_and_no_longer() {
     until("the first to be gone", || users() == ["user2"]).await;
     keeping.abort();
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Two clocks of which one can be set.
+#[derive(Debug)]
+struct Skewed {
+    monotonic: ManualClock,
+    /// Seconds that the wall clock is ahead.
+    ahead: AtomicU64,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        self.monotonic.now()
+    }
+
+    fn to_wall(&self, moment: Timestamp) -> Timestamp {
+        moment.plus(Duration::from_secs(self.ahead.load(Ordering::Relaxed)))
+    }
+}
+
+/// A ledger of a thousand sessions that ended just now, swept at each of the steps: the sessions that are left after it. A
+/// step is so many seconds later by the monotonic clock, with the wall clock so many ahead.
+async fn left_after(name: &str, retention_hours: u64, steps: &[(u64, u64)]) -> Vec<u64> {
+    const SESSIONS: u64 = 1000;
+    let dir = std::env::temp_dir().join(format!("coturn-exporter-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("store.db");
+    let start = at(10_000 * HOUR);
+    let clock = Arc::new(Skewed { monotonic: ManualClock::at(start), ahead: AtomicU64::new(0) });
+    let ingest = Ingest::new(Settings::default(), &["redis://test"]);
+    let shared = Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
+    let config = config::Store { path: path.clone(), retention: Duration::from_secs(retention_hours * HOUR) };
+    let keeper = Keeper::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
+    let sessions = || {
+        let answers = ledger::usage(&path, &Question::default()).unwrap();
+        answers.first().map_or(0, |all| all.figures[0])
+    };
+    for id in 1..=SESSIONS {
+        call(&shared, id);
+    }
+    clock.monotonic.set(start.plus(Duration::from_secs(20)));
+    keeper.write(true);
+    assert_eq!(sessions(), SESSIONS);
+    let mut left = Vec::new();
+    for &(seconds, ahead) in steps {
+        clock.monotonic.set(start.plus(Duration::from_secs(seconds)));
+        clock.ahead.store(ahead, Ordering::Relaxed);
+        keeper.sweep(shared.now());
+        left.push(sessions());
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+    left
+}
+
+/// The wall clock is set wrong, found out, and set right: an hour's sessions are not ninety days old.
+#[tokio::test]
+async fn a_wall_clock_a_year_ahead_for_a_minute_takes_nothing_from_the_ledger() {
+    const YEAR: u64 = 365 * 24 * HOUR;
+    let steps = [(60, YEAR), (120, YEAR), (180, 0), (240, 0), (25 * HOUR, 0)];
+    assert_eq!(left_after("year", 90 * 24, &steps).await, [1000; 5]);
+}
+
+/// Nobody is surprised by an empty ledger: a large part goes a day after it was announced.
+#[tokio::test]
+async fn a_large_part_of_the_ledger_goes_a_day_later() {
+    let steps = [(HOUR, 0), (3 * HOUR, 0), (26 * HOUR, 0), (27 * HOUR, 0)];
+    assert_eq!(left_after("share", 2, &steps).await, [1000, 1000, 1000, 0]);
 }

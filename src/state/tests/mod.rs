@@ -3,6 +3,7 @@
 mod audit;
 mod connections;
 mod details;
+mod limits;
 mod model;
 mod mutants;
 mod random;

@@ -36,6 +36,8 @@ struct Record {
     by_traffic: bool,
     /// Its status says which server it is of, which is the same for all.
     long_form: bool,
+    started: Timestamp,
+    last_sign: Timestamp,
     granted_at: Timestamp,
     lifetime: Duration,
     alive_until: Timestamp,
@@ -155,6 +157,7 @@ impl Model {
                     self.records[at].long_form = grant.path.is_some();
                     at
                 });
+                self.records[at].last_sign = now;
                 (self.records[at].release_pending, self.records[at].by_traffic) = (true, false);
             }
             Event::Refreshed(grant) => {
@@ -169,7 +172,7 @@ impl Model {
                     record.overdue_orphan = false;
                     self.realms.get_mut(&record.realm).unwrap().adopted += 1;
                 }
-                record.granted_at = now;
+                (record.granted_at, record.last_sign) = (now, now);
                 record.lifetime = lifetime;
                 record.alive_until = now.plus(lifetime);
                 (record.release_pending, record.by_traffic) = (false, false);
@@ -192,7 +195,7 @@ impl Model {
         let known = self.open_record(key).or_else(|| self.closing_record(key, None));
         let at = match known {
             Some(at) => at,
-            None if traffic.is_zero() => return,
+            None if traffic.is_zero() || !fits(traffic, 1000) => return,
             None if leg == Leg::Peer => self.open(key, UNKNOWN, false, true),
             None => {
                 let (realm, user, id) = owned(key);
@@ -208,6 +211,11 @@ impl Model {
     }
 
     fn count(&mut self, at: usize, leg: Leg, traffic: &Traffic) {
+        let record = &mut self.records[at];
+        let since = self.now.since(std::mem::replace(&mut record.last_sign, self.now));
+        if !fits(traffic, since.as_millis().max(1000)) {
+            return;
+        }
         if matches!(self.records[at].phase, Phase::Gone { .. })
             && (leg, traffic.is_zero()) == (Leg::Peer, false)
             && self.now <= self.records[at].alive_until
@@ -245,7 +253,11 @@ impl Model {
         let record = &mut self.records[at];
         let Phase::Closing { settled, client_loss, .. } = &mut record.phase else { unreachable!() };
         settled[leg as usize] = true;
-        if let Some(lost) = lost(leg, total, &record.counted[leg as usize], client_loss.as_ref()) {
+        record.last_sign = self.now;
+        // A minute more than its age; of one whose past is not known, a day.
+        let most = self.now.since(record.started).as_millis() + if record.born { 60_000 } else { 86_400_000 };
+        let lost = lost(leg, total, &record.counted[leg as usize], client_loss.as_ref());
+        if let Some(lost) = lost.filter(|lost| fits(lost, most)) {
             if leg == Leg::Client {
                 *client_loss = Some(lost);
             }
@@ -312,6 +324,7 @@ impl Model {
 
     fn end(&mut self, at: usize, cause: Option<Cause>) {
         self.contradict(at);
+        self.records[at].last_sign = self.now;
         let record = &self.records[at];
         if record.phase == Phase::Live {
             let end = record.granted_at.plus(record.lifetime);
@@ -372,6 +385,8 @@ impl Model {
             born,
             by_traffic,
             long_form: false,
+            started: self.now,
+            last_sign: self.now,
             granted_at: self.now,
             lifetime,
             alive_until: self.now.plus(lifetime),
@@ -447,6 +462,14 @@ fn lost_of_peer(total: u64, sum: u64, near: Option<u64>) -> Option<u64> {
     let nearest =
         candidates.min_by_key(|candidate| ((candidate - near).abs(), *candidate < 0, *candidate))?;
     u64::try_from(nearest).ok()
+}
+
+/// Whether 100 Gbit/s, or as many of the smallest frames, can be so much in each direction within so long.
+fn fits(traffic: &Traffic, millis: u128) -> bool {
+    let fits = |volume: Volume| {
+        u128::from(volume.bytes) * 8 <= 100_000_000 * millis && u128::from(volume.packets) <= 150_000 * millis
+    };
+    fits(traffic.received) && fits(traffic.sent)
 }
 
 fn owned(key: &Key<'_>) -> (Vec<u8>, Vec<u8>, AllocationId) {

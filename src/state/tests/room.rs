@@ -49,6 +49,7 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
         }
     }
     let busiest = room(&table);
+    let ended = table.sources[0].places.room();
     assert!(busiest[3..7].iter().all(|&places| places >= 19_998), "{busiest:?}");
     for minute in 1..=6 {
         table.advance(at(60 * minute));
@@ -67,6 +68,7 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
     assert!(is_empty(&table));
     let left = room(&table);
     assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {busiest:?}");
+    assert!((19_998..40_000).contains(&ended) && table.sources[0].places.room() <= 8192, "{ended}");
 }
 
 #[test]

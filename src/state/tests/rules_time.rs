@@ -172,8 +172,9 @@ fn a_server_is_forgotten_after_a_day_and_begins_anew() {
 
 #[test]
 fn a_server_with_live_allocations_is_not_forgotten() {
-    let mut story = Story::new();
-    story.tell(0, &new(2 * 24 * 3600));
+    let two_days = 2 * 24 * 3600;
+    let mut story = Story::with(Settings { max_lifetime: secs(u64::from(two_days)), ..Settings::default() });
+    story.tell(0, &new(two_days));
     story.wait(DAY + 100);
     assert_eq!(story.table.snapshot().servers.len(), 1);
     story.ends_empty();
