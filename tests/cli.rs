@@ -171,3 +171,54 @@ fn an_empty_variable_counts_as_not_set() {
     let error = error(&variables, &[]);
     assert!(error.starts_with("environment variable COTURN_EXPORTER_METRICS_MAX_SERVERS"), "{error}");
 }
+
+/// Where a URL was typed in place of something else, or without its scheme, its password is nobody's business.
+#[test]
+fn no_message_shows_the_password_of_a_url() {
+    let urls =
+        ["redis://user:geheim@h.example/0", "user:geheim@h.example:6379", "redis://h.example/0#geheim"];
+    let flags = [
+        "--redis.url",
+        "--redis.password-file",
+        "--redis.sentinel-password-file",
+        "--redis.tls-ca-file",
+        "--statsdb.listen-address",
+        "--statsdb.password-file",
+        "--web.listen-address",
+        "--web.telemetry-path",
+        "--web.max-requests",
+        "--log.level",
+        "--allocation.grace",
+        "--session.by",
+        "--store.path",
+        "--store.retention",
+        "--nonsense",
+    ];
+    for url in urls {
+        let typed = flags.iter().map(|flag| vec![format!("{flag}={url}")]);
+        let others = [vec!["replay".to_owned(), url.to_owned()], vec![url.to_owned()]];
+        // A URL, and the name of a file that can be made.
+        let is_right = |arguments: &Vec<String>| {
+            [format!("--redis.url={}", urls[0]), format!("--store.path={}", urls[1])].contains(&arguments[0])
+        };
+        for mut arguments in typed.chain(others).filter(|arguments| !is_right(arguments)) {
+            if arguments[0].starts_with("--redis.tls") {
+                arguments.push("--redis.url=rediss://127.0.0.1:1".to_owned());
+            }
+            if arguments[0].starts_with("--statsdb.password") {
+                arguments.push("--statsdb.listen-address=127.0.0.1:0".to_owned());
+            }
+            if arguments[0].starts_with("--redis.sentinel") {
+                arguments.push("--redis.url=redis+sentinel://127.0.0.1:1/m".to_owned());
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let output = run(&[], &arguments);
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {said}");
+            assert!(!said.contains("geheim"), "{arguments:?}: {said}");
+        }
+    }
+    // Commas separate the URLs of a variable.
+    let said = error(&[("COTURN_EXPORTER_REDIS_URL", "redis://user:a,geheim@h.example/0")], &[]);
+    assert!(said.contains("REDIS_URL") && !said.contains("geheim"), "{said}");
+}

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use common::exporter::Exporter;
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb};
@@ -19,6 +21,7 @@ fn a_socket_with_a_password_is_watched_and_comes_back() {
     statsdb.leave_key(&Allocation::new(REALM, "alice", 1), 600);
 
     let password = dir.write("password", "right-one\n").display().to_string();
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
     let url = format!("unix://{socket}?db={DB}");
     let exporter = Exporter::start(&["--redis.url", &url, "--redis.password-file", &password]);
     exporter.wait_ready();
@@ -36,6 +39,15 @@ fn a_socket_with_a_password_is_watched_and_comes_back() {
     Statsdb::connect(&redis, DB).open(&Allocation::new(REALM, "alice", 3), 600);
     exporter.until_value("coturn_allocations", &[("realm", REALM), ("transport", "udp")], 3.0);
     assert!(!exporter.log().contains("right-one") && !exporter.text().contains("right-one"));
+
+    // Written with the usual rights, which let others read it: said once. With its own, not at all.
+    let warnings = |exporter: &Exporter| exporter.log().matches("others may read this password file").count();
+    assert_eq!(warnings(&exporter), 1, "{}", exporter.log());
+    drop(exporter);
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let exporter = Exporter::start(&["--redis.url", &url, "--redis.password-file", &password]);
+    exporter.wait_ready();
+    assert_eq!(warnings(&exporter), 0, "{}", exporter.log());
 }
 
 #[test]

@@ -104,6 +104,13 @@ pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode
     for source in &config.sources {
         tls::check(source).map_err(Error::Tls)?;
     }
+    for file in &config.exposed_password_files {
+        tracing::warn!(
+            file = %file.display(),
+            fix = "chmod 600, and chown it to the user that runs the exporter",
+            "others may read this password file, or write it"
+        );
+    }
     allow_files();
     match config.command {
         Command::Replay { files, until } => {

@@ -63,6 +63,8 @@ pub(super) fn config(
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
     let Args { command, web, log, redis, statsdb, allocation, session, metrics, store } = args;
+    let password_files =
+        [redis.password_file.clone(), redis.sentinel_password_file.clone(), statsdb.password_file.clone()];
     let log = read_log(&given, &log)?;
     let command = read_command(&given, command, &store)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
@@ -109,6 +111,14 @@ pub(super) fn config(
         }
         Command::Usage(_) => {}
     }
+    let files = [
+        (config.sources.is_empty(), "redis.password-file", &password_files[0]),
+        (config.sources.is_empty(), "redis.sentinel-password-file", &password_files[1]),
+        (config.statsdb.is_none(), "statsdb.password-file", &password_files[2]),
+    ];
+    let used = files.into_iter().filter(|(is_unused, ..)| !is_unused);
+    let paths = used.filter_map(|(_, id, file)| given.file(id, file.as_ref()));
+    config.exposed_password_files = paths.filter(|path| Secret::is_exposed(path)).collect();
     Ok(Config { command, ..config })
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::config::without_credentials;
+use crate::config::{message_without_credentials, without_credentials};
 use crate::version::NAME;
 
 /// The exit code for a command line or environment that cannot be used.
@@ -62,7 +62,7 @@ impl Stop {
     }
 
     pub(super) fn usage(error: &dyn Error) -> Self {
-        Self { code: USAGE, text: error_line(&error.to_string()) }
+        Self { code: USAGE, text: error_line(&message_without_credentials(&error.to_string())) }
     }
 
     /// The work has failed: one line with all causes, and the exit code 1.
@@ -77,7 +77,7 @@ impl Stop {
             }
             cause = error.source();
         }
-        Self { code: FAILURE, text: error_line(&message) }
+        Self { code: FAILURE, text: error_line(&message_without_credentials(&message)) }
     }
 
     /// The exit code: 0 for an answer, 1 for work that failed, 2 for a wrong command line.

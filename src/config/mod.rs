@@ -17,7 +17,9 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
-pub use redis_url::{RedisUrlError, split_list as split_redis_urls, without_credentials};
+pub use redis_url::{
+    RedisUrlError, message_without_credentials, split_list as split_redis_urls, without_credentials,
+};
 pub use secret::Secret;
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
@@ -43,6 +45,8 @@ pub struct Config {
     pub table: Settings,
     /// What outlives the process; `None` if nothing does.
     pub store: Option<Store>,
+    /// Password files that others than their owner may read.
+    pub exposed_password_files: Vec<PathBuf>,
 }
 
 /// The store.

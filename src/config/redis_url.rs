@@ -265,11 +265,14 @@ pub fn split_list(list: &str) -> Vec<String> {
 
 /// `text` with all that may be a user or password in its URL replaced by `***`, for messages.
 ///
-/// Errs on the side of hiding: from `://` to the last `@`, what stands in the place of a port but is none (the host may
-/// have been forgotten), and parameters that name a user or password.
+/// Errs on the side of hiding: from `://`, which may be missing, to the last `@`, what stands in the place of a port but is
+/// none (the host may have been forgotten), parameters that name a user or password, and all behind a `#`.
 pub fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
+        return match text.rsplit_once('@') {
+            Some((_, place)) => format!("***@{}", without_login_parameters(place)),
+            None => without_login_parameters(text),
+        };
     };
     if let Some((before, place)) = rest.rsplit_once('@') {
         // An @ in a password among the parameters: what follows it is the rest of that password.
@@ -291,7 +294,25 @@ pub fn without_credentials(text: &str) -> String {
     format!("{scheme}://{}", without_login_parameters(rest))
 }
 
+/// `message` without the users and passwords of URLs, wherever they were typed: as the name of a file, for one.
+pub fn message_without_credentials(message: &str) -> String {
+    let words = message.split(' ').map(|word| {
+        // The forms that our own messages show.
+        let is_form = word.contains("[user:password@]") || word.contains("[:port]");
+        let has_login = word.split_once('@').is_some_and(|(before, _)| before.contains(':'));
+        if is_form || !(has_login || word.contains("://")) {
+            return word.to_owned();
+        }
+        let url = word.trim_end_matches(|end| ":;,.)'\"".contains(end));
+        without_credentials(url) + word.get(url.len()..).unwrap_or_default()
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn without_login_parameters(place: &str) -> String {
+    if let Some((place, _)) = place.split_once('#') {
+        return without_login_parameters(place) + "#***";
+    }
     match place.split_once('?') {
         Some((place, query)) if query.contains("pass") || query.contains("user") => format!("{place}?***"),
         _ => place.to_owned(),

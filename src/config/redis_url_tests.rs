@@ -196,9 +196,34 @@ fn no_message_and_no_debug_print_shows_a_password() {
         "redis://:geheim",
         "redis://h:geheim/1",
         "redis://:x/geheim",
+        "user:geheim@h",
+        "user:geheim@h:6379/0",
+        ":geheim@h",
+        "geheim@h",
+        "user:ge@heim:gehe@h",
+        "redis:user:geheim@h",
+        "h:6379#geheim",
+        "redis://h#geheim",
+        "redis://h/0#geheim",
+        "redis://h:6379/0?x=1#geheim",
+        "redis://user:12#geheim",
+        "redis://user:geheim@h/0#geheim",
+        "redis+sentinel://h/m/0#geheim",
+        "unix:///s?x=1#geheim",
     ] {
         let error = url.parse::<RedisSource>().unwrap_err();
         assert!(!format!("{error} {error:?}").contains("gehe"), "{error}");
+    }
+    let messages = [
+        ("cannot read \"redis://user:geheim@h/0\": no", "cannot read \"redis://***@h/0\": no"),
+        ("cannot open user:geheim@h: no", "cannot open ***@h: no"),
+        ("a statsdb://127.0.0.1:6390: in use", "a statsdb://127.0.0.1:6390: in use"),
+        ("write redis://[user:password@]host[:port][/db]", "write redis://[user:password@]host[:port][/db]"),
+        ("write redis://host[:port][/db], or", "write redis://host[:port][/db], or"),
+        ("cannot open /run/coturn@home/x", "cannot open /run/coturn@home/x"),
+    ];
+    for (message, shown) in messages {
+        assert_eq!(message_without_credentials(message), shown);
     }
     let source = parse("redis://user:geheim@h");
     assert!(!format!("{source} {source:?}").contains("geheim"));

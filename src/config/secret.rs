@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::ConfigError;
@@ -23,6 +24,11 @@ impl Secret {
     /// The text itself, for the one who must send it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether others than its owner may do anything with a file. One that cannot be looked at is not said to be exposed.
+    pub fn is_exposed(path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
     }
 
     /// The password in a file, without the newline at its end.
@@ -76,6 +82,19 @@ mod tests {
             assert_eq!(secret.expose(), password);
             assert_eq!(format!("{secret:?}"), "***");
         }
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_exposed() {
+        let path = file("exposed", b"geheim");
+        for (mode, expected) in
+            [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o444, true), (0o620, true)]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Secret::is_exposed(&path), expected, "{mode:o}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(!Secret::is_exposed(&path));
     }
 
     #[test]
