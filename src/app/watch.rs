@@ -182,13 +182,13 @@ fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
     if beyond.realms && !told.realms {
         tracing::warn!(
             flag = "--metrics.max-realms",
-            "more realms than that; the others share the realm _other"
+            "more realms than that, or names longer than 128 bytes: they share the realm _other"
         );
     }
     if beyond.servers && !told.servers {
         tracing::warn!(
             flag = "--metrics.max-servers",
-            "more servers than that; the others share the server _other"
+            "more servers than that, or names longer than 128 bytes: they share the server _other"
         );
     }
     *told = beyond;

@@ -184,9 +184,11 @@ families! {
          told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
          whose totals count for nothing for 24 h.";
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
-        "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
+        "Realms and servers counted under _other: --metrics.max-realms or --metrics.max-servers was reached, or the name \
+         is longer than 128 bytes.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
-        "Allocations not taken into the table because it was full (--allocation.max-count), each counted once. Of their \
+        "Allocations not taken into the table because it was full (--allocation.max-count of them, or 128 bytes of names \
+         for each), each counted once. Of their \
          traffic only the client leg is told, as unallocated.";
     STORE_OK: Gauge "coturn_exporter_store_ok" []
         "1 while the store (--store.path) can be written, 0 while it cannot: should the exporter be restarted then, it \
