@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -88,6 +89,8 @@ fn a_recorded_stream_replays_to_the_page_of_the_exporter_that_watched_it() {
         written if written == published => Ok(()),
         written => Err(format!("{written} of {published}")),
     });
+    let mode = std::fs::metadata(&capture).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "users and their addresses are in it");
     recorder.signal(Signal::INT);
     assert!(recorder.wait(Duration::from_secs(5)).success(), "{}", recorder.output());
     let told = exporter.until("every message to be counted", |page| {
