@@ -45,8 +45,12 @@ fn samples(text: &str) -> Vec<String> {
     let told = page.iter().filter(|(series, _)| {
         let timed = series.name.contains("timestamp") || series.name.contains("duration_seconds");
         let of_program = series.name.starts_with("process_")
-            || ["coturn_exporter_build_info", "coturn_exporter_dropped_log_lines_total"]
-                .contains(&series.name.as_str());
+            || [
+                "coturn_exporter_build_info",
+                "coturn_exporter_dropped_log_lines_total",
+                "coturn_exporter_http_refusals_total",
+            ]
+            .contains(&series.name.as_str());
         !series.labels.contains_key("source") && !of_program && !timed
     });
     told.map(|(series, value)| format!("{series} {value}")).collect()
