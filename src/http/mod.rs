@@ -12,6 +12,7 @@ mod gzip;
 mod host;
 mod landing;
 mod long_url;
+mod network;
 mod pages;
 mod places;
 mod progress;
@@ -53,8 +54,8 @@ pub struct Limits {
     pub max_requests: usize,
     /// Time that a rendering waits for one of those to end; then the answer is 503.
     pub wait: Duration,
-    /// Bytes of pages that are in memory for those who read them, but two pages in any case. For more, those who began to
-    /// read first are cut off.
+    /// Bytes of pages and details that are in memory for those who read them, but two pages in any case. For more, those who
+    /// began to read first are cut off, of the address that reads the most.
     pub unsent: usize,
     /// Time for a request's head, from its first byte, or from the connection's beginning for the first request.
     pub head: Duration,
@@ -209,7 +210,8 @@ impl Shared {
             if response.status() == StatusCode::FORBIDDEN {
                 refusals.add(WebRefusal::Host);
             }
-            response
+            // Each has a body of its own, which takes memory for as long as it is not read.
+            response.map(|body| self.pages.hold(body).body_for(connection))
         } else {
             let has_details = self.details.is_some();
             match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {

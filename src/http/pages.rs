@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -87,6 +88,11 @@ impl Pages {
         self.renderer.page.content_type()
     }
 
+    /// Counts an answer that is no page among what is unsent.
+    pub(super) fn hold(&self, body: Bytes) -> Arc<Rendering> {
+        self.renderer.unsent.hold(body)
+    }
+
     /// The page, in that coding if it is worth it: the one that is being rendered, or else a new one.
     ///
     /// A rendering goes on when those go away who wait for it, the first of them included, and holds its place until it
@@ -137,7 +143,8 @@ impl Renderer {
             let _place = place;
             self.unsent.make_room(self.last_length.load(Ordering::Relaxed));
             let body = self.page.render(audience)?;
-            let (body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
+            let (mut body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
+            body.shrink_to_fit();
             self.last_length.store(body.len(), Ordering::Relaxed);
             Ok(Page { rendering: self.unsent.hold(body), coding })
         });
@@ -203,7 +210,7 @@ mod tests {
 
     async fn ask(pages: &Pages, audience: Audience) -> Result<Vec<u8>, PageError> {
         let page = pages.render(audience, Coding::Identity).await?;
-        Ok(page.rendering.body_for(&Arc::new(ConnectionProgress::new(Arc::default()))).to_vec())
+        Ok(page.rendering.body_for(&ConnectionProgress::of("192.0.2.1")).to_vec())
     }
 
     async fn visit(pages: &Pages) -> Result<Vec<u8>, PageError> {

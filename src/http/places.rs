@@ -4,44 +4,16 @@
 //! that goes is of the address that has the most connections, so that nobody loses a place to a greedier one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::network::ClientNetwork;
 use super::progress::ConnectionProgress;
 use crate::metrics::WebRefusal;
 
 /// Of all places one address may have a quarter, and this many where that is less.
 const LEAST_PER_ADDRESS: usize = 16;
-
-/// The bits of a /64.
-const IPV6_NETWORK: u128 = !(u64::MAX as u128);
-
-/// Who connects: an IPv4 address, or the network that one IPv6 host may choose its addresses in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum ClientNetwork {
-    V4(Ipv4Addr),
-    V6(Ipv6Addr),
-}
-
-impl From<IpAddr> for ClientNetwork {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK)),
-        }
-    }
-}
-
-impl fmt::Display for ClientNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::V4(address) => write!(f, "{address}"),
-            Self::V6(address) => write!(f, "{address}/64"),
-        }
-    }
-}
 
 /// The open connections.
 #[derive(Debug)]
@@ -55,7 +27,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct OpenConnections {
     next: u64,
-    by_number: BTreeMap<u64, (ClientNetwork, Arc<ConnectionProgress>)>,
+    by_number: BTreeMap<u64, Arc<ConnectionProgress>>,
     counts: HashMap<ClientNetwork, usize>,
     /// Connections that gave way since the first one did; `None` while there is room for all.
     gave_way: Option<u64>,
@@ -78,7 +50,7 @@ impl Places {
     /// A place for a new connection; if there is none, an older connection is told to end.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> ConnectionPlace {
         let network = ClientNetwork::from(peer);
-        let progress = Arc::new(ConnectionProgress::new(Arc::clone(&self.order)));
+        let progress = Arc::new(ConnectionProgress::new(network, Arc::clone(&self.order)));
         let mut open = self.open();
         if open.count(network) >= self.per_network {
             // Where one address may have all places, it is their number that was reached.
@@ -96,7 +68,7 @@ impl Places {
         }
         let number = open.next;
         open.next += 1;
-        open.by_number.insert(number, (network, Arc::clone(&progress)));
+        open.by_number.insert(number, Arc::clone(&progress));
         *open.counts.entry(network).or_default() += 1;
         ConnectionPlace { number, places: Arc::clone(self), progress }
     }
@@ -107,16 +79,16 @@ impl Places {
         why: WebRefusal,
         is_considered: impl Fn(ClientNetwork) -> bool,
     ) {
-        let considered = open.by_number.iter().filter(|(_, (network, _))| is_considered(*network));
-        let Some((&number, _)) = considered.min_by_key(|(_, (_, progress))| progress.rank()) else { return };
-        let Some((network, progress)) = open.remove(number) else { return };
+        let considered = open.by_number.iter().filter(|(_, progress)| is_considered(progress.network));
+        let Some((&number, _)) = considered.min_by_key(|(_, progress)| progress.rank()) else { return };
+        let Some(progress) = open.remove(number) else { return };
         progress.end(why);
         if open.gave_way.is_none() {
             tracing::warn!(
                 reason = why.as_str(),
                 limit = self.limit,
                 limit_per_address = self.per_network,
-                address = %network,
+                address = %progress.network,
                 "too many connections to the web server: the oldest of the address that has the most give way to new ones"
             );
         }
@@ -152,15 +124,15 @@ impl OpenConnections {
     }
 
     /// `None` if it gave way before.
-    fn remove(&mut self, number: u64) -> Option<(ClientNetwork, Arc<ConnectionProgress>)> {
-        let (network, progress) = self.by_number.remove(&number)?;
-        if let Some(count) = self.counts.get_mut(&network) {
+    fn remove(&mut self, number: u64) -> Option<Arc<ConnectionProgress>> {
+        let progress = self.by_number.remove(&number)?;
+        if let Some(count) = self.counts.get_mut(&progress.network) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&network);
+                self.counts.remove(&progress.network);
             }
         }
-        Some((network, progress))
+        Some(progress)
     }
 }
 
@@ -183,20 +155,6 @@ mod tests {
     fn ended(places: &[ConnectionPlace]) -> Vec<usize> {
         let is_ended = |place: &ConnectionPlace| !place.places.open().by_number.contains_key(&place.number);
         places.iter().enumerate().filter(|(_, place)| is_ended(place)).map(|(at, _)| at).collect()
-    }
-
-    #[test]
-    fn addresses_of_one_host_count_as_one() {
-        for (one, other, same) in [
-            ("2001:db8::1", "2001:db8::ffff:2", true),
-            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
-            ("::ffff:192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-        ] {
-            let networks = [one, other].map(|text| ClientNetwork::from(address(text)));
-            assert_eq!(networks[0] == networks[1], same, "{one} {other}");
-        }
-        assert_eq!(ClientNetwork::from(address("2001:db8::7:1")).to_string(), "2001:db8::/64");
     }
 
     #[test]

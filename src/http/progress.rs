@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::network::ClientNetwork;
 use crate::metrics::WebRefusal;
 
 /// What the connection is doing, as far as time limits are concerned.
@@ -22,6 +23,8 @@ pub(super) enum ConnectionStage {
 /// The stage, how often one began (a stage that begins anew gets its full time), and the order for it to end.
 #[derive(Debug)]
 pub(super) struct ConnectionProgress {
+    /// Whose connection it is.
+    pub(super) network: ClientNetwork,
     now: Mutex<Now>,
     /// Counts up with each stage that begins on any connection: what began earlier has a lower number.
     order: Arc<AtomicU64>,
@@ -37,10 +40,10 @@ struct Now {
 }
 
 impl ConnectionProgress {
-    pub(super) fn new(order: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(network: ClientNetwork, order: Arc<AtomicU64>) -> Self {
         let since = order.fetch_add(1, Ordering::Relaxed);
         let now = Now { stage: ConnectionStage::Head, turn: 0, since, ended: None };
-        Self { now: Mutex::new(now), order, end: Notify::new() }
+        Self { network, now: Mutex::new(now), order, end: Notify::new() }
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
@@ -105,6 +108,13 @@ impl ConnectionProgress {
         self.end.notify_one();
     }
 
+    /// A new connection from this address.
+    #[cfg(test)]
+    pub(super) fn of(address: &str) -> Arc<Self> {
+        let address: std::net::IpAddr = address.parse().unwrap();
+        Arc::new(Self::new(address.into(), Arc::default()))
+    }
+
     /// Resolves once the connection must end. For one caller.
     pub(super) async fn ended(&self) -> WebRefusal {
         loop {
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_stages_of_two_requests() {
-        let progress = ConnectionProgress::new(Arc::default());
+        let progress = ConnectionProgress::of("192.0.2.1");
         progress.bytes_came();
         progress.bytes_came();
         assert_eq!(progress.get(), (ConnectionStage::Head, 0), "a dripping head gets no new time");
@@ -147,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_answer_held_back_by_pipelining_is_still_limited() {
-        let progress = ConnectionProgress::new(Arc::default());
+        let progress = ConnectionProgress::of("192.0.2.1");
         progress.begin(ConnectionStage::Answer { handed: true });
         progress.flushed();
         progress.writes();
@@ -156,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_order_to_end_counts_whenever_it_is_asked_for() {
-        let progress = ConnectionProgress::new(Arc::default());
+        let progress = ConnectionProgress::of("192.0.2.1");
         progress.end(WebRefusal::AddressLimit);
         progress.end(WebRefusal::UnsentLimit);
         assert_eq!(progress.ended().await, WebRefusal::AddressLimit);

@@ -1,11 +1,13 @@
-//! The memory of pages that are being sent: each rendering counts once, however many read it, and those who read slowest are
-//! cut off when all of them together have become too large.
+//! The memory of what is being sent: each rendering counts once, however many read it, and those who read slowest are cut off
+//! when all of them together have become too large, of the address that reads the most.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Bytes;
 
+use super::network::ClientNetwork;
 use super::progress::ConnectionProgress;
 use crate::metrics::WebRefusal;
 
@@ -42,7 +44,7 @@ struct HeldRendering {
 #[derive(Debug)]
 pub(super) struct Rendering {
     number: u64,
-    body: Vec<u8>,
+    body: Bytes,
     ledger: Arc<Ledger>,
 }
 
@@ -52,18 +54,14 @@ impl UnsentPages {
         Self { ledger: Arc::new(Ledger { most, held: Mutex::default() }) }
     }
 
-    /// Room for a page of so many bytes: the readers of the oldest pages are cut off until it fits.
+    /// Room for a page of so many bytes: readers of others are cut off until it fits.
     pub(super) fn make_room(&self, bytes: usize) {
         let most = self.ledger.most.max(bytes.saturating_mul(2));
         let mut held = self.ledger.held();
         let held = &mut *held;
         let mut unsent = bytes.saturating_add(held.staying());
         while unsent > most {
-            // One without readers has just been made: they are about to take it.
-            let mut oldest = held.by_number.values_mut();
-            let Some(oldest) = oldest.find(|page| !page.is_cut_off && !page.readers.is_empty()) else {
-                return;
-            };
+            let Some(oldest) = held.next_to_go() else { return };
             oldest.is_cut_off = true;
             unsent -= oldest.bytes;
             oldest.readers.values().for_each(|reader| reader.end(WebRefusal::UnsentLimit));
@@ -78,8 +76,8 @@ impl UnsentPages {
     }
 
     /// The page, counted as long as anybody has it.
-    pub(super) fn hold(&self, mut body: Vec<u8>) -> Arc<Rendering> {
-        body.shrink_to_fit();
+    pub(super) fn hold(&self, body: impl Into<Bytes>) -> Arc<Rendering> {
+        let body = body.into();
         self.make_room(body.len());
         let mut held = self.ledger.held();
         let number = held.next;
@@ -100,6 +98,22 @@ impl HeldRenderings {
     /// Bytes whose readers have not been told to end.
     fn staying(&self) -> usize {
         self.by_number.values().filter(|page| !page.is_cut_off).map(|page| page.bytes).sum()
+    }
+
+    /// The rendering that is read by none but those who read the most; of these the oldest. One that nobody reads was made
+    /// just now, for those who are about to take it.
+    fn next_to_go(&mut self) -> Option<&mut HeldRendering> {
+        let staying = || self.by_number.iter().filter(|(_, page)| !page.is_cut_off);
+        let mut counts: HashMap<ClientNetwork, usize> = HashMap::new();
+        for reader in staying().flat_map(|(_, page)| page.readers.values()) {
+            *counts.entry(reader.network).or_default() += 1;
+        }
+        let fewest = |page: &HeldRendering| {
+            page.readers.values().filter_map(|reader| counts.get(&reader.network)).min().copied()
+        };
+        let read = staying().filter_map(|(&number, page)| Some((Reverse(fewest(page)?), number)));
+        let (_, number) = read.min()?;
+        self.by_number.get_mut(&number)
     }
 }
 
@@ -161,7 +175,7 @@ mod tests {
     use tokio::time::timeout;
 
     fn connection() -> Arc<ConnectionProgress> {
-        Arc::new(ConnectionProgress::new(Arc::default()))
+        ConnectionProgress::of("192.0.2.1")
     }
 
     async fn must_end(connection: &ConnectionProgress) -> bool {
@@ -221,5 +235,24 @@ mod tests {
         drop(pages[0].body_for(&done));
         unsent.make_room(10);
         assert!(must_end(&slow).await && !must_end(&done).await && !must_end(&later).await);
+    }
+
+    #[tokio::test]
+    async fn who_reads_the_most_goes_before_who_reads_one() {
+        let unsent = UnsentPages::new(30);
+        let honest = ConnectionProgress::of("192.0.2.2");
+        let greedy = [connection(), connection(), connection()];
+        // The honest one has the oldest page, and one of the greedy reads the same.
+        let shared = unsent.hold(vec![b'a'; 10]);
+        let pages = [unsent.hold(vec![b'b'; 10]), unsent.hold(vec![b'c'; 10])];
+        let _bodies = [
+            shared.body_for(&honest),
+            shared.body_for(&greedy[0]),
+            pages[0].body_for(&greedy[1]),
+            pages[1].body_for(&greedy[2]),
+        ];
+        unsent.make_room(10);
+        assert!(must_end(&greedy[1]).await, "the oldest that only greedy ones read");
+        assert!(!must_end(&honest).await && !must_end(&greedy[0]).await && !must_end(&greedy[2]).await);
     }
 }
