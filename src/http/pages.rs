@@ -290,17 +290,18 @@ mod tests {
             async move { ask(&pages, Audience::Scraper).await }
         });
         all_wait().await;
+        // Meanwhile another runs out of a shorter time.
+        let (others, entered, other_script) = scripted(1, Duration::from_millis(50));
+        let other = visitor(&others);
+        let _other_entered = begun(entered).await;
+        assert_eq!(ask(&others, Audience::Scraper).await, Err(PageError::Busy(1)));
+        other_script.send(Ok(Vec::new())).unwrap();
+        other.await.unwrap().unwrap();
+
         script.send(Ok(b"one".to_vec())).unwrap();
         script.send(Ok(b"two".to_vec())).unwrap();
         assert_eq!(first.await.unwrap(), Ok(b"one".to_vec()));
         assert_eq!(second.await.unwrap(), Ok(b"two".to_vec()));
-
-        let (pages, entered, script) = scripted(1, Duration::from_millis(1));
-        let first = visitor(&pages);
-        let _entered = begun(entered).await;
-        assert_eq!(ask(&pages, Audience::Scraper).await, Err(PageError::Busy(1)));
-        script.send(Ok(Vec::new())).unwrap();
-        first.await.unwrap().unwrap();
     }
 
     #[tokio::test]
