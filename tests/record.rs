@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -44,8 +45,12 @@ fn samples(text: &str) -> Vec<String> {
     let told = page.iter().filter(|(series, _)| {
         let timed = series.name.contains("timestamp") || series.name.contains("duration_seconds");
         let of_program = series.name.starts_with("process_")
-            || ["coturn_exporter_build_info", "coturn_exporter_dropped_log_lines_total"]
-                .contains(&series.name.as_str());
+            || [
+                "coturn_exporter_build_info",
+                "coturn_exporter_dropped_log_lines_total",
+                "coturn_exporter_http_refusals_total",
+            ]
+            .contains(&series.name.as_str());
         !series.labels.contains_key("source") && !of_program && !timed
     });
     told.map(|(series, value)| format!("{series} {value}")).collect()
@@ -88,6 +93,8 @@ fn a_recorded_stream_replays_to_the_page_of_the_exporter_that_watched_it() {
         written if written == published => Ok(()),
         written => Err(format!("{written} of {published}")),
     });
+    let mode = std::fs::metadata(&capture).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "users and their addresses are in it");
     recorder.signal(Signal::INT);
     assert!(recorder.wait(Duration::from_secs(5)).success(), "{}", recorder.output());
     let told = exporter.until("every message to be counted", |page| {

@@ -4,6 +4,7 @@ mod callers;
 mod complaint;
 mod complaints;
 mod doctor;
+mod files;
 mod follow;
 pub mod ingest;
 mod keep;
@@ -28,8 +29,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Command, Config};
 use crate::net::BindError;
@@ -98,7 +97,7 @@ const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 /// # Errors
 ///
 /// When it cannot start, or cannot go on.
-pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
+pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
     let done = |()| ExitCode::SUCCESS;
     // A mistake in a flag is told at once; later, a file in the middle of its renewal is a reason to try again.
     for source in &config.sources {
@@ -111,7 +110,7 @@ pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode
             "others may read this password file, or write it"
         );
     }
-    allow_files();
+    files::raise_limit();
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
@@ -127,16 +126,10 @@ pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode
             block_on(Hangup::Ends, prune::prune(config.sources, config.table, apply)).map(done)
         }
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
-        Command::Watch => block_on(Hangup::Survived, watch::watch(config, dropped_log_lines)).map(done),
-    }
-}
-
-/// As many open files as the system lets us have: a connection is one.
-fn allow_files() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum {
-        // Where it cannot be, there is room for fewer connections.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        Command::Watch => {
+            files::fit_connections(&mut config);
+            block_on(Hangup::Survived, watch::watch(config, dropped_log_lines)).map(done)
+        }
     }
 }
 

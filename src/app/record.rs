@@ -36,8 +36,7 @@ pub(super) async fn record(
     let out: Box<dyn Write + Send> = match output {
         // Never over a capture that exists: it may be the only one of its incident.
         Some(path) => Box::new(
-            File::create_new(path)
-                .map_err(|error| Error::Open { path: path.to_owned(), error: explained(error) })?,
+            create(path).map_err(|error| Error::Open { path: path.to_owned(), error: explained(error) })?,
         ),
         None => Box::new(io::stdout()),
     };
@@ -80,6 +79,15 @@ pub(super) async fn record(
             "its reader has stopped reading; the capture ends in the middle",
         ))),
     }
+}
+
+/// A new file that only its owner can read: a capture holds user names and client addresses.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// What came of recording; a panic of it is ours.

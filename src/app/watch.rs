@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::details::Inspect;
 use crate::http::{About, Limits, Readiness, Server, Site};
-use crate::metrics::TextPage;
+use crate::metrics::{TextPage, WebRefusals};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
 use crate::state::{Beyond, Discovery, LongLifetime, SourceId};
@@ -49,15 +49,18 @@ pub(super) async fn watch(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         None => None,
     };
     let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
+    let refusals = Arc::new(WebRefusals::default());
     let site = Site {
         telemetry_path: config.web.telemetry_path,
         page: Arc::new(match &keeper {
-            Some(keeper) => TextPage::of_process(keeper.clone(), dropped_log_lines),
-            None => TextPage::of_process(shared.clone(), dropped_log_lines),
+            Some(keeper) => TextPage::of_process(keeper.clone(), dropped_log_lines, Arc::clone(&refusals)),
+            None => TextPage::of_process(shared.clone(), dropped_log_lines, Arc::clone(&refusals)),
         }),
         readiness: board.readiness.clone(),
         about: about(),
         details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
+        details_hosts: config.web.details_hosts,
+        refusals,
     };
     let limits = Limits {
         connections: config.web.max_connections,
@@ -202,13 +205,13 @@ fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
     if beyond.realms && !told.realms {
         tracing::warn!(
             flag = "--metrics.max-realms",
-            "more realms than that; the others share the realm _other"
+            "more realms than that, or names longer than 128 bytes: they share the realm _other"
         );
     }
     if beyond.servers && !told.servers {
         tracing::warn!(
             flag = "--metrics.max-servers",
-            "more servers than that; the others share the server _other"
+            "more servers than that, or names longer than 128 bytes: they share the server _other"
         );
     }
     *told = beyond;

@@ -118,7 +118,7 @@ pub(super) struct Web {
         default_value = "/metrics"
     )]
     pub(super) telemetry_path: String,
-    /// Scrapes served at one time; more are answered 503.
+    /// Pages rendered at one time; more wait for 2 s and are then answered 503.
     #[arg(
         id = "web.max-requests",
         long,
@@ -127,7 +127,7 @@ pub(super) struct Web {
         default_value = "40"
     )]
     pub(super) max_requests: String,
-    /// Connections open at one time.
+    /// Connections open at one time; for one more an older one is closed.
     #[arg(
         id = "web.max-connections",
         long,
@@ -148,6 +148,9 @@ pub(super) struct Web {
         default_value = "false"
     )]
     pub(super) enable_details: String,
+    /// Host name that details may be asked for by, beside addresses and localhost; repeatable.
+    #[arg(id = "web.details-host", long, env = "COTURN_EXPORTER_WEB_DETAILS_HOST", value_name = "NAME")]
+    pub(super) details_host: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -175,6 +175,7 @@ fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
         max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
         max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
         enable_details: given.one("web.enable-details", &web.enable_details, value::switch)?,
+        details_hosts: given.each("web.details-host", &web.details_host, value::host_name)?,
     })
 }
 

@@ -76,6 +76,12 @@ pub enum ConfigError {
         /// The address.
         value: String,
     },
+    /// Not the name of a host.
+    #[error("{value:?} is not a host name; write it without a port, for example turn.example.org")]
+    HostName {
+        /// As typed.
+        value: String,
+    },
     /// A path that cannot be served, or is taken.
     #[error(
         "{value:?} is not a path to serve metrics on; it must begin with / (not with /-/, /api/v1/ or \

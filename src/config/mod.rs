@@ -145,12 +145,14 @@ pub struct Web {
     pub listen: Vec<ListenAddress>,
     /// The path of the page.
     pub telemetry_path: TelemetryPath,
-    /// Scrapes served at one time; at least 1.
+    /// Pages rendered at one time; at least 1.
     pub max_requests: usize,
     /// Connections open at one time; at least 1.
     pub max_connections: usize,
     /// Serve details too, which show users and addresses.
     pub enable_details: bool,
+    /// Host names that details may be asked for by, in lower case.
+    pub details_hosts: Vec<String>,
 }
 
 impl Default for Web {
@@ -161,6 +163,7 @@ impl Default for Web {
             max_requests: 40,
             max_connections: 512,
             enable_details: false,
+            details_hosts: Vec::new(),
         }
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
+use super::host;
 use super::routes::response;
 use crate::details::{self, Answer, Detail, Inspect};
 
@@ -23,19 +24,30 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'",
 );
 
-/// The details and the places in their queue.
+const NOT_BY_THIS_NAME: &str = "details are not served by this host name: ask by the address or as localhost, or name \
+                                the host with --web.details-host";
+
+/// The details, the host names that they are served by, and the places in their queue.
 pub(super) struct Details {
     inspect: Arc<dyn Inspect>,
+    hosts: Vec<String>,
     places: Arc<Semaphore>,
 }
 
 impl Details {
-    pub(super) fn new(inspect: Arc<dyn Inspect>) -> Self {
-        Self { inspect, places: Arc::new(Semaphore::new(AT_ONE_TIME)) }
+    /// Served by addresses, by `localhost`, and by `hosts`.
+    pub(super) fn new(inspect: Arc<dyn Inspect>, hosts: &[String]) -> Self {
+        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { inspect, hosts, places: Arc::new(Semaphore::new(AT_ONE_TIME)) }
     }
 
-    /// The answer to a request for one of them. Its body is complete before its head is sent.
-    pub(super) async fn answer(&self, method: &Method, detail: Detail, query: &str) -> Response<Bytes> {
+    /// The answer to a request for one of them. Its body is complete before its head is sent. Status 403 is for a host name
+    /// by which they are not served, and for nothing else.
+    pub(super) async fn answer<B>(&self, request: &Request<B>, detail: Detail) -> Response<Bytes> {
+        let method = request.method();
+        if !host::is_trusted(request, &self.hosts) {
+            return refuse(detail, StatusCode::FORBIDDEN, NOT_BY_THIS_NAME);
+        }
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut refused =
                 refuse(detail, StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here");
@@ -46,7 +58,8 @@ impl Details {
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return refuse(detail, StatusCode::SERVICE_UNAVAILABLE, "the exporter is shutting down");
         };
-        let (inspect, query) = (Arc::clone(&self.inspect), query.to_owned());
+        let (inspect, query) =
+            (Arc::clone(&self.inspect), request.uri().query().unwrap_or_default().to_owned());
         let answered = tokio::task::spawn_blocking(move || {
             let _place = place;
             details::answer(&*inspect, detail, &query)
@@ -82,6 +95,8 @@ fn guarded(detail: Detail, status: StatusCode, body: Vec<u8>) -> Response<Bytes>
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
     ];
-    headers.extend(guards);
+    for (name, value) in guards {
+        headers.insert(name, value);
+    }
     response
 }

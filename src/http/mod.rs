@@ -3,30 +3,37 @@
 //! May use `metrics::Render`, `details::Inspect`, plain values of `config` and `shutdown`; may not know where numbers come from, nor name `prometheus`, `redis` or
 //! `clap`. hyper stays in here.
 //!
-//! Everything a client can make grow has a limit in [`Limits`]: connections, renderings, and the time of each stage
-//! of a connection.
+//! Everything a client can make grow has a limit in [`Limits`]: connections, renderings, the memory of pages that are not
+//! read, and the time of each stage of a connection.
 
 mod conn;
 mod details;
 mod gzip;
+mod host;
 mod landing;
 mod long_url;
+mod network;
 mod pages;
+mod places;
+mod progress;
 mod readiness;
 mod routes;
+mod unsent;
 
 pub use landing::About;
 pub use readiness::Readiness;
 
 use crate::config::{ListenAddress, TelemetryPath};
 use crate::details::{Detail, Inspect};
-use crate::metrics::Render;
+use crate::metrics::{Render, WebRefusal, WebRefusals};
 use crate::net::{Acceptor, BindError, bind};
 use crate::shutdown::Shutdown;
 use details::Details;
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
-use pages::Pages;
+use hyper::{Request, Response, StatusCode};
+use pages::{PageError, Pages};
+use places::Places;
+use progress::ConnectionProgress;
 use routes::Answer;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -39,13 +46,17 @@ use tokio::time::timeout;
 /// What clients may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections. One more is accepted and closed at once.
-    ///
-    /// Closed, not left waiting: a scraper whose connection fails knows it at once and says so (`up` 0), while one
-    /// in the kernel's queue hangs until its own time-out and then leaves a dead connection for us to serve.
+    /// Open connections. For one more an older one is closed: of the address that has the most, an idle one before one that
+    /// is being asked or answered. One address may have a quarter of them, but 16 in any case.
     pub connections: usize,
-    /// Pages rendered at the same time; more are answered 503. 0 means no limit.
+    /// Pages rendered at the same time. 0 means no limit. All who ask meanwhile for a page in the same form share one, so
+    /// only a low number is ever reached.
     pub max_requests: usize,
+    /// Time that a rendering waits for one of those to end; then the answer is 503.
+    pub wait: Duration,
+    /// Bytes of pages and details that are in memory for those who read them, but two pages in any case. For more, those who
+    /// began to read first are cut off, of the address that reads the most.
+    pub unsent: usize,
     /// Time for a request's head, from its first byte, or from the connection's beginning for the first request.
     pub head: Duration,
     /// Time for an answer, from the request's head to the last byte written: rendering, and the client's reading.
@@ -63,6 +74,10 @@ impl Default for Limits {
             connections: 512,
             // As node_exporter.
             max_requests: 40,
+            // A fifth of the usual patience of scrapers.
+            wait: Duration::from_secs(2),
+            // A dozen pages of a hundred realms.
+            unsent: 32 << 20,
             // A head is one packet; 10 s is also Prometheus' patience with us.
             head: Duration::from_secs(10),
             // Thrice the default scrape time-out: who still reads then is not a scraper.
@@ -88,6 +103,10 @@ pub struct Site {
     pub about: About,
     /// Where the details come from; without them their paths are not found.
     pub details: Option<Arc<dyn Inspect>>,
+    /// Host names that the details may be asked for by, beside addresses and `localhost`.
+    pub details_hosts: Vec<String>,
+    /// Where it is counted what clients did not get.
+    pub refusals: Arc<WebRefusals>,
 }
 
 impl fmt::Debug for Site {
@@ -137,15 +156,18 @@ impl Server {
         for address in &self.addresses {
             tracing::info!(%address, "listening");
         }
-        let pages = Pages::new(Arc::clone(&site.page), limits.max_requests);
-        let details = site.details.as_ref().map(|inspect| Details::new(Arc::clone(inspect)));
+        let pages = Pages::new(Arc::clone(&site.page), &limits);
+        let hosts = &site.details_hosts;
+        let details = site.details.as_ref().map(|inspect| Details::new(Arc::clone(inspect), hosts));
         let shared = Arc::new(Shared { site, pages, details, limits, shutdown });
         let mut connections = Connections::new(shared.limits.connections);
         let mut acceptor = Acceptor::new(self.listeners);
         loop {
             tokio::select! {
                 () = shared.shutdown.triggered() => break,
-                (stream, peer) = acceptor.next() => connections.open(&shared, stream, peer.ip()),
+                (stream, peer) = acceptor.next(), if connections.has_room() => {
+                    connections.open(&shared, stream, peer.ip());
+                }
                 () = connections.reap() => {}
             }
         }
@@ -165,18 +187,31 @@ struct Shared {
 }
 
 impl Shared {
-    async fn serve(&self, stream: TcpStream) {
-        conn::serve(stream, &self.limits, self.shutdown.triggered(), |request| self.answer(request)).await;
+    async fn serve(&self, stream: TcpStream, progress: &Arc<ConnectionProgress>) {
+        let answer = |request| self.answer(request, progress);
+        let ended = conn::serve(stream, progress, &self.limits, self.shutdown.triggered(), answer).await;
+        if let Some(why) = ended {
+            self.site.refusals.add(why);
+        }
     }
 
     /// The request's body is dropped unread: hyper reads no more of it than has already come.
-    async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
-        let Site { telemetry_path, readiness, about, .. } = &self.site;
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<ConnectionProgress>,
+    ) -> Response<Bytes> {
+        let Site { telemetry_path, readiness, about, refusals, .. } = &self.site;
         let stopping = self.shutdown.is_triggered();
         let method = request.method();
         let path = request.uri().path();
         let response = if let Some((details, detail)) = self.details.as_ref().zip(Detail::at(path)) {
-            details.answer(method, detail, request.uri().query().unwrap_or_default()).await
+            let response = details.answer(&request, detail).await;
+            if response.status() == StatusCode::FORBIDDEN {
+                refusals.add(WebRefusal::Host);
+            }
+            // Each has a body of its own, which takes memory for as long as it is not read.
+            response.map(|body| self.pages.hold(body).body_for(connection))
         } else {
             let has_details = self.details.is_some();
             match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
@@ -184,6 +219,10 @@ impl Shared {
                 Answer::Page => {
                     let coding = gzip::preferred(request.headers());
                     let page = self.pages.render(routes::audience(&request), coding).await;
+                    if matches!(page, Err(PageError::Busy(_))) {
+                        refusals.add(WebRefusal::Busy);
+                    }
+                    let page = page.map(|page| (page.rendering.body_for(connection), page.coding));
                     routes::page(self.pages.content_type(), page)
                 }
             }
@@ -195,50 +234,44 @@ impl Shared {
 /// The open connections, one task each.
 struct Connections {
     tasks: JoinSet<()>,
+    places: Arc<Places>,
     limit: usize,
-    /// Connections refused since the limit was reached; `None` while all is well.
-    refused: Option<u64>,
 }
+
+/// Connections that gave way and have not ended yet, at most; then no new ones are accepted until they have.
+const MOST_ENDING: usize = 32;
 
 impl Connections {
     fn new(limit: usize) -> Self {
-        Self { tasks: JoinSet::new(), limit, refused: None }
+        Self { tasks: JoinSet::new(), places: Arc::new(Places::new(limit)), limit }
     }
 
-    /// Serves the connection, or closes it when there are too many.
+    fn has_room(&self) -> bool {
+        self.tasks.len() < self.limit.saturating_add(MOST_ENDING)
+    }
+
+    /// Serves the connection; another gives way where there are too many.
     fn open(&mut self, shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
-        // Those that ended meanwhile do not count.
+        // Those that ended meanwhile leave room for others.
         while let Some(ended) = self.tasks.try_join_next() {
-            self.ended(&ended);
+            Self::ended(&ended);
         }
-        if self.tasks.len() >= self.limit {
-            if self.refused.is_none() {
-                tracing::warn!(limit = self.limit, %peer, "too many connections, closing new ones");
-            }
-            self.refused = Some(self.refused.unwrap_or(0).saturating_add(1));
-            return;
-        }
+        let place = self.places.enter(peer);
         let shared = Arc::clone(shared);
-        self.tasks.spawn(async move { shared.serve(stream).await });
+        self.tasks.spawn(async move { shared.serve(stream, &place.progress).await });
     }
 
     /// Waits for a connection to end; for ever when there is none.
     async fn reap(&mut self) {
         match self.tasks.join_next().await {
-            Some(ended) => self.ended(&ended),
+            Some(ended) => Self::ended(&ended),
             None => std::future::pending().await,
         }
     }
 
-    fn ended(&mut self, ended: &Result<(), JoinError>) {
+    fn ended(ended: &Result<(), JoinError>) {
         if let Err(error) = ended {
             tracing::error!(%error, "a connection's task crashed; please report this");
-        }
-        // Half full, not just below the limit: under a flood the state would turn with every connection.
-        if self.tasks.len() <= self.limit / 2
-            && let Some(refused) = self.refused.take()
-        {
-            tracing::info!(refused, "accepting all connections again");
         }
     }
 

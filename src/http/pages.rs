@@ -1,18 +1,25 @@
-//! Has the page rendered: off the async workers, so many at a time, and without letting a panic through.
+//! Has the page rendered: off the async workers, once for all who ask meanwhile, and without letting a panic through.
 //!
 //! Knows neither requests nor responses.
 
-use super::gzip::{Coding, coded};
-use crate::metrics::{Audience, Render};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Semaphore;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::Limits;
+use super::gzip::{Coding, coded};
+use super::unsent::{Rendering, UnsentPages};
+use crate::metrics::{Audience, Render};
 
 /// Why there is no page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PageError {
-    /// As many renderings as allowed are under way.
+    /// As many renderings as allowed are under way, and none of them ended in time.
     #[error("{0} pages are being rendered, which is the limit: try again later")]
     Busy(usize),
     /// The renderer said so.
@@ -23,53 +30,125 @@ pub(super) enum PageError {
     Panicked,
 }
 
-/// A page as it goes out.
-#[derive(Debug, PartialEq, Eq)]
+/// A page as it goes out, to one or to many.
+#[derive(Clone, Debug)]
 pub(super) struct Page {
-    pub(super) body: Vec<u8>,
+    pub(super) rendering: Arc<Rendering>,
     pub(super) coding: Coding,
 }
 
-/// The page and the places in its queue.
+/// The page, who waits for it, and the places in its queue.
 pub(super) struct Pages {
+    renderer: Arc<Renderer>,
+}
+
+struct Renderer {
     page: Arc<dyn Render>,
     places: Arc<Semaphore>,
     limit: usize,
+    /// How long a rendering may wait for its place.
+    wait: Duration,
+    shared: Mutex<Vec<SharedRendering>>,
+    unsent: UnsentPages,
+    /// The length of the page that was rendered last, as a guess at the next.
+    last_length: AtomicUsize,
     failing: AtomicBool,
 }
 
+/// What came of a rendering; `None` while it is under way.
+type RenderingOutcome = Option<Result<Page, PageError>>;
+
+/// A rendering under way, which all get who ask for the like.
+struct SharedRendering {
+    audience: Audience,
+    coding: Coding,
+    outcome: watch::Receiver<RenderingOutcome>,
+}
+
 impl Pages {
-    /// At most `limit` renderings at a time; 0 means no limit.
-    pub(super) fn new(page: Arc<dyn Render>, limit: usize) -> Self {
+    /// As many renderings at a time as `limits` allow; 0 means no limit.
+    pub(super) fn new(page: Arc<dyn Render>, limits: &Limits) -> Self {
+        let limit = limits.max_requests;
         let places = if limit == 0 { Semaphore::MAX_PERMITS } else { limit.min(Semaphore::MAX_PERMITS) };
-        Self { page, places: Arc::new(Semaphore::new(places)), limit, failing: AtomicBool::new(false) }
+        Self {
+            renderer: Arc::new(Renderer {
+                page,
+                places: Arc::new(Semaphore::new(places)),
+                limit,
+                wait: limits.wait,
+                shared: Mutex::default(),
+                unsent: UnsentPages::new(limits.unsent),
+                last_length: AtomicUsize::new(0),
+                failing: AtomicBool::new(false),
+            }),
+        }
     }
 
     pub(super) fn content_type(&self) -> &'static str {
-        self.page.content_type()
+        self.renderer.page.content_type()
     }
 
-    /// Renders the page, in that coding if it is worth it; refuses at once when too many are under way.
+    /// Counts an answer that is no page among what is unsent.
+    pub(super) fn hold(&self, body: Bytes) -> Arc<Rendering> {
+        self.renderer.unsent.hold(body)
+    }
+
+    /// The page, in that coding if it is worth it: the one that is being rendered, or else a new one.
     ///
-    /// A rendering cannot be stopped: when the caller goes away it still ends and holds its place until then, so
-    /// impatient clients cannot pile up more than the limit.
+    /// A rendering goes on when those go away who wait for it, the first of them included, and holds its place until it
+    /// ends: impatient clients can neither take it from the others nor pile up more than the limit.
     pub(super) async fn render(&self, audience: Audience, coding: Coding) -> Result<Page, PageError> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Err(PageError::Busy(self.limit));
+        let mut outcome = self.join(audience, coding);
+        let found = match outcome.wait_for(Option::is_some).await {
+            Ok(found) => found.clone(),
+            // Its task is gone without a word.
+            Err(_) => None,
         };
-        let page = Arc::clone(&self.page);
+        found.unwrap_or(Err(PageError::Panicked))
+    }
+
+    fn join(&self, audience: Audience, coding: Coding) -> watch::Receiver<RenderingOutcome> {
+        let mut shared = self.renderer.shared();
+        // Of a task that is gone nothing comes.
+        shared.retain(|rendering| rendering.outcome.has_changed().is_ok());
+        let like =
+            |rendering: &&SharedRendering| rendering.audience == audience && rendering.coding == coding;
+        if let Some(rendering) = shared.iter().find(like) {
+            return rendering.outcome.clone();
+        }
+        let (to_all, outcome) = watch::channel(None);
+        shared.push(SharedRendering { audience, coding, outcome: outcome.clone() });
+        drop(shared);
+        let renderer = Arc::clone(&self.renderer);
+        tokio::spawn(async move {
+            let result = Arc::clone(&renderer).render(audience, coding).await;
+            renderer.note(result.as_ref().err());
+            // Before anybody has the page: who asks from now on gets a newer one.
+            renderer.shared().retain(|other| !(other.audience == audience && other.coding == coding));
+            to_all.send_replace(Some(result));
+        });
+        outcome
+    }
+}
+
+impl Renderer {
+    fn shared(&self) -> MutexGuard<'_, Vec<SharedRendering>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn render(self: Arc<Self>, audience: Audience, coding: Coding) -> Result<Page, PageError> {
+        let place = timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(PageError::Busy(self.limit)) };
         let rendered = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let body = page.render(audience)?;
-            let (body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
-            Ok(Page { body, coding })
+            self.unsent.make_room(self.last_length.load(Ordering::Relaxed));
+            let body = self.page.render(audience)?;
+            let (mut body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
+            body.shrink_to_fit();
+            self.last_length.store(body.len(), Ordering::Relaxed);
+            Ok(Page { rendering: self.unsent.hold(body), coding })
         });
-        let result = match rendered.await {
-            Ok(result) => result.map_err(PageError::Failed),
-            Err(_) => Err(PageError::Panicked),
-        };
-        self.note(result.as_ref().err());
-        result
+        rendered.await.map_or(Err(PageError::Panicked), |result| result.map_err(PageError::Failed))
     }
 
     /// Logs the first failure of a row and its end, not each scrape.
@@ -85,21 +164,21 @@ impl Pages {
 
 impl fmt::Debug for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pages").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Pages").field("limit", &self.renderer.limit).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use crate::http::progress::ConnectionProgress;
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Duration;
+    use tokio::task::JoinHandle;
 
     /// Renders what it is sent, when it is sent; a dropped or silent sender makes it panic.
     struct Scripted {
         entered: Mutex<Sender<()>>,
-        script: Mutex<Receiver<Rendering>>,
+        script: Mutex<Receiver<Scripting>>,
     }
 
     impl Render for Scripted {
@@ -118,29 +197,52 @@ mod tests {
     /// Bounded, so that a rendering that should not have begun fails its test and does not hang it.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    type Rendering = Result<Vec<u8>, String>;
+    type Scripting = Result<Vec<u8>, String>;
 
     /// The pages, what tells that a rendering began, and what ends it.
-    fn scripted(limit: usize) -> (Arc<Pages>, Receiver<()>, Sender<Rendering>) {
+    fn scripted(max_requests: usize, wait: Duration) -> (Arc<Pages>, Receiver<()>, Sender<Scripting>) {
         let (entered, has_entered) = channel();
         let (send, script) = channel();
         let page = Scripted { entered: Mutex::new(entered), script: Mutex::new(script) };
-        (Arc::new(Pages::new(Arc::new(page), limit)), has_entered, send)
+        let limits = Limits { max_requests, wait, ..Limits::default() };
+        (Arc::new(Pages::new(Arc::new(page), &limits)), has_entered, send)
     }
 
-    async fn visit(pages: &Pages) -> Result<Page, PageError> {
-        pages.render(Audience::Visitor, Coding::Identity).await
+    async fn ask(pages: &Pages, audience: Audience) -> Result<Vec<u8>, PageError> {
+        let page = pages.render(audience, Coding::Identity).await?;
+        Ok(page.rendering.body_for(&ConnectionProgress::of("192.0.2.1")).to_vec())
     }
 
-    fn plain(body: &[u8]) -> Page {
-        Page { body: body.to_vec(), coding: Coding::Identity }
+    async fn visit(pages: &Pages) -> Result<Vec<u8>, PageError> {
+        ask(pages, Audience::Visitor).await
+    }
+
+    fn visitor(pages: &Arc<Pages>) -> JoinHandle<Result<Vec<u8>, PageError>> {
+        let pages = Arc::clone(pages);
+        tokio::spawn(async move { visit(&pages).await })
+    }
+
+    /// Waits for a rendering to begin.
+    async fn begun(entered: Receiver<()>) -> Receiver<()> {
+        let waiting = tokio::task::spawn_blocking(move || {
+            entered.recv_timeout(PATIENCE).unwrap();
+            entered
+        });
+        waiting.await.unwrap()
+    }
+
+    /// Lets the tasks that were begun run until they wait: the runtime of these tests has one worker.
+    async fn all_wait() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
     async fn pages_errors_and_panics_come_back() {
-        let (pages, _entered, script) = scripted(1);
+        let (pages, _entered, script) = scripted(1, PATIENCE);
         script.send(Ok(b"up 1\n".to_vec())).unwrap();
-        assert_eq!(visit(&pages).await, Ok(plain(b"up 1\n")));
+        assert_eq!(visit(&pages).await, Ok(b"up 1\n".to_vec()));
         script.send(Err("no table".to_owned())).unwrap();
         assert_eq!(visit(&pages).await, Err(PageError::Failed("no table".to_owned())));
         drop(script);
@@ -149,32 +251,79 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_abandoned_rendering_keeps_its_place_until_it_ends() {
-        let (pages, entered, script) = scripted(1);
-        let first = tokio::spawn({
-            let pages = Arc::clone(&pages);
-            async move { visit(&pages).await }
-        });
-        let entered = tokio::task::spawn_blocking(move || {
-            entered.recv().unwrap();
-            entered
-        });
-        let _entered = entered.await.unwrap();
+    async fn one_rendering_is_for_all_who_ask_within_it_though_the_first_goes_away() {
+        let (pages, entered, script) = scripted(0, PATIENCE);
+        let first = visitor(&pages);
+        let entered = begun(entered).await;
+        let others = [visitor(&pages), visitor(&pages), visitor(&pages)];
+        all_wait().await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(visit(&pages).await, Err(PageError::Busy(1)));
+        script.send(Ok(b"one".to_vec())).unwrap();
+        for other in others {
+            assert_eq!(other.await.unwrap(), Ok(b"one".to_vec()));
+        }
+        assert!(entered.try_recv().is_err(), "it was rendered once");
+        script.send(Ok(b"two".to_vec())).unwrap();
+        assert_eq!(visit(&pages).await, Ok(b"two".to_vec()), "who asks later gets a later page");
+    }
+
+    #[tokio::test]
+    async fn a_panic_reaches_all_who_wait() {
+        let (pages, entered, script) = scripted(0, PATIENCE);
+        let first = visitor(&pages);
+        let _entered = begun(entered).await;
+        let second = visitor(&pages);
+        all_wait().await;
+        drop(script);
+        assert_eq!(first.await.unwrap(), Err(PageError::Panicked));
+        assert_eq!(second.await.unwrap(), Err(PageError::Panicked));
+    }
+
+    #[tokio::test]
+    async fn a_scraper_waits_for_a_place_and_not_for_ever() {
+        let (pages, entered, script) = scripted(1, PATIENCE);
+        let first = visitor(&pages);
+        let _entered = begun(entered).await;
+        let second = tokio::spawn({
+            let pages = Arc::clone(&pages);
+            async move { ask(&pages, Audience::Scraper).await }
+        });
+        all_wait().await;
+        // Meanwhile another runs out of a shorter time.
+        let (others, entered, other_script) = scripted(1, Duration::from_millis(50));
+        let other = visitor(&others);
+        let _other_entered = begun(entered).await;
+        assert_eq!(ask(&others, Audience::Scraper).await, Err(PageError::Busy(1)));
+        other_script.send(Ok(Vec::new())).unwrap();
+        other.await.unwrap().unwrap();
+
+        script.send(Ok(b"one".to_vec())).unwrap();
+        script.send(Ok(b"two".to_vec())).unwrap();
+        assert_eq!(first.await.unwrap(), Ok(b"one".to_vec()));
+        assert_eq!(second.await.unwrap(), Ok(b"two".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_rendering_keeps_its_place_until_it_ends() {
+        let (pages, entered, script) = scripted(1, Duration::from_millis(1));
+        let first = visitor(&pages);
+        let _entered = begun(entered).await;
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert_eq!(ask(&pages, Audience::Scraper).await, Err(PageError::Busy(1)));
 
         script.send(Ok(Vec::new())).unwrap();
-        let _place = pages.places.acquire().await.unwrap();
+        let _place = pages.renderer.places.acquire().await.unwrap();
     }
 
     #[tokio::test]
     async fn no_limit_refuses_nobody() {
-        let (pages, _entered, script) = scripted(0);
-        for _ in 0..3 {
+        let (pages, _entered, script) = scripted(0, Duration::ZERO);
+        for _ in 0..2 {
             script.send(Ok(Vec::new())).unwrap();
         }
-        let (a, b, c) = tokio::join!(visit(&pages), visit(&pages), visit(&pages));
-        assert_eq!((a, b, c), (Ok(plain(b"")), Ok(plain(b"")), Ok(plain(b""))));
+        let (a, b) = tokio::join!(visit(&pages), ask(&pages, Audience::Scraper));
+        assert_eq!((a, b), (Ok(Vec::new()), Ok(Vec::new())));
     }
 }

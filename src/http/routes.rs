@@ -3,7 +3,7 @@
 //! Pure: no socket, no task, no clock. The page itself is not made here; a route only says that it is wanted.
 
 use super::gzip::Coding;
-use super::pages::{Page, PageError};
+use super::pages::PageError;
 use super::{About, Readiness, landing};
 use crate::config::TelemetryPath;
 use crate::metrics::Audience;
@@ -15,8 +15,12 @@ const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
+/// Whatever a browser takes an answer for: it runs nothing, loads nothing and stands in no frame.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 /// The landing page needs its own style and nothing else.
-const LANDING_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+const LANDING_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// What a request gets.
 #[derive(Debug)]
@@ -72,10 +76,10 @@ pub(super) fn audience<B>(request: &Request<B>) -> Audience {
 }
 
 /// The response that carries a page, or tells why there is none.
-pub(super) fn page(content_type: &str, page: Result<Page, PageError>) -> Response<Bytes> {
+pub(super) fn page(content_type: &str, page: Result<(Bytes, Coding), PageError>) -> Response<Bytes> {
     match page {
-        Ok(Page { body, coding }) => {
-            let mut response = response(StatusCode::OK, content_type, body.into());
+        Ok((body, coding)) => {
+            let mut response = response(StatusCode::OK, content_type, body);
             let headers = response.headers_mut();
             headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             if coding == Coding::Gzip {
@@ -116,6 +120,7 @@ pub(super) fn response(status: StatusCode, content_type: &str, body: Bytes) -> R
     // Set here and not left to hyper, which cannot know it for HEAD.
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
 }
 
@@ -180,6 +185,10 @@ mod tests {
             assert_eq!(response.status(), status, "{method} {path}");
             assert_eq!(header_of(&response, "content-type"), Some(content_type), "{method} {path}");
             assert_eq!(header_of(&response, "x-content-type-options"), Some("nosniff"), "{method} {path}");
+            let policy = header_of(&response, "content-security-policy").unwrap_or_default();
+            let is_strict =
+                policy.starts_with("default-src 'none';") && policy.ends_with("frame-ancestors 'none'");
+            assert!(is_strict, "{method} {path}: {policy}");
             let length = response.body().len().to_string();
             assert_eq!(header_of(&response, "content-length"), Some(&*length), "{method} {path}");
             let allow = (status == 405).then_some("GET, HEAD");
@@ -241,7 +250,7 @@ mod tests {
     #[test]
     fn a_page_that_cannot_be_made_says_why() {
         for (result, status, body) in [
-            (Ok(Page { body: b"up 1\n".to_vec(), coding: Coding::Identity }), 200, "up 1\n"),
+            (Ok((Bytes::from("up 1\n"), Coding::Identity)), 200, "up 1\n"),
             (Err(PageError::Failed("no table".to_owned())), 500, "no table"),
             (Err(PageError::Panicked), 500, "crashed"),
             (Err(PageError::Busy(40)), 503, "40"),
@@ -258,7 +267,7 @@ mod tests {
     #[test]
     fn a_page_says_how_it_is_coded_and_that_it_depends() {
         for (coding, told) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
-            let response = page("text/plain", Ok(Page { body: b"body".to_vec(), coding }));
+            let response = page("text/plain", Ok((Bytes::from("body"), coding)));
             assert_eq!(header_of(&response, "content-encoding"), told);
             assert_eq!(header_of(&response, "vary"), Some("Accept-Encoding"));
             assert_eq!(header_of(&response, "content-length"), Some("4"));

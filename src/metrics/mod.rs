@@ -6,6 +6,7 @@ mod collector;
 pub mod names;
 pub mod own;
 mod process;
+mod refusals;
 
 use std::fmt;
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::version;
 use collector::Page as Families;
 pub use collector::View;
 use process::Process;
+pub use refusals::{WebRefusal, WebRefusals};
 
 /// Who asks for the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ struct OfProcess {
     /// Where the system tells of it.
     folder: &'static Path,
     dropped_log_lines: Arc<AtomicU64>,
+    refusals: Arc<WebRefusals>,
 }
 
 impl fmt::Debug for TextPage {
@@ -70,9 +73,14 @@ impl fmt::Debug for TextPage {
 }
 
 impl TextPage {
-    /// The page of a running exporter: coturn's numbers, its own, and its process, which dropped so many lines of its log.
-    pub fn of_process(source: impl Observe, dropped_log_lines: Arc<AtomicU64>) -> Self {
-        let process = OfProcess::new(Path::new("/proc/self"), dropped_log_lines);
+    /// The page of a running exporter: coturn's numbers, its own, and its process, which dropped so many lines of its log
+    /// and refused so much on the web.
+    pub fn of_process(
+        source: impl Observe,
+        dropped_log_lines: Arc<AtomicU64>,
+        refusals: Arc<WebRefusals>,
+    ) -> Self {
+        let process = OfProcess::new(Path::new("/proc/self"), dropped_log_lines, refusals);
         Self { source: Box::new(source), process: Some(process) }
     }
 
@@ -115,10 +123,10 @@ fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
 
 impl OfProcess {
     /// The process that starts now, of which the system tells in `folder`.
-    fn new(folder: &'static Path, dropped_log_lines: Arc<AtomicU64>) -> Self {
+    fn new(folder: &'static Path, dropped_log_lines: Arc<AtomicU64>, refusals: Arc<WebRefusals>) -> Self {
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read_in(folder).started(SystemClock::new().now());
-        Self { started, folder, dropped_log_lines }
+        Self { started, folder, dropped_log_lines, refusals }
     }
 
     fn families(&self) -> Vec<MetricFamily> {
@@ -131,6 +139,11 @@ impl OfProcess {
         });
         let dropped = self.dropped_log_lines.load(Ordering::Relaxed);
         page.add(names::DROPPED_LOG_LINES, |out| out.number(&[], dropped));
+        page.add(names::HTTP_REFUSALS, |out| {
+            for refusal in WebRefusal::ALL {
+                out.number(&[refusal.as_str()], self.refusals.get(refusal));
+            }
+        });
         let values = [
             (names::PROCESS_CPU, Some(process.cpu.as_secs_f64())),
             (names::PROCESS_RESIDENT, process.resident.map(|bytes| bytes as f64)),
@@ -165,7 +178,7 @@ mod tests {
     #[test]
     fn the_start_is_on_the_page_without_proc_and_stays_the_same() {
         let before = SystemClock::new().now();
-        let process = OfProcess::new(Path::new("/nonexistent"), Arc::default());
+        let process = OfProcess::new(Path::new("/nonexistent"), Arc::default(), Arc::default());
         let after = SystemClock::new().now();
         assert_eq!(gauge(&process, "process_resident_memory_bytes"), None, "there is no /proc");
         let started = gauge(&process, "process_start_time_seconds").expect("always there");

@@ -189,9 +189,11 @@ families! {
          whose totals count for nothing for 24 h; implausible: a report or total of more than can have been relayed in \
          the time (100 Gbit/s).";
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
-        "Values told under _other because --metrics.max-realms or --metrics.max-servers was reached.";
+        "Realms and servers counted under _other: --metrics.max-realms or --metrics.max-servers was reached, or the name \
+         is longer than 128 bytes.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
-        "Allocations not taken into the table because it was full (--allocation.max-count), each counted once. Of their \
+        "Allocations not taken into the table because it was full (--allocation.max-count of them, or 128 bytes of names \
+         for each), each counted once. Of their \
          traffic only the client leg is told, as unallocated.";
     EVICTED_ALLOCATIONS: Counter "coturn_exporter_evicted_allocations_total" []
         "Records of ended allocations that left the table early because it was full (--allocation.max-count): overdue ones \
@@ -204,6 +206,13 @@ families! {
         "Lines of the exporter's log that nobody gets: 1 MiB of them waited for a reader of standard error that had \
          stopped, or standard error could not be written. The log says so where they are missing. No other number is \
          wrong for it.";
+    HTTP_REFUSALS: Counter "coturn_exporter_http_refusals_total" ["reason"]
+        "Clients of the web server that did not get a whole answer. connection_limit: an older connection gave way to a \
+         new one, for --web.max-connections were open; address_limit: to a new one of the same address, which had a \
+         quarter of them; head_timeout: no request came in time; answer_timeout: the answer was not read, or not made, in \
+         time; unsent_limit: the slowest readers, cut off because unread pages held all the memory that they may have; busy: \
+         answered 503, for --web.max-requests pages were being rendered; host: details asked for by a host name that \
+         --web.details-host does not name, answered 403.";
     BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
         "1, with what this exporter was built from.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []

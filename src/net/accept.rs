@@ -3,14 +3,19 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 
 /// How long to leave the listeners alone when the machine lacks what a connection needs (file handles, memory).
 /// Long enough to cost nothing, short enough for a scraper not to notice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long accepting must have gone well before its failures are over: at the limit of open files one connection that ends
+/// lets one in, and the next fails again.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Where connections come from; a trait so that its failures can be played.
 pub trait Accept {
@@ -36,37 +41,53 @@ impl Accept for TcpListener {
 #[derive(Debug)]
 pub struct Acceptor<L> {
     listeners: Vec<L>,
-    failing: bool,
+    failing: Option<AcceptFailures>,
+}
+
+/// Accepting fails, or did a moment ago.
+#[derive(Debug)]
+struct AcceptFailures {
+    failures: u64,
+    /// Ends when it has gone well for long enough.
+    calm: Pin<Box<Sleep>>,
 }
 
 impl<L: Accept> Acceptor<L> {
     /// Accepts from these.
     pub const fn new(listeners: Vec<L>) -> Self {
-        Self { listeners, failing: false }
+        Self { listeners, failing: None }
     }
 
     /// The next connection and who made it. Cancel safe: no accepted connection is lost.
     pub async fn next(&mut self) -> (L::Stream, SocketAddr) {
         loop {
             match poll_fn(|cx| self.poll(cx)).await {
-                Ok(accepted) => {
-                    if std::mem::take(&mut self.failing) {
-                        tracing::info!("accepting connections again");
-                    }
-                    return accepted;
-                }
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!(%error, "cannot accept connections, retrying; raise the limit of open files?");
-                    }
+                    self.note(&error);
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
+    fn note(&mut self, error: &io::Error) {
+        if self.failing.is_none() {
+            tracing::warn!(%error, "cannot accept connections, retrying; raise the limit of open files?");
+        }
+        let failures = self.failing.take().map_or(0, |failing| failing.failures);
+        self.failing =
+            Some(AcceptFailures { failures: failures.saturating_add(1), calm: Box::pin(sleep(CALM)) });
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(L::Stream, SocketAddr)>> {
+        if let Some(failing) = &mut self.failing
+            && failing.calm.as_mut().poll(cx).is_ready()
+        {
+            tracing::info!(failures = failing.failures, "accepting connections again");
+            self.failing = None;
+        }
         for turn in 0..self.listeners.len() {
             let polled = self.listeners.get(turn).map(|listener| listener.poll_accept(cx));
             if let Some(Poll::Ready(result)) = polled {
@@ -140,7 +161,22 @@ mod tests {
         let script = [Err(no_more_files()), Err(aborted), Ok("served")];
         let mut acceptor = Acceptor::new(vec![Scripted::new(script)]);
         assert_eq!(acceptor.next().await, ("served", HERE));
-        assert!(!acceptor.failing);
+        assert!(acceptor.failing.is_some(), "the next may fail again");
+    }
+
+    /// At the limit of open files every connection that ends lets one in.
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_one_episode_until_it_has_gone_well_for_a_while() {
+        let turns = (0..1_000).flat_map(|_| [Err(no_more_files()), Ok("served")]);
+        let mut acceptor = Acceptor::new(vec![Scripted::new(turns)]);
+        for turn in 1..=1_000 {
+            acceptor.next().await;
+            assert_eq!(acceptor.failing.as_ref().map(|failing| failing.failures), Some(turn));
+        }
+        timeout(CALM / 2, acceptor.next()).await.unwrap_err();
+        assert!(acceptor.failing.is_some());
+        timeout(CALM, acceptor.next()).await.unwrap_err();
+        assert!(acceptor.failing.is_none());
     }
 
     #[tokio::test]

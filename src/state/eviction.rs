@@ -13,7 +13,7 @@ use super::allocation::{Allocation, Phase};
 use super::deadlines::Entry;
 use super::free::shrunk;
 use super::slab::Slab;
-use super::{Source, Table};
+use super::{Name, Source, Table};
 use crate::clock::Timestamp;
 
 /// Left-overs are cleared out once they may be half of a queue that is longer than this.
@@ -135,9 +135,10 @@ impl Table {
         self.allocations.len() < self.settings.max_allocations && !self.is_over_share(source)
     }
 
-    /// Makes a place for a record of the source; false where nothing may give way.
-    pub(super) fn make_room(&mut self, source: u32) -> bool {
-        while !self.has_room(source) {
+    /// Makes a place for a record of that name; false where nothing may give way.
+    pub(super) fn make_room(&mut self, name: &Name<'_>) -> bool {
+        let source = name.source;
+        while !self.has_room(source) || !self.has_room_for_names(name) {
             let given = if self.is_over_share(source) {
                 let own = [source as usize];
                 self.first_lingering(&own)

@@ -16,6 +16,13 @@ pub(super) const SETTLING: std::time::Duration = std::time::Duration::from_secs(
 /// How long an overdue allocation keeps its sums.
 pub(super) const OVERDUE_MEMORY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
+/// Bytes of names (users, and realms without a label of their own) that the table holds for each of
+/// [`Settings::max_allocations`](super::Settings::max_allocations). TURN REST names have some 20 to 55; coturn cuts at 508.
+const NAME_BYTES: usize = 128;
+
+/// A small table holds so many in any case.
+const LEAST_NAME_BYTES: usize = 64 << 10;
+
 impl Table {
     pub(super) fn on_new(&mut self, name: &Name<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.understand(name.source, grant);
@@ -158,6 +165,13 @@ impl Table {
         Some(at)
     }
 
+    /// Whether names of a new record fit: there are so many bytes for each place of the table.
+    pub(super) fn has_room_for_names(&self, name: &Name<'_>) -> bool {
+        let budget = self.settings.max_allocations.saturating_mul(NAME_BYTES).max(LEAST_NAME_BYTES);
+        let taken = self.users.name_bytes() + self.realms.name_bytes();
+        taken + name.realm.len() + name.user.len() <= budget
+    }
+
     /// A new record that is not counted anywhere yet. `None` when the table is full.
     pub(super) fn record(
         &mut self,
@@ -167,7 +181,7 @@ impl Table {
         origin: Origin,
         started: Timestamp,
     ) -> Option<u32> {
-        if !self.make_room(name.source) {
+        if !self.make_room(name) {
             self.refused += u64::from(self.refused_keys.insert(self.now, hash));
             return None;
         }

@@ -18,6 +18,10 @@ use crate::clock::Timestamp;
 /// The label value shared by those past the cap.
 pub const OTHER: &str = "_other";
 
+/// The longest label value, in bytes as they stand on the page. coturn's realms are host names as a rule; a longer name shares
+/// [`OTHER`], for each stands on the page some 160 times, for ever.
+pub(super) const MAX_LABEL: usize = 128;
+
 /// A server without live allocations is forgotten so long after its last sign.
 pub(super) const SERVER_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
@@ -66,6 +70,8 @@ struct Realm {
 /// Realms by name. One with a group of its own stays; one folded into `_other` goes with its last record.
 #[derive(Debug)]
 pub(super) struct Realms {
+    /// Bytes of all names, those of labels not among them: they are few.
+    name_bytes: usize,
     by_name: HashMap<Arc<[u8]>, u32, ahash::RandomState>,
     slots: Slab<Realm>,
     groups: Vec<RealmGroup>,
@@ -77,6 +83,7 @@ pub(super) struct Realms {
 impl Realms {
     pub(super) fn new(max_groups: usize, from_start: &[Vec<u8>]) -> Self {
         let mut realms = Self {
+            name_bytes: 0,
             by_name: HashMap::default(),
             slots: Slab::new(),
             groups: Vec::new(),
@@ -85,7 +92,8 @@ impl Realms {
             folded: 0,
         };
         for name in from_start {
-            realms.group_of(name);
+            // Whoever asks for it wants it, however long it is.
+            realms.group_of(name, usize::MAX);
         }
         realms
     }
@@ -93,7 +101,7 @@ impl Realms {
     /// A label that was told before gets its series again, while there is room.
     pub(super) fn recall(&mut self, label: &str) {
         if self.by_label.len() < self.max_groups {
-            self.group_of(label.as_bytes());
+            self.group_of(label.as_bytes(), MAX_LABEL);
         }
     }
 
@@ -103,7 +111,8 @@ impl Realms {
             self.slots[at].users += 1;
             return at;
         }
-        let group = self.group_of(name);
+        let group = self.group_of(name, MAX_LABEL);
+        self.name_bytes += name.len();
         let name: Arc<[u8]> = name.into();
         let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
         self.by_name.insert(name, at);
@@ -123,8 +132,13 @@ impl Realms {
         if realm.users == 0
             && let Some(realm) = self.slots.remove(at)
         {
+            self.name_bytes -= realm.name.len();
             self.by_name.remove(&realm.name);
         }
+    }
+
+    pub(super) const fn name_bytes(&self) -> usize {
+        self.name_bytes
     }
 
     pub(super) fn name(&self, at: u32) -> &[u8] {
@@ -161,14 +175,16 @@ impl Realms {
         self.by_name.is_empty() && self.slots.len() == 0
     }
 
-    fn group_of(&mut self, name: &[u8]) -> u32 {
+    /// The group of a realm whose label may have so many bytes.
+    fn group_of(&mut self, name: &[u8], longest: usize) -> u32 {
         // Names that differ in broken UTF-8 only share a label, so they must share the series.
         let label = String::from_utf8_lossy(name);
         if let Some(&group) = self.by_label.get(&*label) {
             return group;
         }
         let of_their_own = self.groups.len() - usize::from(self.by_label.contains_key(OTHER));
-        if of_their_own < self.max_groups || label == OTHER {
+        let has_room = of_their_own < self.max_groups && label.len() <= longest;
+        if has_room || label == OTHER {
             return self.new_group(&label);
         }
         self.folded += 1;
@@ -269,6 +285,9 @@ impl Servers {
     }
 
     fn admit(&mut self, now: Timestamp, hash: u64, source: u32, label: &str) -> u32 {
+        if label.len() > MAX_LABEL {
+            return self.fold(now, hash, source);
+        }
         if self.slots.len() < self.max {
             return self.put(None, source, label);
         }
@@ -276,6 +295,10 @@ impl Servers {
         if let Some(free) = free {
             return self.put(Some(free), source, label);
         }
+        self.fold(now, hash, source)
+    }
+
+    fn fold(&mut self, now: Timestamp, hash: u64, source: u32) -> u32 {
         self.folded += u64::from(self.folded_keys.insert(now, hash));
         let other = self.hasher.hash_one((source, OTHER));
         self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, source, OTHER))
@@ -358,6 +381,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_long_on_the_page_shares_the_group_unless_it_was_asked_for() {
+        let wanted = "w".repeat(MAX_LABEL + 1);
+        let mut realms = Realms::new(10, &[wanted.clone().into_bytes()]);
+        let at = realms.acquire(wanted.as_bytes());
+        assert_eq!(realms.label_of(at), wanted);
+        // U+FFFD takes three bytes.
+        let (fits, broken) = ("a".repeat(MAX_LABEL), [0xff; MAX_LABEL / 3 + 1]);
+        for (name, label, folded) in [
+            (fits.as_bytes(), &*fits, 0),
+            ("a".repeat(MAX_LABEL + 1).as_bytes(), OTHER, 1),
+            (&broken[1..], &*"\u{fffd}".repeat(MAX_LABEL / 3), 1),
+            (&broken, OTHER, 2),
+        ] {
+            let at = realms.acquire(name);
+            assert_eq!((realms.label_of(at), realms.folded()), (label, folded));
+        }
+        let labels: Vec<_> = realms.groups().iter().map(|group| group.label.len()).collect();
+        assert_eq!(labels, [wanted.len(), fits.len(), OTHER.len(), 3 * (MAX_LABEL / 3)]);
+    }
+
+    #[test]
     fn a_realm_goes_with_its_last_record() {
         let mut realms = Realms::new(10, &[]);
         let at = realms.acquire(b"r");
@@ -402,6 +446,16 @@ mod tests {
         assert_eq!(&*servers.get_mut(b).label, OTHER);
         assert_eq!(servers.meet(now, 0, b"c:9"), b);
         assert_eq!(servers.folded(), 2, "each address once");
+    }
+
+    #[test]
+    fn a_long_address_is_no_label() {
+        let mut servers = Servers::new(9);
+        let now = Timestamp::from_millis(1);
+        let long = servers.meet(now, 0, &[b'a'; MAX_LABEL + 1]);
+        assert_eq!((&*servers.label(long), servers.folded()), (OTHER, 1));
+        let fits = servers.meet(now, 0, &[b'a'; MAX_LABEL]);
+        assert_eq!((servers.label(fits).len(), servers.folded()), (MAX_LABEL, 1));
     }
 
     #[test]

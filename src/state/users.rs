@@ -28,6 +28,8 @@ const LONG: usize = (1 << (u32::BITS - PLACE_BITS)) - 1;
 /// See the head of the file.
 #[derive(Debug)]
 pub(super) struct Users {
+    /// Bytes of all names, each counted once, however many share it.
+    name_bytes: usize,
     shelves: Vec<Shelf>,
     long: Slab<(u32, Box<[u8]>)>,
 }
@@ -35,11 +37,12 @@ pub(super) struct Users {
 impl Users {
     pub(super) fn new() -> Self {
         let shelf = |number| Shelf { size: (number + 1) * STEP, bytes: Vec::new(), free: Free::new() };
-        Self { shelves: (0..LONG).map(shelf).collect(), long: Slab::new() }
+        Self { name_bytes: 0, shelves: (0..LONG).map(shelf).collect(), long: Slab::new() }
     }
 
     /// Stores a name for one who uses it.
     pub(super) fn acquire(&mut self, name: &[u8]) -> User {
+        self.name_bytes += name.len();
         let fitting = (name.len() + HEAD).div_ceil(STEP) - 1;
         let all = self.shelves.iter_mut().enumerate().skip(fitting);
         // What is unused must be told in a byte.
@@ -68,14 +71,21 @@ impl Users {
             let left = shelf.sharers(place) - 1;
             shelf.set_sharers(place, left);
             if left == 0 {
+                self.name_bytes -= shelf.name(place).len();
                 shelf.tidy(place);
             }
         } else {
             self.long[place].0 -= 1;
-            if self.long[place].0 == 0 {
-                self.long.remove(place);
+            if self.long[place].0 == 0
+                && let Some((_, name)) = self.long.remove(place)
+            {
+                self.name_bytes -= name.len();
             }
         }
+    }
+
+    pub(super) const fn name_bytes(&self) -> usize {
+        self.name_bytes
     }
 
     pub(super) fn get(&self, user: User) -> &[u8] {

@@ -40,11 +40,25 @@ impl Exporter {
         Self::launch(command, "127.0.0.1:0", &[], args)
     }
 
+    /// Starts it where no more files than these may be open at one time.
+    pub(crate) fn start_with_few_files(limit: u32, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), PROGRAM]);
+        Self::launch(command, "127.0.0.1:0", &[], args)
+    }
+
     /// From now on no file of its may grow beyond this (`None`: any may).
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };
         let pid = Pid::from_raw(i32::try_from(self.process.id()).expect("a pid"));
         rustix::process::prlimit(pid, Resource::Fsize, limit).expect("prlimit");
+    }
+
+    /// From now on it may have no more files open than these.
+    pub(crate) fn limit_open_files(&self, count: u64) {
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).expect("a pid"));
+        rustix::process::prlimit(pid, Resource::Nofile, limit).expect("prlimit");
     }
 
     /// Starts it where a Prometheus expects it, life after life.

@@ -2,7 +2,7 @@
 
 use crate::support::{Client, Fixed, Held, Running, patient, site, within};
 use coturn_exporter::config::TelemetryPath;
-use coturn_exporter::http::{Readiness, Server};
+use coturn_exporter::http::{Limits, Readiness, Server};
 use coturn_exporter::metrics::{Audience, Render};
 use coturn_exporter::shutdown::Shutdown;
 use std::sync::Arc;
@@ -124,7 +124,9 @@ async fn who_has_said_everything_still_gets_the_answer() {
 
 #[tokio::test]
 async fn a_crowd_is_served() {
-    let server = Running::start(Fixed::small(), patient()).await;
+    // All of them come from one address, which may have a quarter of the connections.
+    let limits = Limits { connections: 4 * 300, ..patient() };
+    let server = Running::start(Fixed::small(), limits).await;
     let mut crowd = JoinSet::new();
     for _ in 0..300 {
         let address = server.address;

@@ -2,6 +2,7 @@
 
 use crate::support::{Running, SOON, patient};
 use coturn_exporter::http::Limits;
+use coturn_exporter::metrics::WebRefusal;
 
 const LISTS: [&str; 3] = ["/api/v1/allocations", "/api/v1/sessions", "/allocations"];
 
@@ -36,6 +37,46 @@ async fn other_methods_are_refused_in_the_language_of_the_path() {
         let answer = client.answer().await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{path}");
         assert_eq!(answer.header("content-type"), Some(content_type), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_name_of_others_gets_no_details_and_the_metrics_all_the_same() {
+    let server = Running::start_with_details(patient()).await;
+    let mut client = server.client().await;
+    let mut refused = 0;
+    for (host, status) in [("evil.example", 403), ("evil.example:80", 403), ("127.0.0.1", 200), ("t", 200)] {
+        for path in LISTS.into_iter().chain(["/allocations.js", "/allocations.css"]) {
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await.unwrap();
+            let answer = client.answer().await;
+            assert_eq!(answer.status, status, "{host} {path}");
+            assert_eq!(answer.text().contains("--web.details-host"), status == 403, "{}", answer.text());
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{host} {path}");
+            refused += u64::from(status == 403);
+        }
+        for path in ["/metrics", "/", "/-/healthy"] {
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await.unwrap();
+            assert_eq!(client.answer().await.status, 200, "{host} {path}");
+        }
+    }
+    server.refused(WebRefusal::Host, refused).await;
+}
+
+#[tokio::test]
+async fn every_answer_has_a_policy_and_stands_in_no_frame() {
+    let server = Running::start_with_details(patient()).await;
+    let mut client = server.client().await;
+    for path in LISTS.into_iter().chain(["/metrics", "/", "/-/healthy", "/-/ready", "/nowhere"]) {
+        let answer = client.get(path).await;
+        assert_eq!(
+            answer.head.matches("content-security-policy").count(),
+            1,
+            "{path}: each would be in force"
+        );
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'; "), "{path}: {policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
 }
 

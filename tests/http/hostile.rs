@@ -2,6 +2,7 @@
 
 use crate::support::{Fixed, LARGE, NEVER, Running, SOON, patient};
 use coturn_exporter::http::Limits;
+use coturn_exporter::metrics::WebRefusal;
 
 #[tokio::test]
 async fn oversized_heads_are_refused() {
@@ -138,6 +139,7 @@ async fn a_dripping_head_is_cut_off() {
 async fn a_client_that_says_nothing_is_cut_off() {
     let server = Running::start(Fixed::small(), Limits { head: SOON, ..patient() }).await;
     assert!(server.client().await.until_closed().await.is_empty());
+    server.refused(WebRefusal::HeadTimeout, 1).await;
 }
 
 #[tokio::test]
@@ -167,10 +169,9 @@ async fn a_reader_that_stands_still_blocks_nobody() {
 
 #[tokio::test]
 async fn a_reader_that_stands_still_is_cut_off() {
-    let server = Running::start(Fixed::large(), Limits { answer: SOON, connections: 1, ..patient() }).await;
+    let server = Running::start(Fixed::large(), Limits { answer: SOON, ..patient() }).await;
     let mut still = server.client().await;
     still.ask("GET", "/metrics").await;
-    // It has the only place until it is thrown out.
-    server.served_again().await;
+    server.refused(WebRefusal::AnswerTimeout, 1).await;
     assert!(still.until_closed().await.len() < LARGE, "the page was written to its end");
 }

@@ -1,40 +1,42 @@
 //! How many at a time: connections and renderings.
 
-use crate::support::{Fixed, Held, Running, SOON, patient};
+use crate::support::{Fixed, Held, NEVER, Running, SOON, patient};
 use coturn_exporter::http::Limits;
+use coturn_exporter::metrics::WebRefusal;
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_at_once() {
+async fn for_one_connection_too_many_the_one_that_is_idle_for_longest_is_closed() {
     let server = Running::start(Fixed::small(), Limits { connections: 2, ..patient() }).await;
     let mut first = server.client().await;
     let mut second = server.client().await;
-    assert_eq!(first.get("/metrics").await.status, 200);
     assert_eq!(second.get("/metrics").await.status, 200);
-    for _ in 0..20 {
-        assert!(server.client().await.until_closed().await.is_empty());
-    }
-    assert_eq!(first.get("/metrics").await.status, 200, "those inside notice nothing");
-
-    drop(second);
-    server.served_again().await;
     assert_eq!(first.get("/metrics").await.status, 200);
+    let mut third = server.client().await;
+    assert!(second.until_closed().await.is_empty(), "it was idle before the first");
+    assert_eq!(third.get("/metrics").await.status, 200);
+    assert_eq!(first.get("/metrics").await.status, 200, "the others notice nothing");
+    server.refused(WebRefusal::ConnectionLimit, 1).await;
+
+    for _ in 0..20 {
+        assert_eq!(server.get("/metrics").await.status, 200, "every newcomer is served");
+    }
 }
 
 #[tokio::test]
-async fn one_rendering_too_many_is_a_503() {
+async fn one_rendering_too_many_waits_and_is_then_a_503() {
     let (page, mut hold) = Held::new();
-    let server = Running::start(page, Limits { max_requests: 2, ..patient() }).await;
+    let limits = Limits { max_requests: 2, wait: SOON, ..patient() };
+    let server = Running::start(page, limits).await;
+    // Pages in different forms: those who ask for the same share a rendering.
     let mut inside = [server.client().await, server.client().await];
-    for client in &mut inside {
-        client.ask("GET", "/metrics").await;
+    for (client, header) in inside.iter_mut().zip(["Accept-Encoding: identity", "Accept-Encoding: gzip"]) {
+        client.ask_with("/metrics", header).await;
         hold.begun().await;
     }
-    for method in ["GET", "HEAD"] {
-        let mut client = server.client().await;
-        client.ask(method, "/metrics").await;
-        let answer = client.answer_without_body().await;
-        assert_eq!(answer.status, 503, "{method}");
-    }
+    let mut scraper = server.client().await;
+    scraper.ask_with("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 10").await;
+    assert_eq!(scraper.answer().await.status, 503);
+    server.refused(WebRefusal::Busy, 1).await;
     assert_eq!(server.get("/-/healthy").await.status, 200, "probes need no place");
 
     // Both before the first answer: a release lets one go, not necessarily the first that came.
@@ -46,6 +48,44 @@ async fn one_rendering_too_many_is_a_503() {
     }
     hold.release();
     assert_eq!(server.get("/metrics").await.status, 200, "the places are free again");
+}
+
+#[tokio::test]
+async fn a_scraper_waits_for_a_place() {
+    let (page, mut hold) = Held::new();
+    let server = Running::start(page, Limits { max_requests: 1, wait: NEVER, ..patient() }).await;
+    let mut first = server.client().await;
+    first.ask("GET", "/metrics").await;
+    hold.begun().await;
+    let mut second = server.client().await;
+    second.ask_with("/metrics", "Accept-Encoding: gzip").await;
+    // Answered after the request of the second was read, for both are served by one worker.
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+    hold.release();
+    assert_eq!(first.answer().await.status, 200);
+    hold.begun().await;
+    hold.release();
+    assert_eq!(second.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn all_who_ask_within_a_rendering_get_it_and_it_outlives_the_first_of_them() {
+    let (page, mut hold) = Held::new();
+    let server = Running::start(page, patient()).await;
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = server.client().await;
+        client.ask("GET", "/metrics").await;
+        clients.push(client);
+    }
+    hold.begun().await;
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+    drop(clients.remove(0));
+    hold.release();
+    for client in &mut clients {
+        assert_eq!(client.answer().await.text(), "held 1\n");
+    }
+    assert!(!hold.has_begun_another(), "it was rendered once");
 }
 
 /// The runtime of this test has one worker: a rendering on it would leave nobody to answer the probe.

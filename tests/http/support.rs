@@ -5,7 +5,7 @@ use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
 use coturn_exporter::http::{About, Limits, Readiness, Server, Site};
-use coturn_exporter::metrics::{Audience, Render};
+use coturn_exporter::metrics::{Audience, Render, WebRefusal, WebRefusals};
 use coturn_exporter::shutdown::Shutdown;
 use coturn_exporter::state::Settings;
 use std::net::SocketAddr;
@@ -46,6 +46,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) readiness: Readiness,
     pub(crate) shutdown: Shutdown,
+    pub(crate) refusals: Arc<WebRefusals>,
     pub(crate) task: JoinHandle<()>,
 }
 
@@ -60,13 +61,14 @@ impl Running {
         Self::start_site(|readiness| site(Arc::new(page), readiness), limits).await
     }
 
-    /// One that has details of a table in which nothing is.
+    /// One that has details of a table in which nothing is, served by the name of the tests' requests as well.
     pub(crate) async fn start_with_details(limits: Limits) -> Self {
         let table = Ingest::new(Settings::default(), &["redis://test"]);
         let details = Shared::new(table, Arc::new(SystemClock::new()));
         let details: Arc<dyn Inspect> = Arc::new(details);
         let with = |readiness: &Readiness| Site {
             details: Some(details),
+            details_hosts: vec!["t".to_owned()],
             ..site(Arc::new(Fixed::small()), readiness)
         };
         Self::start_site(with, limits).await
@@ -79,8 +81,9 @@ impl Running {
         let readiness = Readiness::default();
         let shutdown = Shutdown::new();
         let site = site(&readiness);
+        let refusals = Arc::clone(&site.refusals);
         let task = tokio::spawn(server.serve(site, limits, shutdown.clone()));
-        Self { address, readiness, shutdown, task }
+        Self { address, readiness, shutdown, refusals, task }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -107,6 +110,17 @@ impl Running {
         .await;
     }
 
+    /// Waits until so many clients were refused for this reason.
+    pub(crate) async fn refused(&self, why: WebRefusal, times: u64) {
+        within("the server to refuse", async {
+            while self.refusals.get(why) < times {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(self.refusals.get(why), times, "{why:?}");
+    }
+
     /// Waits until the server has ended.
     pub(crate) async fn ended(mut self) {
         within("the server to end", &mut self.task).await.expect("the server does not crash");
@@ -125,6 +139,8 @@ pub(crate) fn site(page: Arc<dyn Render>, readiness: &Readiness) -> Site {
             documentation: None,
         },
         details: None,
+        details_hosts: Vec::new(),
+        refusals: Arc::default(),
     }
 }
 
@@ -175,6 +191,11 @@ impl Held {
 impl Hold {
     pub(crate) async fn begun(&mut self) {
         within("a rendering to begin", self.begun.recv()).await.unwrap();
+    }
+
+    /// Whether one more has begun that nobody has waited for.
+    pub(crate) fn has_begun_another(&mut self) -> bool {
+        self.begun.try_recv().is_ok()
     }
 
     pub(crate) fn release(&self) {
@@ -239,6 +260,11 @@ impl Client {
 
     pub(crate) async fn ask(&mut self, method: &str, path: &str) {
         self.send(format!("{method} {path} HTTP/1.1\r\nHost: t\r\n\r\n")).await.unwrap();
+    }
+
+    /// A request with one more header.
+    pub(crate) async fn ask_with(&mut self, path: &str, header: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: t\r\n{header}\r\n\r\n")).await.unwrap();
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {

@@ -101,3 +101,26 @@ fn a_key_that_is_refused_again_counts_once_in_a_day() {
     story.tell_of(86_500, &other, &new(600));
     assert_eq!(story.table.snapshot().refused, 2, "a day later it is another one");
 }
+
+#[test]
+fn long_names_fill_the_table_before_their_number_does() {
+    let mut story = Story::with(Settings { max_allocations: 1000, ..Settings::default() });
+    let users: Vec<String> = (0..200).map(|n| format!("{n:0800}")).collect();
+    let keys: Vec<Key<'_>> = users
+        .iter()
+        .zip(100..)
+        .map(|(user, id)| Key { realm: None, user: user.as_bytes(), id: AllocationId(id) })
+        .collect();
+    for key in &keys {
+        story.tell_of(0, key, &new(600));
+    }
+    // 128 bytes for each of the thousand.
+    assert_eq!(story.table.snapshot().refused, 200 - 128_000 / 800);
+    for key in &keys {
+        story.tell_of(1, key, &Event::Deleted);
+    }
+    story.wait(12);
+    let late = "u".repeat(800);
+    let late = Key { realm: None, user: late.as_bytes(), id: AllocationId(1000) };
+    assert_eq!(story.tell_of(20, &late, &new(600)), Applied::Opened, "there is room again");
+}
