@@ -61,6 +61,19 @@ async fn a_scraper_waits_for_a_place() {
     second.ask_with("/metrics", "Accept-Encoding: gzip").await;
     // Answered after the request of the second was read, for both are served by one worker.
     assert_eq!(server.get("/-/healthy").await.status, 200);
+
+    // Meanwhile the time runs out where it is shorter.
+    let (page, mut other_hold) = Held::new();
+    let other = Running::start(page, Limits { max_requests: 1, wait: SOON, ..patient() }).await;
+    let mut inside = other.client().await;
+    inside.ask("GET", "/metrics").await;
+    other_hold.begun().await;
+    let mut outside = other.client().await;
+    outside.ask_with("/metrics", "Accept-Encoding: gzip").await;
+    assert_eq!(outside.answer().await.status, 503);
+    other_hold.release();
+    assert_eq!(inside.answer().await.status, 200);
+
     hold.release();
     assert_eq!(first.answer().await.status, 200);
     hold.begun().await;
