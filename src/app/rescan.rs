@@ -36,6 +36,15 @@ const COMING: usize = 16;
 /// So many attempts in a row may go unanswered; more are taken for a server that will not answer.
 const UNANSWERED: u32 = 5;
 
+/// A step of the walk, in which Redis looks at a thousand keys, has found many if it has found so many of coturn's.
+const MANY_FOUND: usize = 100;
+
+/// A step takes Redis a millisecond, or a few.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(3);
+
+/// More is the way there and back, and not Redis' time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// How many steps may wait for each of the others.
 const WAITING: usize = 1;
 
@@ -182,7 +191,7 @@ impl Rescan {
 
     async fn scan(&mut self) -> Result<(), ScanError> {
         let mut walk = Walk::begin(&self.source, &self.server).await?;
-        let setup = self.setup.ask(&mut walk, &ASKED).await;
+        let setup = self.setup.ask(&mut walk, &ASKED).await?;
         let _ = self.out.send(Step::Configured(setup)).await;
         let (ask_ages, ages) = resync::ages(&self.source, &self.server).await?;
         let (ask_values, values) = resync::values(&self.source, &self.server).await?;
@@ -195,7 +204,7 @@ impl Rescan {
         let (to_hand_over, coming) = mpsc::channel(COMING);
         // Each ends after the one before it. An error in one ends all, so a channel that nobody reads tells nothing.
         try_join!(
-            find(walk, to_date),
+            self.find(walk, to_date),
             ask(ask_ages, found, |found: &Found| &found.keys, to_hear_ages),
             self.date(ages, undated, to_show),
             self.show(&asked, dated, to_read),
@@ -204,6 +213,18 @@ impl Rescan {
             self.hand_over(&asked, coming),
         )?;
         Ok(())
+    }
+
+    async fn find(&self, mut walk: Walk, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
+        loop {
+            let began = self.shared.now();
+            let Some(found) = walk.step().await? else { return Ok(()) };
+            let pause = pause_after(found.keys.len(), self.shared.now().since(began));
+            let _ = out.send(found).await;
+            if !walk.is_over() && pause > Duration::ZERO {
+                sleep(pause).await;
+            }
+        }
     }
 
     async fn date(
@@ -267,11 +288,11 @@ impl Rescan {
     }
 }
 
-async fn find(mut walk: Walk, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
-    while let Some(found) = walk.step().await? {
-        let _ = out.send(found).await;
-    }
-    Ok(())
+/// How long Redis is left alone after a step of the walk that took so long and found so `many` keys. Where keys are many
+/// Redis has its answers to give meanwhile; where nearly all are foreign nothing else would hold the walk up, and Redis
+/// would work for it alone. So it has a quarter of Redis' time at most.
+fn pause_after(many: usize, took: Duration) -> Duration {
+    if many >= MANY_FOUND { Duration::ZERO } else { (took * 3).clamp(SHORTEST_PAUSE, LONGEST_PAUSE) }
 }
 
 /// Asks about the keys of each portion, while the answers to those before are read.

@@ -3,6 +3,7 @@
 //! Small and strict: what no Redis and no client of one would send ends the conversation. Memory is bounded: a frame
 //! that is too long is passed over as it comes and told as such.
 
+mod bounds;
 mod line;
 #[cfg(test)]
 mod line_tests;
@@ -13,5 +14,6 @@ mod space_tests;
 mod tests;
 pub mod write;
 
+pub use bounds::{ReplyBounds, ReplyLimits, ReplyTooLong};
 pub use read::{Frame, Limits, ProtocolError, Reader, Span, Value, Values};
 pub use write::command;

@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError, Role, cmd};
 use tokio::time::timeout;
 
+use super::bounded::Bounded;
 use super::dial::dial;
 use super::redis::LinkError;
 use super::sentinel;
@@ -82,7 +83,7 @@ pub(super) async fn log_in(
     tls: Option<&Tls>,
     login: &RedisConnectionInfo,
 ) -> Result<MultiplexedConnection, LinkError> {
-    let stream = in_time(dial(server, tls)).await??;
+    let stream = Bounded::new(in_time(dial(server, tls)).await??);
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
     let connecting = MultiplexedConnection::new_with_config(login, stream, config);
     let (connection, driver) = in_time(connecting).await?.map_err(|error| connect_error(error, tls))?;

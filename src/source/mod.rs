@@ -1,6 +1,7 @@
 //! Where messages come from. It reads bytes and hands them on; what they mean is `wire`'s business.
 
 pub mod backoff;
+mod bounded;
 pub mod capture;
 pub mod certificate;
 pub mod connect;

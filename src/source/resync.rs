@@ -116,6 +116,11 @@ impl Walk {
         &mut self.connection
     }
 
+    /// Whether there is no step more.
+    pub const fn is_over(&self) -> bool {
+        self.cursor.is_none()
+    }
+
     /// The next keys; `None` at the end.
     ///
     /// # Errors

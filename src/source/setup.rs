@@ -43,11 +43,15 @@ pub struct SetupQuestions {
 
 impl SetupQuestions {
     /// Asks over the connection of `walk`, for these settings among others.
-    pub async fn ask(&mut self, walk: &mut Walk, names: &[&str]) -> Setup {
+    ///
+    /// # Errors
+    ///
+    /// [`ScanError::Command`] when the connection is gone.
+    pub async fn ask(&mut self, walk: &mut Walk, names: &[&str]) -> Result<Setup, ScanError> {
         let mut values = Vec::new();
         for name in names {
             let get: Option<HashMap<String, String>> =
-                ask(walk, &mut self.no_config, cmd("CONFIG").arg("GET").arg(*name)).await;
+                ask(walk, &mut self.no_config, cmd("CONFIG").arg("GET").arg(*name)).await?;
             let Some(pairs) = get else {
                 // Half of the settings would look like all of them.
                 values.clear();
@@ -56,7 +60,7 @@ impl SetupQuestions {
             values.extend(pairs);
         }
         let mut values: ConfigValues = values.into_iter().collect();
-        let info: Option<String> = ask(walk, &mut self.no_info, &cmd("INFO")).await;
+        let info: Option<String> = ask(walk, &mut self.no_info, &cmd("INFO")).await?;
         let mut retention = info.map(|info| Retention::of_info(&info)).unwrap_or_default();
         retention.complete(&values);
         if retention.is_cluster().is_none()
@@ -66,20 +70,26 @@ impl SetupQuestions {
             retention.values.complete([(Setting::ClusterEnabled.as_str(), enabled)]);
         }
         values.complete(retention.values.iter());
-        Setup { values, retention }
+        Ok(Setup { values, retention })
     }
 }
 
 /// One answer; `refused` is true from the first refusal on.
-async fn ask<T: FromRedisValue>(walk: &mut Walk, refused: &mut bool, question: &redis::Cmd) -> Option<T> {
+async fn ask<T: FromRedisValue>(
+    walk: &mut Walk,
+    refused: &mut bool,
+    question: &redis::Cmd,
+) -> Result<Option<T>, ScanError> {
     if *refused {
-        return None;
+        return Ok(None);
     }
     match question.query_async(walk.connection()).await {
-        Ok(answer) => Some(answer),
+        Ok(answer) => Ok(Some(answer)),
+        // Nothing more can be asked there, and this says why.
+        Err(error) if error.is_io_error() && !error.is_timeout() => Err(error.into()),
         Err(error) => {
             *refused = !matches!(ScanError::from(error), ScanError::Command(_));
-            None
+            Ok(None)
         }
     }
 }

@@ -148,3 +148,33 @@ async fn a_scan_that_fails_is_told_once_for_each_reason_and_again_after_one_that
     assert_eq!((over, said(0), said(1)), (1, 1, 2), "{lines:?}");
     scanning.abort();
 }
+
+/// Where nearly all keys are foreign, the walk leaves Redis alone between its steps.
+#[tokio::test(start_paused = true)]
+async fn a_walk_over_foreign_keys_pauses_after_each_step() {
+    let _standing = StandingClock::hold();
+    let scans = Arc::new(AtomicU32::new(0));
+    let talker = Talker::answering({
+        let scans = Arc::clone(&scans);
+        move |words| match words[0].as_slice() {
+            b"SCAN" => {
+                let next = scans.fetch_add(1, Ordering::SeqCst) + 1;
+                format!("*2\r\n${}\r\n{next}\r\n*1\r\n$7\r\nturn/xy\r\n", next.to_string().len()).into_bytes()
+            }
+            _ => empty_redis(words),
+        }
+    });
+    let (scanning, mut steps) = scanning(&talker).await;
+    tokio::spawn(async move { while steps.recv().await.is_some() {} });
+    for step in 1..=5 {
+        until("a step", || scans.load(Ordering::SeqCst) == step).await;
+        settle().await;
+        assert_eq!(scans.load(Ordering::SeqCst), step, "no time has passed");
+        tokio::time::advance(LONGEST_PAUSE).await;
+    }
+    scanning.abort();
+    assert_eq!(pause_after(MANY_FOUND, Duration::from_millis(1)), Duration::ZERO);
+    for (took, pause) in [(0, 3), (1, 3), (5, 15), (500, 20)] {
+        assert_eq!(pause_after(7, Duration::from_millis(took)), Duration::from_millis(pause));
+    }
+}
