@@ -188,6 +188,13 @@ fn process(text: &mut String, target: &str) {
             "coturn_exporter_build_info{{{target},version=\"{version}\",revision=\"0123456789ab\",rustversion=\"1.88.0\"}} 1 {t}"
         )
         .unwrap();
+        // A port scan now and then.
+        let refused = (at / HOUR).floor();
+        writeln!(
+            text,
+            "coturn_exporter_http_refusals_total{{{target},reason=\"head_timeout\"}} {refused} {t}"
+        )
+        .unwrap();
         at += STEP;
     }
 }
