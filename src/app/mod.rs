@@ -8,6 +8,7 @@ mod follow;
 pub mod ingest;
 mod keep;
 mod key_trust;
+mod places;
 mod prune;
 mod receive;
 mod record;
@@ -16,6 +17,7 @@ mod rescan;
 #[cfg(test)]
 mod rules_tests;
 mod signals;
+mod strangers;
 #[cfg(test)]
 mod testing;
 mod usage;
