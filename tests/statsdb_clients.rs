@@ -328,7 +328,7 @@ fn a_redis_is_told_the_same_and_holds_nobody_up() {
     redis.freeze();
     // Nothing to count, but to be passed on: more than is kept, and than the system keeps.
     let mut filler = Vec::new();
-    let nothing = open.channel("nothing");
+    let nothing = open.channel("traffic");
     for _ in 0..1_000 {
         coturn_exporter::resp::command(&mut filler, &[b"PUBLISH", nothing.as_bytes(), &[b'7'; 200]]);
     }

@@ -3,8 +3,9 @@
 //!
 //! An *episode* of an address begins with its first command that is refused for want of a login. It ends when none of its
 //! refused connections is open any more and one has logged in since the last refusal, or when ten minutes have passed
-//! since the last of them was closed. So a coturn with a wrong password, which keeps its connections open, is one episode
-//! however much it reports, also where others log in from the same address (a proxy, a health check).
+//! since the last of them was closed; 75 minutes where it was closed here, for want of a login in time: a coturn then
+//! connects again with its next event, and each live allocation has one within an hour. So a coturn with a wrong password
+//! is one episode however much it reports, also where others log in from the same address (a proxy, a health check).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,9 @@ use crate::source::statsdb::{Heard, Refusal};
 
 /// How long after its last refused connection an address is forgotten that has not logged in.
 const QUIET: Duration = Duration::from_secs(600);
+
+/// The same where one of its connections was closed here because it had not logged in in time.
+const QUIET_UNTIL_NEXT_EVENT: Duration = Duration::from_secs(75 * 60);
 
 /// How long after the start it is said that no coturn has connected: one that runs already connects with its next event,
 /// one that starts at once.
@@ -39,6 +43,8 @@ struct Episode {
     open: usize,
     has_logged_in: bool,
     last: Timestamp,
+    /// For how long it goes on without a refused connection.
+    quiet: Duration,
 }
 
 /// One connection, as far as it matters here.
@@ -77,8 +83,13 @@ impl CallerState {
             Heard::Published { .. } | Heard::Starting => !self.is_coturn,
             Heard::Refused(Refusal::Login | Refusal::Password) => !self.is_refused,
             Heard::LoggedIn => true,
-            Heard::Stored | Heard::Nothing | Heard::Bye | Heard::Refused(_) => false,
+            _ => false,
         }
+    }
+
+    /// Whether it is refused for want of a login.
+    pub(super) const fn is_refused(&self) -> bool {
+        self.is_refused
     }
 }
 
@@ -115,7 +126,7 @@ impl Callers {
                 episode.has_logged_in = true;
                 self.close(caller.peer, was_refused)
             }
-            Heard::Stored | Heard::Nothing | Heard::Bye | Heard::Refused(_) => None,
+            _ => None,
         }
     }
 
@@ -125,8 +136,12 @@ impl Callers {
         if !is_known && self.refused.len() >= ADDRESSES {
             return None;
         }
-        let episode =
-            self.refused.entry(peer).or_insert(Episode { open: 0, has_logged_in: false, last: now });
+        let episode = self.refused.entry(peer).or_insert(Episode {
+            open: 0,
+            has_logged_in: false,
+            last: now,
+            quiet: QUIET,
+        });
         if !std::mem::replace(&mut caller.is_refused, true) {
             episode.open += 1;
         }
@@ -134,12 +149,16 @@ impl Callers {
         (!is_known).then_some(Notice::Refused { peer, password })
     }
 
-    /// A connection is over.
-    pub(super) fn leave(&mut self, now: Timestamp, caller: &CallerState) -> Option<Notice> {
+    /// A connection is over; `is_cut_off` where it was closed here because it had not logged in in time.
+    pub(super) fn leave(&mut self, now: Timestamp, caller: &CallerState, is_cut_off: bool) -> Option<Notice> {
         if !caller.is_refused {
             return None;
         }
-        self.refused.get_mut(&caller.peer)?.last = now;
+        let episode = self.refused.get_mut(&caller.peer)?;
+        episode.last = now;
+        if is_cut_off {
+            episode.quiet = QUIET_UNTIL_NEXT_EVENT;
+        }
         self.close(caller.peer, true)
     }
 
@@ -157,7 +176,7 @@ impl Callers {
     /// Lets time pass.
     pub(super) fn advance(&mut self, now: Timestamp) -> Vec<Notice> {
         let is_over =
-            |_: &IpAddr, episode: &mut Episode| episode.open == 0 && now.since(episode.last) >= QUIET;
+            |_: &IpAddr, episode: &mut Episode| episode.open == 0 && now.since(episode.last) >= episode.quiet;
         let over = self.refused.extract_if(is_over);
         let mut notices: Vec<_> = over.map(|(peer, _)| Notice::Gone { peer }).collect();
         // Where somebody is refused, that has been said, and is the reason.
@@ -234,15 +253,15 @@ mod tests {
         // It is mended: the new process logs in before the end of the old one has been noticed.
         let mut mended = caller(1);
         assert_eq!(callers.hear(at(100_002), &mut mended, &Heard::LoggedIn), None);
-        assert_eq!(callers.leave(at(100_003), &threads[0]), None);
-        assert_eq!(callers.leave(at(100_003), &threads[1]), Some(Notice::LoggedIn { peer: peer(1) }));
-        assert_eq!(callers.leave(at(100_004), &mended), None);
+        assert_eq!(callers.leave(at(100_003), &threads[0], false), None);
+        assert_eq!(callers.leave(at(100_003), &threads[1], false), Some(Notice::LoggedIn { peer: peer(1) }));
+        assert_eq!(callers.leave(at(100_004), &mended, false), None);
         assert_eq!(callers.count(), (1, false));
         // The next is another episode; on one connection it ends with the login.
         assert!(callers.hear(at(100_005), &mut mended, &WRONG).is_some());
         let ends = Some(Notice::LoggedIn { peer: peer(1) });
         assert_eq!(callers.hear(at(100_006), &mut mended, &Heard::LoggedIn), ends);
-        assert_eq!(callers.leave(at(100_007), &mended), None);
+        assert_eq!(callers.leave(at(100_007), &mended, false), None);
     }
 
     /// A health check that logs in every second must not make a coturn at the same address many episodes.
@@ -254,12 +273,12 @@ mod tests {
         for second in 2..50 {
             let mut check = caller(1);
             assert_eq!(callers.hear(at(second), &mut check, &Heard::LoggedIn), None);
-            assert_eq!(callers.leave(at(second), &check), None);
+            assert_eq!(callers.leave(at(second), &check, false), None);
             assert_eq!(callers.hear(at(second), &mut coturn, &REFUSED), None);
         }
         assert_eq!(callers.count(), (1, false));
         // What was refused after the last login is not mended by it.
-        assert_eq!(callers.leave(at(50), &coturn), None);
+        assert_eq!(callers.leave(at(50), &coturn, false), None);
         assert_eq!(callers.count(), (1, false));
     }
 
@@ -271,11 +290,26 @@ mod tests {
             let mut stranger = caller(7);
             let notice = callers.hear(at(second), &mut stranger, &REFUSED);
             assert_eq!(notice.is_some(), second == 100, "{second}");
-            assert_eq!(callers.leave(at(second), &stranger), None);
+            assert_eq!(callers.leave(at(second), &stranger, false), None);
         }
         assert_eq!(callers.advance(at(899)), []);
         assert_eq!(callers.advance(at(900)), [Notice::Gone { peer: peer(7) }]);
         assert_eq!(callers.count(), (0, true));
+    }
+
+    /// A quiet coturn whose connections are closed here comes again with its next event.
+    #[test]
+    fn one_that_is_cut_off_is_remembered_until_its_next_event() {
+        let mut callers = Callers::new(at(0));
+        assert!(callers.hear(at(0), &mut caller(9), &Heard::Starting).is_some());
+        for second in [0, 3600] {
+            let mut coturn = caller(7);
+            assert_eq!(callers.hear(at(second), &mut coturn, &WRONG).is_some(), second == 0);
+            assert!(coturn.is_refused());
+            assert_eq!(callers.leave(at(second + 10), &coturn, true), None);
+        }
+        assert_eq!(callers.advance(at(3610 + 4499)), []);
+        assert_eq!(callers.advance(at(3610 + 4500)), [Notice::Gone { peer: peer(7) }]);
     }
 
     #[test]
@@ -285,7 +319,7 @@ mod tests {
         let said = (0..5000).filter(|&n| callers.hear(at(1), &mut stranger(n), &WRONG).is_some()).count();
         assert_eq!((said, callers.count().0), (1024, 1024));
         // One who was not taken in takes no part.
-        assert_eq!(callers.leave(at(2), &stranger(4999)), None);
+        assert_eq!(callers.leave(at(2), &stranger(4999), false), None);
         assert_eq!(callers.hear(at(2), &mut stranger(4999), &Heard::LoggedIn), None);
     }
 
@@ -320,7 +354,7 @@ mod tests {
         let mut refused = caller(2);
         callers.hear(at(1), &mut refused, &WRONG);
         assert_eq!(callers.advance(at(60)), []);
-        callers.leave(at(61), &refused);
+        callers.leave(at(61), &refused, false);
         assert_eq!(callers.advance(at(661)), [Notice::Gone { peer: peer(2) }, Notice::NoCoturn]);
     }
 

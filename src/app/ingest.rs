@@ -1,7 +1,6 @@
 //! One message's way through the pure parts: parse, apply, count. Holds the table and what is told of the sources;
 //! knows neither Redis nor HTTP nor the clock.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,15 +8,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::details::{Inspect, Listing};
 use crate::doctor::retention::Doubt;
 use crate::doctor::{Setting, SettingState};
-use crate::metrics::own::{ForwardStats, SourceStats, StatsdbStats, StatusKeys};
+use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
-use crate::source::forward::Forwarded;
 use crate::source::inbox::{HANDFUL, Published};
-use crate::source::statsdb::Refusal;
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
-    Applied, Beyond, ClosedBy, ConnectionId, Discovery, Ended, Heard, Look, ProcessVerdict, Restored, Saved,
-    Scanned, Settings, SourceId, Sweep, Table, Whose,
+    Applied, Beyond, ConnectionId, Discovery, Ended, Heard, Look, Restored, Saved, Scanned, Settings,
+    SourceId, Sweep, Table, Whose,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
@@ -187,108 +184,9 @@ impl Ingest {
         }
     }
 
-    /// The source is a listener, and listens: nothing that coturn says from now on is missed.
-    pub fn listens(&mut self, now: Timestamp, source: SourceId) {
-        self.table.link_up(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.statsdb = Some(StatsdbStats {
-                refused: Refusal::ALL.iter().map(|reason| (reason.as_str(), 0)).collect(),
-                ..StatsdbStats::default()
-            });
-        }
-    }
-
-    /// A connection of coturn's that told of allocations was lost, but not closed by coturn: it may go on elsewhere, and
-    /// something of it may be missing.
-    pub fn interrupted(&mut self, now: Timestamp, source: SourceId) {
-        self.table.link_down(now, source);
-        self.table.link_up(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.gap_begins(now);
-            stats.gap_ends(now);
-        }
-    }
-
-    /// The listener has a connection from `peer`.
-    pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
-        if let Some(stats) = self.statsdb(source) {
-            stats.connections += 1;
-        }
-        self.table.connection_opened(now, source, peer)
-    }
-
-    /// Bytes came over the connection.
-    pub fn connection_active(&mut self, now: Timestamp, connection: ConnectionId) {
-        self.table.connection_active(now, connection);
-    }
-
-    /// The connection said what a coturn says when its process starts.
-    pub fn process_started(&mut self, now: Timestamp, connection: ConnectionId) {
-        self.table.process_started(now, connection);
-    }
-
-    /// The connection is gone; gives whether it reported allocations.
-    pub fn connection_closed(
-        &mut self,
-        now: Timestamp,
-        source: SourceId,
-        connection: ConnectionId,
-        by: ClosedBy,
-    ) -> bool {
-        if let Some(stats) = self.statsdb(source) {
-            stats.connections = stats.connections.saturating_sub(1);
-        }
-        self.table.connection_closed(now, connection, by)
-    }
-
-    /// What the closed connection says about the process that held it.
-    pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> ProcessVerdict {
-        self.table.judge_closed(now, connection)
-    }
-
-    /// That process ended: ends a part of what it reported over the connection, from `from` on; gives where to go on.
-    pub fn end_reported_by(
-        &mut self,
-        now: Timestamp,
-        connection: ConnectionId,
-        verdict: ProcessVerdict,
-        from: u32,
-    ) -> Option<u32> {
-        self.table.end_reported_by(now, connection, verdict, from)
-    }
-
     /// What the table found out since this was last asked.
     pub fn take_findings(&mut self) -> Vec<Discovery> {
         self.table.take_findings()
-    }
-
-    /// There was no room for a connection.
-    pub fn turned_away(&mut self, source: SourceId) {
-        if let Some(stats) = self.statsdb(source) {
-            stats.turned_away += 1;
-        }
-    }
-
-    /// A command was refused.
-    pub fn refused_command(&mut self, source: SourceId, reason: &'static str) {
-        if let Some(stats) = self.statsdb(source) {
-            *stats.refused.entry(reason).or_default() += 1;
-        }
-    }
-
-    /// How many client addresses of the listener are refused, and whether a coturn has connected.
-    pub fn callers(&mut self, source: SourceId, refused_clients: u64, coturn_seen: bool) {
-        if let Some(stats) = self.statsdb(source) {
-            (stats.refused_clients, stats.coturn_seen) = (refused_clients, coturn_seen);
-        }
-    }
-
-    /// How passing on goes, where it is done.
-    pub fn forwarded(&mut self, source: SourceId, state: Option<Forwarded>) {
-        if let Some(stats) = self.statsdb(source) {
-            let told = |Forwarded { up, sent, dropped }| ForwardStats { up, sent, dropped };
-            stats.forward = state.map(told);
-        }
     }
 
     /// A scan of the status keys begins.
@@ -418,10 +316,6 @@ impl Ingest {
         View { table: self.table.snapshot(), sources: self.sources.clone(), store_ok: None, wall }
     }
 
-    fn statsdb(&mut self, source: SourceId) -> Option<&mut StatsdbStats> {
-        self.stats(source).and_then(|stats| stats.statsdb.as_mut())
-    }
-
     fn stats(&mut self, source: SourceId) -> Option<&mut SourceStats> {
         self.sources.get_mut(source.0 as usize)
     }
@@ -506,6 +400,7 @@ impl Inspect for Shared {
     }
 }
 
+mod listener;
 #[cfg(test)]
 #[path = "ingest_tests.rs"]
 mod tests;

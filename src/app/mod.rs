@@ -9,6 +9,7 @@ mod follow;
 pub mod ingest;
 mod keep;
 mod key_trust;
+mod places;
 mod prune;
 mod receive;
 mod record;
@@ -18,6 +19,7 @@ mod retention;
 #[cfg(test)]
 mod rules_tests;
 mod signals;
+mod strangers;
 #[cfg(test)]
 mod testing;
 mod usage;

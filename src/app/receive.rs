@@ -1,26 +1,40 @@
 //! The listener as a source: coturn's connections come and go, and what they say goes into the table at once.
 
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet, yield_now};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::callers::{CallerState, Callers, Notice};
-use super::complaint::Complaint;
+use super::callers::{Callers, Notice};
 use super::ingest::Shared;
+use super::places::Places;
+use super::strangers::{Nuisance, Strangers};
 use super::watch::Board;
-use crate::config::{RedisSource, Statsdb};
-use crate::source::backoff::{Backoff, LASTED};
+use crate::config::Statsdb;
 use crate::source::forward::Forward;
-use crate::source::statsdb::{Caller, Connection, Ended, Heard, Listener, Reception, Standing};
-use crate::state::{ClosedBy, ConnectionId, ProcessVerdict, SourceId, VERDICT_AFTER};
+use crate::source::statsdb::{ConnectionRefusal, ForeignProtocol, Listener, Standing};
+use crate::state::{ConnectionId, EndedConnections, SourceId, VERDICT_AFTER};
+
+mod pass_on;
+mod talk;
 
 /// How often it is said how far coturn has been heard.
 const TICK: Duration = Duration::from_secs(1);
 
-/// After so many commands others get their turn.
-const TURN: usize = 1024;
+/// How often closed connections are judged. A sweep for those whose process has died looks at the whole table: one for
+/// all of them, and not more often than this, so that a death is noticed within two seconds and many cost little.
+const JUDGE: Duration = Duration::from_millis(250);
+
+/// After so many rounds of this a closed connection is judged. The first may come at once.
+const ROUNDS: u64 = 5;
+
+const _: () = assert!(JUDGE.as_millis() * 4 >= VERDICT_AFTER.as_millis(), "what it is judged by has come");
+
+/// Connections judged at a time: the table is locked for that many.
+const JUDGED_TOGETHER: usize = 16;
 
 /// Receives for as long as the program runs.
 #[derive(Debug)]
@@ -42,6 +56,8 @@ struct Desk {
     /// The source's name.
     name: Arc<str>,
     callers: Arc<Mutex<Callers>>,
+    strangers: Arc<Mutex<Strangers>>,
+    places: Arc<Mutex<Places>>,
     standing: Arc<Standing>,
 }
 
@@ -60,6 +76,8 @@ impl Receiver {
             is_behind_proxy: statsdb.is_behind_proxy,
             name: statsdb.name.as_str().into(),
             callers: Arc::new(Mutex::new(Callers::new(shared.now()))),
+            strangers: Arc::default(),
+            places: Arc::new(Mutex::new(Places::new(statsdb.max_connections))),
             standing: listener.standing(),
             shared,
         };
@@ -82,24 +100,30 @@ impl Receiver {
         if let (Some(to), Some(forward)) = (statsdb.forward.clone(), desk.forward.clone()) {
             let shared = desk.shared.clone();
             talks.spawn(async move {
-                pass_on(forward, to, shared).await;
+                pass_on::pass_on(forward, to, shared).await;
                 None
             });
         }
-        let passing_on = talks.len();
-        // Connections that have closed and are still to be judged take no place of open ones.
-        let mut closings = JoinSet::new();
+        // Connections that have closed and are still to be judged, in the order of their ends.
+        let mut closed: VecDeque<(u64, ConnectionId)> = VecDeque::new();
+        let mut round = 0;
+        let mut sweep = JoinSet::new();
+        let mut judgements = interval(JUDGE);
+        judgements.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_tick = desk.shared.now();
         loop {
             tokio::select! {
                 caller = listener.accept() => {
-                    if talks.len() - passing_on < statsdb.max_connections {
-                        talks.spawn(desk.clone().receive(listener.reception(), caller));
+                    let peer = caller.peer.ip().to_canonical();
+                    let place = desk.places().admit(desk.shared.now(), peer);
+                    if let Some(place) = place {
+                        talks.spawn(desk.clone().receive(listener.reception(), caller, place));
                     } else {
                         Listener::turn_away(&caller);
-                        desk.shared.lock().turned_away(desk.id);
+                        desk.shared.lock().refused_connection(desk.id, ConnectionRefusal::Full);
+                        desk.note_stranger(peer, Nuisance::Full, None);
                     }
                 }
                 _ = ticks.tick() => {
@@ -113,13 +137,25 @@ impl Receiver {
                     }
                     let notices = desk.callers().advance(now);
                     desk.report(&notices);
-                }
-                Some(ended) = talks.join_next() => {
-                    if let Some(closed) = propagate(ended).flatten() {
-                        closings.spawn(desk.clone().judge(closed));
+                    let over = desk.strangers().advance(now);
+                    for episode in over {
+                        episode.log(&desk.name);
                     }
                 }
-                Some(judged) = closings.join_next() => {
+                Some(ended) = talks.join_next() => {
+                    if let Some(connection) = propagate(ended).flatten() {
+                        closed.push_back((round + ROUNDS, connection));
+                    }
+                }
+                _ = judgements.tick(), if sweep.is_empty() && !closed.is_empty() => {
+                    round += 1;
+                    let count = closed.iter().take_while(|(due, _)| *due <= round).count();
+                    let due: Vec<_> = closed.drain(..count).map(|(_, connection)| connection).collect();
+                    if !due.is_empty() {
+                        sweep.spawn(desk.clone().judge(due));
+                    }
+                }
+                Some(judged) = sweep.join_next() => {
                     propagate(judged);
                 }
             }
@@ -128,69 +164,16 @@ impl Receiver {
 }
 
 impl Desk {
-    /// Serves a connection to its end; gives it if what it reported is to be judged by that.
-    async fn receive(self, reception: Reception, caller: Caller) -> Option<ConnectionId> {
-        let peer = caller.peer;
-        let mut connection = match reception.receive(caller).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                tracing::debug!(%peer, %error, "no talk");
-                return None;
-            }
-        };
-        let id = self.shared.lock().connection_opened(self.shared.now(), self.id, peer.ip());
-        let mut state = CallerState::new(peer);
-        let ended = self.listen(&mut connection, id, &mut state).await;
-        let notice = self.callers().leave(self.shared.now(), &state);
-        self.report(notice.as_slice());
-        tracing::debug!(%peer, ?ended, "connection closed");
-        self.close(id, ended)
-    }
-
-    async fn listen(&self, connection: &mut Connection, id: ConnectionId, state: &mut CallerState) -> Ended {
-        let mut taken = 0;
-        loop {
-            if let Err(ended) = connection.ready().await {
-                return ended;
-            }
-            taken += self.take_in(connection, id, state);
-            // One that is always ready must not keep the thread.
-            if taken >= TURN {
-                taken = 0;
-                yield_now().await;
-            }
-        }
-    }
-
-    fn take_in(&self, connection: &mut Connection, id: ConnectionId, state: &mut CallerState) -> usize {
-        let now = self.shared.now();
-        let mut ingest = self.shared.lock();
-        ingest.connection_active(now, id);
-        let mut notices = Vec::new();
-        let taken = connection.take(|heard, bytes| {
-            if state.is_news(&heard) {
-                notices.extend(self.callers().hear(now, state, &heard));
-            }
-            match heard {
-                Heard::Published { channel, payload } => {
-                    // One that was not understood is counted with its reason.
-                    let _ = ingest.message_from(now, self.id, id, channel, payload);
-                }
-                Heard::Starting => ingest.process_started(now, id),
-                Heard::Stored | Heard::LoggedIn | Heard::Nothing | Heard::Bye => {}
-                Heard::Refused(reason) => ingest.refused_command(self.id, reason.as_str()),
-            }
-            if let (Heard::Published { .. } | Heard::Stored, Some(forward)) = (heard, &self.forward) {
-                forward.offer(bytes);
-            }
-        });
-        drop(ingest);
-        self.report(&notices);
-        taken
-    }
-
     fn callers(&self) -> MutexGuard<'_, Callers> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs what has changed among the callers, and shows it on the page and in INFO.
@@ -210,27 +193,31 @@ impl Desk {
         }
     }
 
-    /// A connection is gone, and perhaps the process that held it.
-    fn close(&self, id: ConnectionId, ended: Ended) -> Option<ConnectionId> {
-        let by =
-            if ended == Ended::ByThem && !self.is_behind_proxy { ClosedBy::Peer } else { ClosedBy::Other };
-        let now = self.shared.now();
-        let mut ingest = self.shared.lock();
-        let reports = ingest.connection_closed(now, self.id, id, by);
-        if reports && ended != Ended::ByThem {
-            ingest.interrupted(now, self.id);
+    /// Logs a connection that is no coturn's, if it is the first of its kind from there.
+    fn note_stranger(&self, peer: IpAddr, nuisance: Nuisance, speaks: Option<ForeignProtocol>) {
+        if self.strangers().note(self.shared.now(), peer, nuisance) {
+            nuisance.log(&self.name, peer, speaks);
         }
-        (reports && by == ClosedBy::Peer).then_some(id)
     }
 
-    /// Ends what the connection reported, if its process ended with it.
-    async fn judge(self, closed: ConnectionId) {
-        sleep(VERDICT_AFTER).await;
-        let verdict = self.shared.lock().judge_closed(self.shared.now(), closed);
-        let mut from = (verdict != ProcessVerdict::Lives).then_some(0);
+    /// Ends what these closed connections reported, where their process ended with them.
+    async fn judge(self, closed: Vec<ConnectionId>) {
+        let mut ended = EndedConnections::default();
+        for some in closed.chunks(JUDGED_TOGETHER) {
+            {
+                let now = self.shared.now();
+                let mut ingest = self.shared.lock();
+                for &connection in some {
+                    let verdict = ingest.judge_closed(now, connection);
+                    ended.insert(connection, verdict);
+                }
+            }
+            yield_now().await;
+        }
+        let mut from = (!ended.is_empty()).then_some(0);
         while let Some(place) = from {
             let now = self.shared.now();
-            from = self.shared.lock().end_reported_by(now, closed, verdict, place);
+            from = self.shared.lock().end_reported_by(now, &ended, place);
             yield_now().await;
         }
     }
@@ -239,30 +226,6 @@ impl Desk {
 /// What a task gave; its panic goes on here, for partial state must not be served.
 fn propagate<T>(ended: Result<T, JoinError>) -> Option<T> {
     ended.map_err(|error| error.try_into_panic().map(|panic| std::panic::resume_unwind(panic))).ok()
-}
-
-/// Keeps the other Redis told.
-async fn pass_on(forward: Forward, to: RedisSource, shared: Shared) {
-    let mut backoff = Backoff::new();
-    let mut complaint = Complaint::none();
-    loop {
-        let mut connected = None;
-        let note = || {
-            connected = Some(shared.now());
-            tracing::info!(to = %to.name, "passing on");
-        };
-        let error = forward.run(&to, note).await;
-        // One that takes connections and nothing else is not well again.
-        let lasted = connected.map_or(Duration::ZERO, |connected| shared.now().since(connected));
-        backoff.connected_for(lasted);
-        if lasted >= LASTED {
-            complaint.is_over();
-        }
-        if complaint.is_new(&error) {
-            tracing::warn!(to = %to.name, %error, "not passing on; trying again");
-        }
-        sleep(backoff.next_wait(fastrand::f64())).await;
-    }
 }
 
 #[cfg(test)]

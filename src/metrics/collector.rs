@@ -237,7 +237,13 @@ fn statsdb(page: &mut Page, both: &[(&SourceView, &SourceStats)]) {
     let statsdb = |stats: &SourceStats| stats.statsdb.clone();
     let forward = |stats: &SourceStats| stats.statsdb.as_ref().and_then(|statsdb| statsdb.forward);
     page.by_source(names::STATSDB_CONNECTIONS, both, |_, stats| Some(statsdb(stats)?.connections as f64));
-    page.by_source(names::STATSDB_TURNED_AWAY, both, |_, stats| Some(statsdb(stats)?.turned_away as f64));
+    page.add(names::STATSDB_TURNED_AWAY, |out| {
+        for (source, stats) in both {
+            for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused_connections) {
+                out.number(&[&source.name, reason], count);
+            }
+        }
+    });
     page.add(names::STATSDB_REFUSED, |out| {
         for (source, stats) in both {
             for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused) {
@@ -254,6 +260,7 @@ fn statsdb(page: &mut Page, both: &[(&SourceView, &SourceStats)]) {
     page.by_source(names::FORWARD_UP, both, |_, stats| Some(f64::from(u8::from(forward(stats)?.up))));
     page.by_source(names::FORWARDED, both, |_, stats| Some(forward(stats)?.sent as f64));
     page.by_source(names::FORWARD_DROPPED, both, |_, stats| Some(forward(stats)?.dropped as f64));
+    page.by_source(names::FORWARD_WITHHELD, both, |_, stats| Some(forward(stats)?.withheld as f64));
 }
 
 fn table(page: &mut Page, table: &Snapshot) {

@@ -157,25 +157,34 @@ families! {
         "Status keys found by the last finished scan. stale: older than any lifetime allows, left behind by a server \
          that died; they are not counted live.";
     STATSDB_CONNECTIONS: Gauge "coturn_exporter_statsdb_connections" ["source"]
-        "Connections that coturn has open to --statsdb.listen-address.";
-    STATSDB_TURNED_AWAY: Counter "coturn_exporter_statsdb_refused_connections_total" ["source"]
-        "Connections closed at once because --statsdb.max-connections were open.";
+        "Connections that coturn has open to --statsdb.listen-address: those that have logged in, or, without a password, \
+         have said a first command.";
+    STATSDB_TURNED_AWAY: Counter "coturn_exporter_statsdb_refused_connections_total" ["source", "reason"]
+        "Connections that the exporter closed. full: --statsdb.max-connections were open and in use. The others had not \
+         logged in, or, without a password, had said nothing: silent: within 10 s; gave_way: another connection took the \
+         place; unread: they did not read their answers.";
     STATSDB_REFUSED: Counter "coturn_exporter_statsdb_refused_commands_total" ["source", "reason"]
-        "Commands answered with an error: unknown ones, wrong arguments, no or a wrong login, too_long, malformed.";
+        "Commands answered with an error: unknown ones, wrong arguments, no login, a wrong password, too_long, malformed. \
+         attack: a line of an HTTP request, by which a web page may try to have commands run here; its connection is \
+         closed, and nothing behind it is taken.";
     STATSDB_REFUSED_CLIENTS: Gauge "coturn_exporter_statsdb_refused_clients" ["source"]
         "Client addresses that give no or a wrong password to --statsdb.listen-address: nothing that they report is \
          counted. An address counts from its first refused command until it logs in, or until 10 minutes after the last \
-         of its refused connections was closed; 1024 at most.";
+         of its refused connections was closed, 75 minutes where the exporter closed it for want of a login; 1024 at most.";
     STATSDB_COTURN_SEEN: Gauge "coturn_exporter_statsdb_coturn_seen" ["source"]
         "1 once a coturn has connected to --statsdb.listen-address since the exporter started: it asked for its keys, as \
          each does at its start, or reported. Else 0; health checks and other clients do not count.";
     FORWARD_UP: Gauge "coturn_exporter_statsdb_forward_up" ["source"]
         "1 while the Redis of --statsdb.forward-url is connected, else 0.";
     FORWARDED: Counter "coturn_exporter_statsdb_forwarded_commands_total" ["source"]
-        "Commands passed on to the Redis of --statsdb.forward-url.";
+        "Commands that the Redis of --statsdb.forward-url has taken.";
     FORWARD_DROPPED: Counter "coturn_exporter_statsdb_forward_dropped_commands_total" ["source"]
-        "Commands that the Redis of --statsdb.forward-url missed because it was slow or not connected. They are counted \
-         here all the same: no number of this page is incomplete for it, only those who read that Redis miss them.";
+        "Commands that the Redis of --statsdb.forward-url missed: it was slow or not connected, its connection ended before \
+         it answered, or it answered with an error. They are counted here all the same: no number of this page is \
+         incomplete for it, only those who read that Redis miss them.";
+    FORWARD_WITHHELD: Counter "coturn_exporter_statsdb_forward_withheld_commands_total" ["source"]
+        "Commands that were not passed on to the Redis of --statsdb.forward-url because they do not have the form of \
+         coturn's: PUBLISH on a channel of an allocation, SET or DEL of its status key.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
         "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages or status keys; doctor says \
          more. cluster-enabled: 0 on a node of a Redis Cluster, which refuses the keys of other nodes' slots; \

@@ -40,10 +40,10 @@ pub struct SourceStats {
 /// What coturn's own connections do.
 #[derive(Clone, Debug, Default)]
 pub struct StatsdbStats {
-    /// Connections that are open.
+    /// Connections that are open, and have logged in or said a first command.
     pub connections: u64,
-    /// Connections that there was no room for.
-    pub turned_away: u64,
+    /// Connections that were closed or not taken, by the reason.
+    pub refused_connections: BTreeMap<&'static str, u64>,
     /// Commands that are not done here, by their reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// Addresses of clients that have no or a wrong password.
@@ -61,8 +61,10 @@ pub struct ForwardStats {
     pub up: bool,
     /// Commands sent to it.
     pub sent: u64,
-    /// Commands thrown away because it was slow, or not there.
+    /// Commands that it missed: it was slow or not there, or answered with an error.
     pub dropped: u64,
+    /// Commands that are not passed on: not of the form that coturn's have.
+    pub withheld: u64,
 }
 
 /// What a scan of the status keys found.

@@ -1,10 +1,12 @@
 //! What coturn says to us, passed on to a Redis for whoever else reads it there. It never holds anybody up: what the
-//! Redis does not take waits in a bounded buffer, and past that it is thrown away and counted.
+//! Redis does not take waits in a bounded buffer, and past that it is thrown away and counted. A command has arrived when
+//! the Redis has answered it; what was not answered when the link ends is counted as lost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use redis::{ErrorKind, RedisError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -14,7 +16,7 @@ use super::dial::dial;
 use super::greet::{garbled, greet, refusal, set_name};
 use super::redis::LinkError;
 use crate::config::RedisSource;
-use crate::resp::{Frame, Limits, Reader, Value};
+use crate::resp::{self, Frame, Limits, Reader, Value};
 
 /// The name of its connection, for `CLIENT LIST`: without it, the connection looks like a coturn's.
 pub(super) const FORWARDER: &str = "coturn-exporter-forward";
@@ -28,6 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Answers are numbers and statuses.
 const LIMITS: Limits = Limits { frame: 4096, values: 8, ahead: 64 << 10 };
 
+/// The error of a master that has become a replica: another is the master now.
+const READ_ONLY: &[u8] = b"READONLY";
+
 /// Shared by those who have something to pass on and the one who sends it.
 #[derive(Clone, Debug, Default)]
 pub struct Forward(Arc<Inner>);
@@ -39,6 +44,7 @@ struct Inner {
     is_up: AtomicBool,
     sent: AtomicU64,
     dropped: AtomicU64,
+    withheld: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -47,21 +53,32 @@ struct Waiting {
     commands: u64,
 }
 
-/// Commands that are being sent: thrown away, unless they have arrived.
-struct OnItsWay<'a> {
+/// Commands that were written, or are being written, and are not answered: lost, when the link ends.
+struct Unanswered<'a> {
     of: &'a Inner,
-    commands: u64,
+    commands: AtomicU64,
 }
 
-impl OnItsWay<'_> {
-    fn arrived(mut self) {
-        self.of.sent.fetch_add(std::mem::take(&mut self.commands), Ordering::Relaxed);
+impl Unanswered<'_> {
+    fn written(&self, commands: u64) {
+        self.commands.fetch_add(commands, Ordering::Relaxed);
+    }
+
+    /// The oldest of them is answered; false if there is none.
+    fn answered(&self, is_taken: bool) -> bool {
+        let one_less = |commands: u64| commands.checked_sub(1);
+        let is_any = self.commands.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        if is_any {
+            let count = if is_taken { &self.of.sent } else { &self.of.dropped };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        is_any
     }
 }
 
-impl Drop for OnItsWay<'_> {
+impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.of.dropped.fetch_add(self.commands, Ordering::Relaxed);
+        self.of.dropped.fetch_add(*self.commands.get_mut(), Ordering::Relaxed);
     }
 }
 
@@ -70,40 +87,62 @@ impl Drop for OnItsWay<'_> {
 pub struct Forwarded {
     /// The Redis is connected.
     pub up: bool,
-    /// Commands sent.
+    /// Commands that the Redis has taken.
     pub sent: u64,
-    /// Commands thrown away.
+    /// Commands that it missed.
     pub dropped: u64,
+    /// Commands that are not to be passed on.
+    pub withheld: u64,
+}
+
+/// What happens on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardEvent<'a> {
+    /// The Redis is connected.
+    Connected,
+    /// It answered a command with this error.
+    Refused(&'a [u8]),
+    /// It took a command.
+    Taken,
 }
 
 impl Forward {
-    /// Passes a command on, in the form in which it came.
-    pub fn offer(&self, command: &[u8]) {
+    /// Passes a command on.
+    pub fn offer(&self, words: &[&[u8]]) {
         {
             let mut waiting = self.waiting();
-            if waiting.bytes.len() + command.len() > WAITING {
+            // A command is longer than its words by a few bytes each.
+            let length: usize = words.iter().map(|word| word.len()).sum();
+            if waiting.bytes.len() + length > WAITING {
                 drop(waiting);
                 self.0.dropped.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            waiting.bytes.extend_from_slice(command);
+            resp::command(&mut waiting.bytes, words);
             waiting.commands += 1;
         }
         self.0.some.notify_one();
     }
 
+    /// Counts a command that is not to be passed on.
+    pub fn withhold(&self) {
+        self.0.withheld.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How it goes.
     pub fn state(&self) -> Forwarded {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Forwarded {
             up: self.0.is_up.load(Ordering::Relaxed),
-            sent: self.0.sent.load(Ordering::Relaxed),
-            dropped: self.0.dropped.load(Ordering::Relaxed),
+            sent: count(&self.0.sent),
+            dropped: count(&self.0.dropped),
+            withheld: count(&self.0.withheld),
         }
     }
 
-    /// Connects and sends until that fails; says `connected` once it can. What was on its way then is thrown away.
-    pub async fn run(&self, to: &RedisSource, connected: impl FnOnce()) -> LinkError {
-        let result = self.connect_and_send(to, connected).await;
+    /// Connects and sends until that fails, and says what happens.
+    pub async fn run(&self, to: &RedisSource, note: impl FnMut(ForwardEvent<'_>)) -> LinkError {
+        let result = self.connect_and_send(to, note).await;
         self.0.is_up.store(false, Ordering::Relaxed);
         match result {
             Err(error) => error,
@@ -111,16 +150,21 @@ impl Forward {
         }
     }
 
-    async fn connect_and_send(&self, to: &RedisSource, connected: impl FnOnce()) -> Result<(), LinkError> {
+    async fn connect_and_send(
+        &self,
+        to: &RedisSource,
+        mut note: impl FnMut(ForwardEvent<'_>),
+    ) -> Result<(), LinkError> {
         let server = locate(to).await?;
         let mut stream = in_time(dial(&server, to.tls.as_ref())).await??;
         let mut reader = Reader::of_replies(LIMITS);
         in_time(greet(&mut stream, &mut reader, to, None)).await??;
         in_time(set_name(&mut stream, &mut reader, FORWARDER)).await??;
         self.0.is_up.store(true, Ordering::Relaxed);
-        connected();
+        note(ForwardEvent::Connected);
         let (mut input, mut output) = tokio::io::split(stream);
         let lost = |error: std::io::Error| LinkError::Lost(error.into());
+        let unanswered = Unanswered { of: &self.0, commands: AtomicU64::new(0) };
         let send = async {
             loop {
                 let Waiting { bytes, commands } = std::mem::take(&mut *self.waiting());
@@ -128,20 +172,33 @@ impl Forward {
                     self.0.some.notified().await;
                     continue;
                 }
+                unanswered.written(commands);
                 let sent = async {
                     output.write_all(&bytes).await?;
                     output.flush().await
                 };
-                let on_its_way = OnItsWay { of: &self.0, commands };
                 timeout(DEADLINE, sent).await.map_err(|_| LinkError::Timeout(DEADLINE))?.map_err(lost)?;
-                on_its_way.arrived();
             }
         };
         let listen = async {
             loop {
                 while let Some(frame) = reader.frame().map_err(|error| LinkError::Lost(garbled(error)))? {
-                    if let Frame::One(Value::Error(text)) = frame {
-                        return Err(LinkError::Unusable(refusal(text)));
+                    let error = match frame {
+                        Frame::One(Value::Error(text)) => Some(text),
+                        Frame::TooLong => Some(&b"an answer that is too long"[..]),
+                        Frame::One(_) | Frame::Many(_) => None,
+                    };
+                    if !unanswered.answered(error.is_none()) {
+                        let unasked = (ErrorKind::Parse, "an answer to nothing that was asked");
+                        return Err(LinkError::Unusable(error.map_or(RedisError::from(unasked), refusal)));
+                    }
+                    match error {
+                        // It is located anew.
+                        Some(text) if text.starts_with(READ_ONLY) => {
+                            return Err(LinkError::Unusable(refusal(text)));
+                        }
+                        Some(text) => note(ForwardEvent::Refused(text)),
+                        None => note(ForwardEvent::Taken),
                     }
                 }
                 match input.read(reader.space()).await.map_err(lost)? {

@@ -6,7 +6,7 @@
 //! the first time and with its next event later (every version up to 4.17.1). [`StatsdbConnections::verdict`] tells the two
 //! apart.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -44,6 +44,9 @@ const MAX_REMEMBERED: usize = 4096;
 /// How long an address whose connections were closed while its coturn lived is not judged by closed connections.
 const DISTRUST: Duration = Duration::from_secs(24 * 3600);
 
+/// Connections of which it is remembered that they were interrupted: beyond that the oldest are forgotten.
+const MAX_INTERRUPTED: usize = 65_536;
+
 /// Servers remembered for each connection: the addresses that one process listens on for clients.
 const MAX_SERVERS: usize = 16;
 
@@ -69,6 +72,24 @@ pub enum ProcessVerdict {
     Died,
     /// It died, and a new process has started at its address.
     Restarted,
+}
+
+/// Connections that ended with their processes.
+#[derive(Clone, Debug, Default)]
+pub struct EndedConnections(HashMap<Mark, ProcessVerdict, ahash::RandomState>);
+
+impl EndedConnections {
+    /// Adds one, unless its process lives.
+    pub fn insert(&mut self, connection: ConnectionId, verdict: ProcessVerdict) {
+        if verdict != ProcessVerdict::Lives {
+            self.0.insert(connection.0, verdict);
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A connection, or a scan, as records name it. No two have the same.
@@ -147,6 +168,10 @@ pub(super) struct StatsdbConnections {
     closed: VecDeque<Closed>,
     /// Addresses whose connections were closed though their coturn lived, and until when that is remembered.
     distrusted: HashMap<Peer, Timestamp, ahash::RandomState>,
+    /// When a connection was interrupted, or one whose allocations it has taken over.
+    interrupted: HashMap<Mark, Timestamp, ahash::RandomState>,
+    /// The same in the order in which it was noted.
+    interruptions: VecDeque<Mark>,
 }
 
 impl Default for StatsdbConnections {
@@ -156,6 +181,8 @@ impl Default for StatsdbConnections {
             open: HashMap::default(),
             closed: VecDeque::new(),
             distrusted: HashMap::default(),
+            interrupted: HashMap::default(),
+            interruptions: VecDeque::new(),
         }
     }
 }
@@ -234,6 +261,28 @@ impl StatsdbConnections {
             || self.closed.front().is_some_and(|closed| now.since(closed.at) > EVIDENCE)
         {
             self.closed.pop_front();
+        }
+    }
+
+    /// When the connection over which the record is reported was interrupted: what it reported before may be incomplete.
+    /// [`Timestamp::ZERO`] if it was not.
+    pub(super) fn gap_of(&self, allocation: &Allocation) -> Timestamp {
+        self.interrupted.get(&allocation.mark).copied().unwrap_or(Timestamp::ZERO)
+    }
+
+    /// What the connection reported up to `gap` may be incomplete.
+    fn note_gap(&mut self, mark: Mark, gap: Timestamp) {
+        match self.interrupted.entry(mark) {
+            hash_map::Entry::Occupied(mut known) => *known.get_mut() = gap.max(*known.get()),
+            hash_map::Entry::Vacant(none) => {
+                none.insert(gap);
+                self.interruptions.push_back(mark);
+            }
+        }
+        if self.interruptions.len() > MAX_INTERRUPTED
+            && let Some(oldest) = self.interruptions.pop_front()
+        {
+            self.interrupted.remove(&oldest);
         }
     }
 
@@ -330,7 +379,12 @@ impl Table {
         let name = Name::of(source, key);
         let hash = self.key_hash(&name);
         if let Some(at) = self.find_open(hash, &name) {
-            self.allocations[at].mark = connection.0;
+            let gap = self.connections.gap_of(&self.allocations[at]);
+            let before = std::mem::replace(&mut self.allocations[at].mark, connection.0);
+            // Taken over from one that was interrupted: a refresh may be lost still.
+            if before != connection.0 && gap > Timestamp::ZERO {
+                self.connections.note_gap(connection.0, gap);
+            }
         }
         let applied = self.on_event(&name, hash, event);
         self.connections.speaking = Mark::NONE;
@@ -344,27 +398,27 @@ impl Table {
         speaking != Mark::NONE && self.find_any(hash, name, is_its_own).is_some()
     }
 
-    /// The process that held the connection has ended, and its allocations with it. Looks at a part of the records, from
-    /// number `from` on; gives where to go on.
-    pub fn end_reported_by(
-        &mut self,
-        now: Timestamp,
-        connection: ConnectionId,
-        verdict: ProcessVerdict,
-        from: u32,
-    ) -> Option<u32> {
+    /// The connection was lost, or we closed it: what it reported may be incomplete up to now.
+    pub fn connection_interrupted(&mut self, now: Timestamp, connection: ConnectionId) {
+        self.advance(now);
+        self.connections.note_gap(connection.0, self.now);
+    }
+
+    /// The processes that held the connections have ended, and their allocations with them. Looks at a part of the
+    /// records, from number `from` on; gives where to go on.
+    pub fn end_reported_by(&mut self, now: Timestamp, ended: &EndedConnections, from: u32) -> Option<u32> {
         self.advance(now);
         let until = from.saturating_add(SLICE);
         for at in from..until {
             let Some(allocation) = self.allocations.get(at) else { continue };
-            if allocation.mark != connection.0 || allocation.phase != Phase::Live {
+            if allocation.phase != Phase::Live {
                 continue;
             }
-            let cause = match verdict {
-                ProcessVerdict::Lives => return None,
-                ProcessVerdict::Restarted => Cause::Replaced,
-                ProcessVerdict::Died if allocation.is(Fact::ReleasePending) => Cause::Released,
-                ProcessVerdict::Died => Cause::Abandoned,
+            let cause = match ended.0.get(&allocation.mark) {
+                None | Some(ProcessVerdict::Lives) => continue,
+                Some(ProcessVerdict::Restarted) => Cause::Replaced,
+                Some(ProcessVerdict::Died) if allocation.is(Fact::ReleasePending) => Cause::Released,
+                Some(ProcessVerdict::Died) => Cause::Abandoned,
             };
             self.end_with_process(at, cause);
         }

@@ -262,10 +262,7 @@ impl Table {
     /// Past due without a word: counted as ended, kept for what may still come.
     pub(super) fn fall_overdue(&mut self, at: u32) {
         let allocation = &self.allocations[at];
-        let gap = self
-            .sources
-            .get(allocation.source().0 as usize)
-            .map_or(Timestamp::ZERO, |source| source.resumed_at);
+        let gap = self.last_gap_of(at);
         let (released, last_sign) = (allocation.is(Fact::ReleasePending), allocation.last_sign.get());
         let cause = if allocation.granted_at.get() < gap {
             Cause::Missed

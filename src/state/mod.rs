@@ -63,7 +63,7 @@ use crate::wire::{AllocationId, Event, Grant, Key, Traffic};
 use allocation::{Allocation, Granted, Phase};
 
 pub use allocation::{Cause, Origin};
-pub use connections::{ClosedBy, ConnectionId, ProcessVerdict, VERDICT_AFTER};
+pub use connections::{ClosedBy, ConnectionId, EndedConnections, ProcessVerdict, VERDICT_AFTER};
 pub use findings::Discovery;
 pub use grants::LongLifetime;
 pub use heard::{Heard, Whose};

@@ -98,9 +98,18 @@ impl Table {
         let allocation = &self.allocations[at];
         let source = self.sources.get(allocation.source().0 as usize)?;
         let due = allocation.alive_until.get().plus(self.settings.grace);
-        let refresh_may_be_lost = allocation.granted_at.get() < source.resumed_at;
-        let after_gap = source.resumed_at.plus(allocation.lifetime.get()).plus(self.settings.grace);
+        let gap = self.last_gap_of(at);
+        let refresh_may_be_lost = allocation.granted_at.get() < gap;
+        let after_gap = gap.plus(allocation.lifetime.get()).plus(self.settings.grace);
         source.up.then(|| if refresh_may_be_lost { due.max(after_gap) } else { due })
+    }
+
+    /// When the last gap in what reports the allocation was over: that of its source, or of its connection.
+    pub(super) fn last_gap_of(&self, at: u32) -> Timestamp {
+        let allocation = &self.allocations[at];
+        let source = self.sources.get(allocation.source().0 as usize);
+        let resumed_at = source.map_or(Timestamp::ZERO, |source| source.resumed_at);
+        resumed_at.max(self.connections.gap_of(allocation))
     }
 
     /// Whether a live allocation is overdue for certain: as far as its source has been heard.
@@ -137,8 +146,8 @@ impl Table {
     fn idle_from(&self, at: u32) -> Option<Timestamp> {
         let source = self.sources.get(self.allocations[at].source().0 as usize)?;
         let quiet = gatherings::members(&self.allocations, at)
-            .map(|member| self.allocations[member].quiet_since.get());
-        let quiet_since = quiet.max()?.max(source.resumed_at);
+            .map(|member| self.allocations[member].quiet_since.get().max(self.last_gap_of(member)));
+        let quiet_since = quiet.max()?;
         source.up.then(|| quiet_since.plus(self.settings.idle_after))
     }
 }

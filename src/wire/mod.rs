@@ -99,6 +99,16 @@ pub fn parse_key(key: &[u8]) -> Result<Key<'_>, Rejection> {
     }
 }
 
+/// Whether it is a channel on which coturn reports an allocation, of the exact form.
+pub fn is_channel(channel: &[u8]) -> bool {
+    channel.len() <= MAX_CHANNEL && channel::parse(channel).is_ok()
+}
+
+/// Whether it is the channel of the heartbeat of coturn up to 4.6.1.
+pub fn is_heartbeat(channel: &[u8]) -> bool {
+    channel == channel::HEARTBEAT
+}
+
 /// Reads one published message (or one status key and its value: they have the same form).
 ///
 /// # Errors

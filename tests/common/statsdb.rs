@@ -61,6 +61,12 @@ impl Statsdb {
         Self(client.get_connection().expect("the exporter listens"))
     }
 
+    /// The same with its password.
+    pub(crate) fn with_password(address: SocketAddr, password: &str) -> Self {
+        let client = redis::Client::open(format!("redis://:{password}@{address}/0")).expect("a URL");
+        Self(client.get_connection().expect("the exporter takes the password"))
+    }
+
     /// Any message, with what coturn does to the key along with it.
     pub(crate) fn tell(&mut self, channel: &[u8], payload: &str) {
         if channel.ends_with(b"/status") {

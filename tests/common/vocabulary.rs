@@ -3,7 +3,7 @@
 
 use coturn_exporter::doctor::SETTINGS;
 use coturn_exporter::metrics::names::{self, Family, FamilyType};
-use coturn_exporter::source::statsdb::Refusal;
+use coturn_exporter::source::statsdb::{ConnectionRefusal, Refusal};
 use coturn_exporter::state::{Anomaly, Cause, LongLifetime, Orphan, Outcome};
 use coturn_exporter::wire::{Direction, Kind, Leg, Rejection, Transport};
 
@@ -72,6 +72,9 @@ fn values(name: &str, label: &str) -> Option<Vec<String>> {
         ("coturn_exporter_messages_total", "kind") => each(&Kind::ALL, Kind::as_str),
         ("coturn_exporter_accounting_anomalies_total", "kind") => each(&Anomaly::ALL, Anomaly::as_str),
         ("coturn_exporter_rejected_messages_total", "reason") => each(&Rejection::ALL, Rejection::as_str),
+        ("coturn_exporter_statsdb_refused_connections_total", "reason") => {
+            each(&ConnectionRefusal::ALL, ConnectionRefusal::as_str)
+        }
         ("coturn_exporter_statsdb_refused_commands_total", "reason") => each(&Refusal::ALL, Refusal::as_str),
         ("coturn_orphaned_allocations" | "coturn_allocations_orphaned_total", "reason") => {
             each(&Orphan::ALL, Orphan::as_str)

@@ -6,7 +6,7 @@ use crate::clock::{ManualClock, Timestamp};
 use crate::state::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What is logged on this thread.

@@ -9,7 +9,7 @@ use super::*;
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::Timestamp;
 use crate::metrics::own::SourceStats;
-use crate::source::backoff;
+use crate::source::backoff::{self, LASTED};
 
 const SOURCE: SourceId = SourceId(0);
 
@@ -101,7 +101,7 @@ fn what_there_is_no_room_for_is_not_passed_on_and_is_counted() {
     let forward = Forward::default();
     let command = vec![b'x'; 5 << 20];
     for dropped in [0, 1, 2] {
-        forward.offer(&command);
+        forward.offer(&[&command]);
         assert_eq!(forward.state().dropped, dropped);
     }
 }
@@ -118,19 +118,20 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
             commands.fetch_add(1, Ordering::SeqCst);
             match reason.load(Ordering::SeqCst) {
                 WELL => empty_redis(words),
-                reason => format!("-NOAUTH reason {reason}\r\n").into_bytes(),
+                // The one error that ends the connection: there is another master.
+                reason => format!("-READONLY reason {reason}\r\n").into_bytes(),
             }
         }
     });
     let (shared, clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(pass_on(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(pass_on::pass_on(forward.clone(), talker.source(), shared.clone()));
     let said = |reason: u32| lines.with(&format!("reason {reason}"));
     let attempt = async |times: u32, waits: Duration| {
         for _ in 0..times {
             until("a connection", || forward.state().up).await;
             let before = commands.load(Ordering::SeqCst);
-            forward.offer(b"*1\r\n$4\r\nPING\r\n");
+            forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
             until("a command to arrive", || commands.load(Ordering::SeqCst) > before).await;
             if reason.load(Ordering::SeqCst) != WELL {
                 until("the end of the connection", || !forward.state().up).await;
@@ -154,4 +155,100 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     attempt(1, long).await;
     assert_eq!((said(0), said(1), lines.with("not passing on")), (1, 2, 3), "{lines:?}");
     passing.abort();
+}
+
+/// A command that is refused is one command: what comes behind it goes on, over the same connection.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_redis_loses_one_command_and_is_said_once_until_it_is_over() {
+    let lines = Lines::default();
+    let _collecting = lines.collect();
+    let _standing = StandingClock::hold();
+    let talker = Talker::answering(|words| match words.first().map(Vec::as_slice) {
+        Some(b"SET") => b"-OOM command not allowed\r\n".to_vec(),
+        Some(b"PUBLISH") => b":1\r\n".to_vec(),
+        _ => b"+OK\r\n".to_vec(),
+    });
+    let (shared, clock) = shared_table(10_000);
+    let forward = Forward::default();
+    let passing = tokio::spawn(pass_on::pass_on(forward.clone(), talker.source(), shared.clone()));
+    until("a connection", || forward.state().up).await;
+    for _ in 0..5 {
+        forward.offer(&[b"SET", b"k", b"v"]);
+        forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
+    }
+    until("all answers", || forward.state().sent == 5 && forward.state().dropped == 5).await;
+    assert!(forward.state().up);
+    let said =
+        || (lines.with("refuses a command"), lines.with("OOM command not allowed"), lines.with("takes all"));
+    assert_eq!(said(), (1, 1, 0), "{lines:?}");
+    clock.set(at(10_000).plus(LASTED));
+    forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
+    until("the end of it to be said", || lines.with("takes all") == 1).await;
+    assert_eq!((forward.state().dropped, lines.with("not passing on")), (5, 0), "{lines:?}");
+    passing.abort();
+}
+
+/// What was written and not answered may not have arrived: nothing is lost uncounted.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_answered_when_the_link_ends_is_counted_as_lost() {
+    let _standing = StandingClock::hold();
+    let arrived = Arc::new(AtomicU32::new(0));
+    let talker = Talker::answering({
+        let arrived = Arc::clone(&arrived);
+        move |words| {
+            if words.first().map(Vec::as_slice) != Some(b"PUBLISH") {
+                return b"+OK\r\n".to_vec();
+            }
+            // The first is answered, the others are not.
+            if arrived.fetch_add(1, Ordering::SeqCst) == 0 { b":1\r\n".to_vec() } else { Vec::new() }
+        }
+    });
+    let (shared, _clock) = shared_table(10_000);
+    let forward = Forward::default();
+    let passing = tokio::spawn(pass_on::pass_on(forward.clone(), talker.source(), shared.clone()));
+    until("a connection", || forward.state().up).await;
+    for _ in 0..12 {
+        forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
+    }
+    until("all to arrive", || arrived.load(Ordering::SeqCst) == 12).await;
+    until("the answer", || forward.state().sent == 1).await;
+    assert_eq!(forward.state().dropped, 0);
+    talker.hang_up();
+    until("the end of the connection", || !forward.state().up).await;
+    assert_eq!((forward.state().sent, forward.state().dropped), (1, 11));
+    passing.abort();
+}
+
+/// A process that ends takes all of its connections along: what they reported is looked for in one sweep.
+#[tokio::test(start_paused = true)]
+async fn connections_that_close_together_are_ended_together() {
+    let _standing = StandingClock::hold();
+    let (shared, _clock) = shared_table(10_000);
+    let (receiver, address) = receiver(&shared).await;
+    let receiving = tokio::spawn(receiver.run());
+    let mut streams = Vec::new();
+    for id in 1..=5 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let channel = format!("turn/realm/r/user/alice/allocation/{id:018}/status");
+        let mut publish = Vec::new();
+        crate::resp::command(&mut publish, &[b"PUBLISH", channel.as_bytes(), b"new lifetime=600"]);
+        stream.write_all(&publish).unwrap();
+        streams.push(stream);
+    }
+    let live = || shared.lock().view(at(10_000)).table.sources[0].live;
+    until("five births", || live() == 5).await;
+    drop(streams);
+    until("all to be closed", || stats(&shared).statsdb.is_some_and(|stats| stats.connections == 0)).await;
+    settle().await;
+    let advance = async |rounds: u64| {
+        for _ in 0..rounds {
+            tokio::time::advance(JUDGE).await;
+            settle().await;
+        }
+    };
+    advance(ROUNDS - 2).await;
+    assert_eq!(live(), 5, "not judged yet");
+    advance(2).await;
+    until("all to be over", || live() == 0).await;
+    receiving.abort();
 }

@@ -17,19 +17,35 @@ pub enum Heard<'a> {
         /// The payload.
         payload: &'a [u8],
     },
-    /// `SET` or `DEL`: what is published says the same.
+    /// `SET key value`: what is published says the same.
+    Set {
+        /// The key.
+        key: &'a [u8],
+        /// Its value.
+        value: &'a [u8],
+    },
+    /// `DEL key`. coturn puts an empty word behind the key.
+    Deleted {
+        /// The key.
+        key: &'a [u8],
+    },
+    /// `SET` or `DEL` with other words than a coturn's.
     Stored,
     /// What a coturn asks when its process starts, and only then: for the keys that its last life left behind (every
     /// version up to 4.17.1; not when it connects again).
     Starting,
     /// The password was right, or none is asked for.
     LoggedIn,
-    /// Politeness.
+    /// A question of a client library or a health check.
     Nothing,
+    /// A line without a word.
+    Empty,
     /// `QUIT`.
     Bye,
     /// Something that is not done here.
     Refused(Refusal),
+    /// No client of a Redis speaks like that. The connection ends with it; what came behind it is not looked at.
+    Foreign(Refusal),
 }
 
 /// Why a command was refused. The names are label values: few, and fixed.
@@ -47,27 +63,48 @@ pub enum Refusal {
     TooLong,
     /// Not the protocol of Redis.
     Malformed,
+    /// HTTP: somebody makes a browser, or a server, send commands here in the body of a request.
+    Attack,
 }
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 6] =
-        [Self::Unknown, Self::Arguments, Self::Login, Self::Password, Self::TooLong, Self::Malformed];
+    pub const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::Arguments,
+        Self::Login,
+        Self::Password,
+        Self::TooLong,
+        Self::Malformed,
+        Self::Attack,
+    ];
 
-    /// The label value; one for both that a login would mend.
+    /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Arguments => "arguments",
-            Self::Login | Self::Password => "login",
+            Self::Login => "login",
+            Self::Password => "password",
             Self::TooLong => "too_long",
             Self::Malformed => "malformed",
+            Self::Attack => "attack",
         }
     }
 }
 
 /// The keys that a coturn looks for when it starts.
 const CLEAN_UP: &[u8] = b"turn/*/allocation/*/status";
+
+/// What a line of an HTTP request begins with that carries commands in its body, as Redis itself looks for it. A request
+/// without a body has no command to run, and its first line is none.
+const HTTP: [&[u8]; 2] = [b"post", b"host:"];
+
+/// The commands that are known here. A coturn, a client library or a health check begins with one of these.
+const COMMANDS: [&[u8]; 14] = [
+    b"auth", b"client", b"command", b"del", b"echo", b"hello", b"info", b"keys", b"ping", b"publish",
+    b"quit", b"role", b"select", b"set",
+];
 
 /// The version of Redis whose answers these are.
 const VERSION: &str = "7.0.0";
@@ -100,6 +137,9 @@ const ECHOED: usize = 64;
 pub(super) struct Client {
     password: Option<Secret>,
     is_known: bool,
+    /// It has said a command, of whatever kind.
+    has_spoken: bool,
+    is_accepted: bool,
     protocol: Protocol,
     standing: Arc<Standing>,
 }
@@ -108,18 +148,64 @@ impl Client {
     /// One who must say `password`, if there is one.
     pub(super) const fn new(password: Option<Secret>, standing: Arc<Standing>) -> Self {
         let is_known = password.is_none();
-        Self { password, is_known, protocol: Protocol::Resp2, standing }
+        Self {
+            password,
+            is_known,
+            has_spoken: false,
+            is_accepted: false,
+            protocol: Protocol::Resp2,
+            standing,
+        }
+    }
+
+    /// Whether it still has to give the password.
+    pub(super) const fn must_log_in(&self) -> bool {
+        !self.is_known
+    }
+
+    /// Whether it has logged in, or, where no password is asked for, has said a command that is done here.
+    pub(super) const fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
+    /// Takes note of bytes that are no command. No client of a Redis begins with such.
+    pub(super) const fn said_no_command<'a>(&mut self, reason: Refusal) -> Heard<'a> {
+        if std::mem::replace(&mut self.has_spoken, true) {
+            Heard::Refused(reason)
+        } else {
+            Heard::Foreign(reason)
+        }
     }
 
     /// Answers one command.
     pub(super) fn answer<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
-        let Some(name) = words.bulk(0) else { return Heard::Nothing };
+        let Some(name) = words.bulk(0) else { return Heard::Empty };
         let mut lower = [0; 16];
         let lower = lower.get_mut(..name.len()).map_or(&[][..], |lower| {
             lower.copy_from_slice(name);
             lower.make_ascii_lowercase();
             lower
         });
+        if HTTP.contains(&lower) {
+            return Heard::Foreign(Refusal::Attack);
+        }
+        let is_first = !std::mem::replace(&mut self.has_spoken, true);
+        if is_first && !COMMANDS.contains(&lower) {
+            unknown(out, name);
+            return Heard::Foreign(Refusal::Unknown);
+        }
+        let answered = self.answer_to(name, lower, words, out);
+        self.is_accepted |= self.is_known && !matches!(answered, Heard::Refused(_));
+        answered
+    }
+
+    fn answer_to<'a>(
+        &mut self,
+        name: &[u8],
+        lower: &[u8],
+        words: &Values<'a>,
+        out: &mut Vec<u8>,
+    ) -> Heard<'a> {
         let argument = |place| words.bulk(place).unwrap_or_default();
         let count = words.len();
         if !self.is_known && !matches!(lower, b"auth" | b"hello" | b"quit") {
@@ -133,11 +219,16 @@ impl Client {
             }
             (b"set", 3..) => {
                 write::simple(out, "OK");
-                return Heard::Stored;
+                return if count == 3 {
+                    Heard::Set { key: argument(1), value: argument(2) }
+                } else {
+                    Heard::Stored
+                };
             }
             (b"del", 2..) => {
                 write::integer(out, 1);
-                return Heard::Stored;
+                let is_one = count == 2 || (count == 3 && argument(2).is_empty());
+                return if is_one { Heard::Deleted { key: argument(1) } } else { Heard::Stored };
             }
             (b"auth", 2 | 3) => return self.log_in(argument(count - 1), out),
             (b"hello", _) => return self.hello(words, out),
@@ -180,8 +271,7 @@ impl Client {
                 return Heard::Refused(Refusal::Arguments);
             }
             _ => {
-                let name = name.get(..ECHOED).unwrap_or(name);
-                write::error(out, &format!("ERR unknown command '{}'", name.escape_ascii()));
+                unknown(out, name);
                 return Heard::Refused(Refusal::Unknown);
             }
         }
@@ -310,6 +400,11 @@ impl Client {
     }
 }
 
+fn unknown(out: &mut Vec<u8>, name: &[u8]) {
+    let name = name.get(..ECHOED).unwrap_or(name);
+    write::error(out, &format!("ERR unknown command '{}'", name.escape_ascii()));
+}
+
 /// Compares in a time that does not tell how much is right.
 fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     let differences = ours.iter().zip(theirs).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
@@ -317,134 +412,4 @@ fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resp::{Frame, Limits, Reader};
-
-    /// The answer to a command line, as text, and what was heard.
-    fn say(client: &mut Client, line: &str) -> (String, String) {
-        let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
-        let bytes = format!("{line}\r\n");
-        reader.space()[..bytes.len()].copy_from_slice(bytes.as_bytes());
-        reader.filled(bytes.len());
-        let Ok(Some(Frame::Many(words))) = reader.frame() else { panic!("{line}") };
-        let mut out = Vec::new();
-        let heard = format!("{:?}", client.answer(&words, &mut out));
-        (String::from_utf8(out).unwrap(), heard)
-    }
-
-    #[test]
-    fn what_coturn_says_is_answered_as_redis_does() {
-        let mut client = Client::new(None, Arc::default());
-        for (line, answer) in [
-            ("AUTH secret", "+OK\r\n"),
-            ("auth default secret", "+OK\r\n"),
-            ("select 13", "+OK\r\n"),
-            ("keys turn/*/allocation/*/status", "*0\r\n"),
-            ("set turn/x new", "+OK\r\n"),
-            ("publish turn/x new", ":1\r\n"),
-            ("del turn/x y", ":1\r\n"),
-            ("PING", "+PONG\r\n"),
-            ("ping you", "$3\r\nyou\r\n"),
-            ("CLIENT SETNAME coturn", "+OK\r\n"),
-            ("COMMAND DOCS", "*0\r\n"),
-            ("CLIENT SETINFO LIB-NAME redis-py", "+OK\r\n"),
-            ("CLIENT GETNAME", "$-1\r\n"),
-            ("CLIENT TRACKING ON", "-ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.\r\n"),
-            ("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
-            ("SELECT x", "-ERR DB index is out of range\r\n"),
-            ("GET turn/x", "-ERR unknown command 'GET'\r\n"),
-            ("publish turn/x", "-ERR wrong number of arguments for 'publish' command\r\n"),
-            ("QUIT", "+OK\r\n"),
-        ] {
-            assert_eq!(say(&mut client, line).0, answer, "{line}");
-        }
-        assert!(say(&mut client, "publish a b").1.starts_with("Published"));
-        assert_eq!(say(&mut client, "set a b").1, "Stored");
-        assert_eq!(say(&mut client, "subscribe a").1, "Refused(Unknown)");
-        assert_eq!(say(&mut client, "quit").1, "Bye");
-        // By this a coturn is known that starts; anybody may ask for all keys.
-        assert_eq!(say(&mut client, "keys turn/*/allocation/*/status").1, "Starting");
-        assert_eq!(say(&mut client, "keys *").1, "Nothing");
-    }
-
-    /// As redis-py 8 says it first, and go-redis, lettuce and others who would take an error as well.
-    #[test]
-    fn hello_3_is_answered_in_the_protocol_that_it_asks_for() {
-        const REST: &str = "\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n";
-        let hello = |head: &str, proto: u8| {
-            format!(
-                "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:{proto}{REST}"
-            )
-        };
-        let mut client = Client::new(Some(Secret::new("secret")), Arc::default());
-        assert!(say(&mut client, "HELLO 3").0.starts_with("-NOAUTH HELLO must be called"));
-        assert_eq!(say(&mut client, "HELLO 3 AUTH default secret SETNAME x").0, hello("%7", 3));
-        assert_eq!(say(&mut client, "CLIENT GETNAME").0, "_\r\n");
-        assert_eq!(say(&mut client, "publish turn/x new").0, ":1\r\n");
-        assert_eq!(say(&mut client, "HELLO").0, hello("%7", 3));
-        assert_eq!(say(&mut client, "HELLO 2 setname x").0, hello("*14", 2));
-        assert_eq!(say(&mut client, "CLIENT GETNAME").0, "$-1\r\n");
-        for (line, answer) in [
-            ("HELLO 4", "-NOPROTO unsupported protocol version\r\n"),
-            ("HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'\r\n"),
-            ("HELLO 3 AUTH secret", "-ERR Syntax error in HELLO option 'AUTH'\r\n"),
-        ] {
-            assert_eq!(say(&mut client, line), (answer.to_owned(), "Refused(Arguments)".to_owned()));
-        }
-        // The one that was refused changed nothing.
-        assert_eq!(say(&mut client, "CLIENT GETNAME").0, "$-1\r\n");
-    }
-
-    #[test]
-    fn info_has_what_health_checks_look_for() {
-        let mut client = Client::new(None, Arc::default());
-        for line in ["INFO", "info all", "INFO replication", "info server Replication"] {
-            assert!(say(&mut client, line).0.contains("\r\nrole:master\r\n"), "{line}");
-        }
-        assert!(say(&mut client, "INFO").0.contains("\r\nredis_version:7.0.0\r\n"));
-        let replication = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n";
-        let answer = format!("${}\r\n{replication}\r\n", replication.len());
-        assert_eq!(say(&mut client, "INFO replication").0, answer);
-        let standing = Arc::new(Standing::default());
-        standing.set(2, true);
-        let ours =
-            "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:1\r\nrefused_clients:2\r\n";
-        let mut asked = Client::new(Some(Secret::new("secret")), standing);
-        say(&mut asked, "AUTH secret");
-        assert_eq!(say(&mut asked, "INFO coturn_exporter").0, format!("${}\r\n{ours}\r\n", ours.len()));
-        assert_eq!(say(&mut client, "INFO keyspace").0, "$0\r\n\r\n");
-    }
-
-    #[test]
-    fn without_the_password_nothing_is_taken() {
-        let mut client = Client::new(Some(Secret::new("secret")), Arc::default());
-        let noauth = "-NOAUTH Authentication required.\r\n";
-        assert_eq!(say(&mut client, "publish turn/x y"), (noauth.to_owned(), "Refused(Login)".to_owned()));
-        for wrong in ["", "secre", "secret1", "SECRET"] {
-            let (answer, heard) = say(&mut client, &format!("AUTH {wrong} x"));
-            assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Password)", "{wrong}: {answer}");
-        }
-        let mut out = Vec::new();
-        let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
-        let empty = b"*2\r\n$4\r\nAUTH\r\n$0\r\n\r\n";
-        reader.space()[..empty.len()].copy_from_slice(empty);
-        reader.filled(empty.len());
-        let Ok(Some(Frame::Many(words))) = reader.frame() else { panic!("no frame") };
-        assert_eq!(
-            client.answer(&words, &mut out),
-            Heard::Refused(Refusal::Login),
-            "coturn without a password"
-        );
-        assert!(out.starts_with(b"-WRONGPASS"));
-        assert!(say(&mut client, "HELLO 2").0.starts_with("-NOAUTH"));
-        assert_eq!(say(&mut client, "keys *").0, noauth);
-        assert_eq!(say(&mut client, "AUTH coturn secret"), ("+OK\r\n".to_owned(), "LoggedIn".to_owned()));
-        assert!(say(&mut client, "publish turn/x y").1.starts_with("Published"));
-        // A wrong one later takes the right away again.
-        assert!(say(&mut client, "HELLO 2 AUTH default wrong").0.starts_with("-WRONGPASS"));
-        assert_eq!(say(&mut client, "ping").0, noauth);
-        let (answer, heard) = say(&mut client, "HELLO 2 AUTH default secret");
-        assert!(answer.starts_with("*14") && heard == "LoggedIn", "{answer} {heard}");
-    }
-}
+mod tests;

@@ -1,18 +1,20 @@
 //! One connection of coturn: commands in, answers out, at coturn's pace and within bounds.
 //!
 //! coturn does not read its answers any more once it has had to connect again (all versions up to 4.17.1). So they may
-//! pile up: when the system takes no more of them and 256 KiB wait here, no more are made, and it is listened to as
-//! before.
+//! pile up: when the system takes no more of them and 256 KiB wait here, no more are made, and its commands are taken as
+//! before. Whoever has not given the password yet has less room, and its connection ends there.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::answer::{Client, Heard, Refusal};
+use super::foreign::ForeignProtocol;
 use super::standing::Standing;
 use crate::config::Secret;
 use crate::resp::{Frame, Limits, Reader, write};
@@ -21,14 +23,51 @@ use crate::source::dial::Duplex;
 /// coturn's commands are shorter than 2 KiB.
 const LIMITS: Limits = Limits { frame: 64 << 10, values: 64, ahead: 64 << 10 };
 
-/// Answers that wait for the other end to read them.
+/// The same before the password: a login is one short command.
+const BEFORE_LOGIN: Limits = Limits { frame: 8 << 10, values: 64, ahead: 4 << 10 };
+
+/// Bytes of answers that wait for the other end to read them.
 const UNREAD: usize = 256 << 10;
+
+/// The same before the password.
+const UNREAD_BEFORE_LOGIN: usize = 16 << 10;
+
+/// How long the answer to a wrong password takes. Nothing is read meanwhile, so that guesses take time.
+const WRONG_PASSWORD: Duration = Duration::from_secs(1);
 
 /// Commands handed on at once, at most: the table is locked for that many.
 const BATCH: usize = 1024;
 
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a connection was closed, or not taken at all. The names are label values: few, and fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionRefusal {
+    /// There was no room, and all that were open had logged in.
+    Full,
+    /// It had not logged in, and made room for another.
+    GaveWay,
+    /// It did not log in, or say a first command, in time.
+    Silent,
+    /// It did not read its answers, and had not logged in.
+    Unread,
+}
+
+impl ConnectionRefusal {
+    /// Every reason, in the order of its discriminant.
+    pub const ALL: [Self; 4] = [Self::Full, Self::GaveWay, Self::Silent, Self::Unread];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::GaveWay => "gave_way",
+            Self::Silent => "silent",
+            Self::Unread => "unread",
+        }
+    }
+}
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +76,8 @@ pub enum Ended {
     ByThem,
     /// We did: it did not speak the protocol.
     ByUs,
+    /// We did: it did not read its answers, and had not logged in.
+    Unread,
     /// Nobody did; its other end is not there any more.
     Lost,
 }
@@ -55,6 +96,12 @@ pub struct Connection {
     is_deaf: bool,
     /// All that has been read is handed on, but for the beginning of a command.
     is_drained: bool,
+    /// A wrong password was given: nothing is read or sent until this is over.
+    held: Option<Pin<Box<Sleep>>>,
+    /// What it seems to speak, by its first bytes.
+    speaks: Option<ForeignProtocol>,
+    /// It was cut off for what it speaks, and nobody has asked yet.
+    foreign: Option<ForeignProtocol>,
     /// It ends so when the answers are out.
     ending: Option<Ended>,
 }
@@ -68,18 +115,32 @@ impl fmt::Debug for Connection {
 impl Connection {
     pub(super) fn new(stream: Box<dyn Duplex>, password: Option<Secret>, standing: Arc<Standing>) -> Self {
         let (input, output) = tokio::io::split(stream);
+        let limits = if password.is_some() { BEFORE_LOGIN } else { LIMITS };
         Self {
             input,
             output,
-            reader: Reader::of_commands(LIMITS),
+            reader: Reader::of_commands(limits),
             client: Client::new(password, standing),
             answers: Vec::new(),
             sent: 0,
             must_flush: false,
             is_deaf: false,
             is_drained: true,
+            held: None,
+            speaks: None,
+            foreign: None,
             ending: None,
         }
+    }
+
+    /// What it speaks, if it was cut off for that since this was last asked.
+    pub const fn take_foreign(&mut self) -> Option<ForeignProtocol> {
+        self.foreign.take()
+    }
+
+    /// Whether it has logged in, or, where no password is asked for, has said a command that is done here.
+    pub const fn is_accepted(&self) -> bool {
+        self.client.is_accepted()
     }
 
     /// Waits until there may be something to [take](Self::take), and sends answers meanwhile.
@@ -88,6 +149,10 @@ impl Connection {
     ///
     /// How it ended.
     pub async fn ready(&mut self) -> Result<(), Ended> {
+        if let Some(held) = &mut self.held {
+            held.as_mut().await;
+            self.held = None;
+        }
         while self.is_drained {
             if let Some(ending) = self.ending {
                 let rest = self.answers.split_off(self.sent);
@@ -110,6 +175,10 @@ impl Connection {
                 read = self.input.read(self.reader.space()) => match read {
                     Ok(0) => return Err(Ended::ByThem),
                     Ok(length) => {
+                        if self.speaks.is_none() {
+                            let bytes = self.reader.space().get(..length).unwrap_or_default();
+                            self.speaks = Some(ForeignProtocol::of(bytes));
+                        }
                         self.reader.filled(length);
                         self.is_drained = false;
                     }
@@ -118,10 +187,7 @@ impl Connection {
                 written = writing, if has_more => match written {
                     Ok(length) => {
                         self.must_flush = length > 0;
-                        self.sent += length;
-                        if self.sent >= self.answers.len() {
-                            (self.answers, self.sent) = (Vec::new(), 0);
-                        }
+                        self.was_sent(length);
                     }
                     // What the other end said before it went is still to be read.
                     Err(_) => self.fall_silent(),
@@ -131,26 +197,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers what has been read and hands it on with its bytes, a batch at most; gives how much it was.
-    pub fn take(&mut self, mut visit: impl FnMut(Heard<'_>, &[u8])) -> usize {
+    /// Answers what has been read and hands it on, a batch at most, with whether the client is accepted by then; gives
+    /// how much it was.
+    pub fn take(&mut self, mut visit: impl FnMut(Heard<'_>, bool)) -> usize {
         for taken in 0..BATCH {
             if self.ending.is_some() {
                 self.is_drained = true;
                 return taken;
             }
+            if self.held.is_some() {
+                return taken;
+            }
             let mut ignored = Vec::new();
             let out = if self.is_deaf { &mut ignored } else { &mut self.answers };
-            match self.reader.frame() {
+            let must_log_in = self.client.must_log_in();
+            let (heard, is_over) = match self.reader.frame() {
                 Ok(Some(Frame::Many(words))) => {
                     let heard = self.client.answer(&words, out);
-                    if heard == Heard::Bye {
-                        self.ending = Some(Ended::ByThem);
-                    }
-                    visit(heard, words.bytes());
+                    (heard, heard == Heard::Bye)
                 }
                 Ok(Some(Frame::TooLong | Frame::One(_))) => {
                     write::error(out, "ERR the command is too long");
-                    visit(Heard::Refused(Refusal::TooLong), &[]);
+                    (self.client.said_no_command(Refusal::TooLong), false)
                 }
                 Ok(None) => {
                     self.is_drained = true;
@@ -158,14 +226,47 @@ impl Connection {
                 }
                 Err(error) => {
                     write::error(out, &format!("ERR Protocol error: {error}"));
-                    visit(Heard::Refused(Refusal::Malformed), &[]);
+                    self.ending = Some(Ended::ByUs);
+                    (self.client.said_no_command(Refusal::Malformed), false)
+                }
+            };
+            if is_over {
+                self.ending = Some(Ended::ByThem);
+            }
+            match heard {
+                Heard::Foreign(reason) => {
+                    let http = (reason == Refusal::Attack).then_some(ForeignProtocol::Http);
+                    self.foreign = http.or(self.speaks).or(Some(ForeignProtocol::Other));
                     self.ending = Some(Ended::ByUs);
                 }
+                Heard::Refused(Refusal::Password) => self.held = Some(Box::pin(sleep(WRONG_PASSWORD))),
+                _ => {}
+            }
+            visit(heard, self.client.is_accepted());
+            if must_log_in && !self.client.must_log_in() {
+                self.reader.set_limits(LIMITS);
+            }
+            let unread = self.answers.len() - self.sent;
+            if self.client.must_log_in() && unread > UNREAD_BEFORE_LOGIN {
+                self.fall_silent();
+                self.ending = Some(Ended::Unread);
             }
             // Not the answers, but that nobody reads them, is remembered.
-            self.is_deaf |= self.answers.len() - self.sent > UNREAD;
+            self.is_deaf |= unread > UNREAD;
         }
         BATCH
+    }
+
+    /// So many bytes of the answers went out. They are not held for long: a client that always leaves some unread must
+    /// not make the buffer grow.
+    fn was_sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= self.answers.len() {
+            (self.answers, self.sent) = (Vec::new(), 0);
+        } else if self.sent >= self.answers.len() / 2 {
+            self.answers.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 
     fn fall_silent(&mut self) {

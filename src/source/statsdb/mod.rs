@@ -3,6 +3,7 @@
 
 mod answer;
 mod connection;
+mod foreign;
 pub mod probe;
 mod standing;
 
@@ -22,7 +23,8 @@ use crate::config::{Secret, Statsdb};
 use crate::net::{Acceptor, BindError, bind};
 
 pub use answer::{Heard, Refusal};
-pub use connection::{Connection, Ended};
+pub use connection::{Connection, ConnectionRefusal, Ended};
+pub use foreign::ForeignProtocol;
 pub use standing::Standing;
 
 /// How long a TLS handshake may take.

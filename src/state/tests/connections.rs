@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::state::details::State;
 use crate::state::tests::audit::audit;
-use crate::state::{Anomaly, Applied, Cause, ClosedBy, ConnectionId, Discovery, ProcessVerdict, Settings};
+use crate::state::{
+    Anomaly, Applied, Cause, ClosedBy, ConnectionId, Discovery, EndedConnections, ProcessVerdict, Settings,
+};
 
 const LIFETIME: u32 = 600;
 
@@ -33,11 +35,13 @@ fn closed_by_peer(table: &mut Table, second: u64, connections: &[ConnectionId]) 
 fn judge(table: &mut Table, second: u64, connections: &[ConnectionId]) -> ProcessVerdict {
     let verdicts: Vec<ProcessVerdict> =
         connections.iter().map(|&one| table.judge_closed(at(second), one)).collect();
+    let mut ended = EndedConnections::default();
     for (&connection, &verdict) in connections.iter().zip(&verdicts) {
-        let mut from = Some(0);
-        while let Some(place) = from {
-            from = table.end_reported_by(at(second), connection, verdict, place);
-        }
+        ended.insert(connection, verdict);
+    }
+    let mut from = (!ended.is_empty()).then_some(0);
+    while let Some(place) = from {
+        from = table.end_reported_by(at(second), &ended, place);
     }
     audit(table).unwrap();
     verdicts[0]
@@ -335,4 +339,39 @@ fn what_ended_with_its_process_has_a_state_of_its_own() {
     close(&mut table, 30, one);
     let rows = super::details::allocations(&table, super::details::wanted());
     assert_eq!((rows[0].state, rows[0].reason, rows[0].age), (State::Gone, None, secs(19)));
+}
+
+/// Whoever may connect can end connections in garbage: what others report is judged as if there were none.
+#[test]
+fn an_interrupted_connection_is_a_gap_of_what_it_reported_and_of_nothing_else() {
+    let mut table = table(Settings::default());
+    let (lost, other) = (open(&mut table, 1), open(&mut table, 1));
+    say(&mut table, 1, lost, 1, &new(LIFETIME));
+    say(&mut table, 1, other, 2, &born_at(OTHER_LOCAL));
+    table.connection_closed(at(300), lost, ClosedBy::Other);
+    table.connection_interrupted(at(300), lost);
+    table.advance(at(692));
+    assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Missed)), (1, 1, 0));
+    table.advance(at(989));
+    assert_eq!(live(&table), 1, "a refresh may be lost: it has its lifetime from the gap on");
+    table.advance(at(992));
+    assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Missed)), (0, 1, 1));
+}
+
+/// The thread connects again and reports traffic: that says nothing about the refresh that may be lost.
+#[test]
+fn the_connection_that_takes_over_takes_the_gap_along() {
+    let mut table = table(Settings::default());
+    let lost = open(&mut table, 1);
+    say(&mut table, 1, lost, 1, &new(LIFETIME));
+    table.connection_closed(at(300), lost, ClosedBy::Other);
+    table.connection_interrupted(at(300), lost);
+    let again = open(&mut table, 301);
+    say(&mut table, 310, again, 1, &delta(Leg::Peer, [1, 100, 1, 100]));
+    say(&mut table, 311, again, 2, &new(LIFETIME));
+    table.advance(at(692));
+    assert_eq!(live(&table), 2);
+    // Of what was born after it nothing is lost.
+    table.advance(at(1002));
+    assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Missed)), (0, 1, 1));
 }

@@ -1,6 +1,7 @@
 //! How a connection ends, and what becomes of answers that nobody reads.
 
 use tokio::io::DuplexStream;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -18,6 +19,11 @@ async fn ending(connection: &mut Connection) -> (usize, Ended) {
             Err(ended) => return (taken, ended),
         }
     }
+}
+
+fn with_password() -> (Connection, DuplexStream) {
+    let (ours, theirs) = tokio::io::duplex(4096);
+    (Connection::new(Box::new(ours), Some(Secret::new("secret")), Arc::default()), theirs)
 }
 
 const MANY: usize = 100_000;
@@ -85,4 +91,137 @@ async fn answers_that_nobody_reads_are_not_kept() {
     }
     assert!(connection.is_deaf);
     drop(talking.await);
+}
+
+/// Nothing behind it is looked at: what a web page sends begins with a request line, and its commands come in the body.
+#[tokio::test]
+async fn behind_a_foreign_command_nothing_is_taken() {
+    let publish: &[u8] = b"PUBLISH turn/x y\r\n";
+    for (first, protocol, answer) in [
+        (&b"POST / HTTP/1.1\r\n"[..], ForeignProtocol::Http, ""),
+        (b"PING\r\nHost: x\r\n", ForeignProtocol::Http, "+PONG\r\n"),
+        (b"GET / HTTP/1.1\r\n", ForeignProtocol::Http, "-ERR unknown command 'GET'\r\n"),
+        (
+            b"\x00\x03\x00\x08\x21\x12\xa4\x42\r\n",
+            ForeignProtocol::Stun,
+            "-ERR unknown command '\\x00\\x03\\x00\\x08!\\x12\\xa4B'\r\n",
+        ),
+        (b"*2\r\n:1\r\n", ForeignProtocol::Other, "-ERR Protocol error: unexpected type byte ':'\r\n"),
+    ] {
+        let (mut connection, mut client) = connection();
+        client.write_all(&[first, publish].concat()).await.unwrap();
+        let mut published = 0;
+        let ended = loop {
+            match connection.ready().await {
+                Ok(()) => connection.take(|heard, _| {
+                    published += usize::from(matches!(heard, Heard::Published { .. }));
+                }),
+                Err(ended) => break ended,
+            };
+        };
+        let shown = first.escape_ascii();
+        assert_eq!((ended, published), (Ended::ByUs, 0), "{shown}");
+        assert_eq!(connection.take_foreign(), Some(protocol), "{shown}");
+        assert_eq!(connection.take_foreign(), None);
+        drop(connection);
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers, answer, "{shown}");
+    }
+}
+
+/// One that reads, but always leaves something unread.
+#[tokio::test]
+async fn what_was_sent_is_not_held_while_something_is_unread() {
+    let (mut connection, client) = connection();
+    let (mut input, mut output) = tokio::io::split(client);
+    let talking = tokio::spawn(async move {
+        for _ in 0..MANY {
+            output.write_all(PING).await.unwrap();
+        }
+        output
+    });
+    let reading = tokio::spawn(async move {
+        let mut some = [0; 512];
+        while input.read(&mut some).await.unwrap() > 0 {}
+    });
+    let (mut taken, mut most) = (0, 0);
+    while taken < MANY {
+        connection.ready().await.unwrap();
+        // As if the other end were always a little behind.
+        connection.answers.extend_from_slice(b"+PONG\r\n");
+        taken += connection.take(|_, _| ());
+        most = most.max(connection.answers.len());
+    }
+    assert!(most <= 2 * (UNREAD + (BATCH << 4)), "{most} bytes");
+    drop((connection, talking.await));
+    reading.await.unwrap();
+}
+
+#[tokio::test]
+async fn before_the_password_unread_answers_end_the_connection() {
+    let (mut connection, mut client) = with_password();
+    let talking = tokio::spawn(async move {
+        // It may well be closed in the middle.
+        while client.write_all(PING).await.is_ok() {}
+    });
+    let (taken, ended) = ending(&mut connection).await;
+    assert_eq!(ended, Ended::Unread);
+    assert!(taken < 4 * UNREAD_BEFORE_LOGIN, "{taken} commands");
+    assert!(connection.answers.capacity() <= 4 * UNREAD_BEFORE_LOGIN);
+    drop(connection);
+    talking.await.unwrap();
+}
+
+/// Guesses take a second each, whatever is behind them.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_answered_late_and_nothing_is_read_meanwhile() {
+    let (mut connection, mut client) = with_password();
+    let began = Instant::now();
+    client.write_all(b"AUTH a\r\nAUTH b\r\nAUTH secret\r\nPING\r\nQUIT\r\n").await.unwrap();
+    let (_, ended) = ending(&mut connection).await;
+    assert_eq!((ended, connection.is_accepted()), (Ended::ByThem, true));
+    assert_eq!(began.elapsed().as_secs(), 2);
+    drop(connection);
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("-WRONGPASS").count(), 2, "{answers}");
+    assert!(answers.ends_with("+OK\r\n+PONG\r\n+OK\r\n"), "{answers}");
+}
+
+/// What is longer than a login is not kept before it, and is after it.
+#[tokio::test]
+async fn who_has_logged_in_may_say_more() {
+    let (mut connection, mut client) = with_password();
+    let mut long = b"*2\r\n$4\r\nECHO\r\n$60000\r\n".to_vec();
+    long.extend(vec![b'7'; 60_000]);
+    long.extend_from_slice(b"\r\n");
+    let talking = tokio::spawn(async move {
+        for bytes in [b"AUTH secret\r\n", &long[..], b"QUIT\r\n"] {
+            client.write_all(bytes).await.unwrap();
+        }
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).await.unwrap();
+        answers.len()
+    });
+    let (taken, ended) = ending(&mut connection).await;
+    assert_eq!((taken, ended), (3, Ended::ByThem));
+    drop(connection);
+    assert!(talking.await.unwrap() > 60_000);
+    let (mut connection, mut client) = with_password();
+    let feeding = tokio::spawn(async move {
+        let _ = client
+            .write_all(
+                &[b"PING\r\n*2\r\n$4\r\nAUTH\r\n$9000\r\n", &[b'7'; 9000][..], b"\r\nQUIT\r\n"].concat(),
+            )
+            .await;
+        client
+    });
+    let mut refused = Vec::new();
+    while connection.ready().await.is_ok() {
+        connection.take(|heard, _| refused.push(format!("{heard:?}")));
+    }
+    assert_eq!(refused, ["Refused(Login)", "Refused(TooLong)", "Bye"]);
+    assert!(connection.reader.space().len() < 64 << 10);
+    drop(feeding.await);
 }
