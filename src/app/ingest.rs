@@ -348,8 +348,11 @@ impl Shared {
     ///
     /// # Panics
     ///
-    /// If somebody panicked while writing. Who asks next ends too, so that the program does: half a table must not go
-    /// on telling half the truth.
+    /// If somebody panicked while writing: a table of which one part has been changed and another has not must not be
+    /// served. The policy is that the program ends: whoever asks next panics as well, within a second the task that lets
+    /// time pass; its panic is that of the whole program, which logs it and exits with code 1, and whoever supervises it
+    /// starts it again. With a store it goes on from what was written last, without one its counters begin at 0. Nothing
+    /// that is published is known to get there (the fuzz of the state tries).
     #[expect(clippy::expect_used, reason = "see above")]
     pub fn lock(&self) -> MutexGuard<'_, Ingest> {
         self.ingest.lock().expect("nobody panicked while writing the table")

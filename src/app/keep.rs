@@ -151,7 +151,7 @@ impl Keeper {
                 "the store is not written any more; serving on, but a restart may count again what is told meanwhile"
             ),
             Ok(()) if !was_ok => {
-                tracing::info!(path = %self.path.display(), "the file of the store is there again")
+                tracing::info!(path = %self.path.display(), "the file of the store is there again");
             }
             _ => {}
         }

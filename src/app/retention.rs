@@ -81,13 +81,11 @@ impl Sweeping {
             self.announced = None;
             return (true, None);
         }
-        match self.announced {
-            Some(at) => (now.since(at) >= NOTICE, None),
-            None => {
-                self.announced = Some(now);
-                (false, Some(Remark::Announced { sessions }))
-            }
+        if let Some(at) = self.announced {
+            return (now.since(at) >= NOTICE, None);
         }
+        self.announced = Some(now);
+        (false, Some(Remark::Announced { sessions }))
     }
 }
 
@@ -107,7 +105,7 @@ impl Remark {
                  clock is right"
             ),
             Self::Agreed => {
-                tracing::info!("the wall clock has gone on evenly for a day; the ledger is swept again")
+                tracing::info!("the wall clock has gone on evenly for a day; the ledger is swept again");
             }
             Self::Announced { sessions } => tracing::warn!(
                 sessions,

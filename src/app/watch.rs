@@ -265,3 +265,32 @@ impl Board {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::shared_table;
+    use crate::metrics::{Audience, Observe};
+
+    /// A table that somebody panicked in is served to nobody, and ends the program.
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_under_the_lock_of_the_table_ends_the_program() {
+        let (shared, _) = shared_table(10_000);
+        let mut parts = JoinSet::new();
+        parts.spawn(until(Shutdown::new(), let_time_pass(shared.clone(), Vec::new())));
+        let there = tokio::time::timeout(2 * TICK, parts.join_next()).await;
+        assert!(there.is_err(), "it goes on as long as nothing happens: {there:?}");
+        let writer = shared.clone();
+        let panicked = std::thread::spawn(move || {
+            let _ingest = writer.lock();
+            panic!("in the middle of a change");
+        });
+        assert!(panicked.join().is_err());
+        let ended = tokio::time::timeout(2 * TICK, parts.join_next()).await.unwrap().unwrap();
+        let said = describe(ended);
+        assert!(said.contains("fell over, which is a bug"), "{said}");
+        let served =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.observe(Audience::Scraper)));
+        assert!(served.is_err(), "half a table was served");
+    }
+}

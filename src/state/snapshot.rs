@@ -36,6 +36,7 @@ pub struct Snapshot {
 
 /// Which caps of the settings have been reached, ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a cap each")]
 pub struct Beyond {
     /// Allocations were refused.
     pub allocations: bool,

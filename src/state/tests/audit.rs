@@ -100,6 +100,13 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             expect(&label, transport.as_str(), realm.series.live.get(place), counted)?;
         }
     }
+    places(table)?;
+    let live: u64 = recount.values().map(|counts| counts[0]).sum();
+    expect("all", "by source", snapshot.sources.iter().map(|source| source.live).sum(), live)?;
+    expect("all", "by server", snapshot.servers.iter().map(|server| server.live).sum(), live)
+}
+
+fn places(table: &Table) -> Result<(), String> {
     let mut taken = vec![0; table.sources.len()];
     for (_, allocation) in table.allocations.iter() {
         taken[allocation.source().0 as usize] += 1;
@@ -107,9 +114,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     for (source, taken) in table.sources.iter().zip(taken) {
         expect(&source.name, "records", source.places.taken, taken)?;
     }
-    let live: u64 = recount.values().map(|counts| counts[0]).sum();
-    expect("all", "by source", snapshot.sources.iter().map(|source| source.live).sum(), live)?;
-    expect("all", "by server", snapshot.servers.iter().map(|server| server.live).sum(), live)
+    Ok(())
 }
 
 fn compare(realm: &RealmView, [live, idle, over, overdue]: [u64; 4]) -> Result<(), String> {

@@ -3,6 +3,8 @@
 mod audit;
 mod connections;
 mod details;
+
+mod fuzz;
 mod limits;
 mod model;
 mod mutants;

@@ -1,0 +1,155 @@
+//! Hostile events without end: cheap to make, so that they are many, more in a release build. Where numbers
+//! are checked for overflow (a debug build) one that goes round ends the test; the audit recounts the table again and
+//! again.
+
+use super::super::{Cause, ClosedBy, Settings};
+use super::audit::audit;
+use super::*;
+
+/// A build without optimizations takes twenty times as long for each.
+const EVENTS: u64 = if cfg!(debug_assertions) { 300_000 } else { 10_000_000 };
+
+/// Shares of them run at the same time, each on a table of its own.
+const THREADS: u64 = 2;
+
+const AUDIT_EVERY: u64 = 5000;
+
+/// Xorshift, as Marsaglia has it: what fails once fails again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, many: u64) -> u64 {
+        (self.roll() >> 11) % many
+    }
+
+    /// Small, or at an edge of what numbers can be.
+    fn number(&mut self) -> u64 {
+        match self.below(8) {
+            0 => u64::MAX - self.below(3),
+            1 => (1 << 32) - 2 + self.below(4),
+            2 => 1 << self.below(64),
+            3 => 0,
+            _ => self.below(5000),
+        }
+    }
+
+    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
+    }
+
+    fn event(&mut self) -> Event<'static> {
+        let lifetime = self.pick(&[0, 1, 15, 600, 600, 600, 3600, 86_400, u32::MAX]);
+        let local = self.pick(&[LOCAL, LOCAL, "192.0.2.2:3478", "[::1]:3478", "nonsense", ""]);
+        let remote = self.pick(&[REMOTE, "203.0.113.9:1", "[2001:db8::1]:2", ""]);
+        let mut grant = grant(lifetime, local, remote);
+        if self.below(8) == 0 {
+            grant.path = None;
+        }
+        let leg = self.pick(&Leg::ALL);
+        let numbers = [self.number(), self.number(), self.number(), self.number()];
+        match self.below(16) {
+            0..3 => Event::New(grant),
+            3..6 => Event::Refreshed(grant),
+            6..8 => Event::Deleted,
+            8..13 => delta(leg, numbers),
+            _ => total(leg, numbers),
+        }
+    }
+}
+
+fn storm(seed: u64, events: u64) {
+    let settings = Settings {
+        max_allocations: 100,
+        max_realms: 5,
+        max_servers: 3,
+        linger: secs(seed % 2 * 30),
+        ..Settings::default()
+    };
+    let sources = [SourceId(0), SourceId(1)];
+    let mut table = Table::new(settings, &["one", "two"]);
+    table.keep_changes(1);
+    for source in sources {
+        table.link_up(Timestamp::ZERO, source);
+    }
+    let mut dice = Dice(seed);
+    let mut now = at(1_000_000);
+    let mut connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
+    let (mut closed, mut relayed) = (0, 0);
+    for event in 1..=events {
+        let pause = match dice.below(1000) {
+            0 => dice.below(100_000_000),
+            1..10 => dice.below(700_000),
+            _ => dice.below(20),
+        };
+        now = now.plus(Duration::from_millis(pause));
+        let realm = dice.pick(&["r", "s", "", "t", "u", "v", "w", "x"]);
+        let user = dice.pick(&["alice", "bob", "", "a b", "1795343956:x", "carol"]);
+        // Ids of several threads, now and then one that no coturn gives.
+        let id = match dice.below(200) {
+            0 => u64::MAX - dice.below(3),
+            _ => dice.below(2) * 1_000_000_000_000_000 + dice.below(20),
+        };
+        let key = key(realm, user, id);
+        let what = dice.event();
+        let source = dice.pick(&sources);
+        match dice.below(2000) {
+            0 => table.link_down(now, source),
+            1..4 => table.link_up(now, source),
+            4 => table.scan_begins(now, source),
+            5 => {
+                table.sweep(now, source, 0);
+                table.scan_ends(source);
+            }
+            6 => {
+                let by = dice.pick(&[ClosedBy::Peer, ClosedBy::Other]);
+                table.connection_closed(now, connection, by);
+                let verdict = table.judge_closed(now, connection);
+                table.end_reported_by(now, connection, verdict, 0);
+                connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
+            }
+            7 => table.process_started(now, connection),
+            8..100 => {
+                let idle = (dice.below(4) > 0).then(|| secs(dice.number() % 10_000));
+                table.look(now, source, &key, idle);
+                table.scanned(now, source, &key, &what, idle);
+            }
+            100..1000 => {
+                table.apply_from(now, SourceId(1), connection, &key, &what);
+            }
+            _ => {
+                table.apply(now, source, &key, &what);
+            }
+        }
+        if event % AUDIT_EVERY == 0 {
+            audit(&table).unwrap();
+            let snapshot = table.snapshot();
+            let all = || snapshot.realms.iter().map(|realm| realm.series);
+            let ends = all().map(|series| series.closed.total()).sum();
+            let bytes = all().map(|series| series.relayed.client.bytes()).sum();
+            assert!(closed <= ends && relayed <= bytes, "a counter fell");
+            (closed, relayed) = (ends, bytes);
+            assert!(table.allocations.len() <= 100);
+            drop((table.take_ended(), table.take_findings(), table.take_changed()));
+        }
+    }
+    assert!(closed > events / 100 && relayed > 0, "{closed} ends of {events} events: it does not try much");
+    let snapshot = table.snapshot();
+    let missed = snapshot.realms.iter().map(|realm| realm.series.closed.get(Cause::Missed as usize));
+    assert!(missed.sum::<u64>() > 0);
+}
+
+#[test]
+fn millions_of_hostile_events_break_nothing() {
+    std::thread::scope(|scope| {
+        for thread in 1..=THREADS {
+            scope.spawn(move || storm(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(thread) | 1, EVENTS / THREADS));
+        }
+    });
+}
