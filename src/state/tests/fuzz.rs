@@ -2,7 +2,7 @@
 //! are checked for overflow (a debug build) one that goes round ends the test; the audit recounts the table again and
 //! again.
 
-use super::super::{Cause, ClosedBy, Settings};
+use super::super::{Cause, ClosedBy, EndedConnections, Settings};
 use super::audit::audit;
 use super::*;
 
@@ -111,7 +111,9 @@ fn storm(seed: u64, events: u64) {
                 let by = dice.pick(&[ClosedBy::Peer, ClosedBy::Other]);
                 table.connection_closed(now, connection, by);
                 let verdict = table.judge_closed(now, connection);
-                table.end_reported_by(now, connection, verdict, 0);
+                let mut ended = EndedConnections::default();
+                ended.insert(connection, verdict);
+                table.end_reported_by(now, &ended, 0);
                 connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
             }
             7 => table.process_started(now, connection),
