@@ -11,6 +11,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 
 use common::command::{Ended, exporter, shell};
@@ -455,8 +457,14 @@ fn several_sources_are_each_looked_at() {
 #[test]
 fn the_listener_is_looked_at_as_a_coturn_would() {
     let dir = TempDir::new("passwords");
-    let right = dir.write("right", "open-sesame\n").display().to_string();
-    let wrong = dir.write("wrong", "close sesame\n").display().to_string();
+    let secret = |name: &str, text: &str| {
+        let path = dir.write(name, text);
+        // Any other mode is warned of.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let right = secret("right", "open-sesame\n");
+    let wrong = secret("wrong", "close sesame\n");
     let (service, address) = listening(&["--statsdb.password-file", &right]);
     let listen = address.to_string();
     let report = |file: Option<&str>| {

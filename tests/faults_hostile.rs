@@ -190,7 +190,12 @@ fn a_million_realms_and_users() {
     let servers = page.label_values("coturn_server_allocations", "server");
     assert!(servers.len() <= 101, "{} servers on the page", servers.len());
     assert!(page.count("coturn_allocations", &[]) <= 100_000);
-    for cap in ["--allocation.max-count", "--metrics.max-realms", "--metrics.max-servers"] {
+    for cap in [
+        "more allocations are refused",
+        "that have ended give way",
+        "--metrics.max-realms",
+        "--metrics.max-servers",
+    ] {
         scene.exporter.until_logged(&[cap]);
         let log = scene.exporter.log();
         assert_eq!(log.matches(cap).count(), 1, "said once, however often:\n{log}");

@@ -20,7 +20,7 @@ pub(crate) const PRUNE_BY_SCRIPT: &str = "+eval +unlink";
 pub(crate) const PRUNE_BY_TRANSACTION: &str = "+unlink +watch +unwatch +multi +exec";
 
 /// For the Redis of `--statsdb.forward-url`, in db 0.
-pub(crate) const FORWARD: &str = "resetchannels &* ~* -@all +publish +set +del +client|setname";
+pub(crate) const FORWARD: &str = "resetchannels &turn/* ~turn/* -@all +publish +set +del +client|setname";
 
 /// What a user needs who has these rights in db 0, to have them in `db`.
 pub(crate) fn in_db<'a>(db: u8, rights: &[&'a str]) -> Vec<&'a str> {
