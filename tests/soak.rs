@@ -188,7 +188,9 @@ fn events_of_many_days_leave_nothing_but_exact_sums() {
     println!("{} events in {} cycles of {crowd} users", lives.events(), after_cycles.len());
     let (first, last) = (*after_cycles.first().unwrap(), *after_cycles.last().unwrap());
     assert!(last <= first + first / 10 + 4 * MIB, "memory grows from cycle to cycle: {after_cycles:?}");
-    let (first_held, last_held) = (*held_after.first().unwrap(), *held_after.last().unwrap());
+    // A hash table that is remembered for a while doubles at some number of entries, so a single crowd may leave more than
+    // the one before it. What is never given back is there after each.
+    let (first_held, last_held) = (held_after[0], *held_after[held_after.len() - 2..].iter().min().unwrap());
     assert!(last_held <= first_held + first_held / 4, "more is held from cycle to cycle: {held_after:?}");
     given_back(before, peak_memory(std::process::id()), last)
         .unwrap_or_else(|kept| panic!("{kept}: {after_cycles:?}"));

@@ -2,6 +2,7 @@
 //! for is looked up here first, for a misspelt name would be 0 for ever, and 0 is what many tests expect.
 
 use coturn_exporter::doctor::SETTINGS;
+use coturn_exporter::metrics::WebRefusal;
 use coturn_exporter::metrics::names::{self, Family, FamilyType};
 use coturn_exporter::source::statsdb::{ConnectionRefusal, Refusal};
 use coturn_exporter::state::{Anomaly, Cause, LongLifetime, Orphan, Outcome};
@@ -71,6 +72,7 @@ fn values(name: &str, label: &str) -> Option<Vec<String>> {
         (_, "label") => each(&["realm", "server"], |label| label),
         ("coturn_exporter_messages_total", "kind") => each(&Kind::ALL, Kind::as_str),
         ("coturn_exporter_accounting_anomalies_total", "kind") => each(&Anomaly::ALL, Anomaly::as_str),
+        ("coturn_exporter_http_refusals_total", "reason") => each(&WebRefusal::ALL, WebRefusal::as_str),
         ("coturn_exporter_rejected_messages_total", "reason") => each(&Rejection::ALL, Rejection::as_str),
         ("coturn_exporter_statsdb_refused_connections_total", "reason") => {
             each(&ConnectionRefusal::ALL, ConnectionRefusal::as_str)
