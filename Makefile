@@ -22,7 +22,7 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench steps instructions soak mutants check fmt pictures clean
+.PHONY: help run build test bench steps instructions soak fuzz mutants check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ soak: ## A hundred million events on a virtual clock, ten million through a Redi
 	tests/install-tools.sh
 	SOAK_EVENTS=$(SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SOAK_REDIS_EVENTS) \
 		$(CARGO) test --locked --profile costs --test soak -- --nocapture
+
+fuzz: ## Ten million hostile events on the state machine (make test: 300,000, with checks for overflow)
+	$(CARGO) test --locked --profile costs --lib state::tests::fuzz -- --nocapture
 
 # For development: hours. MUTANTS_SEED=14 MUTANTS_SAMPLE=40 MUTANTS_MODULES='src/wire src/resp' make mutants
 mutants: ## The mutation score of state, wire, store and resp, of a random sample (tests/README.md)
