@@ -191,7 +191,10 @@ fn events_of_many_days_leave_nothing_but_exact_sums() {
     // A hash table that is remembered for a while doubles at some number of entries, so a single crowd may leave more than
     // the one before it. What is never given back is there after each.
     let (first_held, last_held) = (held_after[0], *held_after[held_after.len() - 2..].iter().min().unwrap());
-    assert!(last_held <= first_held + first_held / 4, "more is held from cycle to cycle: {held_after:?}");
+    // A quarter over all crowds, so less over those before the last but one: a leak of each crowd is seen as soon as ever.
+    let crowds = held_after.len();
+    let allowed = first_held / 4 * (crowds - 2) / (crowds - 1);
+    assert!(last_held <= first_held + allowed, "more is held from cycle to cycle: {held_after:?}");
     given_back(before, peak_memory(std::process::id()), last)
         .unwrap_or_else(|kept| panic!("{kept}: {after_cycles:?}"));
 }
