@@ -240,11 +240,17 @@ fn at_the_limit_of_open_files_each_server_keeps_its_share() {
         .next()
         .and_then(|text| text.trim_matches('"').parse().ok())
         .expect("an address");
-    let mut open = Vec::new();
-    for _ in 0..LIMIT {
-        open.push(attacker(statsdb, Ipv4Addr::new(127, 0, 1, 1)));
-        open.push(attacker(exporter.address, Ipv4Addr::new(127, 0, 1, 2)));
-    }
+    // From several threads: faster than those that give way can end.
+    let attackers: Vec<_> = [statsdb, exporter.address].repeat(2).into_iter().zip(1..).collect();
+    let mut open: Vec<TcpStream> = std::thread::scope(|scope| {
+        let all = attackers.iter().map(|&(server, host)| {
+            scope.spawn(move || -> Vec<_> {
+                (0..2 * LIMIT).map(|_| attacker(server, Ipv4Addr::new(127, 0, 1, host))).collect()
+            })
+        });
+        let all: Vec<_> = all.collect();
+        all.into_iter().flat_map(|thread| thread.join().expect("it connects")).collect()
+    });
     for _ in 0..20 {
         honest_round(&exporter);
         open.push(attacker(statsdb, Ipv4Addr::new(127, 0, 1, 1)));

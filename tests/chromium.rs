@@ -137,6 +137,9 @@ fn causes(page: &Page) -> BTreeMap<Cause, u64> {
     known
 }
 
+/// Frames of a call that certainly relayed: twice what `--session.relayed-packets` wants by default.
+const RELAYED_FRAMES: u64 = 100;
+
 impl Actor<'_> {
     fn run(&self, body: &str, arguments: &[Value]) -> Value {
         self.stage.browser.run(&self.window, body, arguments)
@@ -152,7 +155,8 @@ impl Actor<'_> {
         })
     }
 
-    /// Sends video to the viewer, until whom it comes to has seen it.
+    /// Sends video to the viewer, until the viewer has seen so much of it that both have relayed: a frame is one packet at
+    /// least, and a session is relayed from 50 of them.
     fn calls(&self, connection: &str, viewer: &Self, of_viewer: &str) {
         let offer = self.run("return offer(...arguments)", &[json!(connection), self.settings(connection)]);
         let answer = [json!(of_viewer), viewer.settings(of_viewer), offer];
@@ -161,7 +165,11 @@ impl Actor<'_> {
         poll::until(PATIENCE, "video to be seen", || {
             let state = viewer.run("return stateOf(...arguments)", &[json!(of_viewer)]);
             let frames = viewer.run("return framesSeen(...arguments)", &[json!(of_viewer)]);
-            if frames.as_u64() > Some(20) { Ok(()) } else { Err(format!("{state}, {frames} frames")) }
+            if frames.as_u64() > Some(RELAYED_FRAMES) {
+                Ok(())
+            } else {
+                Err(format!("{state}, {frames} frames"))
+            }
         });
     }
 

@@ -4,10 +4,11 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::net::MOST_ENDING;
 
-/// Files beside the connections of clients: the runtime, the log, the store, Redis, listeners, and connections that are
-/// closing.
-const OTHER_FILES: u64 = 128;
+/// Files beside the connections of clients: the runtime, the log, the store, Redis, listeners, and connections of both
+/// servers that are closing.
+const OTHER_FILES: u64 = 64 + 2 * MOST_ENDING as u64;
 
 /// As many open files as the system lets us have: a connection is one.
 pub(super) fn raise_limit() {

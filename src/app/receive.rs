@@ -14,6 +14,7 @@ use super::places::Places;
 use super::strangers::{Nuisance, Strangers};
 use super::watch::Board;
 use crate::config::Statsdb;
+use crate::net::MOST_ENDING;
 use crate::source::forward::Forward;
 use crate::source::statsdb::{ConnectionRefusal, ForeignProtocol, Listener, Standing};
 use crate::state::{ConnectionId, EndedConnections, SourceId, VERDICT_AFTER};
@@ -97,6 +98,7 @@ impl Receiver {
         }
         board.set(desk.id, None);
         let mut talks = JoinSet::new();
+        let most_open = statsdb.max_connections.saturating_add(MOST_ENDING);
         if let (Some(to), Some(forward)) = (statsdb.forward.clone(), desk.forward.clone()) {
             let shared = desk.shared.clone();
             talks.spawn(async move {
@@ -115,7 +117,7 @@ impl Receiver {
         let mut last_tick = desk.shared.now();
         loop {
             tokio::select! {
-                caller = listener.accept() => {
+                caller = listener.accept(), if talks.len() < most_open => {
                     let peer = caller.peer.ip().to_canonical();
                     let place = desk.places().admit(desk.shared.now(), peer);
                     if let Some(place) = place {

@@ -26,7 +26,7 @@ pub use readiness::Readiness;
 use crate::config::{ListenAddress, TelemetryPath};
 use crate::details::{Detail, Inspect};
 use crate::metrics::{Render, WebRefusal, WebRefusals};
-use crate::net::{Acceptor, BindError, bind};
+use crate::net::{Acceptor, BindError, MOST_ENDING, bind};
 use crate::shutdown::Shutdown;
 use details::Details;
 use hyper::body::{Bytes, Incoming};
@@ -237,9 +237,6 @@ struct Connections {
     places: Arc<Places>,
     limit: usize,
 }
-
-/// Connections that gave way and have not ended yet, at most; then no new ones are accepted until they have.
-const MOST_ENDING: usize = 32;
 
 impl Connections {
     fn new(limit: usize) -> Self {
