@@ -17,9 +17,10 @@ use std::time::Duration;
 use common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
-use coturn_exporter::state::{Settings, SourceId, turn_rest};
+use coturn_exporter::state::{Settings, SourceId};
 use coturn_exporter::store::ledger::{self, By, FIGURES, Question};
 use coturn_exporter::store::{Batch, Store, Written};
+use coturn_exporter::wire::turn_rest;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 

@@ -21,7 +21,7 @@ use crate::source::redis::LinkError;
 use crate::source::resync::{Part, ScanError};
 use crate::source::setup::Setup;
 use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
-use crate::state::{Look, Scanned, SourceId};
+use crate::state::{KeyCheck, Scanned, SourceId};
 
 /// Messages that go before a step of the scan at most: as long as a step may take.
 const BETWEEN_STEPS: usize = 4 * BATCH;
@@ -145,10 +145,10 @@ impl Follower {
                     resync.undated += u64::from(found.idle.is_none());
                     let idle = found.idle.map(|idle| idle + since_found);
                     match ingest.look(now, self.id, &found.key, idle) {
-                        Some(Look::Read) => to_read.push(found),
-                        Some(Look::Known) => resync.keys.live += 1,
-                        Some(Look::Stale) => resync.keys.stale += 1,
-                        Some(Look::Again) | None => {}
+                        Some(KeyCheck::Read) => to_read.push(found),
+                        Some(KeyCheck::Known) => resync.keys.live += 1,
+                        Some(KeyCheck::Stale) => resync.keys.stale += 1,
+                        Some(KeyCheck::Again) | None => {}
                     }
                 }
                 resync.wanted += to_read.len();

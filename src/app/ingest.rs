@@ -11,10 +11,10 @@ use crate::doctor::{Setting, SettingState};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::source::inbox::{HANDFUL, Published};
-use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
+use crate::state::rows::{AllocationRow, AllocationWalk, RowQuery, RowWalk, SessionRow, SessionWalk};
 use crate::state::{
-    Applied, Beyond, ConnectionId, Discovery, Ended, Heard, Look, Restored, Saved, Scanned, Settings,
-    SourceId, Sweep, Table, Whose,
+    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey, Restored,
+    SavedTable, Scanned, Settings, SourceId, Sweep, Table,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
@@ -100,10 +100,10 @@ impl Ingest {
         &mut self,
         now: Timestamp,
         source: SourceId,
-        before: &mut Option<(&'a [u8], Whose<'a>)>,
+        before: &mut Option<(&'a [u8], PreparedKey<'a>)>,
         channel: &'a [u8],
         payload: &'a [u8],
-    ) -> Option<Heard<'a>> {
+    ) -> Option<BatchEvent<'a>> {
         // Both legs report together.
         let of_peers = |(client, whose)| Some((whose, wire::parse_peers(client, channel, payload)?));
         let (whose, event) = if let Some((whose, event)) = before.and_then(of_peers) {
@@ -115,7 +115,7 @@ impl Ingest {
             (self.table.whose(source, &key), event)
         };
         *before = Some((channel, whose));
-        Some(Heard::new(whose, event))
+        Some(BatchEvent::new(whose, event))
     }
 
     fn parse<'a>(
@@ -220,7 +220,7 @@ impl Ingest {
         source: SourceId,
         key: &[u8],
         idle: Option<Duration>,
-    ) -> Option<Look> {
+    ) -> Option<KeyCheck> {
         let key = wire::parse_key(key).ok()?;
         Some(self.table.look(now, source, &key, idle))
     }
@@ -289,13 +289,13 @@ impl Ingest {
     }
 
     /// Goes on from what a store has kept, and from now on notes what it should know. Numbers begin with `first_serial`.
-    pub fn restore(&mut self, now: Timestamp, saved: Saved, first_serial: u64) -> Restored {
+    pub fn restore(&mut self, now: Timestamp, saved: SavedTable, first_serial: u64) -> Restored {
         self.table.keep_changes(first_serial);
         self.table.restore(now, saved)
     }
 
     /// What ended since this was last asked.
-    pub fn take_ended(&mut self) -> Ended {
+    pub fn take_ended(&mut self) -> EndedRecords {
         self.table.take_ended()
     }
 
@@ -307,7 +307,7 @@ impl Ingest {
     }
 
     /// Which caps have been reached.
-    pub fn beyond(&self) -> Beyond {
+    pub fn beyond(&self) -> CapsReached {
         self.table.beyond()
     }
 
@@ -376,7 +376,7 @@ pub(super) fn make_way() {
 }
 
 impl Shared {
-    fn walk<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
+    fn walk<W: RowWalk>(&self, wanted: RowQuery) -> Listing<W::Row> {
         let mut walk = W::new(wanted);
         let mut now = self.clock.now();
         self.lock().advance(now);
@@ -394,11 +394,11 @@ impl Shared {
 }
 
 impl Inspect for Shared {
-    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow> {
+    fn allocations(&self, wanted: RowQuery) -> Listing<AllocationRow> {
         self.walk::<AllocationWalk>(wanted)
     }
 
-    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow> {
+    fn sessions(&self, wanted: RowQuery) -> Listing<SessionRow> {
         self.walk::<SessionWalk>(wanted)
     }
 }

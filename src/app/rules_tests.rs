@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ingest::Ingest;
 use super::testing::at;
 use crate::metrics::own::{SourceStats, StatusKeys};
-use crate::state::{Look, Settings, SourceId};
+use crate::state::{KeyCheck, Settings, SourceId};
 
 const SOURCE: SourceId = SourceId(0);
 const CHANNEL: &[u8] = b"turn/realm/r/user/alice/allocation/000000000000000001/status";
@@ -71,7 +71,7 @@ fn a_db_is_wrong_only_if_live_allocations_lack_their_keys_and_none_has_one() {
     assert!(is_right_db(1, 1, |_| ()), "another allocation's key is there");
     let overdue_is_found = |ingest: &mut Ingest| {
         let look = ingest.look(at(1000), SOURCE, CHANNEL, Some(Duration::from_secs(990)));
-        assert_eq!(look, Some(Look::Stale));
+        assert_eq!(look, Some(KeyCheck::Stale));
     };
     assert!(is_right_db(1, 0, overdue_is_found), "the key of one that is overdue is there");
 }

@@ -19,7 +19,7 @@ use crate::http::{About, Limits, Readiness, Server, Site};
 use crate::metrics::{TextPage, WebRefusals};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
-use crate::state::{Beyond, Discovery, LongLifetime, SourceId};
+use crate::state::{CapsReached, Discovery, LongLifetime, SourceId};
 use crate::version;
 
 /// How often the table hears of the time when no message does it.
@@ -122,7 +122,7 @@ async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
 async fn let_time_pass(shared: Shared, names: Vec<String>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = Beyond::default();
+    let mut told = CapsReached::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
@@ -192,7 +192,7 @@ fn report(finding: Discovery, names: &[String]) {
 }
 
 /// A cap that is reached is said once; how often is on the page.
-fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
+fn tell_of_caps(told: &mut CapsReached, beyond: CapsReached) {
     if beyond.allocations && !told.allocations {
         tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
     }

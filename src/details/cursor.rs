@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::query::{List, Query};
-use crate::state::details::{Order, Place, Value};
+use crate::state::rows::{Order, SortPosition, SortValue};
 
 fn prefix(list: List, order: Order) -> String {
     let list = match list {
@@ -16,12 +16,12 @@ fn prefix(list: List, order: Order) -> String {
 }
 
 /// The place as text.
-pub(super) fn text(list: List, order: Order, place: &Place) -> String {
+pub(super) fn text(list: List, order: Order, place: &SortPosition) -> String {
     let mut out = prefix(list, order);
     // Writing to a string cannot fail.
     let _ = match &place.value {
-        Value::Number(number) => write!(out, "n{number:x}"),
-        Value::Text(text) => {
+        SortValue::Number(number) => write!(out, "n{number:x}"),
+        SortValue::Text(text) => {
             out.push('t');
             text.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
         }
@@ -31,18 +31,18 @@ pub(super) fn text(list: List, order: Order, place: &Place) -> String {
 }
 
 /// The place that a text of this list and order names.
-pub(super) fn parse(list: List, order: Order, text: &[u8]) -> Option<Place> {
+pub(super) fn parse(list: List, order: Order, text: &[u8]) -> Option<SortPosition> {
     let text = std::str::from_utf8(text).ok()?.strip_prefix(&prefix(list, order))?;
     let (value, number) = text.split_once('.')?;
     let is_plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = number.parse().ok().filter(|_| is_plain(number))?;
     let value = match value.split_at_checked(1)? {
-        ("n", digits) if is_plain(digits) => Value::Number(u64::from_str_radix(digits, 16).ok()?),
-        ("t", digits) if is_plain(digits) && digits.len() % 2 == 0 => Value::Text(bytes(digits)?),
+        ("n", digits) if is_plain(digits) => SortValue::Number(u64::from_str_radix(digits, 16).ok()?),
+        ("t", digits) if is_plain(digits) && digits.len() % 2 == 0 => SortValue::Text(bytes(digits)?),
         _ => return None,
     };
-    let is_text = matches!(value, Value::Text(_));
-    (is_text == order.sort.is_by_name()).then_some(Place { value, number })
+    let is_text = matches!(value, SortValue::Text(_));
+    (is_text == order.sort.is_by_name()).then_some(SortPosition { value, number })
 }
 
 fn bytes(digits: &str) -> Option<Arc<[u8]>> {
@@ -53,14 +53,14 @@ fn bytes(digits: &str) -> Option<Arc<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::details::Sort;
+    use crate::state::rows::Sort;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn comes_back(number: u32, value: u64, name: Vec<u8>, descending: bool) {
-            for (sort, value) in [(Sort::Age, Value::Number(value)), (Sort::User, Value::Text(name.as_slice().into()))] {
-                let (order, place) = (Order { sort, descending }, Place { value, number });
+            for (sort, value) in [(Sort::Age, SortValue::Number(value)), (Sort::User, SortValue::Text(name.as_slice().into()))] {
+                let (order, place) = (Order { sort, descending }, SortPosition { value, number });
                 let text = text(List::Allocations, order, &place);
                 prop_assert_eq!(parse(List::Allocations, order, text.as_bytes()), Some(place));
                 prop_assert_eq!(parse(List::Sessions, order, text.as_bytes()), None);

@@ -7,9 +7,8 @@ use serde::Serialize;
 use super::query::{List, Query, encode};
 use super::{Listing, cursor};
 use crate::clock::Timestamp;
-use crate::state::ByLeg;
-use crate::state::details::{AllocationRow, Found, Place, SessionRow};
-use crate::wire::Traffic;
+use crate::state::rows::{AllocationRow, RowPage, SessionRow, SortPosition};
+use crate::wire::{ByLeg, Traffic};
 
 #[derive(Serialize)]
 struct Refusal<'a> {
@@ -121,7 +120,7 @@ pub(super) fn error(sentence: &str) -> Vec<u8> {
 
 /// The list of allocations.
 pub(super) fn allocations(listing: &Listing<AllocationRow>, query: &Query) -> Vec<u8> {
-    let Found { rows, next, matched, .. } = &listing.found;
+    let RowPage { rows, next, matched, .. } = &listing.found;
     body(&AllocationsPage {
         now: listing.wall.rfc3339(),
         matched: matched.all,
@@ -133,7 +132,7 @@ pub(super) fn allocations(listing: &Listing<AllocationRow>, query: &Query) -> Ve
 
 /// The list of sessions.
 pub(super) fn sessions(listing: &Listing<SessionRow>, query: &Query) -> Vec<u8> {
-    let Found { rows, next, matched, .. } = &listing.found;
+    let RowPage { rows, next, matched, .. } = &listing.found;
     body(&SessionsPage {
         now: listing.wall.rfc3339(),
         matched: matched.all,
@@ -143,7 +142,7 @@ pub(super) fn sessions(listing: &Listing<SessionRow>, query: &Query) -> Vec<u8> 
     })
 }
 
-fn next_cursor(list: List, query: &Query, next: Option<&Place>) -> Option<String> {
+fn next_cursor(list: List, query: &Query, next: Option<&SortPosition>) -> Option<String> {
     next.map(|place| cursor::text(list, query.order, place))
 }
 

@@ -10,23 +10,23 @@ mod query;
 mod words;
 
 use crate::clock::Timestamp;
-use crate::state::details::{AllocationRow, Found, SessionRow, Wanted};
+use crate::state::rows::{AllocationRow, RowPage, RowQuery, SessionRow};
 use query::{List, Query};
 
 /// Where rows come from.
 pub trait Inspect: Send + Sync + 'static {
     /// The allocations that are wanted.
-    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow>;
+    fn allocations(&self, wanted: RowQuery) -> Listing<AllocationRow>;
 
     /// The sessions that are wanted.
-    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow>;
+    fn sessions(&self, wanted: RowQuery) -> Listing<SessionRow>;
 }
 
 /// Rows, and what the clock on the wall says.
 #[derive(Clone, Debug)]
 pub struct Listing<R> {
     /// The rows.
-    pub found: Found<R>,
+    pub found: RowPage<R>,
     /// The moment of the rows by the wall clock.
     pub wall: Timestamp,
 }

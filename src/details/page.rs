@@ -13,7 +13,7 @@ use super::{Listing, PAGE};
 use crate::clock::Timestamp;
 use crate::plain::{Html, plain};
 use crate::state::Orphan;
-use crate::state::details::{AllocationRow, Order, Sort, State};
+use crate::state::rows::{AllocationRow, Order, Sort, State};
 
 pub(super) const SCRIPT_PATH: &str = "/allocations.js";
 pub(super) const STYLE_PATH: &str = "/allocations.css";

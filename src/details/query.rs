@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cursor;
 use crate::plain::plain;
 use crate::state::Orphan;
-use crate::state::details::{Filter, Order, Place, Sort, State, Wanted};
+use crate::state::rows::{Filter, Order, RowQuery, Sort, SortPosition, State};
 
 /// The longest query that is read, in bytes. A cursor with the longest name that coturn takes fits thrice.
 pub(super) const MAX_LENGTH: usize = 4096;
@@ -70,7 +70,7 @@ pub(super) struct Query {
     pub(super) filter: Filter,
     pub(super) order: Order,
     pub(super) limit: usize,
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<SortPosition>,
     /// As typed, for the form.
     pub(super) min_age: String,
     /// The given parameters without `sort` and `cursor`, decoded.
@@ -150,8 +150,8 @@ impl Query {
     }
 
     /// What the table is asked for.
-    pub(super) fn wanted(&self) -> Wanted {
-        Wanted {
+    pub(super) fn wanted(&self) -> RowQuery {
+        RowQuery {
             filter: self.filter.clone(),
             order: self.order,
             limit: self.limit,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::state::details::{AllocationWalk, SessionWalk, Walk};
+use crate::state::rows::{AllocationWalk, RowWalk, SessionWalk};
 use crate::state::{Settings, SourceId, Table};
 use crate::wire::{AllocationId, Event, Grant, Key, Leg, Path, Traffic, Transport, Volume};
 
@@ -17,7 +17,7 @@ const AHEAD: Duration = Duration::from_secs(3600);
 struct Small(Mutex<Table>);
 
 impl Small {
-    fn list<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
+    fn list<W: RowWalk>(&self, wanted: RowQuery) -> Listing<W::Row> {
         let table = self.0.lock().unwrap();
         let mut walking = W::new(wanted);
         while walking.step(&table) {}
@@ -28,11 +28,11 @@ impl Small {
 }
 
 impl Inspect for Small {
-    fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow> {
+    fn allocations(&self, wanted: RowQuery) -> Listing<AllocationRow> {
         self.list::<AllocationWalk>(wanted)
     }
 
-    fn sessions(&self, wanted: Wanted) -> Listing<SessionRow> {
+    fn sessions(&self, wanted: RowQuery) -> Listing<SessionRow> {
         self.list::<SessionWalk>(wanted)
     }
 }

@@ -9,10 +9,10 @@ use super::names::{self, Family, FamilyType};
 use super::own::SourceStats;
 use crate::clock::Timestamp;
 use crate::state::{
-    self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, ByLeg, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
+    self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
     Outcome, RealmView, ServerView, Snapshot, SourceView,
 };
-use crate::wire::{Direction, Kind, Leg, Rejection, Traffic, Transport, Volume};
+use crate::wire::{ByLeg, Direction, Kind, Leg, Rejection, Traffic, Transport, Volume};
 
 /// All that one page tells of coturn and of the sources, as of one moment.
 #[derive(Clone, Debug)]

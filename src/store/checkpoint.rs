@@ -9,7 +9,8 @@ use super::rows::{self, AllocationRow, END_TOLD, NOTHING, Sums, UPSERT, Walls};
 use super::{Checkpoint, Found};
 use crate::clock::Timestamp;
 use crate::state::{
-    Cause, Concluded, Ended, Kept, Saved, SavedAllocation, SavedSession, SavedSource, SourceId, Stage,
+    AllocationRecord, Cause, Concluded, EndedRecords, SavedAllocation, SavedSession, SavedSource, SavedTable,
+    SourceId, Stage,
 };
 
 /// How long it is of use to go on from what ended, from a realm that is not in use, and from a source that is not watched.
@@ -62,7 +63,7 @@ pub(super) fn write(
     sources: &[String],
     rest_separator: u8,
     walls: Walls,
-    ended: &Ended,
+    ended: &EndedRecords,
     checkpoint: Option<&Checkpoint>,
     told: Option<ToldRows>,
 ) -> rusqlite::Result<()> {
@@ -89,7 +90,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// An allocation ended, or is overdue and has left its session.
-    fn end(&self, kept: &Kept) -> rusqlite::Result<()> {
+    fn end(&self, kept: &AllocationRecord) -> rusqlite::Result<()> {
         let known = self
             .transaction
             .prepare_cached("SELECT * FROM allocation WHERE serial = ?")?
@@ -115,7 +116,7 @@ impl Writer<'_> {
         rows::upsert(&mut statement, self.walls, self.source(kept), kept, None, Some(&kept.sums))
     }
 
-    fn join(&self, session: u64, kept: &Kept, accounted: &Sums) -> rusqlite::Result<()> {
+    fn join(&self, session: u64, kept: &AllocationRecord, accounted: &Sums) -> rusqlite::Result<()> {
         let serial = rows::serial(session);
         let (relay, ended) = (kept.relayed, self.walls.millis(kept.ended));
         let before = self
@@ -155,7 +156,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn amend(&self, session: u64, kept: &Kept, accounted: &Sums) -> rusqlite::Result<()> {
+    fn amend(&self, session: u64, kept: &AllocationRecord, accounted: &Sums) -> rusqlite::Result<()> {
         let numbers = rows::beyond(&kept.sums, accounted);
         self.transaction.prepare_cached(AMEND)?.execute(rusqlite::named_params! {
             ":serial": rows::serial(session),
@@ -226,7 +227,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn drop_others(&self, all: &[Kept]) -> rusqlite::Result<()> {
+    fn drop_others(&self, all: &[AllocationRecord]) -> rusqlite::Result<()> {
         let present: HashSet<i64> = all.iter().map(|kept| rows::serial(kept.serial)).collect();
         let mut statement =
             self.transaction.prepare("SELECT serial FROM allocation WHERE stage <> 'ended'")?;
@@ -239,13 +240,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn source(&self, kept: &Kept) -> &str {
+    fn source(&self, kept: &AllocationRecord) -> &str {
         self.sources.get(kept.source.0 as usize).map_or("", String::as_str)
     }
 }
 
 /// What an allocation adds to its session's relayed bytes, by the leg that decides.
-fn relayed_bytes(kept: &Kept, [a, _, b, _, c, _, d, _]: &[i64; 8]) -> i64 {
+fn relayed_bytes(kept: &AllocationRecord, [a, _, b, _, c, _, d, _]: &[i64; 8]) -> i64 {
     if kept.has_peer_leg || kept.long_form { c.saturating_add(*d) } else { a.saturating_add(*b) }
 }
 
@@ -310,7 +311,7 @@ pub(super) fn load(
     let number = |name: &str| {
         (0..).zip(sources).find(|(_, source)| *source == name).map(|(number, _)| SourceId(number))
     };
-    let mut saved = Saved::default();
+    let mut saved = SavedTable::default();
     {
         let day_ago = i64::try_from(wall.minus(MEMORY).as_millis()).unwrap_or(i64::MAX);
         let mut forget = transaction.prepare("DELETE FROM source WHERE heard < ?1 AND name = ?2")?;
@@ -335,7 +336,7 @@ pub(super) fn load(
             let AllocationRow { mut kept, source, told, accounted } = AllocationRow::read(row)?;
             let Some(source) = number(&source) else { continue };
             kept.source = source;
-            let accounted_bytes = Kept { sums: accounted, ..kept.clone() }.relayed_bytes();
+            let accounted_bytes = AllocationRecord { sums: accounted, ..kept.clone() }.relayed_bytes();
             saved.allocations.push(SavedAllocation { kept, told, accounted_bytes });
         }
         // Their last allocation ended in the last moment of that process.

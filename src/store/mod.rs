@@ -16,19 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::state::{Ended, Kept, Saved};
+use crate::state::{AllocationRecord, EndedRecords, SavedTable};
 use checkpoint::ToldRows;
 pub use file_check::FileTrouble;
 pub use schema::OpenError;
 
-/// Ended allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
+/// EndedRecords allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
 const MAX_BACKLOG: usize = 100_000;
 
 /// Where the table stands.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Records that have not ended and changed since they were last given.
-    pub changed: Vec<Kept>,
+    pub changed: Vec<AllocationRecord>,
     /// `changed` are all records there are: what the file has beyond them is old.
     pub is_all: bool,
     /// How far each source had been heard.
@@ -47,7 +47,7 @@ pub struct Batch {
     /// A scraper is about to be told of everything up to now.
     pub is_told: bool,
     /// What ended since the last batch.
-    pub ended: Ended,
+    pub ended: EndedRecords,
     /// `None`: only what ended is written.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -59,7 +59,7 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Found {
     /// The records, on the wall clock.
-    pub saved: Saved,
+    pub saved: SavedTable,
     /// Numbers from here on are free.
     pub first_serial: u64,
 }
@@ -94,7 +94,7 @@ pub struct Store {
     /// What makes a TURN REST name, whose user id the ledger has.
     rest_separator: u8,
     /// What ended while the file could not be written.
-    backlog: Ended,
+    backlog: EndedRecords,
     lost: usize,
     /// It could not be written when this was last tried.
     failing: Option<Failing>,
@@ -114,7 +114,7 @@ impl Store {
         let file = schema::open(path)?;
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
         let path = path.to_owned();
-        let backlog = Ended::default();
+        let backlog = EndedRecords::default();
         let (failing, damage) = (None, None);
         Ok(Self { file, path, sources, rest_separator, backlog, lost: 0, failing, has_untold: true, damage })
     }
@@ -198,7 +198,7 @@ impl Store {
             told,
         ) {
             Ok(()) => {
-                self.backlog = Ended::default();
+                self.backlog = EndedRecords::default();
                 self.has_untold = !is_told && (self.has_untold || checkpoint.is_some());
                 let lost = std::mem::take(&mut self.lost);
                 if self.failing.take().is_some() { Written::Again(lost) } else { Written::Yes }
@@ -243,7 +243,7 @@ impl Store {
     }
 
     fn shorten_backlog(&mut self) {
-        let Ended { allocations, sessions, .. } = &mut self.backlog;
+        let EndedRecords { allocations, sessions, .. } = &mut self.backlog;
         self.lost +=
             allocations.len().saturating_sub(MAX_BACKLOG) + sessions.len().saturating_sub(MAX_BACKLOG);
         allocations.truncate(MAX_BACKLOG);

@@ -8,8 +8,8 @@ use rusqlite::types::Value;
 use rusqlite::{Row, named_params};
 
 use crate::clock::Timestamp;
-use crate::state::{ByLeg, Cause, Kept, Origin, SourceId, Stage, turn_rest};
-use crate::wire::{AllocationId, Traffic, Transport, Volume};
+use crate::state::{AllocationRecord, Cause, Origin, SourceId, Stage};
+use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume, turn_rest};
 
 /// A moment of the table's clock, moved onto the wall clock or back.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +120,7 @@ fn of_word<T: Copy>(words: &[(T, &str)], wanted: &str) -> Option<T> {
 pub(super) const END_TOLD: i64 = 1 << 8;
 
 /// The bits of `facts`, in the order of the fields.
-fn facts(kept: &Kept) -> i64 {
+fn facts(kept: &AllocationRecord) -> i64 {
     let bits = [
         kept.is_past_known,
         kept.long_form,
@@ -156,7 +156,7 @@ pub(super) fn upsert(
     statement: &mut rusqlite::CachedStatement<'_>,
     walls: Walls,
     source: &str,
-    kept: &Kept,
+    kept: &AllocationRecord,
     told: Option<&Sums>,
     accounted: Option<&Sums>,
 ) -> rusqlite::Result<()> {
@@ -197,7 +197,7 @@ pub(super) fn upsert(
 #[derive(Debug)]
 pub(super) struct AllocationRow {
     /// Of no source in particular: the name is beside it.
-    pub(super) kept: Kept,
+    pub(super) kept: AllocationRecord,
     pub(super) source: String,
     pub(super) told: Sums,
     pub(super) accounted: Sums,
@@ -214,7 +214,7 @@ impl AllocationRow {
             let blob: Option<Vec<u8>> = row.get(column)?;
             blob.map_or(Ok(NOTHING), |blob| sums(&blob).ok_or_else(|| wrong(column)))
         };
-        let kept = Kept {
+        let kept = AllocationRecord {
             serial: row.get::<_, i64>("serial")?.cast_unsigned(),
             session: row.get::<_, Option<i64>>("session")?.map(i64::cast_unsigned),
             source: SourceId(u32::MAX),

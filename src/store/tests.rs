@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::ledger::{By, FIGURES, Question, usage};
 use super::{Batch, Checkpoint, MAX_BACKLOG, OpenError, RETRY, Store, Written};
 use crate::clock::Timestamp;
-use crate::state::{ByLeg, Cause, Concluded, Ended, Kept, Origin, SourceId, Stage};
-use crate::wire::{AllocationId, Traffic, Transport, Volume};
+use crate::state::{AllocationRecord, Cause, Concluded, EndedRecords, Origin, SourceId, Stage};
+use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
 
 /// The wall clock at the table's zero.
 const WALL: Duration = Duration::from_secs(1_800_000_000);
@@ -64,10 +64,10 @@ fn on_the_wall(moment: Timestamp) -> Timestamp {
 }
 
 /// An allocation that coturn ended, with 1000 bytes each way on the leg of the peers.
-fn allocation(serial: u64, ended: u64) -> Kept {
+fn allocation(serial: u64, ended: u64) -> AllocationRecord {
     let volume = Volume { bytes: 1000, packets: 10 };
     let traffic = Traffic { received: volume, sent: volume };
-    Kept {
+    AllocationRecord {
         serial,
         session: Some(serial + 1),
         source: SourceId(0),
@@ -114,11 +114,15 @@ fn session(serial: u64, ended: u64) -> Concluded {
 }
 
 /// One session of one allocation that ended then.
-fn ended(serial: u64, moment: u64) -> Ended {
-    Ended { allocations: vec![allocation(serial, moment)], sessions: vec![session(serial, moment)], lost: 0 }
+fn ended(serial: u64, moment: u64) -> EndedRecords {
+    EndedRecords {
+        allocations: vec![allocation(serial, moment)],
+        sessions: vec![session(serial, moment)],
+        lost: 0,
+    }
 }
 
-fn batch(now: u64, is_told: bool, ended: Ended, checkpoint: Option<Checkpoint>) -> Batch {
+fn batch(now: u64, is_told: bool, ended: EndedRecords, checkpoint: Option<Checkpoint>) -> Batch {
     Batch { now: at(now), wall: on_the_wall(at(now)), is_told, ended, checkpoint }
 }
 
@@ -136,7 +140,7 @@ fn what_ended_is_in_the_ledger_once() {
     let place = Place::new("ledger");
     let mut store = place.open();
     assert_eq!(store.write(batch(100, false, ended(1, 90), None)), Written::Yes);
-    assert_eq!(store.write(batch(101, false, Ended::default(), None)), Written::Yes);
+    assert_eq!(store.write(batch(101, false, EndedRecords::default(), None)), Written::Yes);
     assert_eq!(place.ledger(), (1, 2000));
     assert_eq!(store.write(batch(102, true, ended(11, 95), Some(nothing()))), Written::Yes);
     assert_eq!(place.ledger(), (2, 4000));
@@ -164,11 +168,15 @@ fn a_store_that_fails_says_so_once_and_loses_nothing_that_waits() {
     // What ended alone does not mend it: the checkpoint is behind.
     assert_eq!(store.write(batch(102, false, ended(31, 93), None)), Written::StillFailing);
     assert_eq!(place.ledger(), (0, 0));
-    let lost = Ended { lost: 3, ..Ended::default() };
+    let lost = EndedRecords { lost: 3, ..EndedRecords::default() };
     assert_eq!(store.write(batch(103, true, lost, Some(nothing()))), Written::Again(3));
     assert!(!store.wants_all());
     assert_eq!(place.ledger(), (4, 8000));
-    assert_eq!(store.write(batch(104, true, Ended::default(), Some(nothing()))), Written::Yes, "said once");
+    assert_eq!(
+        store.write(batch(104, true, EndedRecords::default(), Some(nothing()))),
+        Written::Yes,
+        "said once"
+    );
     assert_eq!(place.ledger(), (4, 8000), "and counted once");
 }
 
@@ -187,11 +195,14 @@ fn it_is_tried_again_after_a_while_and_if_it_would_help() {
     break_it(&store, true);
     assert!(!store.can_write(at(100 + retry), true), "it still fails, by a probe that leaves nothing");
     // Now one has: only a batch for a scraper mends that.
-    assert_eq!(store.write(batch(101, true, Ended::default(), None)), Written::StillFailing);
+    assert_eq!(store.write(batch(101, true, EndedRecords::default(), None)), Written::StillFailing);
     break_it(&store, false);
     assert!(!store.can_write(at(101 + retry), false));
     assert!(store.can_write(at(101 + retry), true));
-    assert_eq!(store.write(batch(101 + retry, true, Ended::default(), Some(nothing()))), Written::Again(0));
+    assert_eq!(
+        store.write(batch(101 + retry, true, EndedRecords::default(), Some(nothing()))),
+        Written::Again(0)
+    );
     assert!(store.can_write(at(101 + retry), false), "forgotten with the failure");
 }
 
@@ -201,7 +212,10 @@ fn a_failure_that_a_scraper_has_seen_stays_so() {
     let mut store = place.open();
     break_it(&store, true);
     store.write(batch(100, true, ended(1, 90), Some(nothing())));
-    assert_eq!(store.write(batch(110, false, Ended::default(), Some(nothing()))), Written::StillFailing);
+    assert_eq!(
+        store.write(batch(110, false, EndedRecords::default(), Some(nothing()))),
+        Written::StillFailing
+    );
     break_it(&store, false);
     let later = at(110 + RETRY.as_secs());
     assert!(!store.can_write(later, false), "a later failure without a scraper forgets nothing");
@@ -215,7 +229,7 @@ fn what_waits_is_bounded_and_the_rest_is_counted() {
     break_it(&store, true);
     assert!(matches!(store.write(batch(100, true, ended(1, 90), Some(nothing()))), Written::Failed(_)));
     let many = u64::try_from(MAX_BACKLOG).unwrap();
-    let crowd = Ended {
+    let crowd = EndedRecords {
         allocations: (0..many + 4).map(|number| allocation(10 + 2 * number, 91)).collect(),
         sessions: (0..=many).map(|number| session(10 + 2 * number, 91)).collect(),
         lost: 7,
@@ -225,10 +239,13 @@ fn what_waits_is_bounded_and_the_rest_is_counted() {
     // Five allocations, two sessions (one of each waited before), and what was lost before it came here.
     assert_eq!(store.lost, 5 + 2 + 7);
     // To write so many takes its time, and shows nothing more.
-    store.backlog = Ended::default();
+    store.backlog = EndedRecords::default();
     break_it(&store, false);
-    assert_eq!(store.write(batch(200, true, Ended::default(), Some(nothing()))), Written::Again(5 + 2 + 7));
-    assert_eq!(store.write(batch(201, true, Ended::default(), Some(nothing()))), Written::Yes);
+    assert_eq!(
+        store.write(batch(200, true, EndedRecords::default(), Some(nothing()))),
+        Written::Again(5 + 2 + 7)
+    );
+    assert_eq!(store.write(batch(201, true, EndedRecords::default(), Some(nothing()))), Written::Yes);
     assert_eq!(store.lost, 0);
 }
 
@@ -249,7 +266,7 @@ fn old_sessions_leave_and_the_others_stay() {
     break_it(&store, false);
     assert!(!store.forget_before(on_the_wall(at(5000)), wall));
     assert_eq!(place.ledger().0, 2);
-    store.write(batch(3100, true, Ended::default(), Some(nothing())));
+    store.write(batch(3100, true, EndedRecords::default(), Some(nothing())));
     assert!(!store.forget_before(on_the_wall(at(5000)), wall));
     assert_eq!(place.ledger().0, 0);
 }
@@ -259,7 +276,7 @@ fn they_leave_in_slices() {
     let place = Place::new("slices");
     let mut store = place.open();
     let many = 10_001;
-    let crowd = Ended {
+    let crowd = EndedRecords {
         allocations: (0..many).map(|number| allocation(10 + 2 * number, 100)).collect(),
         sessions: (0..many).map(|number| session(10 + 2 * number, 100)).collect(),
         lost: 0,
@@ -277,9 +294,15 @@ fn what_was_kept_comes_back_as_it_was() {
     let place = Place::new("back");
     let mut store = place.open();
     let mut live = allocation(7, 100);
-    live = Kept { stage: Stage::Live, cause: None, is_end_told: false, ended: Timestamp::ZERO, ..live };
+    live = AllocationRecord {
+        stage: Stage::Live,
+        cause: None,
+        is_end_told: false,
+        ended: Timestamp::ZERO,
+        ..live
+    };
     // Each of the facts by itself, on a record of its own.
-    let facts: [fn(&mut Kept); 9] = [
+    let facts: [fn(&mut AllocationRecord); 9] = [
         |kept| kept.is_past_known = !kept.is_past_known,
         |kept| kept.long_form = !kept.long_form,
         |kept| kept.has_peer_leg = !kept.has_peer_leg,
@@ -292,23 +315,30 @@ fn what_was_kept_comes_back_as_it_was() {
     ];
     let mut kept = vec![live.clone()];
     for (number, change) in (1..).zip(facts) {
-        let mut one = Kept { serial: 7 + 2 * number, session: Some(8 + 2 * number), ..live.clone() };
+        let mut one =
+            AllocationRecord { serial: 7 + 2 * number, session: Some(8 + 2 * number), ..live.clone() };
         change(&mut one);
         kept.push(one);
     }
-    let overdue =
-        Kept { serial: 101, stage: Stage::Overdue, origin: Origin::Traffic, session: None, ..live.clone() };
-    let closing = Kept { serial: 103, stage: Stage::Closing, origin: Origin::Adopted, ..live.clone() };
+    let overdue = AllocationRecord {
+        serial: 101,
+        stage: Stage::Overdue,
+        origin: Origin::Traffic,
+        session: None,
+        ..live.clone()
+    };
+    let closing =
+        AllocationRecord { serial: 103, stage: Stage::Closing, origin: Origin::Adopted, ..live.clone() };
     kept.extend([overdue, closing]);
     let checkpoint = Checkpoint { changed: kept.clone(), ..nothing() };
-    assert_eq!(store.write(batch(100, true, Ended::default(), Some(checkpoint))), Written::Yes);
+    assert_eq!(store.write(batch(100, true, EndedRecords::default(), Some(checkpoint))), Written::Yes);
     drop(store);
     let found = place.open().load(on_the_wall(at(160))).unwrap();
     // On the wall clock; nothing else has changed.
     let moved = |moment: Timestamp| if moment == Timestamp::ZERO { moment } else { on_the_wall(moment) };
     let expected: Vec<_> = kept
         .into_iter()
-        .map(|kept| Kept {
+        .map(|kept| AllocationRecord {
             started: moved(kept.started),
             granted_at: moved(kept.granted_at),
             alive_until: moved(kept.alive_until),

@@ -256,6 +256,33 @@ impl<T: Copy> ByDirection<T> {
     }
 }
 
+/// The client and the peer leg's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByLeg<T> {
+    /// Between client and coturn.
+    pub client: T,
+    /// Between the relay and the peers.
+    pub peer: T,
+}
+
+impl<T> ByLeg<T> {
+    /// The value of one leg.
+    pub const fn get(&self, leg: Leg) -> &T {
+        match leg {
+            Leg::Client => &self.client,
+            Leg::Peer => &self.peer,
+        }
+    }
+
+    /// The value of one leg, to be changed.
+    pub const fn get_mut(&mut self, leg: Leg) -> &mut T {
+        match leg {
+            Leg::Client => &mut self.client,
+            Leg::Peer => &mut self.peer,
+        }
+    }
+}
+
 /// One report: what passed on a leg, each way.
 pub type Traffic = ByDirection<Volume>;
 

@@ -8,12 +8,13 @@ mod event;
 #[cfg(test)]
 mod limits_tests;
 mod payload;
+pub mod turn_rest;
 
 use channel::Topic;
 
 pub use event::{
-    AllocationId, ByDirection, Direction, Event, Grant, Key, Kind, Leg, Message, Path, Traffic, Transport,
-    Volume,
+    AllocationId, ByDirection, ByLeg, Direction, Event, Grant, Key, Kind, Leg, Message, Path, Traffic,
+    Transport, Volume,
 };
 
 /// The longest channel read, in bytes. coturn 4.13 and later use a buffer of 1024, earlier ones about 510.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::allocation::{Fact, Phase};
 use super::super::{Orphan, RealmView, Table};
+use crate::state::model::allocation::{Flag, Phase};
 use crate::wire::{Direction, Leg, Transport};
 
 /// What is wrong with the table, if anything.
@@ -30,8 +30,8 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         let counts = recount.entry(label.clone()).or_default();
         if allocation.phase == Phase::Live {
             counts[0] += 1;
-            counts[1] += u64::from(allocation.is(Fact::Idle));
-            counts[2] += u64::from(allocation.is(Fact::OverMaxLifetime));
+            counts[1] += u64::from(allocation.is(Flag::Idle));
+            counts[2] += u64::from(allocation.is(Flag::OverMaxLifetime));
             *live_by_session.entry(allocation.session).or_default() += 1;
             sessions_without_record += usize::from(allocation.is_alone());
             *transports.entry((label.clone(), allocation.transport)).or_default() += 1;
@@ -42,18 +42,19 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             }
         } else if allocation.is_alone() {
             return Err(format!("{at}: not live, but stands for a session: {allocation:?}"));
-        } else if allocation.is(Fact::Idle) || allocation.is(Fact::OverMaxLifetime) {
+        } else if allocation.is(Flag::Idle) || allocation.is(Flag::OverMaxLifetime) {
             return Err(format!("{at}: not live, but told among the old: {allocation:?}"));
         }
-        counts[3] += u64::from(allocation.is(Fact::OverdueOrphan));
-        let name = super::super::life::name_of(&table.allocations, &table.realms, &table.users, at);
+        counts[3] += u64::from(allocation.is(Flag::OverdueOrphan));
+        let name =
+            crate::state::table::lifecycle::name_of(&table.allocations, &table.realms, &table.users, at);
         let hash = table.key_hash(&name);
         if table.by_key.find(hash, |&other| other == at).is_none() {
             return Err(format!("{at}: not found under its key: {allocation:?}"));
         }
     }
     let circle_of =
-        |at| super::super::gatherings::members(&table.allocations, at).take(100).collect::<Vec<u32>>();
+        |at| crate::state::model::gatherings::members(&table.allocations, at).take(100).collect::<Vec<u32>>();
     let named: Vec<u32> = table.gatherings.named().collect();
     for &member in &named {
         let known = table.allocations.get(member);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::state::details::State;
+use crate::state::rows::State;
 use crate::state::tests::audit::audit;
 use crate::state::{
     Anomaly, Applied, Cause, ClosedBy, ConnectionId, Discovery, EndedConnections, ProcessVerdict, Settings,

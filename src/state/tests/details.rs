@@ -1,36 +1,36 @@
 //! Rows of details: what they tell of each phase, the order, the pages, and sessions against their allocations.
 
-use super::super::details::{
-    AllocationRow, AllocationWalk, Filter, Found, Order, SLICE, SessionRow, SessionWalk, Sort, State, Walk,
-    Wanted,
-};
 use super::super::{Orphan, SessionBy, Settings, Table};
 use super::{LOCAL, SOURCE, at, delta, grant, key, new, refreshed, secs, table, total};
+use crate::state::rows::{
+    AllocationRow, AllocationWalk, Filter, Order, RowPage, RowQuery, RowWalk, SLICE, SessionRow, SessionWalk,
+    Sort, State,
+};
 use crate::wire::{Event, Key, Leg};
 
-pub(super) fn wanted() -> Wanted {
-    Wanted { filter: Filter::default(), order: Order::default(), limit: 1000, after: None }
+pub(super) fn wanted() -> RowQuery {
+    RowQuery { filter: Filter::default(), order: Order::default(), limit: 1000, after: None }
 }
 
-fn only(filter: Filter) -> Wanted {
-    Wanted { filter, ..wanted() }
+fn only(filter: Filter) -> RowQuery {
+    RowQuery { filter, ..wanted() }
 }
 
-fn by(sort: Sort, descending: bool) -> Wanted {
-    Wanted { order: Order { sort, descending }, ..wanted() }
+fn by(sort: Sort, descending: bool) -> RowQuery {
+    RowQuery { order: Order { sort, descending }, ..wanted() }
 }
 
-fn walk<W: Walk>(table: &Table, wanted: Wanted) -> Found<W::Row> {
+fn walk<W: RowWalk>(table: &Table, wanted: RowQuery) -> RowPage<W::Row> {
     let mut walk = W::new(wanted);
     while walk.step(table) {}
     walk.found()
 }
 
-pub(super) fn allocations(table: &Table, wanted: Wanted) -> Vec<AllocationRow> {
+pub(super) fn allocations(table: &Table, wanted: RowQuery) -> Vec<AllocationRow> {
     walk::<AllocationWalk>(table, wanted).rows
 }
 
-fn sessions(table: &Table, wanted: Wanted) -> Vec<SessionRow> {
+fn sessions(table: &Table, wanted: RowQuery) -> Vec<SessionRow> {
     walk::<SessionWalk>(table, wanted).rows
 }
 
@@ -72,7 +72,7 @@ fn a_user_id_finds_the_turn_rest_names_of_the_separator_that_is_set() {
             tell(&mut table, 9000, &key("r", name, id), &new(600));
         }
         let filter = Filter { user: Some(b"alice".to_vec()), ..Filter::default() };
-        let wanted = Wanted { filter, ..by(Sort::User, false) };
+        let wanted = RowQuery { filter, ..by(Sort::User, false) };
         assert_eq!(users(&allocations(&table, wanted.clone())), found);
         assert_eq!(sessions(&table, wanted).len(), found.len());
     }
@@ -174,7 +174,7 @@ fn many(count: u64, settings: Settings) -> Table {
 fn a_slice_is_bounded_and_the_pages_follow_on() {
     let count = 3 * u64::from(SLICE) + 5;
     let table = many(count, Settings::default());
-    let mut first = AllocationWalk::new(Wanted { limit: 10, ..wanted() });
+    let mut first = AllocationWalk::new(RowQuery { limit: 10, ..wanted() });
     let mut steps = 1;
     while first.step(&table) {
         steps += 1;
@@ -187,7 +187,7 @@ fn a_slice_is_bounded_and_the_pages_follow_on() {
     {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let wanted = Wanted { order, limit: 1000, after, ..wanted() };
+            let wanted = RowQuery { order, limit: 1000, after, ..wanted() };
             let found = walk::<AllocationWalk>(&table, wanted);
             assert_eq!(found.matched.all, count);
             ids.extend(found.rows.iter().map(|row| row.id.0));

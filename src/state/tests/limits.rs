@@ -1,7 +1,7 @@
 //! What a stranger may claim, and how far the table goes along with it.
 
 use super::super::{
-    Anomaly, Applied, Cause, Discovery, LongLifetime, Saved, SavedAllocation, Settings, Snapshot, Stage,
+    Anomaly, Applied, Cause, Discovery, LongLifetime, SavedAllocation, SavedTable, Settings, Snapshot, Stage,
 };
 use super::audit::audit;
 use super::*;
@@ -87,7 +87,7 @@ fn a_restored_record_is_not_believed_for_longer() {
     later.keep_changes(2);
     let told = kept.sums;
     let saved = SavedAllocation { kept, told, accounted_bytes: 0 };
-    later.restore(at(20), Saved { allocations: vec![saved], ..Saved::default() });
+    later.restore(at(20), SavedTable { allocations: vec![saved], ..SavedTable::default() });
     later.link_up(at(20), SOURCE);
     later.advance(at(21 + 2 * (DAY + GRACE)));
     assert_eq!(live(&later.snapshot()), 0);
@@ -203,7 +203,8 @@ fn overdue_records_that_were_restored_give_way() {
     });
     let mut table = table(small());
     table.keep_changes(1000);
-    let restored = table.restore(at(300), Saved { allocations: allocations.collect(), ..Saved::default() });
+    let restored =
+        table.restore(at(300), SavedTable { allocations: allocations.collect(), ..SavedTable::default() });
     assert_eq!((restored.live, restored.overdue, restored.refused), (0, FULL, 0));
     for id in 1..=FULL {
         let born = table.apply(at(301), SOURCE, &key("r", "alice", 1000 + id), &new(600));

@@ -47,7 +47,7 @@ struct Record {
 }
 
 /// Traffic that waits for its status, with the moment it waits until.
-type Held = (Timestamp, Vec<u8>, Vec<u8>, AllocationId, Traffic);
+type Unclaimed = (Timestamp, Vec<u8>, Vec<u8>, AllocationId, Traffic);
 
 /// What both must agree on, realm by realm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(super) struct Model {
     up: bool,
     resumed_at: Timestamp,
     records: Vec<Record>,
-    held: Vec<Held>,
+    held: Vec<Unclaimed>,
     realms: BTreeMap<Vec<u8>, Numbers>,
     /// Ids of the present process in statuses of the long form, with the moments they were first seen at.
     ids: Vec<(AllocationId, Timestamp)>,
@@ -199,7 +199,7 @@ impl Model {
             None if leg == Leg::Peer => self.open(key, UNKNOWN, false, true),
             None => {
                 let (realm, user, id) = owned(key);
-                let same = |held: &&mut Held| (&held.1, &held.2, held.3) == (&realm, &user, id);
+                let same = |held: &&mut Unclaimed| (&held.1, &held.2, held.3) == (&realm, &user, id);
                 match self.held.iter_mut().find(same) {
                     Some(held) => held.4.add(traffic),
                     None => self.held.push((self.now.plus(seconds(10)), realm, user, id, *traffic)),

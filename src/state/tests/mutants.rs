@@ -1,17 +1,18 @@
 //! Small promises that no story depends on: numbers and words as they are, and memory that is not wasted. Each of these
 //! was broken once by cargo-mutants, and no other test noticed.
 
-use super::super::compact::{Seconds, Serial, Sums};
-use super::super::free::{Free, rehashed, shrunk};
-use super::super::{BYTES_BUCKETS, DURATION_BUCKETS, Look, Orphan, Outcome, Saved, Settings, Table};
+use super::super::{BYTES_BUCKETS, DURATION_BUCKETS, KeyCheck, Orphan, Outcome, SavedTable, Settings, Table};
 use super::audit::audit;
 use super::story::Story;
 use super::{Leg, SOURCE, at, key, new, secs, traffic};
+use crate::state::model::sums::Sums;
+use crate::state::storage::free_list::{FreeList, rehashed, shrunk};
+use crate::state::storage::packed::{Seconds, Serial};
 use crate::wire::{Event, Grant, Key, Path, Transport};
 
 #[test]
 fn free_places_are_bounded_and_the_lowest_comes_first() {
-    let mut free = Free::new();
+    let mut free = FreeList::new();
     for place in (0..3000).rev() {
         free.push(place);
     }
@@ -110,7 +111,7 @@ fn each_scan_proves_by_its_own_keys() {
         story.table.scan_begins(at(seconds + 10), SOURCE);
         for (key, idle) in found {
             let (now, idle) = (at(seconds + 10), Some(secs(*idle)));
-            if story.table.look(now, SOURCE, key, idle) == Look::Read {
+            if story.table.look(now, SOURCE, key, idle) == KeyCheck::Read {
                 story.table.scanned(now, SOURCE, key, &new(600), idle);
             }
         }
@@ -136,7 +137,7 @@ fn realms_of_an_earlier_process_have_their_series_again() {
     let settings = Settings { max_realms: 2, ..Settings::default() };
     let mut table = Table::new(settings, &["one"]);
     let realms = ["first", "second", "third"].map(str::to_owned).to_vec();
-    table.restore(at(1), Saved { realms, ..Saved::default() });
+    table.restore(at(1), SavedTable { realms, ..SavedTable::default() });
     let labels = |table: &Table| -> Vec<String> {
         table.snapshot().realms.iter().map(|realm| realm.label.to_string()).collect()
     };

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::super::{
-    ByLeg, Cause, Heard, Look, RealmView, Saved, SavedAllocation, SavedSource, Settings, Snapshot,
+    BatchEvent, Cause, KeyCheck, RealmView, SavedAllocation, SavedSource, SavedTable, Settings, Snapshot,
 };
 use super::audit::{audit, is_empty};
 use super::model::{Model, Numbers};
 use super::*;
+use crate::wire::ByLeg;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -151,7 +152,7 @@ fn take(table: &mut Table, now: Timestamp, step: &Step) {
         }
         Step::Scan(key, event, idle) => {
             let idle = idle.map(Duration::from_secs);
-            if table.look(now, SOURCE, key, idle) == Look::Read {
+            if table.look(now, SOURCE, key, idle) == KeyCheck::Read {
                 table.scanned(now, SOURCE, key, event, idle);
             }
         }
@@ -232,7 +233,7 @@ fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_told: bool
     let sources = (0..).map(SourceId).zip(table.heard()).map(source).collect();
     let mut next = Table::new(settings, &["test"]);
     next.keep_changes(highest.unwrap_or(0) + 1);
-    next.restore(now, Saved { allocations, sources, ..Saved::default() });
+    next.restore(now, SavedTable { allocations, sources, ..SavedTable::default() });
     next
 }
 
@@ -300,7 +301,7 @@ proptest! {
         let mut now = Timestamp::from_millis(1_000_000);
         for (pause, events) in handfuls {
             now = now.plus(Duration::from_millis(pause));
-            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(Heard::new(together.whose(SOURCE, key), *event))).collect();
+            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(BatchEvent::new(together.whose(SOURCE, key), *event))).collect();
             together.fetch(&mut handful);
             for (heard, (key, event)) in handful.iter().flatten().zip(&events) {
                 prop_assert_eq!(together.take(now, heard), alone.apply(now, SOURCE, key, event));

@@ -1,12 +1,12 @@
 //! What a scan of the keys may conclude, and what it may not: each story turns on one rule and on its edge.
 
-use super::super::{Look, Orphan, Scanned, Table};
+use super::super::{KeyCheck, Orphan, Scanned, Table};
 use super::audit::audit;
 use super::story::Story;
 use super::*;
 
 /// A key as a scan finds it. Its value is not read.
-fn look(story: &mut Story, seconds: u64, key: &Key<'_>, idle: u64) -> Look {
+fn look(story: &mut Story, seconds: u64, key: &Key<'_>, idle: u64) -> KeyCheck {
     let look = story.table.look(at(seconds), SOURCE, key, Some(secs(idle)));
     audit(&story.table).unwrap();
     look
@@ -37,7 +37,7 @@ fn older_found_younger_absent(before_the_sweep: impl FnOnce(&mut Story, &Key<'_>
     story.tell(0, &new(600));
     story.tell_of(10, &younger, &new(600));
     gap(&mut story, 100, 200);
-    assert_eq!(look(&mut story, 200, &older, 200), Look::Known);
+    assert_eq!(look(&mut story, 200, &older, 200), KeyCheck::Known);
     before_the_sweep(&mut story, &younger);
     end_of_scan(&mut story, 202);
     story
@@ -80,7 +80,7 @@ fn an_absent_key_of_coturn_before_4_6_is_no_end() {
         story.tell(0, &Event::New(Grant { lifetime: 600, path: form }));
         story.tell_of(10, &younger, &Event::New(Grant { lifetime: 600, path: form }));
         gap(&mut story, 100, 200);
-        assert_eq!(look(&mut story, 200, &older, 200), Look::Known);
+        assert_eq!(look(&mut story, 200, &older, 200), KeyCheck::Known);
         end_of_scan(&mut story, 200);
         assert_eq!(story.closed(), expected, "{form:?}");
         story.ends_empty();
@@ -91,7 +91,7 @@ fn an_absent_key_of_coturn_before_4_6_is_no_end() {
 /// a status may be that status.
 #[test]
 fn a_key_set_within_two_seconds_of_our_last_status_is_that_status() {
-    for (set_at, expected) in [(50, Look::Known), (52, Look::Known), (53, Look::Read)] {
+    for (set_at, expected) in [(50, KeyCheck::Known), (52, KeyCheck::Known), (53, KeyCheck::Read)] {
         let mut story = Story::new();
         let alice = story.key;
         story.tell(0, &new(600));
@@ -103,7 +103,7 @@ fn a_key_set_within_two_seconds_of_our_last_status_is_that_status() {
 
 #[test]
 fn an_unknown_key_set_within_two_seconds_before_the_gap_may_have_been_missed() {
-    for (set_at, expected) in [(97, Look::Stale), (98, Look::Read), (150, Look::Read)] {
+    for (set_at, expected) in [(97, KeyCheck::Stale), (98, KeyCheck::Read), (150, KeyCheck::Read)] {
         let mut story = Story::new();
         let stranger = key("r", "carol", 3);
         gap(&mut story, 100, 200);
@@ -113,11 +113,13 @@ fn an_unknown_key_set_within_two_seconds_before_the_gap_may_have_been_missed() {
 
 #[test]
 fn a_left_over_that_seems_set_within_two_seconds_of_our_reading_was_read_by_us() {
-    for (seems_set_at, expected) in [(10_000, Look::Stale), (10_002, Look::Stale), (10_003, Look::Read)] {
+    for (seems_set_at, expected) in
+        [(10_000, KeyCheck::Stale), (10_002, KeyCheck::Stale), (10_003, KeyCheck::Read)]
+    {
         let mut story = Story::before_the_watch();
         let alice = story.key;
         story.table.scan_begins(at(10_000), SOURCE);
-        assert_eq!(look(&mut story, 10_000, &alice, 1000), Look::Read);
+        assert_eq!(look(&mut story, 10_000, &alice, 1000), KeyCheck::Read);
         let read = story.table.scanned(at(10_000), SOURCE, &alice, &new(600), Some(secs(1000)));
         assert_eq!(read, Scanned::Stale);
         end_of_scan(&mut story, 10_000);
@@ -134,7 +136,7 @@ fn a_key_proves_no_wipe_only_if_it_is_older_by_more_than_two_seconds() {
         story.tell(0, &new(600));
         story.tell_of(granted_at, &younger, &new(600));
         gap(&mut story, 100, 200);
-        assert_eq!(look(&mut story, 200, &older, 200), Look::Known);
+        assert_eq!(look(&mut story, 200, &older, 200), KeyCheck::Known);
         end_of_scan(&mut story, 200);
         assert_eq!(story.closed(), expected, "granted at {granted_at}");
         story.ends_empty();
@@ -150,7 +152,7 @@ fn the_oldest_key_of_an_earlier_scan_proves_nothing() {
     story.tell_of(10, &younger, &new(3600));
     gap(&mut story, 100, 200);
     for known in [older, younger] {
-        assert_eq!(look(&mut story, 200, &known, 180), Look::Read, "set at 20, as far as its key says");
+        assert_eq!(look(&mut story, 200, &known, 180), KeyCheck::Read, "set at 20, as far as its key says");
     }
     end_of_scan(&mut story, 200);
     story.tell_of(250, &younger, &refreshed(3600));
@@ -165,19 +167,19 @@ fn what_ended_while_the_scan_went_on_is_neither_read_nor_adopted() {
     let mut story = Story::before_the_watch();
     let alice = story.key;
     story.table.scan_begins(at(1000), SOURCE);
-    assert_eq!(look(&mut story, 1000, &alice, 100), Look::Read);
+    assert_eq!(look(&mut story, 1000, &alice, 100), KeyCheck::Read);
     story.tell(1001, &Event::Deleted);
     // Its record is gone, and the value that was asked for before its end comes now.
     story.wait(1012);
     let scanned = story.table.scanned(at(1012), SOURCE, &alice, &new(600), Some(secs(112)));
     assert_eq!(scanned, Scanned::Known);
-    assert_eq!(look(&mut story, 1012, &alice, 112), Look::Known);
+    assert_eq!(look(&mut story, 1012, &alice, 112), KeyCheck::Known);
     assert_eq!((live(&story), story.realm().adopted), (0, 1), "the lone end is all that was met");
     end_of_scan(&mut story, 1012);
     // The next scan knows nothing of it: whatever key is there now is another allocation's.
     story.table.link_down(at(1100), SOURCE);
     story.table.scan_begins(at(1200), SOURCE);
-    assert_eq!(look(&mut story, 1200, &alice, 50), Look::Read);
+    assert_eq!(look(&mut story, 1200, &alice, 50), KeyCheck::Read);
     story.ends_empty();
 }
 
@@ -197,7 +199,7 @@ fn a_record_that_waits_for_its_totals_is_not_adopted_from_its_key() {
 /// Ten seconds pass before a PING without an answer ends a link: what was set meanwhile was missed.
 #[test]
 fn a_gap_begins_at_the_last_word_that_came() {
-    for (set_at, expected) in [(97, Look::Stale), (110, Look::Read)] {
+    for (set_at, expected) in [(97, KeyCheck::Stale), (110, KeyCheck::Read)] {
         let mut story = Story::new();
         let stranger = key("r", "carol", 3);
         story.table.heard_until(SOURCE, at(100));
@@ -207,14 +209,14 @@ fn a_gap_begins_at_the_last_word_that_came() {
     // One that does not say how far it has got is believed up to the loss.
     let mut story = Story::new();
     gap(&mut story, 130, 200);
-    assert_eq!(look(&mut story, 200, &key("r", "carol", 3), 90), Look::Stale);
+    assert_eq!(look(&mut story, 200, &key("r", "carol", 3), 90), KeyCheck::Stale);
     // A second loss before the link is well again does not shorten the gap.
     let mut story = Story::new();
     story.table.heard_until(SOURCE, at(100));
     story.table.link_down(at(130), SOURCE);
     story.table.heard_until(SOURCE, at(140));
     gap(&mut story, 150, 200);
-    assert_eq!(look(&mut story, 200, &key("r", "carol", 3), 90), Look::Read);
+    assert_eq!(look(&mut story, 200, &key("r", "carol", 3), 90), KeyCheck::Read);
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn a_release_that_was_missed_is_read_from_the_key() {
     let alice = story.key;
     story.tell(0, &new(600));
     gap(&mut story, 100, 110);
-    assert_eq!(look(&mut story, 110, &alice, 5), Look::Read);
+    assert_eq!(look(&mut story, 110, &alice, 5), KeyCheck::Read);
     let read = story.table.scanned(at(110), SOURCE, &alice, &refreshed(0), Some(secs(5)));
     assert_eq!(read, Scanned::Known);
     end_of_scan(&mut story, 110);
@@ -289,7 +291,7 @@ fn an_allocation_met_anew_in_a_gap_is_known_in_the_next_one() {
     assert_eq!(read, Scanned::Adopted);
     end_of_scan(&mut story, 200);
     gap(&mut story, 210, 220);
-    assert_eq!(look(&mut story, 220, &alice, 20), Look::Known, "idle since we read it");
+    assert_eq!(look(&mut story, 220, &alice, 20), KeyCheck::Known, "idle since we read it");
     end_of_scan(&mut story, 220);
     assert_eq!((story.closed(), live(&story)), (vec![("missed", 1)], 1));
     story.ends_empty();

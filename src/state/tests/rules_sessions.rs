@@ -1,6 +1,6 @@
 //! Sessions of allocations that come back, of names that strangers share, and those that wait for company.
 
-use super::super::{Ended, MANGLED, Settings};
+use super::super::{EndedRecords, MANGLED, Settings};
 use super::story::Story;
 use super::*;
 
@@ -22,7 +22,7 @@ fn an_allocation_that_lives_again_brings_its_new_session_only_what_is_new() {
     story.tell(900, &Event::Deleted);
     story.wait(911);
     assert_eq!((story.realm().session_bytes.count(), story.realm().session_bytes.sum()), (2, 4000));
-    let Ended { sessions, .. } = story.table.take_ended();
+    let EndedRecords { sessions, .. } = story.table.take_ended();
     let relay: Vec<_> = sessions.iter().map(|session| session.relay).collect();
     assert_eq!(relay, [Some((at(0), at(10))), Some((at(800), at(900)))]);
     assert_eq!(sessions[1].started, at(800));

@@ -1,7 +1,7 @@
 //! How long things last: ends that nobody saw are dated at the last sign of life, idleness goes as far as the source was
 //! received, and what is remembered is remembered for a day.
 
-use super::super::{Anomaly, Ended, Orphan, Settings};
+use super::super::{Anomaly, EndedRecords, Orphan, Settings};
 use super::story::Story;
 use super::*;
 use crate::clock::Timestamp;
@@ -17,7 +17,7 @@ fn noted() -> Story {
 
 /// The ends of allocations and of sessions, in order.
 fn ends(story: &mut Story) -> (Vec<Timestamp>, Vec<Timestamp>) {
-    let Ended { allocations, sessions, .. } = story.table.take_ended();
+    let EndedRecords { allocations, sessions, .. } = story.table.take_ended();
     let ended = allocations.iter().map(|kept| kept.ended).collect();
     (ended, sessions.iter().map(|session| session.ended).collect())
 }

@@ -1,6 +1,6 @@
 //! Stories of keys, gaps and sources: what a scan of Redis changes, and what it does not.
 
-use super::super::{Applied, Cause, Look, Orphan, Scanned, Settings, Table};
+use super::super::{Applied, Cause, KeyCheck, Orphan, Scanned, Settings, Table};
 use super::audit::audit;
 use super::story::Story;
 use super::*;
@@ -12,10 +12,10 @@ fn scan(
     key: &Key<'_>,
     event: &Event<'_>,
     idle: Option<u64>,
-) -> (Look, Option<Scanned>) {
+) -> (KeyCheck, Option<Scanned>) {
     let idle = idle.map(secs);
     let look = story.table.look(at(seconds), SOURCE, key, idle);
-    let read = look == Look::Read;
+    let read = look == KeyCheck::Read;
     let scanned = read.then(|| story.table.scanned(at(seconds), SOURCE, key, event, idle));
     audit(&story.table).unwrap();
     (look, scanned)
@@ -41,16 +41,16 @@ fn a_scan_adopts_what_lives_and_leaves_what_is_stale() {
     let alice = |id| key("r", "alice", id);
     story.table.scan_begins(at(10_000), SOURCE);
     let mut found = |id, event: &Event<'_>, idle| scan(&mut story, 10_000, &alice(id), event, idle);
-    assert_eq!(found(1, &new(600), Some(690)), (Look::Read, Some(Scanned::Adopted)));
-    assert_eq!(found(1, &new(600), Some(0)), (Look::Again, None));
-    assert_eq!(found(2, &new(600), Some(691)), (Look::Read, Some(Scanned::Stale)));
-    assert_eq!(found(2, &new(600), Some(3691)), (Look::Stale, None), "not even read");
-    assert_eq!(found(3, &refreshed(0), Some(1000)), (Look::Read, Some(Scanned::Adopted)));
-    assert_eq!(found(4, &new(600), None), (Look::Read, Some(Scanned::Adopted)));
+    assert_eq!(found(1, &new(600), Some(690)), (KeyCheck::Read, Some(Scanned::Adopted)));
+    assert_eq!(found(1, &new(600), Some(0)), (KeyCheck::Again, None));
+    assert_eq!(found(2, &new(600), Some(691)), (KeyCheck::Read, Some(Scanned::Stale)));
+    assert_eq!(found(2, &new(600), Some(3691)), (KeyCheck::Stale, None), "not even read");
+    assert_eq!(found(3, &refreshed(0), Some(1000)), (KeyCheck::Read, Some(Scanned::Adopted)));
+    assert_eq!(found(4, &new(600), None), (KeyCheck::Read, Some(Scanned::Adopted)));
     story.tell_of(10_000, &alice(5), &Event::Deleted);
     story.wait(10_011);
     let (ended, _) = scan(&mut story, 10_011, &alice(5), &new(600), Some(3));
-    assert_eq!(ended, Look::Known, "it ended while the scan went on");
+    assert_eq!(ended, KeyCheck::Known, "it ended while the scan went on");
     assert_eq!(end_of_gap(&mut story, 10_011), 0);
     assert_eq!(story.table.snapshot().realms[0].oldest_allocation, Some(at(9000)));
     story.ends_empty();
@@ -64,13 +64,13 @@ fn after_a_gap_a_key_that_was_set_meanwhile_refreshes() {
     gap(&mut story, 100, 1000);
     assert_eq!(
         scan(&mut story, 1000, &alice, &refreshed(600), Some(500)),
-        (Look::Read, Some(Scanned::Known))
+        (KeyCheck::Read, Some(Scanned::Known))
     );
     end_of_gap(&mut story, 1000);
     gap(&mut story, 1000, 1001);
     assert_eq!(
         scan(&mut story, 1001, &alice, &refreshed(600), Some(1)).0,
-        Look::Known,
+        KeyCheck::Known,
         "that was our own reading"
     );
     end_of_gap(&mut story, 1001);
@@ -87,7 +87,7 @@ fn after_a_gap_a_key_that_was_made_anew_is_another_allocation() {
     story.tell(0, &new(600));
     gap(&mut story, 100, 1000);
     let anew = Event::New(grant(600, LOCAL, "198.51.100.7:40001"));
-    assert_eq!(scan(&mut story, 1000, &alice, &anew, Some(500)), (Look::Read, Some(Scanned::Adopted)));
+    assert_eq!(scan(&mut story, 1000, &alice, &anew, Some(500)), (KeyCheck::Read, Some(Scanned::Adopted)));
     end_of_gap(&mut story, 1000);
     let realm = story.realm();
     assert_eq!((story.closed(), realm.opened.total(), realm.adopted), (vec![("missed", 1)], 2, 0));
@@ -110,7 +110,7 @@ fn a_restarted_redis_makes_old_keys_young_and_nothing_of_them_new() {
     story.tell(0, &new(600));
     story.tell(50, &delta(Leg::Client, [1, 10, 1, 10]));
     gap(&mut story, 100, 110);
-    assert_eq!(scan(&mut story, 110, &alice, &new(600), Some(5)), (Look::Read, Some(Scanned::Known)));
+    assert_eq!(scan(&mut story, 110, &alice, &new(600), Some(5)), (KeyCheck::Read, Some(Scanned::Known)));
     end_of_gap(&mut story, 110);
     story.tell(600, &Event::Deleted);
     story.tell(600, &total(Leg::Client, [3, 30, 3, 30]));
@@ -147,7 +147,7 @@ fn without_a_gap_a_fresh_key_proves_nothing() {
     story.table.scan_begins(at(300), SOURCE);
     assert_eq!(
         scan(&mut story, 300, &alice, &new(600), Some(10)).0,
-        Look::Known,
+        KeyCheck::Known,
         "another reader touched it"
     );
 }
@@ -167,7 +167,7 @@ fn a_missing_key_ends_nothing_but_where_an_older_one_stands() {
     assert_eq!(story.realm().live.total(), 2);
     gap(&mut story, 300, 400);
     let alice = story.key;
-    assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
+    assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, KeyCheck::Known);
     end_of_gap(&mut story, 400);
     assert_eq!(story.closed(), [("missed", 1)], "alice's older key is there: bob's was deleted");
     assert_eq!(story.realm().live.total(), 1);
@@ -197,7 +197,7 @@ fn an_overdue_allocation_is_no_orphan_without_its_key() {
     story.tell(0, &new(600));
     story.wait(700);
     story.table.scan_begins(at(701), SOURCE);
-    assert_eq!(scan(&mut story, 701, &alice, &new(600), Some(701)).0, Look::Stale);
+    assert_eq!(scan(&mut story, 701, &alice, &new(600), Some(701)).0, KeyCheck::Stale);
     end_of_gap(&mut story, 701);
     assert_eq!(story.orphans(Orphan::Overdue), 1);
     story.table.scan_begins(at(1000), SOURCE);
@@ -218,14 +218,14 @@ fn where_keys_may_be_missing_absence_ends_nothing_and_what_is_found_counts() {
     gap(&mut story, 100, 400);
     story.table.scan_may_miss_keys(SOURCE);
     let alice = story.key;
-    assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, Look::Known);
+    assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, KeyCheck::Known);
     let carol = key("r", "carol", 3);
     assert_eq!(scan(&mut story, 400, &carol, &new(600), Some(200)).1, Some(Scanned::Adopted));
     end_of_gap(&mut story, 400);
     assert_eq!((story.closed(), story.realm().live.total()), (vec![], 3), "bob's key proves nothing");
     // It is about one scan: the next one proves what it proves.
     gap(&mut story, 500, 600);
-    assert_eq!(scan(&mut story, 600, &alice, &new(600), Some(600)).0, Look::Known);
+    assert_eq!(scan(&mut story, 600, &alice, &new(600), Some(600)).0, KeyCheck::Known);
     end_of_gap(&mut story, 600);
     assert_eq!(story.closed(), [("missed", 2)], "of bob and carol");
     story.ends_empty();
@@ -306,18 +306,21 @@ fn a_left_over_stays_one_though_reading_made_it_young() {
     let mut story = Story::before_the_watch();
     let alice = story.key;
     story.table.scan_begins(at(10_000), SOURCE);
-    assert_eq!(scan(&mut story, 10_000, &alice, &new(600), Some(1000)), (Look::Read, Some(Scanned::Stale)));
+    assert_eq!(
+        scan(&mut story, 10_000, &alice, &new(600), Some(1000)),
+        (KeyCheck::Read, Some(Scanned::Stale))
+    );
     end_of_gap(&mut story, 10_000);
     gap(&mut story, 10_200, 10_300);
     assert_eq!(
         scan(&mut story, 10_300, &alice, &new(600), Some(300)),
-        (Look::Stale, None),
+        (KeyCheck::Stale, None),
         "idle since our own reading"
     );
     end_of_gap(&mut story, 10_300);
     gap(&mut story, 10_400, 10_500);
     let revived = scan(&mut story, 10_500, &alice, &new(600), Some(50));
-    assert_eq!(revived, (Look::Read, Some(Scanned::Adopted)), "set since: it lives");
+    assert_eq!(revived, (KeyCheck::Read, Some(Scanned::Adopted)), "set since: it lives");
     end_of_gap(&mut story, 10_500);
     story.ends_empty();
 }
@@ -330,18 +333,18 @@ fn a_key_that_outlives_its_end_is_a_left_over() {
     story.tell(100, &Event::Deleted);
     story.wait(200);
     story.table.scan_begins(at(300), SOURCE);
-    assert_eq!(scan(&mut story, 300, &alice, &new(600), Some(300)).0, Look::Stale, "nothing was missed");
+    assert_eq!(scan(&mut story, 300, &alice, &new(600), Some(300)).0, KeyCheck::Stale, "nothing was missed");
     end_of_gap(&mut story, 300);
     gap(&mut story, 400, 500);
     assert_eq!(
         scan(&mut story, 500, &alice, &new(600), Some(500)).0,
-        Look::Stale,
+        KeyCheck::Stale,
         "set before the gap: it ended in sight"
     );
     let mangled = key("r", "alice  0.0e+00xample.org", 3);
     assert_eq!(
         scan(&mut story, 500, &mangled, &new(600), Some(1)).0,
-        Look::Stale,
+        KeyCheck::Stale,
         "whose it is cannot be told"
     );
     end_of_gap(&mut story, 500);

@@ -1,0 +1,265 @@
+//! The connections of coturn's own that report allocations straight to us, and what it means when one closes.
+//!
+//! A relay thread of coturn has one connection and reports all of its allocations over it; other threads hold idle ones.
+//! So a key on two open connections is two servers', and a process that dies takes its connections and its allocations
+//! along. But proxies, NAT and load balancers close idle connections of a coturn that lives: it connects again, at once
+//! the first time and with its next event later (every version up to 4.17.1). [`StatsdbConnections::verdict`] tells the two
+//! apart.
+
+use std::collections::{HashMap, VecDeque, hash_map};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::allocation::Allocation;
+use super::ids::{ConnectionId, Mark, SourceId};
+use crate::clock::Timestamp;
+
+/// How long after a connection has closed it is judged: its process' other connections close, or
+/// come again, within this.
+pub const VERDICT_AFTER: Duration = Duration::from_secs(1);
+
+/// Connections that close within so long of one another closed at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Idle times that differ by no more than this are equal, and no device cuts a connection that was idle for less than
+/// [`SHORTEST_CUT`].
+const EQUALLY_IDLE: Duration = Duration::from_millis(500);
+
+/// See [`EQUALLY_IDLE`].
+const SHORTEST_CUT: Duration = Duration::from_secs(1);
+
+/// How long a closed connection is evidence.
+const EVIDENCE: Duration = Duration::from_secs(5);
+
+/// Closed connections, and addresses of which something is remembered, are bounded by this each.
+const MAX_REMEMBERED: usize = 4096;
+
+/// How long an address whose connections were closed while its coturn lived is not judged by closed connections.
+const DISTRUST: Duration = Duration::from_secs(24 * 3600);
+
+/// Connections of which it is remembered that they were interrupted: beyond that the oldest are forgotten.
+const MAX_INTERRUPTED: usize = 65_536;
+
+/// Servers remembered for each connection: the addresses that one process listens on for clients.
+const MAX_SERVERS: usize = 16;
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The other end closed it: its process, or a device on the way.
+    Peer,
+    /// We closed it, or it was lost, or the link is one on which a closed connection says nothing about its process.
+    Other,
+}
+
+/// What a closed connection says about the process that held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessVerdict {
+    /// It lives, or there is no telling: its allocations stay until they are due.
+    Lives,
+    /// It died: its allocations ended with it.
+    Died,
+    /// It died, and a new process has started at its address.
+    Restarted,
+}
+
+/// Connections that ended with their processes.
+#[derive(Clone, Debug, Default)]
+pub struct EndedConnections(pub(in crate::state) HashMap<Mark, ProcessVerdict, ahash::RandomState>);
+
+impl EndedConnections {
+    /// Adds one, unless its process lives.
+    pub fn insert(&mut self, connection: ConnectionId, verdict: ProcessVerdict) {
+        if verdict != ProcessVerdict::Lives {
+            self.0.insert(connection.0, verdict);
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Where a connection comes from.
+pub(crate) type Peer = (SourceId, IpAddr);
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionFacts {
+    pub(crate) peer: Peer,
+    pub(crate) opened: Timestamp,
+    /// When the last bytes came.
+    pub(crate) active: Timestamp,
+    /// It has reported allocations.
+    pub(crate) reports: bool,
+    /// When it said what a coturn says when its process starts, and only then.
+    pub(crate) started: Option<Timestamp>,
+    /// The servers that it has reported, by number and port: the addresses that its process listens on.
+    pub(crate) servers: Vec<(u32, u16)>,
+}
+
+impl ConnectionFacts {
+    /// Both report allocations of one server address, or neither says which: coturn before 4.6 does not.
+    fn is_of_process_of(&self, other: &Self) -> bool {
+        let are_unknown = self.servers.is_empty() && other.servers.is_empty();
+        self.reports
+            && other.reports
+            && (are_unknown || self.servers.iter().any(|server| other.servers.contains(server)))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) mark: Mark,
+    pub(crate) facts: ConnectionFacts,
+    pub(crate) at: Timestamp,
+    pub(crate) by: ClosedBy,
+}
+
+impl Closed {
+    /// For how long nothing had come over it.
+    fn idle(&self) -> Duration {
+        self.at.since(self.facts.active)
+    }
+}
+
+/// The connections that are open, those that closed just now, and the one whose event is being applied.
+#[derive(Debug)]
+pub(crate) struct StatsdbConnections {
+    /// [`Mark::NONE`] where the event comes from a Redis.
+    pub(crate) speaking: Mark,
+    pub(crate) open: HashMap<Mark, ConnectionFacts, ahash::RandomState>,
+    /// In the order of their ends.
+    pub(crate) closed: VecDeque<Closed>,
+    /// Addresses whose connections were closed though their coturn lived, and until when that is remembered.
+    distrusted: HashMap<Peer, Timestamp, ahash::RandomState>,
+    /// When a connection was interrupted, or one whose allocations it has taken over.
+    interrupted: HashMap<Mark, Timestamp, ahash::RandomState>,
+    /// The same in the order in which it was noted.
+    interruptions: VecDeque<Mark>,
+}
+
+impl Default for StatsdbConnections {
+    fn default() -> Self {
+        Self {
+            speaking: Mark::NONE,
+            open: HashMap::default(),
+            closed: VecDeque::new(),
+            distrusted: HashMap::default(),
+            interrupted: HashMap::default(),
+            interruptions: VecDeque::new(),
+        }
+    }
+}
+
+impl StatsdbConnections {
+    /// Whether the record is one that the present speaker reports.
+    pub(crate) fn is_told(&self, allocation: &Allocation) -> bool {
+        self.speaking == Mark::NONE || allocation.mark == self.speaking
+    }
+
+    /// Whether the record has lost its connection, and the present one may be the same server's.
+    pub(crate) fn may_be_told(&self, allocation: &Allocation) -> bool {
+        !self.open.contains_key(&allocation.mark)
+    }
+
+    /// Whether the present speaker may report the record: it has before, or nobody else does.
+    pub(crate) fn may_report(&self, allocation: &Allocation) -> bool {
+        self.is_told(allocation) || self.may_be_told(allocation)
+    }
+
+    /// The present speaker reports a status of a server.
+    pub(crate) fn note_server(&mut self, server: u32, port: u16) {
+        if let Some(facts) = self.open.get_mut(&self.speaking)
+            && !facts.servers.contains(&(server, port))
+            && facts.servers.len() < MAX_SERVERS
+        {
+            facts.servers.push((server, port));
+        }
+    }
+
+    /// What the closed connection says about its process, once [`VERDICT_AFTER`] has passed.
+    ///
+    /// - A new connection from its address that says what a starting coturn says: the process was restarted.
+    /// - Another new connection from its address that stays, or an open one that reports the same server: it lives.
+    /// - A process that dies closes all of its connections at once, however long each was idle. A device that cuts idle
+    ///   ones closes each after the same idle time. So connections that closed at once after different idle times, or a
+    ///   moment after their last bytes, are a death; all else cannot be told, and is none.
+    pub(crate) fn verdict(&self, mark: Mark, now: Timestamp) -> ProcessVerdict {
+        let Some(gone) = self.closed.iter().find(|closed| closed.mark == mark) else {
+            return ProcessVerdict::Lives;
+        };
+        let peer = gone.facts.peer;
+        if gone.by != ClosedBy::Peer || self.distrusted.get(&peer).is_some_and(|&until| now < until) {
+            return ProcessVerdict::Lives;
+        }
+        let of_peer = |facts: &&ConnectionFacts| facts.peer == peer;
+        let open = || self.open.values().filter(of_peer);
+        let closed = || self.closed.iter().filter(|closed| closed.facts.peer == peer);
+        let mut starts = open().chain(closed().map(|closed| &closed.facts)).filter_map(|facts| facts.started);
+        if starts.any(|started| gone.at.since(started) <= AT_ONCE) {
+            return ProcessVerdict::Restarted;
+        }
+        if open().any(|facts| facts.opened > gone.at || facts.is_of_process_of(&gone.facts)) {
+            return ProcessVerdict::Lives;
+        }
+        let at_once = || {
+            let others = closed().filter(|closed| closed.facts.started.is_none());
+            others.filter(|closed| gone.at.since(closed.at).max(closed.at.since(gone.at)) <= AT_ONCE)
+        };
+        // The threads that report nothing hold connections too. Those of this process did not close.
+        let is_silent = |facts: &ConnectionFacts| !facts.reports;
+        if open().any(is_silent) && !at_once().any(|closed| is_silent(&closed.facts)) {
+            return ProcessVerdict::Lives;
+        }
+        let idle = gone.idle();
+        let differ = |other: Duration| idle.abs_diff(other) > EQUALLY_IDLE;
+        if idle < SHORTEST_CUT || at_once().any(|closed| differ(closed.idle())) {
+            ProcessVerdict::Died
+        } else {
+            ProcessVerdict::Lives
+        }
+    }
+
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        while self.closed.len() > MAX_REMEMBERED
+            || self.closed.front().is_some_and(|closed| now.since(closed.at) > EVIDENCE)
+        {
+            self.closed.pop_front();
+        }
+    }
+
+    /// When the connection over which the record is reported was interrupted: what it reported before may be incomplete.
+    /// [`Timestamp::ZERO`] if it was not.
+    pub(crate) fn gap_of(&self, allocation: &Allocation) -> Timestamp {
+        self.interrupted.get(&allocation.mark).copied().unwrap_or(Timestamp::ZERO)
+    }
+
+    /// What the connection reported up to `gap` may be incomplete.
+    pub(crate) fn note_gap(&mut self, mark: Mark, gap: Timestamp) {
+        match self.interrupted.entry(mark) {
+            hash_map::Entry::Occupied(mut known) => *known.get_mut() = gap.max(*known.get()),
+            hash_map::Entry::Vacant(none) => {
+                none.insert(gap);
+                self.interruptions.push_back(mark);
+            }
+        }
+        if self.interruptions.len() > MAX_INTERRUPTED
+            && let Some(oldest) = self.interruptions.pop_front()
+        {
+            self.interrupted.remove(&oldest);
+        }
+    }
+
+    /// From now on closed connections of the speaker's address are no evidence. Gives the address if that is new.
+    pub(crate) fn distrust_speaker(&mut self, now: Timestamp) -> Option<Peer> {
+        let peer = self.open.get(&self.speaking)?.peer;
+        self.distrusted.retain(|_, until| now < *until);
+        let is_new = !self.distrusted.contains_key(&peer) && self.distrusted.len() < MAX_REMEMBERED;
+        if is_new {
+            self.distrusted.insert(peer, now.plus(DISTRUST));
+        }
+        is_new.then_some(peer)
+    }
+}

@@ -1,0 +1,61 @@
+//! What the table found out that an operator should know of when it happens.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ids::SourceId;
+use super::long_lifetime::LongLifetime;
+
+/// One thing found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// Ids that came again prove that the process behind a server address is new.
+    ServerRestarted {
+        /// Where it reports.
+        source: SourceId,
+        /// Its label: the host of its address.
+        server: Arc<str>,
+        /// The port of its address.
+        port: u16,
+        /// Live allocations that ended with the old process.
+        allocations: u64,
+    },
+    /// An allocation that should have ended with an old process lives: two processes report one server address.
+    AddressShared {
+        /// Where they report.
+        source: SourceId,
+        /// The label: the host of the address.
+        server: Arc<str>,
+        /// The port of the address.
+        port: u16,
+    },
+    /// The connections of a coturn closed as those of a process that ended do.
+    ProcessEnded {
+        /// The listener.
+        source: SourceId,
+        /// Where they came from.
+        peer: IpAddr,
+        /// A new process has started there.
+        restarted: bool,
+    },
+    /// A lifetime was granted that is longer than the largest of the settings; the first of an episode.
+    LongLifetime {
+        /// Where it was reported.
+        source: SourceId,
+        /// The lifetime, in seconds, as it was granted.
+        seconds: u32,
+        /// What became of it.
+        outcome: LongLifetime,
+    },
+    /// Connections were closed as those of a process that ended, and the process lives.
+    ConnectionsCut {
+        /// The listener.
+        source: SourceId,
+        /// Where they came from.
+        peer: IpAddr,
+    },
+}
+
+/// Discoveries that wait to be taken.
+#[derive(Debug, Default)]
+pub(crate) struct Discoveries(pub(crate) Vec<Discovery>);

@@ -1,0 +1,54 @@
+//! What is known of an end, while the record stays: of one that settles, of one that is overdue, of one that lives again.
+
+use std::collections::HashMap;
+
+use crate::clock::Timestamp;
+use crate::state::storage::free_list::rehashed;
+use crate::wire::Traffic;
+
+/// The last end of an allocation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EndRecord {
+    /// When it was.
+    pub(crate) at: Timestamp,
+    /// Bytes of the deciding leg that its session has accounted for: it may live again, and join another.
+    pub(crate) accounted_bytes: u64,
+    /// What the client leg's total had beyond its sum.
+    pub(crate) client_loss: Option<Traffic>,
+}
+
+/// EndRecords by the number of the record; most live, and have none.
+#[derive(Debug, Default)]
+pub(crate) struct EndRecords(HashMap<u32, EndRecord, ahash::RandomState>);
+
+impl EndRecords {
+    pub(crate) fn get(&self, record: u32) -> Option<&EndRecord> {
+        self.0.get(&record)
+    }
+
+    /// When the record ended; [`Timestamp::ZERO`] if it never did.
+    pub(crate) fn moment(&self, record: u32) -> Timestamp {
+        self.get(record).map_or(Timestamp::ZERO, |ending| ending.at)
+    }
+
+    pub(crate) fn of(&mut self, record: u32) -> &mut EndRecord {
+        self.0.entry(record).or_default()
+    }
+
+    pub(crate) fn remove(&mut self, record: u32) {
+        self.0.remove(&record);
+        if let Some(room) = rehashed(self.0.len(), self.0.capacity()) {
+            self.0.shrink_to(room);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.0.capacity()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

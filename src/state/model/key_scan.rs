@@ -1,0 +1,87 @@
+//! What the status keys in Redis tell that the events did not: at the start, and after a gap.
+//!
+//! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
+//! and the time since it was set is known to the second only, if nobody has read it meanwhile.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
+pub(crate) const PRECISION: Duration = Duration::from_secs(2);
+
+/// A scan that goes on.
+#[derive(Debug)]
+pub(crate) struct ScanProgress {
+    pub(crate) began: Timestamp,
+    /// The source was up before: events were missed.
+    pub(crate) after_gap: bool,
+    /// A key may be missing though its allocation lives: a node of a cluster, memory that ran out.
+    pub(crate) may_miss_keys: bool,
+    pub(crate) adopts: Adopts,
+    /// Keys that ended meanwhile.
+    pub(crate) ended: HashSet<u64, ahash::RandomState>,
+    /// Records whose keys were found.
+    pub(crate) found: u64,
+}
+
+impl ScanProgress {
+    pub(crate) fn remember_end(&mut self, hash: u64) {
+        self.ended.insert(hash);
+    }
+}
+
+/// Which unknown keys belong to allocations that may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adopts {
+    /// The source was never watched before: any.
+    All,
+    /// Those set in the gap. An older one has been heard of, and has ended since: its DEL missed it, as that of coturn
+    /// before 4.13 does for names with a `%`.
+    SetSince(Timestamp),
+    /// Nothing was missed: none.
+    Nothing,
+}
+
+impl Adopts {
+    pub(crate) fn includes(self, set_at: Option<Timestamp>) -> bool {
+        match self {
+            Self::All => true,
+            Self::SetSince(lost_at) => set_at.is_none_or(|set_at| set_at.plus(PRECISION) >= lost_at),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Keys that were read and found to be left-overs: reading made them look young.
+#[derive(Debug, Default)]
+pub(crate) struct LeftoverKeys {
+    /// When it was read, and when it had been set.
+    by_key: HashMap<u64, (Timestamp, Timestamp), ahash::RandomState>,
+    in_order: VecDeque<u64>,
+}
+
+impl LeftoverKeys {
+    /// More than so many are not remembered; the oldest is forgotten.
+    const MAX_KEYS: usize = 65_536;
+
+    pub(crate) fn remember(&mut self, key: u64, read_at: Timestamp, set_at: Timestamp) {
+        if self.by_key.insert(key, (read_at, set_at)).is_none() {
+            self.in_order.push_back(key);
+        }
+        if self.in_order.len() > Self::MAX_KEYS
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.by_key.remove(&oldest);
+        }
+    }
+
+    /// When a key was set that seems set at `seeming`.
+    pub(crate) fn set_at(&self, key: u64, seeming: Timestamp) -> Timestamp {
+        match self.by_key.get(&key) {
+            Some(&(read_at, set_at)) if seeming <= read_at.plus(PRECISION) => set_at.min(seeming),
+            _ => seeming,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Realms: their names, of which whoever sends events can make many, apart from their series, which are few.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::allocation::Allocation;
+use super::label::{MAX_LABEL, OTHER};
+use super::series::RealmSeries;
+use super::session::Session;
+use crate::clock::Timestamp;
+use crate::state::storage::age_list::AgeList;
+use crate::state::storage::slab::Slab;
+
+/// One label value's sums and order of ages.
+#[derive(Debug)]
+pub(crate) struct RealmGroup {
+    pub(crate) label: Arc<str>,
+    pub(crate) series: RealmSeries,
+    /// Allocations that have lived on end.
+    pub(crate) allocations: AgeList,
+    /// Allocations that live again: their sessions are younger than they.
+    pub(crate) revived: AgeList,
+    /// Sessions that have a record.
+    pub(crate) sessions: AgeList,
+}
+
+impl RealmGroup {
+    /// The order in which an allocation stands.
+    pub(crate) const fn ages(&mut self, revived: bool) -> &mut AgeList {
+        if revived { &mut self.revived } else { &mut self.allocations }
+    }
+
+    pub(crate) fn oldest_allocation(&self, allocations: &Slab<Allocation>) -> Option<Timestamp> {
+        let all = [&self.allocations, &self.revived];
+        all.into_iter().filter_map(|ages| ages.oldest(allocations)).min()
+    }
+
+    /// A session without a record began with its allocation, and none with one began later than its allocations. So the
+    /// oldest of both kinds is the oldest session.
+    pub(crate) fn oldest_session(
+        &self,
+        allocations: &Slab<Allocation>,
+        sessions: &Slab<Session>,
+    ) -> Option<Timestamp> {
+        self.allocations.oldest(allocations).into_iter().chain(self.sessions.oldest(sessions)).min()
+    }
+}
+
+#[derive(Debug)]
+struct Realm {
+    name: Arc<[u8]>,
+    group: u32,
+    users: u32,
+}
+
+/// Realms by name. One with a group of its own stays; one folded into `_other` goes with its last record.
+#[derive(Debug)]
+pub(crate) struct Realms {
+    /// Bytes of all names, those of labels not among them: they are few.
+    name_bytes: usize,
+    by_name: HashMap<Arc<[u8]>, u32, ahash::RandomState>,
+    slots: Slab<Realm>,
+    groups: Vec<RealmGroup>,
+    by_label: HashMap<Arc<str>, u32, ahash::RandomState>,
+    max_groups: usize,
+    folded: u64,
+}
+
+impl Realms {
+    pub(crate) fn new(max_groups: usize, from_start: &[Vec<u8>]) -> Self {
+        let mut realms = Self {
+            name_bytes: 0,
+            by_name: HashMap::default(),
+            slots: Slab::new(),
+            groups: Vec::new(),
+            by_label: HashMap::default(),
+            max_groups,
+            folded: 0,
+        };
+        for name in from_start {
+            // Whoever asks for it wants it, however long it is.
+            realms.group_of(name, usize::MAX);
+        }
+        realms
+    }
+
+    /// A label that was told before gets its series again, while there is room.
+    pub(crate) fn recall(&mut self, label: &str) {
+        if self.by_label.len() < self.max_groups {
+            self.group_of(label.as_bytes(), MAX_LABEL);
+        }
+    }
+
+    /// The realm's number; its record counts as one more user of it.
+    pub(crate) fn acquire(&mut self, name: &[u8]) -> u32 {
+        if let Some(&at) = self.by_name.get(name) {
+            self.slots[at].users += 1;
+            return at;
+        }
+        let group = self.group_of(name, MAX_LABEL);
+        self.name_bytes += name.len();
+        let name: Arc<[u8]> = name.into();
+        let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
+        self.by_name.insert(name, at);
+        at
+    }
+
+    /// One more user of a realm that has some.
+    pub(crate) fn hold(&mut self, at: u32) -> u32 {
+        self.slots[at].users += 1;
+        at
+    }
+
+    /// One user less; the last one takes the realm along (its group stays).
+    pub(crate) fn release(&mut self, at: u32) {
+        let realm = &mut self.slots[at];
+        realm.users -= 1;
+        if realm.users == 0
+            && let Some(realm) = self.slots.remove(at)
+        {
+            self.name_bytes -= realm.name.len();
+            self.by_name.remove(&realm.name);
+        }
+    }
+
+    pub(crate) const fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
+
+    pub(crate) fn name(&self, at: u32) -> &[u8] {
+        &self.slots[at].name
+    }
+
+    pub(crate) fn shared_name(&self, at: u32) -> Arc<[u8]> {
+        Arc::clone(&self.slots[at].name)
+    }
+
+    /// The label value under which the realm is told.
+    pub(crate) fn label_of(&self, at: u32) -> &str {
+        &self.groups[self.slots[at].group as usize].label
+    }
+
+    pub(crate) fn group(&mut self, at: u32) -> &mut RealmGroup {
+        &mut self.groups[self.slots[at].group as usize]
+    }
+
+    pub(crate) fn series(&mut self, at: u32) -> &mut RealmSeries {
+        &mut self.group(at).series
+    }
+
+    pub(crate) fn groups(&self) -> &[RealmGroup] {
+        &self.groups
+    }
+
+    pub(crate) const fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_name.is_empty() && self.slots.len() == 0
+    }
+
+    /// The group of a realm whose label may have so many bytes.
+    fn group_of(&mut self, name: &[u8], longest: usize) -> u32 {
+        // Names that differ in broken UTF-8 only share a label, so they must share the series.
+        let label = String::from_utf8_lossy(name);
+        if let Some(&group) = self.by_label.get(&*label) {
+            return group;
+        }
+        let of_their_own = self.groups.len() - usize::from(self.by_label.contains_key(OTHER));
+        let has_room = of_their_own < self.max_groups && label.len() <= longest;
+        if has_room || label == OTHER {
+            return self.new_group(&label);
+        }
+        self.folded += 1;
+        match self.by_label.get(OTHER) {
+            Some(&group) => group,
+            None => self.new_group(OTHER),
+        }
+    }
+
+    fn new_group(&mut self, label: &str) -> u32 {
+        let label: Arc<str> = label.into();
+        let group = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        self.by_label.insert(Arc::clone(&label), group);
+        self.groups.push(RealmGroup {
+            label,
+            series: RealmSeries::default(),
+            allocations: AgeList::new(),
+            revived: AgeList::new(),
+            sessions: AgeList::new(),
+        });
+        group
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms_past_the_cap_share_a_group_but_not_an_identity() {
+        let mut realms = Realms::new(2, &[b"first".to_vec()]);
+        let (a, b, c) = (realms.acquire(b"second"), realms.acquire(b"third"), realms.acquire(b"fourth"));
+        for (realm, label) in [(a, "second"), (b, OTHER), (c, OTHER)] {
+            assert_eq!(&*realms.group(realm).label, label);
+        }
+        assert_ne!(b, c);
+        assert_eq!(realms.folded(), 2);
+        let labels: Vec<_> = realms.groups().iter().map(|group| &*group.label).collect();
+        assert_eq!(labels, ["first", "second", OTHER]);
+    }
+
+    #[test]
+    fn a_name_that_is_long_on_the_page_shares_the_group_unless_it_was_asked_for() {
+        let wanted = "w".repeat(MAX_LABEL + 1);
+        let mut realms = Realms::new(10, &[wanted.clone().into_bytes()]);
+        let at = realms.acquire(wanted.as_bytes());
+        assert_eq!(realms.label_of(at), wanted);
+        // U+FFFD takes three bytes.
+        let (fits, broken) = ("a".repeat(MAX_LABEL), [0xff; MAX_LABEL / 3 + 1]);
+        for (name, label, folded) in [
+            (fits.as_bytes(), &*fits, 0),
+            ("a".repeat(MAX_LABEL + 1).as_bytes(), OTHER, 1),
+            (&broken[1..], &*"\u{fffd}".repeat(MAX_LABEL / 3), 1),
+            (&broken, OTHER, 2),
+        ] {
+            let at = realms.acquire(name);
+            assert_eq!((realms.label_of(at), realms.folded()), (label, folded));
+        }
+        let labels: Vec<_> = realms.groups().iter().map(|group| group.label.len()).collect();
+        assert_eq!(labels, [wanted.len(), fits.len(), OTHER.len(), 3 * (MAX_LABEL / 3)]);
+    }
+
+    #[test]
+    fn a_realm_goes_with_its_last_record() {
+        let mut realms = Realms::new(10, &[]);
+        let at = realms.acquire(b"r");
+        assert_eq!(realms.acquire(b"r"), at);
+        realms.release(at);
+        assert_eq!(realms.name(at), b"r");
+        realms.release(at);
+        assert_eq!(realms.slots.len(), 0);
+        assert_eq!(realms.groups().len(), 1);
+    }
+
+    #[test]
+    fn broken_utf8_shares_one_label() {
+        let mut realms = Realms::new(10, &[]);
+        let (a, b) = (realms.acquire(b"\xff"), realms.acquire(b"\xfe"));
+        assert_ne!(a, b);
+        assert_eq!(realms.groups().len(), 1);
+    }
+}

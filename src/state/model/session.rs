@@ -1,0 +1,133 @@
+//! One session: all allocations of one user.
+
+use std::net::IpAddr;
+
+use crate::clock::Timestamp;
+use crate::state::storage::age_list::{Aged, Links};
+use crate::state::storage::interner::NameId;
+
+/// The record of a session. One that an allocation is alone in has none.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its number for ever.
+    pub(crate) serial: u64,
+    pub(crate) source: u32,
+    pub(crate) realm: u32,
+    pub(crate) user: NameId,
+    /// Part of the identity where one user name is shared by clients.
+    pub(crate) host: Option<IpAddr>,
+    pub(crate) started: Timestamp,
+    /// The last end of an allocation.
+    pub(crate) ended: Timestamp,
+    /// Without live allocations it closes then.
+    pub(crate) lingers_until: Timestamp,
+    /// First opening and last end of those that relayed.
+    pub(crate) relay: Option<(Timestamp, Timestamp)>,
+    pub(crate) bytes: u64,
+    /// Allocations that live.
+    pub(crate) live: u32,
+    /// Allocations whose totals may still come, the living ones among them.
+    pub(crate) unsettled: u32,
+    pub(crate) allocations: u32,
+    pub(crate) age: Links,
+    /// May be joined; counted among the open ones.
+    pub(crate) open: bool,
+    /// Not watched from its first opening to its last end.
+    pub(crate) partial: bool,
+}
+
+/// How an allocation comes into a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// Its birth was seen just now.
+    Born,
+    /// It was met in the middle of its life.
+    Adopted,
+    /// An earlier process knew it.
+    Restored,
+}
+
+impl Session {
+    /// One that is open and has no allocation yet.
+    pub(crate) const fn new(
+        serial: u64,
+        source: u32,
+        realm: u32,
+        user: NameId,
+        host: Option<IpAddr>,
+        started: Timestamp,
+    ) -> Self {
+        Self {
+            serial,
+            source,
+            realm,
+            user,
+            host,
+            started,
+            ended: started,
+            lingers_until: Timestamp::ZERO,
+            relay: None,
+            bytes: 0,
+            live: 0,
+            unsettled: 0,
+            allocations: 0,
+            age: Links::ALONE,
+            open: true,
+            partial: false,
+        }
+    }
+
+    /// It has one allocation, which lives.
+    pub(crate) const fn begin_with(&mut self, partial: bool) {
+        (self.live, self.unsettled, self.allocations, self.partial) = (1, 1, 1, partial);
+    }
+}
+
+impl Aged for Session {
+    fn started(&self) -> Timestamp {
+        self.started
+    }
+    fn age_links(&mut self) -> &mut Links {
+        &mut self.age
+    }
+}
+
+/// What the session itself knows, for a row of details. Its members know the rest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionFacts {
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) open: bool,
+    pub(crate) partial: bool,
+    pub(crate) live: u32,
+    pub(crate) allocations: u32,
+    /// Of members that have settled.
+    pub(crate) bytes: u64,
+    /// One of those relayed.
+    pub(crate) relayed: bool,
+}
+
+impl Session {
+    pub(crate) fn facts(&self) -> SessionFacts {
+        SessionFacts {
+            started: self.started,
+            ended: self.ended,
+            open: self.open,
+            partial: self.partial,
+            live: self.live,
+            allocations: self.allocations,
+            bytes: self.bytes,
+            relayed: self.relay.is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// Its counts against the number of its live allocations.
+    pub(crate) fn check(&self, live: u64) -> Result<(), String> {
+        let told = u64::from(self.live);
+        let consistent = told == live && self.live <= self.unsettled && (self.open || self.live == 0);
+        if consistent { Ok(()) } else { Err(format!("{live} live: {self:?}")) }
+    }
+}

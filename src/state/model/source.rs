@@ -1,0 +1,62 @@
+//! One stream of events: a Redis, or the listener.
+
+use std::sync::Arc;
+
+use super::counts::Counts;
+use super::ended_queues::SourceRecords;
+use super::ids::Mark;
+use super::key_scan::{LeftoverKeys, ScanProgress};
+use super::long_lifetime::LongLifetime;
+use crate::clock::Timestamp;
+
+/// One stream of events.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: Arc<str>,
+    /// Subscribed, and resynced once; nothing becomes due otherwise.
+    pub(crate) up: bool,
+    /// It was up before.
+    pub(crate) known: bool,
+    /// A store remembers it: whatever allocation it does not know has told nothing.
+    pub(crate) is_remembered: bool,
+    /// How far it had been heard when it was lost.
+    pub(crate) lost_at: Timestamp,
+    pub(crate) left_overs: LeftoverKeys,
+    /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
+    pub(crate) resumed_at: Timestamp,
+    /// How far it has been heard without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
+    /// not tell: up to the present then.
+    pub(crate) heard_until: Timestamp,
+    pub(crate) live: u64,
+    pub(crate) places: SourceRecords,
+    /// Grants above the largest that the settings name.
+    pub(crate) long_lifetimes: Counts<{ LongLifetime::ALL.len() }>,
+    /// When the last of them came; [`Timestamp::ZERO`] if none did.
+    pub(crate) last_long_lifetime: Timestamp,
+    /// The scan of its keys that goes on.
+    pub(crate) scan: Option<ScanProgress>,
+    /// Of the present scan.
+    pub(crate) mark: Mark,
+}
+
+impl Source {
+    /// One of that name, which is down and was never up.
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            up: false,
+            known: false,
+            is_remembered: false,
+            lost_at: Timestamp::ZERO,
+            left_overs: LeftoverKeys::default(),
+            resumed_at: Timestamp::ZERO,
+            heard_until: Timestamp::MAX,
+            live: 0,
+            places: SourceRecords::new(),
+            long_lifetimes: Counts::default(),
+            last_long_lifetime: Timestamp::ZERO,
+            scan: None,
+            mark: Mark::NONE,
+        }
+    }
+}

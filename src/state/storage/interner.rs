@@ -1,0 +1,257 @@
+//! Names of users. Each allocation brings one; those of one session share that of the session.
+//!
+//! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
+//! header of an allocator.
+
+use super::free_list::{FreeList, shrunk};
+use super::slab::Slab;
+
+/// A stored name. Copied with [`Interner::hold`], given back with [`Interner::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameId(u32);
+
+/// Sizes of places go in steps of so many bytes.
+const STEP: usize = 4;
+
+/// How many share the name stands in the first four bytes of its place; the next says how many at its end are unused.
+const HEAD: usize = 5;
+
+/// Bits of a number that tell the place; those above tell its size.
+const PLACE_BITS: u32 = 25;
+
+/// A size has no more places. Names beyond them take places of the next sizes.
+const PLACES: usize = 1 << PLACE_BITS;
+
+/// The sizes are multiples of [`STEP`]; the last number is for all that is longer. coturn cuts names at 508 bytes.
+const LONG: usize = (1 << (u32::BITS - PLACE_BITS)) - 1;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct Interner {
+    /// Bytes of all names, each counted once, however many share it.
+    name_bytes: usize,
+    shelves: Vec<Shelf>,
+    long: Slab<(u32, Box<[u8]>)>,
+}
+
+impl Interner {
+    pub(crate) fn new() -> Self {
+        let shelf = |number| Shelf { size: (number + 1) * STEP, bytes: Vec::new(), free: FreeList::new() };
+        Self { name_bytes: 0, shelves: (0..LONG).map(shelf).collect(), long: Slab::new() }
+    }
+
+    /// Stores a name for one who uses it.
+    pub(crate) fn acquire(&mut self, name: &[u8]) -> NameId {
+        self.name_bytes += name.len();
+        let fitting = (name.len() + HEAD).div_ceil(STEP) - 1;
+        let all = self.shelves.iter_mut().enumerate().skip(fitting);
+        // What is unused must be told in a byte.
+        let mut roomy = all.take(usize::from(u8::MAX) / STEP).filter(|(_, shelf)| shelf.places() < PLACES);
+        let (number, place) = match roomy.next() {
+            Some((number, sized)) => (number, sized.put(name)),
+            None => (LONG, self.long.insert((1, name.into()))),
+        };
+        NameId(u32::try_from(number).unwrap_or(0) << PLACE_BITS | place)
+    }
+
+    /// One more uses it.
+    pub(crate) fn hold(&mut self, user: NameId) -> NameId {
+        let (number, place) = user.parts();
+        match self.shelves.get_mut(number) {
+            Some(sized) => sized.set_sharers(place, sized.sharers(place) + 1),
+            None => self.long[place].0 += 1,
+        }
+        user
+    }
+
+    /// One less uses it; with the last one it goes.
+    pub(crate) fn release(&mut self, user: NameId) {
+        let (number, place) = user.parts();
+        if let Some(shelf) = self.shelves.get_mut(number) {
+            let left = shelf.sharers(place) - 1;
+            shelf.set_sharers(place, left);
+            if left == 0 {
+                self.name_bytes -= shelf.name(place).len();
+                shelf.tidy(place);
+            }
+        } else {
+            self.long[place].0 -= 1;
+            if self.long[place].0 == 0
+                && let Some((_, name)) = self.long.remove(place)
+            {
+                self.name_bytes -= name.len();
+            }
+        }
+    }
+
+    pub(crate) const fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
+
+    pub(crate) fn get(&self, user: NameId) -> &[u8] {
+        let (number, place) = user.parts();
+        match self.shelves.get(number) {
+            Some(sized) => sized.name(place),
+            None => &self.long[place].1,
+        }
+    }
+
+    /// Something of the beginning and of the end of a name's place: it may lie on two lines of the cache.
+    pub(crate) fn glimpse(&self, user: NameId) -> u8 {
+        let (number, place) = user.parts();
+        let Some(sized) = self.shelves.get(number) else { return 0 };
+        let from = sized.from(place);
+        let byte = |at: usize| sized.bytes.get(from + at).copied().unwrap_or_default();
+        byte(HEAD - 1) ^ byte(sized.size - 1)
+    }
+
+    /// How many names are stored.
+    #[cfg(test)]
+    pub(crate) fn stored(&self) -> usize {
+        let on_shelf =
+            |shelf: &Shelf| (0..).take(shelf.places()).filter(|&place| !shelf.is_free(place)).count();
+        self.long.len() + self.shelves.iter().map(on_shelf).sum::<usize>()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.long.len() == 0 && self.shelves.iter().all(|shelf| shelf.bytes.is_empty())
+    }
+}
+
+impl NameId {
+    const fn parts(self) -> (usize, u32) {
+        ((self.0 >> PLACE_BITS) as usize, self.0 & ((1 << PLACE_BITS) - 1))
+    }
+}
+
+/// Places of one size, end to end.
+#[derive(Debug)]
+struct Shelf {
+    size: usize,
+    bytes: Vec<u8>,
+    free: FreeList,
+}
+
+impl Shelf {
+    fn places(&self) -> usize {
+        self.bytes.len() / self.size
+    }
+
+    fn put(&mut self, name: &[u8]) -> u32 {
+        let mut free = std::mem::take(&mut self.free);
+        let place = free.take(|place| self.is_free(place));
+        self.free = free;
+        let place = place.unwrap_or_else(|| {
+            self.bytes.resize(self.bytes.len() + self.size, 0);
+            u32::try_from(self.places() - 1).unwrap_or(u32::MAX)
+        });
+        let from = self.from(place);
+        let unused = self.size - HEAD - name.len();
+        self.bytes[from + HEAD - 1] = u8::try_from(unused).unwrap_or(u8::MAX);
+        self.bytes[from + HEAD..][..name.len()].copy_from_slice(name);
+        self.set_sharers(place, 1);
+        place
+    }
+
+    fn name(&self, place: u32) -> &[u8] {
+        let place = &self.bytes[self.from(place)..][..self.size];
+        &place[HEAD..self.size - usize::from(place[HEAD - 1])]
+    }
+
+    fn sharers(&self, place: u32) -> u32 {
+        let from = self.from(place);
+        self.bytes[from..].first_chunk().map_or(0, |count| u32::from_le_bytes(*count))
+    }
+
+    fn set_sharers(&mut self, place: u32, sharers: u32) {
+        let from = self.from(place);
+        self.bytes[from..][..4].copy_from_slice(&sharers.to_le_bytes());
+    }
+
+    /// A place was freed: it is used again, or given back if it is at the end.
+    fn tidy(&mut self, freed: u32) {
+        self.free.push(freed);
+        while let Some(last) = self.places().checked_sub(1)
+            && self.is_free(u32::try_from(last).unwrap_or(u32::MAX))
+        {
+            self.bytes.truncate(last * self.size);
+        }
+        let mut free = std::mem::take(&mut self.free);
+        free.tidy(self.places(), |place| self.is_free(place));
+        self.free = free;
+        if let Some(room) = shrunk(self.bytes.len(), self.bytes.capacity()) {
+            self.bytes.shrink_to(room);
+        }
+    }
+
+    fn is_free(&self, place: u32) -> bool {
+        (place as usize) < self.places() && self.sharers(place) == 0
+    }
+
+    const fn from(&self, place: u32) -> usize {
+        place as usize * self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_of_55_bytes_takes_60() {
+        let mut users = Interner::new();
+        users.acquire(&[b'a'; 55]);
+        users.acquire(&[b'b'; 54]);
+        assert_eq!(users.shelves[14].bytes.len(), 120);
+        users.acquire(&[b'b'; 56]);
+        assert_eq!(users.shelves[15].bytes.len(), 64);
+    }
+
+    proptest! {
+        #[test]
+        fn names_stay_as_long_as_somebody_uses_them(
+            steps in prop::collection::vec((0_u8..3, any::<u8>(), 0_usize..600, any::<prop::sample::Index>()), 1..300),
+        ) {
+            let (mut users, mut model) = (Interner::new(), Vec::new());
+            for (step, byte, length, which) in steps {
+                match step {
+                    0 => {
+                        let name = vec![byte; length];
+                        model.push((users.acquire(&name), name));
+                    }
+                    _ if model.is_empty() => {}
+                    1 => {
+                        let (user, name) = model[which.index(model.len())].clone();
+                        model.push((users.hold(user), name));
+                    }
+                    _ => users.release(model.swap_remove(which.index(model.len())).0),
+                }
+                for (user, name) in &model {
+                    prop_assert_eq!(users.get(*user), &**name);
+                }
+            }
+            for (user, _) in model {
+                users.release(user);
+            }
+            prop_assert!(users.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_peak_is_given_back() {
+        let mut users = Interner::new();
+        let all: Vec<NameId> = (0..10_000_u32).map(|number| users.acquire(&number.to_le_bytes())).collect();
+        let (last, others) = all.split_last().unwrap();
+        for user in others {
+            users.release(*user);
+        }
+        // What comes now takes the lowest places, so that the last to leave frees all above them.
+        let young = users.acquire(b"back");
+        users.release(*last);
+        let shelf = &users.shelves[2];
+        assert_eq!((shelf.places(), users.get(young)), (1, &b"back"[..]));
+        assert!(shelf.bytes.capacity() < 100_000 && shelf.free.len() < 2000, "{shelf:?}");
+    }
+}

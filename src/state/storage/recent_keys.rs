@@ -1,0 +1,92 @@
+//! Keys of which something is remembered for a day: shared by two servers, refused for lack of room.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// How long a key is remembered.
+const MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// More than so many keys are not remembered; the oldest is forgotten.
+const MAX_KEYS: usize = 65_536;
+
+/// Keys by their 64-bit seeded hash.
+#[derive(Debug, Default)]
+pub(crate) struct RecentKeys {
+    /// Until when each is remembered.
+    keys: HashMap<u64, Timestamp, ahash::RandomState>,
+    /// The same in order, with left-overs of keys that are remembered for longer by now.
+    in_order: VecDeque<(Timestamp, u64)>,
+}
+
+impl RecentKeys {
+    /// Remembers a key; true if it was not remembered.
+    pub(crate) fn insert(&mut self, now: Timestamp, key: u64) -> bool {
+        let is_new = !self.keys.contains_key(&key);
+        if is_new {
+            self.renew(now, key);
+        }
+        is_new
+    }
+
+    /// Remembers a key from now on, whether it was remembered or not.
+    pub(crate) fn renew(&mut self, now: Timestamp, key: u64) {
+        let until = now.plus(MEMORY);
+        self.keys.insert(key, until);
+        self.in_order.push_back((until, key));
+        if self.in_order.len() > MAX_KEYS {
+            self.forget_oldest();
+        }
+    }
+
+    pub(crate) fn contains(&self, key: u64) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(&key)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.in_order.is_empty()
+    }
+
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        while self.in_order.front().is_some_and(|&(until, _)| until <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((until, key)) = self.in_order.pop_front()
+            && self.keys.get(&key) == Some(&until)
+        {
+            self.keys.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_renewed_stays_for_longer() {
+        let mut keys = RecentKeys::default();
+        let noon = Timestamp::ZERO.plus(MEMORY / 2);
+        assert!(keys.insert(Timestamp::ZERO, 1) && keys.insert(Timestamp::ZERO, 2));
+        assert!(!keys.insert(noon, 2), "remembered already");
+        keys.renew(noon, 1);
+        keys.expire(Timestamp::ZERO.plus(MEMORY));
+        assert!(keys.contains(1) && !keys.contains(2));
+        keys.expire(noon.plus(MEMORY));
+        assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_gives_way() {
+        let mut keys = RecentKeys::default();
+        for key in 0..=MAX_KEYS as u64 {
+            assert!(keys.insert(Timestamp::ZERO, key));
+        }
+        assert!(!keys.contains(0) && keys.contains(1));
+    }
+}

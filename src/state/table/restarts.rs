@@ -1,0 +1,93 @@
+//! What ends when [ids](super::ids) prove that the process behind a server address is new.
+
+use std::time::Duration;
+
+use super::Table;
+use crate::clock::Timestamp;
+use crate::state::model::allocation::{Allocation, Cause, Flag, Granted, Phase};
+use crate::state::model::discovery::Discovery;
+use crate::state::model::label::OTHER;
+use crate::state::model::seen_ids::{NewProcess, parts};
+use crate::state::model::servers::TurnServer;
+use crate::wire::AllocationId;
+
+/// A coturn does not end, start again and give its first allocation within less.
+const RESTART: Duration = Duration::from_millis(100);
+
+impl Table {
+    /// Notes the id of a status; `born` if it is a birth. Gives the proof that the server's process is new, if it is one.
+    pub(super) fn note_id(&mut self, id: AllocationId, granted: &Granted, born: bool) -> Option<NewProcess> {
+        let is_of_several = |server: &TurnServer| *server.label == *OTHER;
+        if !granted.long_form || self.servers.all().get(granted.server as usize).is_none_or(is_of_several) {
+            // Which server it is is not said, or not told apart past the cap.
+            return None;
+        }
+        let address = (granted.server, granted.server_port);
+        if born {
+            self.seen_ids.birth(self.now, address, id)
+        } else {
+            self.seen_ids.see(self.now, address, id);
+            None
+        }
+    }
+
+    /// The record at `newborn` proves that the process behind its server address is new: what the old one held ended
+    /// with it. An allocation of another thread that began after the old process' last sign may be the new one's: it
+    /// stays until its own thread gives proof, or until it is due.
+    pub(super) fn end_old_process(&mut self, newborn: u32, granted: &Granted, proof: NewProcess) {
+        let new = &self.allocations[newborn];
+        let (source, thread) = (new.source(), parts(new.id).map(|(thread, _)| thread));
+        let server = self.servers.label(granted.server);
+        let is_its = |record: &Allocation| {
+            record.is(Flag::LongForm)
+                && record.source() == source
+                && (record.server, record.server_port) == (granted.server, granted.server_port)
+        };
+        let places = u32::try_from(self.allocations.places()).unwrap_or(u32::MAX);
+        let mut of_server = Vec::new();
+        let mut last_sign = proof.last_status;
+        for at in (0..places).filter(|&at| at != newborn) {
+            let Some(record) = self.allocations.get(at).filter(|record| is_its(record)) else { continue };
+            if parts(record.id).map(|(thread, _)| thread) == thread {
+                last_sign = last_sign.max(record.last_sign.get());
+            }
+            if matches!(record.phase, Phase::Live | Phase::Overdue) {
+                of_server.push(at);
+            }
+        }
+        // Another thread has proven the same restart: what was born since is the new process'.
+        let new_since = if last_sign < proof.proven_before { proof.proven_before } else { Timestamp::MAX };
+        of_server.sort_by_key(|&at| (self.allocations[at].started.get(), at));
+        let mut allocations = 0;
+        for at in of_server {
+            let record = &self.allocations[at];
+            let started = record.started.get();
+            if started > last_sign.plus(RESTART) || started >= new_since {
+                break;
+            }
+            if started <= last_sign {
+                // It is the old process' for certain, so its signs are, too.
+                last_sign = last_sign.max(record.last_sign.get());
+            }
+            if record.phase == Phase::Live {
+                self.end_with_process(at, Cause::Replaced);
+                allocations += 1;
+            } else {
+                // Its end is counted; it is certain now.
+                self.absolve(at);
+                self.allocations[at].phase = Phase::Gone;
+            }
+        }
+        self.found(Discovery::ServerRestarted { source, server, port: granted.server_port, allocations });
+    }
+
+    /// A record that ended with an old process is reported again: two processes share its server address.
+    pub(super) fn rest_id_rule(&mut self, at: u32) {
+        let record = &self.allocations[at];
+        let (source, server, port) = (record.source(), record.server, record.server_port);
+        if self.seen_ids.rest(self.now, (server, port)) {
+            let server = self.servers.label(server);
+            self.found(Discovery::AddressShared { source, server, port });
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What the status keys in Redis tell that the events did not: at the start, and after a gap.
+//!
+//! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
+//! and the time since it was set is known to the second only, if nobody has read it meanwhile.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::Table;
+use crate::clock::Timestamp;
+use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UNKNOWN_LIFETIME};
+use crate::state::model::ids::SourceId;
+use crate::state::model::key::{MANGLED, SourceKey};
+use crate::state::model::key_scan::{Adopts, ScanProgress};
+use crate::wire::{Event, Grant, Key};
+
+/// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
+const PRECISION: Duration = Duration::from_secs(2);
+
+/// Records looked at by one call of [`Table::sweep`]: a few milliseconds.
+const SWEEP: u32 = 8192;
+
+/// A scan that goes on.
+
+/// What to do with a key that a scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyCheck {
+    /// Its value is wanted.
+    Read,
+    /// It tells nothing new.
+    Known,
+    /// This scan has found it before.
+    Again,
+    /// It is older than any lifetime allows.
+    Stale,
+}
+
+/// What became of a key whose value was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// Its allocation was known, or ended while the scan went on.
+    Known,
+    /// Its allocation is live from now on.
+    Adopted,
+    /// Older than its lifetime allows: a left-over of a server that died, or of a lost end.
+    Stale,
+    /// The table is full.
+    Refused,
+}
+
+/// How far a sweep has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Where to go on; `None` at the end.
+    pub next: Option<u32>,
+    /// Live allocations whose key the scan did not find though their last status was heard since the source is up. A
+    /// restart of Redis in a gap takes keys away; no gap, no such excuse.
+    pub absent: u64,
+}
+
+impl Table {
+    /// A scan of the source's keys begins: ends are remembered until it is over.
+    pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
+        self.advance(now);
+        let began = self.now;
+        for server in self.servers.of_source(source.0) {
+            server.oldest_key = Timestamp::MAX;
+        }
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            source.mark = self.marks.next();
+            let after_gap = source.known && !source.up;
+            let adopts = match (source.known, source.up) {
+                (false, _) => Adopts::All,
+                (true, false) => Adopts::SetSince(source.lost_at),
+                (true, true) => Adopts::Nothing,
+            };
+            let (may_miss_keys, ended) = (false, HashSet::default());
+            source.scan = Some(ScanProgress { began, after_gap, may_miss_keys, adopts, ended, found: 0 });
+        }
+    }
+
+    /// The present scan proves nothing by a key that it does not find: this Redis does not take or does not keep all of
+    /// them. Keys that it finds count as ever.
+    pub fn scan_may_miss_keys(&mut self, source: SourceId) {
+        if let Some(scan) = self.sources.get_mut(source.0 as usize).and_then(|source| source.scan.as_mut()) {
+            scan.may_miss_keys = true;
+        }
+    }
+
+    /// So many allocations more may be met soon: makes room for them now. To grow while a million are met is to hash all
+    /// names anew, again and again, and messages wait for it.
+    pub fn expect(&mut self, more: usize) {
+        let room = self.settings.max_allocations.saturating_sub(self.allocations.len());
+        let more = more.min(room);
+        self.expected = self.allocations.len() + more;
+        self.reserve_keys(more);
+        self.reserve_sessions(more);
+        self.gatherings.expect(more);
+    }
+
+    /// The scan is over; gives the number of known allocations whose keys it found.
+    pub fn scan_ends(&mut self, source: SourceId) -> u64 {
+        let source = self.sources.get_mut(source.0 as usize);
+        let scan = source.and_then(|source| source.scan.take());
+        if self.sources.iter().all(|source| source.scan.is_none()) {
+            self.expected = 0;
+            self.gatherings.expect(0);
+        }
+        scan.map_or(0, |scan| scan.found)
+    }
+
+    /// Whether the value of a key is worth a GET, which destroys its idle time (`idle`; `None` where Redis cannot
+    /// tell).
+    pub fn look(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        key: &Key<'_>,
+        idle: Option<Duration>,
+    ) -> KeyCheck {
+        self.advance(now);
+        let name = SourceKey::of(source, key);
+        let hash = self.key_hash(&name);
+        let Some(at) = self.find_open(hash, &name) else {
+            let largest = self.settings.max_lifetime + self.settings.grace;
+            let set_at = self.true_set_at(source, hash, idle);
+            let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > largest);
+            return if self.ended_in_scan(source, hash) {
+                KeyCheck::Known
+            } else if is_old || name.user == MANGLED || !self.adopts(source, set_at) {
+                KeyCheck::Stale
+            } else {
+                KeyCheck::Read
+            };
+        };
+        let set_at = idle.map(|idle| self.now.minus(idle));
+        let allocation = &mut self.allocations[at];
+        let mut after_gap = false;
+        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            if source.scan.is_some() && allocation.mark == source.mark {
+                return KeyCheck::Again;
+            }
+            allocation.mark = source.mark;
+            if let Some(scan) = &mut source.scan {
+                scan.found += 1;
+                after_gap = scan.after_gap;
+            }
+        }
+        if let Some(set_at) = set_at {
+            let server = self.servers.get_mut(allocation.server);
+            server.oldest_key = server.oldest_key.min(set_at);
+        }
+        if after_gap && allocation.was_set_since(set_at) {
+            KeyCheck::Read
+        } else if allocation.phase != Phase::Live {
+            KeyCheck::Stale
+        } else {
+            KeyCheck::Known
+        }
+    }
+
+    /// Takes in the value of a status key: its last status was `idle` ago; `None` where Redis cannot tell.
+    ///
+    /// The caller must have taken in everything published before the key was read: events win over the scan.
+    pub fn scanned(
+        &mut self,
+        now: Timestamp,
+        source: SourceId,
+        key: &Key<'_>,
+        event: &Event<'_>,
+        idle: Option<Duration>,
+    ) -> Scanned {
+        self.advance(now);
+        let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
+        let is_birth = matches!(event, Event::New(_));
+        let name = SourceKey::of(source, key);
+        let hash = self.key_hash(&name);
+        let set_at = idle.map(|idle| self.now.minus(idle));
+        if let Some(at) = self.find_open(hash, &name) {
+            let missed = self.allocations[at].was_set_since(set_at);
+            self.mark_read(at);
+            return match set_at {
+                Some(set_at) if missed => self.catch_up(&name, hash, at, grant, is_birth, set_at),
+                _ => Scanned::Known,
+            };
+        }
+        if self.find_closing(hash, &name).is_some() || self.ended_in_scan(source, hash) {
+            return Scanned::Known;
+        }
+        let set_at = self.true_set_at(source, hash, idle);
+        let mut granted = self.understand(name.source, grant);
+        let released = grant.lifetime == 0;
+        if released {
+            granted.lifetime = UNKNOWN_LIFETIME;
+        }
+        let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
+        if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
+            if let Some(source) = self.sources.get_mut(source.0 as usize) {
+                source.left_overs.remember(hash, self.now, set_at);
+            }
+            return Scanned::Stale;
+        }
+        // No more is known than the second; those of one second are kept together.
+        let set_at = set_at.unwrap_or(self.now).whole_second();
+        let Some(at) = self.open(&name, hash, &granted, Origin::Adopted, set_at) else {
+            return Scanned::Refused;
+        };
+        let allocation = &mut self.allocations[at];
+        allocation.set(Flag::ReleasePending, released);
+        allocation.set(Flag::ScannedBirth, is_birth);
+        self.mark_read(at);
+        Scanned::Adopted
+    }
+
+    /// The record's key was found by the present scan and read by us.
+    fn mark_read(&mut self, at: u32) {
+        self.note(at);
+        let allocation = &mut self.allocations[at];
+        allocation.read_at = self.now.into();
+        if let Some(source) = self.sources.get(allocation.source().0 as usize) {
+            allocation.mark = source.mark;
+        }
+    }
+
+    /// A status of a known allocation that was missed in a gap, as its key tells it.
+    fn catch_up(
+        &mut self,
+        name: &SourceKey<'_>,
+        hash: u64,
+        at: u32,
+        grant: &Grant<'_>,
+        is_birth: bool,
+        set_at: Timestamp,
+    ) -> Scanned {
+        let granted = self.understand(name.source, grant);
+        self.note(at);
+        let client = self.clients.get(self.allocations[at].client);
+        let allocation = &mut self.allocations[at];
+        if is_birth && allocation.may_be_born_by(client, &granted) {
+            // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
+            // seem new.
+            return Scanned::Known;
+        }
+        if is_birth {
+            // Another allocation: the end of ours was missed too.
+            self.end_missed(at);
+            self.finish(at);
+            let Some(at) = self.open(name, hash, &granted, Origin::Born, set_at) else {
+                return Scanned::Refused;
+            };
+            self.allocations[at].set(Flag::ScannedBirth, true);
+            self.allocations[at].read_at = self.now.into();
+            return Scanned::Adopted;
+        }
+        if grant.lifetime == 0 {
+            allocation.set(Flag::ReleasePending, true);
+        } else if allocation.phase == Phase::Live && allocation.lifetime.get() == granted.lifetime {
+            // A refresh was missed, or Redis was restarted, or somebody else has read the key: no telling which.
+            allocation.grant_perhaps(set_at);
+        } else {
+            self.refresh(at, &granted, set_at);
+        }
+        Scanned::Known
+    }
+
+    /// After a whole scan: judges a part of the records, from number `from` on, whose keys it did not find.
+    ///
+    /// An overdue allocation is no orphan without its key. A live one has ended in the gap only if a key of its server
+    /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway.
+    pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
+        self.advance(now);
+        let of_source = self.sources.get(source.0 as usize);
+        let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
+        let Some((&ScanProgress { began, after_gap, may_miss_keys, .. }, mark, resumed_at)) = scan else {
+            return Sweep { next: None, absent: 0 };
+        };
+        let mut absent = 0;
+        let until = from.saturating_add(SWEEP);
+        for at in from..until {
+            let Some(allocation) = self.allocations.get(at) else { continue };
+            // What was heard of since may have set its key behind the scan's back.
+            let judged = allocation.source().0 == source.0
+                && allocation.phase != Phase::Closing
+                && allocation.mark != mark
+                && allocation.last_sign.get() < began;
+            if !judged {
+                continue;
+            }
+            if allocation.phase != Phase::Live {
+                if !may_miss_keys {
+                    self.absolve(at);
+                }
+                continue;
+            }
+            let (granted_at, long_form, server) =
+                (allocation.granted_at.get(), allocation.is(Flag::LongForm), allocation.server);
+            absent += u64::from(!after_gap && granted_at >= resumed_at);
+            let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
+            if after_gap && long_form && no_wipe && !may_miss_keys {
+                self.end_missed(at);
+            }
+        }
+        let more = (until as usize) < self.allocations.places();
+        Sweep { next: more.then_some(until), absent }
+    }
+
+    /// When a key was set, our own reading of it set aside.
+    fn true_set_at(&self, source: SourceId, hash: u64, idle: Option<Duration>) -> Option<Timestamp> {
+        let seeming = self.now.minus(idle?);
+        let source = self.sources.get(source.0 as usize);
+        Some(source.map_or(seeming, |source| source.left_overs.set_at(hash, seeming)))
+    }
+
+    fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
+        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        scan.is_none_or(|scan| scan.adopts.includes(set_at))
+    }
+
+    fn ended_in_scan(&self, source: SourceId, hash: u64) -> bool {
+        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        scan.is_some_and(|scan| scan.ended.contains(&hash))
+    }
+
+    /// An open record turns out to have ended unheard.
+    fn end_missed(&mut self, at: u32) {
+        if self.allocations[at].phase == Phase::Live {
+            let last_sign = self.allocations[at].last_sign.get();
+            self.close(at, Cause::Missed, last_sign, false);
+        }
+        self.begin_closing(at);
+    }
+}
+
+impl Allocation {
+    /// The key was set later than by the status we know, and not merely read by us.
+    fn was_set_since(&self, set_at: Option<Timestamp>) -> bool {
+        set_at.is_some_and(|set_at| set_at > self.granted_at.get().max(self.read_at.get()).plus(PRECISION))
+    }
+}

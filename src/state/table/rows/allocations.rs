@@ -1,0 +1,229 @@
+//! Allocations as rows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::Table;
+use super::best::{Best, SortPosition, SortValue};
+use super::{Filter, RowPage, RowQuery, RowWalk, Sort, rate, slice, source_name};
+use crate::clock::Timestamp;
+use crate::state::model::allocation::{Allocation, Flag, Origin, Phase};
+use crate::state::model::gatherings::members;
+use crate::state::model::series::Orphan;
+use crate::wire::{AllocationId, ByLeg, Traffic, Transport};
+
+/// Where in its life a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Counted as live.
+    Live,
+    /// Past due without a word; its end is counted. No session is overdue: its last allocation's end was its own.
+    Overdue,
+    /// Its server's process ended or was restarted, and it with it, whatever was granted; its end is counted.
+    Gone,
+    /// Ended; its totals may still come.
+    Closing,
+}
+
+impl State {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Overdue, Self::Gone, Self::Closing];
+
+    /// Its name in a query and in a row.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Overdue => "overdue",
+            Self::Gone => "gone",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// One allocation.
+#[derive(Clone, Debug)]
+pub struct AllocationRow {
+    /// The Redis that told of it.
+    pub source: Arc<str>,
+    /// The realm's name; empty where coturn has none.
+    pub realm: Arc<[u8]>,
+    /// The user's name, as the client sent it.
+    pub user: Arc<[u8]>,
+    /// coturn's number for it.
+    pub id: AllocationId,
+    /// The server's address as on the metrics page.
+    pub server: Arc<str>,
+    /// How the client reaches the server.
+    pub transport: Transport,
+    /// Where the client is, if the status told.
+    pub client: Option<SocketAddr>,
+    /// Where in its life.
+    pub state: State,
+    /// Why it is an orphan.
+    pub reason: Option<Orphan>,
+    /// When it began; of an adopted one, the last status known when it was adopted.
+    pub started: Timestamp,
+    /// First met in the middle of its life, so that it may be older.
+    pub adopted: bool,
+    /// Since the start; of a closing one until its end.
+    pub age: Duration,
+    /// The last status that granted a lifetime.
+    pub granted: Timestamp,
+    /// The lifetime granted then.
+    pub lifetime: Duration,
+    /// The end of the lifetime, by that status or by later proof of life.
+    pub expires: Timestamp,
+    /// The last report of relayed traffic, its own or of those gathered with it; the moment it was met, if none was seen.
+    pub active: Timestamp,
+    /// It was used, by the threshold of packets.
+    pub relayed: bool,
+    /// Older than the largest grant.
+    pub over_max_lifetime: bool,
+    /// What was counted as relayed.
+    pub traffic: ByLeg<Traffic>,
+    /// Bytes of both directions on the leg that decides: the peer's, where coturn tells of it.
+    pub bytes: u64,
+    /// Bytes in a second, by its last report.
+    pub rate: u64,
+}
+
+/// A walk through the allocations.
+#[derive(Debug)]
+pub struct AllocationWalk {
+    wanted: RowQuery,
+    best: Best<AllocationRow>,
+    now: Option<Timestamp>,
+    next: u32,
+}
+
+impl RowWalk for AllocationWalk {
+    type Row = AllocationRow;
+
+    fn new(wanted: RowQuery) -> Self {
+        Self { best: Best::new(&wanted), wanted, now: None, next: 0 }
+    }
+
+    fn step(&mut self, table: &Table) -> bool {
+        let now = *self.now.get_or_insert(table.now);
+        let (places, more) = slice(self.next, table.allocations.places());
+        self.next = places.end;
+        for at in places {
+            let Some(allocation) = table.allocations.get(at) else { continue };
+            if passes(&self.wanted.filter, table, at, now) {
+                let place = SortPosition { value: value(self.wanted.order.sort, table, at, now), number: at };
+                self.best.offer(place, reason(allocation), || row(table, at, now));
+            }
+        }
+        more
+    }
+
+    fn found(self) -> RowPage<AllocationRow> {
+        self.best.found(self.now.unwrap_or_default())
+    }
+}
+
+fn passes(filter: &Filter, table: &Table, at: u32, now: Timestamp) -> bool {
+    let allocation = &table.allocations[at];
+    filter.state.is_none_or(|wanted| state(allocation) == wanted)
+        && filter.reason.is_none_or(|wanted| reason(allocation) == Some(wanted))
+        && filter.passes_age(age(table, at, now))
+        && filter.passes_name(table, allocation.realm, table.users.get(allocation.user))
+}
+
+/// What the row is put in order by. Of ages the moments are taken, turned round: they stay while time passes, so that a
+/// page that is asked for later still follows on.
+fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> SortValue {
+    let allocation = &table.allocations[at];
+    SortValue::Number(match sort {
+        Sort::Realm => return SortValue::Text(table.realms.shared_name(allocation.realm)),
+        Sort::User => return SortValue::Text(table.users.get(allocation.user).into()),
+        Sort::Orphans => {
+            let group = match (reason(allocation), state(allocation)) {
+                (Some(Orphan::Idle), _) => 0,
+                (Some(Orphan::Overdue), _) => 1,
+                (None, State::Live) => 2,
+                (None, _) => 3,
+            };
+            ranked(group, allocation.started.get())
+        }
+        Sort::Age => !allocation.started.get().as_millis(),
+        Sort::Idle => !active(table, at).as_millis(),
+        Sort::LifetimeLeft => allocation.alive_until.get().as_millis(),
+        Sort::Bytes => allocation.deciding_leg().bytes(),
+        Sort::Rate => rate_of(table, at, now),
+        Sort::Allocations => 0,
+    })
+}
+
+/// A moment within a group: groups first, then the earlier moment.
+pub(super) fn ranked(group: u64, moment: Timestamp) -> u64 {
+    const BITS: u32 = 56;
+    group << BITS | moment.as_millis().min((1 << BITS) - 1)
+}
+
+fn state(allocation: &Allocation) -> State {
+    match allocation.phase {
+        Phase::Live => State::Live,
+        Phase::Overdue => State::Overdue,
+        Phase::Gone => State::Gone,
+        Phase::Closing => State::Closing,
+    }
+}
+
+fn reason(allocation: &Allocation) -> Option<Orphan> {
+    match (allocation.is(Flag::Idle), allocation.is(Flag::OverdueOrphan)) {
+        (true, _) => Some(Orphan::Idle),
+        (false, true) => Some(Orphan::Overdue),
+        (false, false) => None,
+    }
+}
+
+fn age(table: &Table, at: u32, now: Timestamp) -> Duration {
+    let allocation = &table.allocations[at];
+    let until =
+        if matches!(allocation.phase, Phase::Closing | Phase::Gone) { table.endings.moment(at) } else { now };
+    until.since(allocation.started.get())
+}
+
+/// What the allocation's gathering is judged by.
+fn active(table: &Table, at: u32) -> Timestamp {
+    let all = members(&table.allocations, at).map(|member| table.allocations[member].quiet_since.get());
+    all.max().unwrap_or_default()
+}
+
+pub(super) fn rate_of(table: &Table, at: u32, now: Timestamp) -> u64 {
+    let (allocation, report) = (&table.allocations[at], table.reports.get(at));
+    rate(
+        report.bytes,
+        Duration::from_millis(u64::from(report.millis)),
+        now.since(allocation.quiet_since.get()),
+    )
+}
+
+fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
+    let allocation = &table.allocations[at];
+    AllocationRow {
+        source: source_name(table, allocation.source().0),
+        realm: table.realms.shared_name(allocation.realm),
+        user: table.users.get(allocation.user).into(),
+        id: allocation.id,
+        server: Arc::clone(&table.servers.all()[allocation.server as usize].label),
+        transport: allocation.transport,
+        client: table.clients.get(allocation.client),
+        state: state(allocation),
+        reason: reason(allocation),
+        started: allocation.started.get(),
+        adopted: allocation.origin != Origin::Born,
+        age: age(table, at, now),
+        granted: allocation.granted_at.get(),
+        lifetime: allocation.lifetime.get(),
+        expires: allocation.alive_until.get(),
+        active: active(table, at),
+        relayed: allocation.is(Flag::Relayed),
+        over_max_lifetime: allocation.is(Flag::OverMaxLifetime),
+        traffic: allocation.counted.both(),
+        bytes: allocation.deciding_leg().bytes(),
+        rate: rate_of(table, at, now),
+    }
+}

@@ -1,0 +1,151 @@
+//! What a scrape takes along: copies of the sums, as of one moment. Its size goes by label sets, not by allocations.
+
+use std::sync::Arc;
+
+use super::Table;
+use crate::clock::Timestamp;
+use crate::state::model::allocation::Cause;
+use crate::state::model::counts::Counts;
+use crate::state::model::long_lifetime::LongLifetime;
+use crate::state::model::series::{Anomaly, RealmSeries};
+use crate::state::model::servers::TurnServer;
+use crate::wire::Traffic;
+
+/// The table as of one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The moment.
+    pub now: Timestamp,
+    /// Realms, in the order they were first seen.
+    pub realms: Vec<RealmView>,
+    /// Servers with live allocations or a sign within the last 24 h.
+    pub servers: Vec<ServerView>,
+    /// Sources, in the order given.
+    pub sources: Vec<SourceView>,
+    /// Client-leg traffic of sessions that got no allocation.
+    pub unallocated: Traffic,
+    /// Oddities of accounting, by [`Anomaly`].
+    pub anomalies: Counts<{ Anomaly::ALL.len() }>,
+    /// Realms that share `_other` for lack of room.
+    pub folded_realms: u64,
+    /// Servers that share `_other` for lack of room.
+    pub folded_servers: u64,
+    /// Allocations refused because the table was full.
+    pub refused: u64,
+    /// Records of ended allocations that gave way because the table was full.
+    pub evicted: u64,
+}
+
+/// Which caps of the settings have been reached, ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a cap each")]
+pub struct CapsReached {
+    /// Allocations were refused.
+    pub allocations: bool,
+    /// Records of ended allocations gave way to others.
+    pub ended: bool,
+    /// Realms share `_other`.
+    pub realms: bool,
+    /// Servers share `_other`.
+    pub servers: bool,
+}
+
+/// One realm.
+#[derive(Clone, Debug)]
+pub struct RealmView {
+    /// Its name, lossily decoded; `_other` for those past the cap.
+    pub label: Arc<str>,
+    /// Its sums.
+    pub series: RealmSeries,
+    /// Start of its oldest live allocation.
+    pub oldest_allocation: Option<Timestamp>,
+    /// Start of its oldest open session.
+    pub oldest_session: Option<Timestamp>,
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// The source it publishes to.
+    pub source: Arc<str>,
+    /// Its address; empty for coturn before 4.6, which does not tell.
+    pub label: Arc<str>,
+    /// Live allocations.
+    pub live: u64,
+    /// Ends, by [`Cause`].
+    pub closed: Counts<{ Cause::ALL.len() }>,
+    /// Its last event.
+    pub last_seen: Timestamp,
+}
+
+/// One source.
+#[derive(Clone, Debug)]
+pub struct SourceView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Subscribed and resynced.
+    pub up: bool,
+    /// Live allocations.
+    pub live: u64,
+    /// Grants above the largest that the settings name, by [`LongLifetime`].
+    pub long_lifetimes: Counts<{ LongLifetime::ALL.len() }>,
+}
+
+impl Snapshot {
+    /// Hides what was relayed: a scraper that sees the counters at 0 first sees that they begin anew.
+    pub fn begin_at_zero(&mut self) {
+        for realm in &mut self.realms {
+            let series = &mut realm.series;
+            for traffic in [&mut series.relayed, &mut series.recovered, &mut series.unseen] {
+                (traffic.client, traffic.peer) = (Traffic::ZERO, Traffic::ZERO);
+            }
+        }
+        self.unallocated = Traffic::ZERO;
+    }
+}
+
+impl Table {
+    /// Which caps have been reached.
+    pub const fn beyond(&self) -> CapsReached {
+        CapsReached {
+            allocations: self.refused > 0,
+            ended: self.evicted > 0,
+            realms: self.realms.folded() > 0,
+            servers: self.servers.folded() > 0,
+        }
+    }
+
+    /// Copies everything that is told.
+    pub fn snapshot(&self) -> Snapshot {
+        let realms = self.realms.groups().iter().map(|group| RealmView {
+            label: Arc::clone(&group.label),
+            series: group.series,
+            oldest_allocation: group.oldest_allocation(&self.allocations),
+            oldest_session: group.oldest_session(&self.allocations, &self.sessions),
+        });
+        let name_of = |source: u32| self.sources.get(source as usize).map(|source| Arc::clone(&source.name));
+        let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));
+        let servers = present.filter_map(|server| {
+            let TurnServer { source, ref label, live, closed, last_seen, .. } = *server;
+            Some(ServerView { source: name_of(source)?, label: Arc::clone(label), live, closed, last_seen })
+        });
+        let sources = self.sources.iter().map(|source| SourceView {
+            name: Arc::clone(&source.name),
+            up: source.up,
+            live: source.live,
+            long_lifetimes: source.long_lifetimes,
+        });
+        Snapshot {
+            now: self.now,
+            realms: realms.collect(),
+            servers: servers.collect(),
+            sources: sources.collect(),
+            unallocated: self.unallocated,
+            anomalies: self.anomalies,
+            folded_realms: self.realms.folded(),
+            folded_servers: self.servers.folded(),
+            refused: self.refused,
+            evicted: self.evicted,
+        }
+    }
+}
