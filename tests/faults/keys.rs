@@ -74,11 +74,11 @@ fn stale_keys_of_a_year_are_not_alive_however_often_one_starts() {
 fn a_million_keys_are_read_while_events_go_on() {
     const STALE: u64 = 900_000;
     const LIVE: u64 = 100_000;
-    let _turn = turns::take();
     /// Keys that one command may look at: a thousand, and those in the same bucket as the last. Redis walks some tens of
     /// them in a microsecond.
     const AT_ONCE: u64 = 1024;
     const MEMORY: u64 = 400 << 20;
+    let _turn = turns::take();
     let redis = Redis::start_with_settings(&[("slowlog-log-slower-than", "10000")]);
     stale::leave_keys(&redis, REALM, STALE, 2 * HOUR, 190 * 24 * HOUR);
     let mut flood = Flood::connect(&redis);
