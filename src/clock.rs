@@ -4,9 +4,12 @@
 //! machine's wall clock (NTP, an operator) would otherwise end calls or make them older than they are.
 
 mod rfc3339;
+mod wall_time;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use wall_time::WallTime;
 
 /// A moment, in milliseconds since the Unix epoch (or since the first event of a replayed capture).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -86,11 +86,7 @@ impl Ingest {
                     }
                 };
             }
-            self.table.fetch(&mut handful);
-            for heard in handful.iter().flatten() {
-                self.table.take(now, heard);
-                told += 1;
-            }
+            told += self.table.apply_batch(now, &mut handful);
         }
         told
     }
@@ -112,7 +108,7 @@ impl Ingest {
             (whose, event)
         } else {
             let (key, event) = self.parse(now, source, channel, payload).ok()??;
-            (self.table.whose(source, &key), event)
+            (self.table.prepare(source, &key), event)
         };
         *before = Some((channel, whose));
         Some(BatchEvent::new(whose, event))
@@ -170,7 +166,7 @@ impl Ingest {
 
     /// Everything that the source published up to `moment` has been taken in.
     pub fn heard_until(&mut self, source: SourceId, moment: Timestamp) {
-        self.table.heard_until(source, moment);
+        self.table.received_until(source, moment);
         if let Some(stats) = self.stats(source) {
             stats.heard_until = Some(moment);
         }
@@ -186,7 +182,7 @@ impl Ingest {
 
     /// What the table found out since this was last asked.
     pub fn take_findings(&mut self) -> Vec<Discovery> {
-        self.table.take_findings()
+        self.table.take_discoveries()
     }
 
     /// A scan of the status keys begins.
@@ -222,7 +218,7 @@ impl Ingest {
         idle: Option<Duration>,
     ) -> Option<KeyCheck> {
         let key = wire::parse_key(key).ok()?;
-        Some(self.table.look(now, source, &key, idle))
+        Some(self.table.check_key(now, source, &key, idle))
     }
 
     /// Takes in a status key as the scan read it. `None` for a key that is no status key of coturn's.
@@ -290,7 +286,7 @@ impl Ingest {
 
     /// Goes on from what a store has kept, and from now on notes what it should know. Numbers begin with `first_serial`.
     pub fn restore(&mut self, now: Timestamp, saved: SavedTable, first_serial: u64) -> Restored {
-        self.table.keep_changes(first_serial);
+        self.table.track_changes(first_serial);
         self.table.restore(now, saved)
     }
 
@@ -302,13 +298,14 @@ impl Ingest {
     /// What a store must know of the table: what changed, or `all` there is.
     pub fn take_checkpoint(&mut self, all: bool) -> Checkpoint {
         let changed = if all { self.table.take_all() } else { self.table.take_changed() };
-        let (heard, realms) = (self.table.heard().collect(), self.table.realms_in_use().collect());
-        Checkpoint { changed, is_all: all, heard, realms }
+        let (received, realms) =
+            (self.table.received_by_source().collect(), self.table.realms_in_use().collect());
+        Checkpoint { changed, is_all: all, received, realms }
     }
 
     /// Which caps have been reached.
     pub fn beyond(&self) -> CapsReached {
-        self.table.beyond()
+        self.table.caps_reached()
     }
 
     /// Copies everything that is told.

@@ -188,7 +188,7 @@ impl Keeper {
             (ingest.take_ended(), checkpoint)
         };
         let wall = self.shared.to_wall(now);
-        self.note(&store.write(Batch { now, wall, is_told: false, ended, checkpoint }));
+        self.note(&store.write(Batch { now, wall, is_exported: false, ended, checkpoint }));
     }
 
     /// What a scraper is told, once the store has it.
@@ -214,7 +214,7 @@ impl Keeper {
             let checkpoint = can_write.then(|| ingest.take_checkpoint(all));
             (ingest.view(wall), ingest.take_ended(), checkpoint)
         };
-        self.note(&store.write(Batch { now, wall, is_told: true, ended, checkpoint }));
+        self.note(&store.write(Batch { now, wall, is_exported: true, ended, checkpoint }));
         view
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::query::{List, Query, encode};
 use super::{Listing, cursor};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, WallTime};
 use crate::state::rows::{AllocationRow, RowPage, SessionRow, SortPosition};
 use crate::wire::{ByLeg, Traffic};
 
@@ -226,12 +226,6 @@ fn legs(traffic: &ByLeg<Traffic>) -> Legs {
 impl<R> Listing<R> {
     /// A moment by the wall clock, as text.
     pub(super) fn moment(&self, moment: Timestamp) -> String {
-        let now = self.found.now;
-        let wall = if moment <= now {
-            self.wall.minus(now.since(moment))
-        } else {
-            self.wall.plus(moment.since(now))
-        };
-        wall.rfc3339()
+        WallTime { now: self.found.now, wall: self.wall }.of(moment).rfc3339()
     }
 }

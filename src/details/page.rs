@@ -12,8 +12,8 @@ use super::words::{bytes, span};
 use super::{Listing, PAGE};
 use crate::clock::Timestamp;
 use crate::plain::{Html, plain};
-use crate::state::Orphan;
-use crate::state::rows::{AllocationRow, Order, Sort, State};
+use crate::state::rows::{AllocationRow, Order, Sort};
+use crate::state::{Orphan, Phase};
 
 pub(super) const SCRIPT_PATH: &str = "/allocations.js";
 pub(super) const STYLE_PATH: &str = "/allocations.css";
@@ -108,8 +108,8 @@ fn form(query: &Query) -> String {
             Html(&value)
         );
     }
-    let states = State::ALL.map(State::as_str);
-    choice(&mut out, "State", "state", &states, filter.state.map(State::as_str));
+    let states = Phase::ALL.map(Phase::as_str);
+    choice(&mut out, "State", "state", &states, filter.state.map(Phase::as_str));
     let reasons = Orphan::ALL.map(Orphan::as_str);
     choice(&mut out, "Orphan", "reason", &reasons, filter.reason.map(Orphan::as_str));
     let _ = write!(
@@ -196,7 +196,7 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         format!("{}/{}/{}/{}", encode(row.source.as_bytes()), encode(&row.realm), encode(&row.user), row.id);
     let at_least = if row.adopted { "\u{2265} " } else { "" };
     let left = match row.state {
-        State::Closing | State::Gone => "-".to_owned(),
+        Phase::Closing | Phase::Gone => "-".to_owned(),
         _ if row.expires >= now => span(row.expires.since(now)),
         _ => format!("ended {} ago", span(now.since(row.expires))),
     };
@@ -246,10 +246,10 @@ fn words(row: &AllocationRow, now: Timestamp) -> String {
         (Some(Orphan::Overdue), _) => {
             format!("Overdue orphan: lifetime ended {} ago, no end told", span(now.since(row.expires)))
         }
-        (None, State::Live) => "live".to_owned(),
-        (None, State::Overdue) => "released; the end was not told".to_owned(),
-        (None, State::Gone) => "ended with its server's process".to_owned(),
-        (None, State::Closing) => "ended just now".to_owned(),
+        (None, Phase::Live) => "live".to_owned(),
+        (None, Phase::Overdue) => "released; the end was not told".to_owned(),
+        (None, Phase::Gone) => "ended with its server's process".to_owned(),
+        (None, Phase::Closing) => "ended just now".to_owned(),
     }
 }
 

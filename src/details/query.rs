@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::cursor;
 use crate::plain::plain;
-use crate::state::Orphan;
-use crate::state::rows::{Filter, Order, RowQuery, Sort, SortPosition, State};
+use crate::state::rows::{Filter, Order, RowQuery, Sort, SortPosition};
+use crate::state::{Orphan, Phase};
 
 /// The longest query that is read, in bytes. A cursor with the longest name that coturn takes fits thrice.
 pub(super) const MAX_LENGTH: usize = 4096;
@@ -115,7 +115,7 @@ impl Query {
                 query.given.push((name, value));
             }
         }
-        let is_overdue = matches!(query.filter.state, Some(State::Overdue | State::Gone))
+        let is_overdue = matches!(query.filter.state, Some(Phase::Overdue | Phase::Gone))
             || query.filter.reason == Some(Orphan::Overdue);
         if list == List::Sessions && is_overdue {
             return Err(QueryError::SessionOverdue);
@@ -129,7 +129,7 @@ impl Query {
     fn take(&mut self, name: &'static str, value: &str) -> Result<(), QueryError> {
         match name {
             "state" => {
-                self.filter.state = Some(choice(name, value, State::ALL.map(|one| (one.as_str(), one)))?);
+                self.filter.state = Some(choice(name, value, Phase::ALL.map(|one| (one.as_str(), one)))?);
             }
             "reason" => {
                 self.filter.reason = Some(choice(name, value, Orphan::ALL.map(|one| (one.as_str(), one)))?);
@@ -257,7 +257,7 @@ mod tests {
         let query = read("realm=a%20b&user=%FF%3A&state=live&reason=idle&min_age=30m&sort=-rate&limit=7");
         assert_eq!(query.filter.realm, Some(b"a b".to_vec()));
         assert_eq!(query.filter.user, Some(b"\xff:".to_vec()));
-        assert_eq!((query.filter.state, query.filter.reason), (Some(State::Live), Some(Orphan::Idle)));
+        assert_eq!((query.filter.state, query.filter.reason), (Some(Phase::Live), Some(Orphan::Idle)));
         assert_eq!(query.filter.min_age, Some(Duration::from_secs(1800)));
         assert_eq!((query.order, query.limit), (Order { sort: Sort::Rate, descending: true }, 7));
         assert_eq!(read("min_age=90").filter.min_age, Some(Duration::from_secs(90)));

@@ -7,7 +7,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 
 use super::names::{self, Family, FamilyType};
 use super::own::SourceStats;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, WallTime};
 use crate::state::{
     self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
     Outcome, RealmView, ServerView, Snapshot, SourceView,
@@ -365,7 +365,8 @@ impl Samples {
     /// A moment, moved onto the wall clock; an undefined one is absent.
     fn moment(&mut self, labels: &[&str], moment: Option<Timestamp>) {
         if let Some(moment) = moment {
-            self.value(labels, self.wall.minus(self.now.since(moment)).as_secs_f64());
+            let times = WallTime { now: self.now, wall: self.wall };
+            self.value(labels, times.of(moment).as_secs_f64());
         }
     }
 

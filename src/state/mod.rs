@@ -15,7 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use model::allocation::{Cause, Origin};
+pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};
 pub use model::connection::{ClosedBy, EndedConnections, ProcessVerdict, VERDICT_AFTER};
 pub use model::counts::Counts;
 pub use model::discovery::Discovery;
@@ -29,7 +29,8 @@ pub use model::long_lifetime::LongLifetime;
 pub use model::series::{Anomaly, Orphan, Outcome, RealmSeries};
 pub use model::settings::{SessionBy, Settings};
 pub use record::{
-    AllocationRecord, Concluded, EndedRecords, SavedAllocation, SavedSession, SavedSource, SavedTable, Stage,
+    AllocationRecord, Column, END_REPORTED_BIT, EndedRecords, SavedAllocation, SavedSource, SavedTable,
+    SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
 };
 pub use table::batch::{BatchEvent, PreparedKey};
 pub use table::restore::Restored;

@@ -1,38 +1,51 @@
-//! What a store is told of the table: records that changed, records that ended, sessions that are over.
+//! What a store keeps of an allocation and of a session: the one description, which taking, writing, reading and restoring
+//! go through.
 //!
-//! Noted while the table works, taken when the store wants it. Nothing is noted until [`Table::keep_changes`].
+//! A new fact of an allocation needs an edit in each of these, all of them in this file: the field of [`AllocationRecord`],
+//! [`AllocationRecord::of`] (out of the table), [`AllocationRecord::put_into`] (back into it), [`AllocationRecord::columns`]
+//! and [`AllocationRecord::from_columns`] (to and from the file); and a column in the migrations of `store::schema`. A yes or
+//! no needs a line in [`STORED_FLAGS`] only. Moments are of the table's clock; a store moves [`Column::Time`] onto the wall
+//! clock.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::model::allocation::{Allocation, Cause, Flag, Flags, Origin, Phase};
+use super::model::ids::SourceId;
+use super::model::realms::Realms;
+use super::model::records::Records;
+use super::model::servers::Servers;
+use super::model::session::Session;
+use super::model::sessions::Sessions;
 use crate::clock::Timestamp;
-use crate::state::model::allocation::{Cause, Origin};
-use crate::state::model::ids::SourceId;
-use crate::wire::{AllocationId, ByLeg, Traffic, Transport};
+use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
 
-/// Where in its life an allocation is, for a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Counted among the living.
-    Live,
-    /// Ended; its totals may still come.
-    Closing,
-    /// Past due without a word.
-    Overdue,
-    /// Nothing more will come.
-    Ended,
-}
+/// The flags that a store keeps. The place of each is its bit in the column `facts`, for ever: add at the end.
+const STORED_FLAGS: [Flag; 9] = [
+    Flag::PastKnown,
+    Flag::LongForm,
+    Flag::PeerLeg,
+    Flag::ReleasePending,
+    Flag::GrantedPerhaps,
+    Flag::Relayed,
+    Flag::Idle,
+    Flag::OverdueOrphan,
+    Flag::EndReported,
+];
 
-/// One allocation, as a store keeps it. Moments are of the table's clock.
+/// What a store calls an allocation of which nothing more will come.
+const FINAL: &str = "ended";
+
+/// One allocation, as a store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "the facts of an allocation, each of its own")]
 pub struct AllocationRecord {
     /// Its number for ever; no other allocation of the store has had it.
     pub serial: u64,
     /// The number of its session; `None` where that is settled without it.
     pub session: Option<u64>,
-    /// The source it was met on.
+    /// The source it was met on. The file has its name instead, which is for the store to write.
     pub source: SourceId,
     /// Its realm; empty where coturn has none.
     pub realm: Arc<[u8]>,
@@ -40,16 +53,16 @@ pub struct AllocationRecord {
     pub user: Arc<[u8]>,
     /// coturn's number for it.
     pub id: AllocationId,
-    /// Where it is.
-    pub stage: Stage,
+    /// Where in its life it is; one whose process ended is stored as overdue.
+    pub phase: Phase,
+    /// Nothing more will come of it.
+    pub is_final: bool,
     /// How it came to be known.
     pub origin: Origin,
     /// How it ended, if it did.
     pub cause: Option<Cause>,
-    /// Its sums hold all that was ever told of it.
-    pub is_past_known: bool,
-    /// coturn told its end; met again, its key is another allocation's.
-    pub is_end_told: bool,
+    /// The flags that a store keeps; others are not among them.
+    pub flags: Flags,
     /// The server's label: its host.
     pub server: Arc<str>,
     /// The server's port.
@@ -74,20 +87,6 @@ pub struct AllocationRecord {
     pub ended: Timestamp,
     /// When its key was read by us; [`Timestamp::ZERO`] if never.
     pub read_at: Timestamp,
-    /// A status of the long form was seen.
-    pub long_form: bool,
-    /// The peer leg was reported.
-    pub has_peer_leg: bool,
-    /// `refreshed lifetime=0` was the last status.
-    pub release_pending: bool,
-    /// `alive_until` is a grant's that is possible, not certain.
-    pub granted_perhaps: bool,
-    /// It relayed enough to count as used.
-    pub relayed: bool,
-    /// Held without use.
-    pub idle: bool,
-    /// Overdue and held against somebody.
-    pub overdue_orphan: bool,
     /// What was counted as relayed.
     pub sums: ByLeg<Traffic>,
 }
@@ -98,15 +97,254 @@ impl AllocationRecord {
         self.cause.is_some_and(|cause| cause.is_whole(self.origin))
     }
 
-    /// Bytes of the leg that says what it relayed.
-    pub const fn relayed_bytes(&self) -> u64 {
-        if self.has_peer_leg || self.long_form { self.sums.peer.bytes() } else { self.sums.client.bytes() }
+    /// The record at `at` as it is now.
+    pub(in crate::state) fn of(
+        at: u32,
+        is_final: bool,
+        records: &Records,
+        (realms, servers, sessions): (&Realms, &Servers, &Sessions),
+    ) -> Self {
+        let allocation = &records[at];
+        let stored = STORED_FLAGS.into_iter().filter(|&flag| allocation.is(flag));
+        let flags = stored.fold(Flags::default(), |flags, flag| flags.with(flag, true));
+        let is_replaced = allocation.cause == Some(Cause::Replaced);
+        Self {
+            serial: allocation.serial.get(),
+            session: match sessions.get(allocation.session) {
+                None if allocation.is_alone() => Some(allocation.serial.get()),
+                session => session.map(|session| session.serial),
+            },
+            source: allocation.source(),
+            realm: realms.shared_name(allocation.realm),
+            user: records.users.get(allocation.user).into(),
+            id: allocation.id,
+            phase: if allocation.phase == Phase::Gone { Phase::Overdue } else { allocation.phase },
+            is_final,
+            origin: allocation.origin,
+            cause: allocation.cause,
+            flags: if is_replaced { flags.with(Flag::EndReported, true) } else { flags },
+            server: servers.label(allocation.server),
+            server_port: allocation.server_port,
+            transport: allocation.transport,
+            client: records.client(allocation),
+            started: allocation.started.get(),
+            granted_at: allocation.granted_at.get(),
+            lifetime: allocation.lifetime.get(),
+            alive_until: allocation.alive_until.get(),
+            last_sign: allocation.last_sign.get(),
+            quiet_since: allocation.quiet_since.get(),
+            ended: records.ended_at(at),
+            read_at: allocation.read_at.get(),
+            sums: allocation.counted.both(),
+        }
+    }
+
+    /// Gives a new record of the table what was kept, beyond what it is opened with (its key, its server, its client and
+    /// its lifetime). No moment may lie ahead of `now`: a clock that was ahead must not keep it for years.
+    pub(in crate::state) fn put_into(&self, allocation: &mut Allocation, now: Timestamp) {
+        let past = |moment: Timestamp| moment.min(now).into();
+        allocation.serial = self.serial.into();
+        allocation.granted_at = past(self.granted_at);
+        allocation.alive_until = self.alive_until.min(now.plus(allocation.lifetime.get())).into();
+        allocation.last_sign = past(self.last_sign);
+        allocation.quiet_since = past(self.quiet_since);
+        allocation.read_at = past(self.read_at);
+        allocation.counted = self.sums.into();
+        allocation.phase = self.phase;
+        allocation.cause = self.cause;
+        for flag in STORED_FLAGS {
+            allocation.set(flag, self.flags.has(flag));
+        }
+        // Whoever counts orphans sets these again.
+        allocation.set(Flag::Idle, false);
+        allocation
+            .set(Flag::OverdueOrphan, self.phase == Phase::Overdue && self.flags.has(Flag::OverdueOrphan));
+    }
+
+    /// What a file keeps of it: each column's name and value.
+    pub fn columns(&self) -> [(&'static str, Column<'_>); Self::COLUMNS.len()] {
+        use Column::{Blob, Integer, Text, Time};
+        let stage = if self.is_final { FINAL } else { self.phase.as_str() };
+        let optional = |text: Option<String>| text.map_or(Column::Null, |text| Text(text.into()));
+        let lifetime = i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX);
+        let values = [
+            Integer(self.serial.cast_signed()),
+            self.session.map_or(Column::Null, |serial| Integer(serial.cast_signed())),
+            Blob(Cow::Borrowed(&self.realm)),
+            Blob(Cow::Borrowed(&self.user)),
+            Integer(self.id.0.cast_signed()),
+            Text(stage.into()),
+            Text(self.origin.as_str().into()),
+            self.cause.map_or(Column::Null, |cause| Text(cause.as_str().into())),
+            Integer(stored_bits(self.flags)),
+            Text(Cow::Borrowed(&self.server)),
+            Integer(self.server_port.into()),
+            Text(self.transport.as_str().into()),
+            optional(self.client.map(|client| client.to_string())),
+            Time(self.started),
+            Time(self.granted_at),
+            Integer(lifetime),
+            Time(self.alive_until),
+            Time(self.last_sign),
+            Time(self.quiet_since),
+            Time(self.ended),
+            Time(self.read_at),
+            Blob(Cow::Owned(sums_to_bytes(&self.sums))),
+        ];
+        let mut names = Self::COLUMNS.into_iter();
+        values.map(|value| (names.next().unwrap_or_default(), value))
+    }
+
+    /// The columns in the order of [`Self::columns`].
+    pub const COLUMNS: [&str; 22] = [
+        "serial",
+        "session",
+        "realm",
+        "user",
+        "id",
+        "stage",
+        "origin",
+        "cause",
+        "facts",
+        "server",
+        "server_port",
+        "transport",
+        "client",
+        "started",
+        "granted_at",
+        "lifetime",
+        "alive_until",
+        "last_sign",
+        "quiet_since",
+        "ended",
+        "read_at",
+        "sums",
+    ];
+
+    /// A record as a file has kept it; of no source in particular.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `column` gives, and `wrong` of a column whose value nobody has written.
+    pub fn from_columns<E>(
+        column: impl Fn(&'static str) -> Result<Column<'static>, E>,
+        wrong: impl Fn(&'static str) -> E,
+    ) -> Result<Self, E> {
+        let integer = |name| column(name)?.integer().ok_or_else(|| wrong(name));
+        let time = |name| Ok(Timestamp::from_millis(u64::try_from(integer(name)?).unwrap_or(0)));
+        let text = |name| column(name)?.text().ok_or_else(|| wrong(name));
+        let blob = |name| column(name)?.blob().ok_or_else(|| wrong(name));
+        let stage = text("stage")?;
+        let is_final = *stage == *FINAL;
+        let cause = column("cause")?.text();
+        Ok(Self {
+            serial: integer("serial")?.cast_unsigned(),
+            session: column("session")?.integer().map(i64::cast_unsigned),
+            source: SourceId(u32::MAX),
+            realm: blob("realm")?.into(),
+            user: blob("user")?.into(),
+            id: AllocationId(integer("id")?.cast_unsigned()),
+            phase: if is_final { Some(Phase::Closing) } else { of_word(&Phase::ALL, Phase::as_str, &stage) }
+                .ok_or_else(|| wrong("stage"))?,
+            is_final,
+            origin: of_word(&Origin::ALL, Origin::as_str, &text("origin")?).ok_or_else(|| wrong("origin"))?,
+            cause: match cause {
+                None => None,
+                Some(cause) => {
+                    Some(of_word(&Cause::ALL, Cause::as_str, &cause).ok_or_else(|| wrong("cause"))?)
+                }
+            },
+            flags: flags_of_bits(integer("facts")?),
+            server: text("server")?.into(),
+            server_port: integer("server_port")?.try_into().map_err(|_| wrong("server_port"))?,
+            transport: of_word(&Transport::ALL, Transport::as_str, &text("transport")?)
+                .ok_or_else(|| wrong("transport"))?,
+            client: column("client")?.text().and_then(|text| text.parse().ok()),
+            started: time("started")?,
+            granted_at: time("granted_at")?,
+            lifetime: Duration::from_millis(integer("lifetime")?.try_into().unwrap_or(0)),
+            alive_until: time("alive_until")?,
+            last_sign: time("last_sign")?,
+            quiet_since: time("quiet_since")?,
+            ended: time("ended")?,
+            read_at: time("read_at")?,
+            sums: sums_of_bytes(&blob("sums")?).ok_or_else(|| wrong("sums"))?,
+        })
     }
 }
 
-/// A session of which nothing more will come.
+/// A value of a file's column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Column<'a> {
+    /// Nothing.
+    Null,
+    /// A number.
+    Integer(i64),
+    /// A moment, which a store moves between the table's clock and the wall clock. Read back it is an [`Self::Integer`] of
+    /// milliseconds.
+    Time(Timestamp),
+    /// A word.
+    Text(Cow<'a, str>),
+    /// Bytes.
+    Blob(Cow<'a, [u8]>),
+}
+
+impl Column<'_> {
+    const fn integer(&self) -> Option<i64> {
+        if let Self::Integer(number) = self { Some(*number) } else { None }
+    }
+
+    fn text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text.into_owned()) } else { None }
+    }
+
+    fn blob(self) -> Option<Vec<u8>> {
+        if let Self::Blob(bytes) = self { Some(bytes.into_owned()) } else { None }
+    }
+}
+
+/// The bit of the column `facts` that says that coturn has reported the end.
+pub const END_REPORTED_BIT: i64 = 1 << 8;
+
+/// The column `facts`.
+fn stored_bits(flags: Flags) -> i64 {
+    (0..).zip(STORED_FLAGS).map(|(place, flag)| i64::from(flags.has(flag)) << place).sum()
+}
+
+fn flags_of_bits(bits: i64) -> Flags {
+    let set = (0..).zip(STORED_FLAGS).filter(|(place, _)| bits >> place & 1 == 1);
+    set.fold(Flags::default(), |flags, (_, flag)| flags.with(flag, true))
+}
+
+fn of_word<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, wanted: &str) -> Option<T> {
+    all.iter().copied().find(|&one| word(one) == wanted)
+}
+
+/// The eight numbers of an allocation: client leg, then peer leg; received, then sent; bytes, then packets.
+pub fn sums_to_numbers(sums: &ByLeg<Traffic>) -> [u64; 8] {
+    let [a, b] = [sums.client.received, sums.client.sent];
+    let [c, d] = [sums.peer.received, sums.peer.sent];
+    [a.bytes, a.packets, b.bytes, b.packets, c.bytes, c.packets, d.bytes, d.packets]
+}
+
+/// The eight numbers in 8 bytes each, little end first.
+pub fn sums_to_bytes(sums: &ByLeg<Traffic>) -> Vec<u8> {
+    sums_to_numbers(sums).iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// What [`sums_to_bytes`] has written; `None` for bytes of another length.
+pub fn sums_of_bytes(bytes: &[u8]) -> Option<ByLeg<Traffic>> {
+    let mut numbers =
+        bytes.chunks_exact(8).filter_map(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+    let mut volume = || Some(Volume { bytes: numbers.next()?, packets: numbers.next()? });
+    let mut traffic = || Some(Traffic { received: volume()?, sent: volume()? });
+    (bytes.len() == 64).then_some(())?;
+    Some(ByLeg { client: traffic()?, peer: traffic()? })
+}
+
+/// One session, as a store keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Concluded {
+pub struct SessionRecord {
     /// Its number for ever.
     pub serial: u64,
     /// First opening.
@@ -115,10 +353,39 @@ pub struct Concluded {
     pub ended: Timestamp,
     /// First opening and last end of its allocations that relayed; `None` if none did.
     pub relay: Option<(Timestamp, Timestamp)>,
-    /// Its allocations.
+    /// Its allocations; while it is open, those that have ended.
     pub allocations: u32,
+    /// What these relayed, by the leg that decides.
+    pub relayed_bytes: u64,
     /// Not watched from its first opening to its last end.
     pub is_partial: bool,
+}
+
+impl SessionRecord {
+    pub(in crate::state) const fn of(session: &Session) -> Self {
+        Self {
+            serial: session.serial,
+            started: session.started,
+            ended: session.ended,
+            relay: session.relay,
+            allocations: session.allocations,
+            relayed_bytes: session.bytes,
+            is_partial: session.partial,
+        }
+    }
+}
+
+impl Session {
+    /// Adds what its allocations that ended in an earlier process came to.
+    pub(in crate::state) fn add_ended(&mut self, saved: &SessionRecord) {
+        self.ended = self.ended.max(saved.ended);
+        self.bytes = self.bytes.saturating_add(saved.relayed_bytes);
+        self.allocations = self.allocations.saturating_add(saved.allocations);
+        self.partial |= saved.is_partial;
+        if let Some((first, last)) = saved.relay {
+            self.extend_relay(first, last);
+        }
+    }
 }
 
 /// Allocations and sessions of which nothing more will come, in the order of their ends.
@@ -127,39 +394,20 @@ pub struct EndedRecords {
     /// The allocations.
     pub allocations: Vec<AllocationRecord>,
     /// The sessions; each allocation of theirs has been given before, or is among the above.
-    pub sessions: Vec<Concluded>,
+    pub sessions: Vec<SessionRecord>,
     /// Allocations and sessions that are left out because nobody took the others for too long.
     pub lost: usize,
 }
 
-/// An allocation as it was kept, and what had been told of it.
+/// An allocation as a store has kept it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedAllocation {
     /// The record.
-    pub kept: AllocationRecord,
-    /// What scrapers had been told of its sums; never more than these.
-    pub told: ByLeg<Traffic>,
+    pub record: AllocationRecord,
+    /// What scrapers have been answered of its sums; never more than these.
+    pub exported: ByLeg<Traffic>,
     /// Bytes of its deciding leg that an earlier session has accounted for.
     pub accounted_bytes: u64,
-}
-
-/// What was kept of a session that was not over: the sums of its allocations that had ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SavedSession {
-    /// Its number for ever.
-    pub serial: u64,
-    /// First opening.
-    pub started: Timestamp,
-    /// Last end.
-    pub ended: Timestamp,
-    /// First opening and last end of those that relayed.
-    pub relay: Option<(Timestamp, Timestamp)>,
-    /// How many they were.
-    pub allocations: u32,
-    /// What they relayed, by the leg that decides.
-    pub relayed_bytes: u64,
-    /// Not all of it was watched.
-    pub is_partial: bool,
 }
 
 /// A source that was watched.
@@ -169,19 +417,46 @@ pub struct SavedSource {
     pub source: SourceId,
     /// Since when the store knows it.
     pub since: Timestamp,
-    /// How far it had been heard.
-    pub heard: Timestamp,
+    /// How far it had been received.
+    pub received_until: Timestamp,
 }
 
 /// All that a store has kept, its moments on the clock of the present process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedTable {
-    /// Allocations that had not ended, and those that had but of which not all was told.
+    /// Allocations that had not ended, and those that had but of which not all was exported.
     pub allocations: Vec<SavedAllocation>,
-    /// Sessions that were not over.
-    pub sessions: Vec<SavedSession>,
+    /// Sessions that were not over: the sums of their allocations that had ended.
+    pub sessions: Vec<SessionRecord>,
     /// Sources that were watched.
     pub sources: Vec<SavedSource>,
-    /// Labels of realms that were told of, the latest first: they begin at 0 again, so that the reset is seen as one.
+    /// Labels of realms that were on the page, the latest first: they begin at 0 again, so that the reset is seen as one.
     pub realms: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_come_back_as_they_were() {
+        let volume = |bytes| Volume { bytes, packets: bytes / 7 };
+        let all = ByLeg {
+            client: Traffic { received: volume(1), sent: volume(1 << 40) },
+            peer: Traffic { received: volume(u64::MAX), sent: volume(9) },
+        };
+        assert_eq!(sums_of_bytes(&sums_to_bytes(&all)), Some(all));
+        assert_eq!(sums_of_bytes(&sums_to_bytes(&all)[1..]), None);
+        assert_eq!(sums_of_bytes(&[]), None);
+    }
+
+    /// Older files have these bits.
+    #[test]
+    fn flags_have_the_bits_that_they_always_had() {
+        assert_eq!(stored_bits(Flags::of(&[Flag::PastKnown, Flag::GrantedPerhaps])), 0b1_0001);
+        assert_eq!(stored_bits(Flags::of(&[Flag::EndReported])), END_REPORTED_BIT);
+        for bits in 0..1 << STORED_FLAGS.len() {
+            assert_eq!(stored_bits(flags_of_bits(bits)), bits);
+        }
+    }
 }

@@ -1,20 +1,14 @@
-//! What is written when a scraper is told, when something ends, and what is read at the start.
+//! What is written when a scraper is answered, and when something ends.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::rows::{self, AllocationRow, END_TOLD, NOTHING, Sums, UPSERT, Walls};
-use super::{Checkpoint, Found};
-use crate::clock::Timestamp;
-use crate::state::{
-    AllocationRecord, Cause, Concluded, EndedRecords, SavedAllocation, SavedSession, SavedSource, SavedTable,
-    SourceId, Stage,
-};
-
-/// How long it is of use to go on from what ended, from a realm that is not in use, and from a source that is not watched.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
+use super::rows::{self, NOTHING, StoredAllocation, UPSERT};
+use super::{Checkpoint, MEMORY};
+use crate::clock::{Timestamp, WallTime};
+use crate::state::{AllocationRecord, Cause, END_REPORTED_BIT, EndedRecords, Flag, SessionRecord};
+use crate::wire::{ByLeg, Leg, Traffic};
 
 /// Sessions that leave the ledger at once.
 const SLICE: u32 = 10_000;
@@ -48,12 +42,12 @@ const AMEND: &str = "
         peer_sent_bytes = min(peer_sent_bytes + :n6, 1 << 61), peer_sent_packets = min(peer_sent_packets + :n7, 1 << 61)
     WHERE serial = :serial";
 
-/// Which rows a scraper is told of that are not in the batch.
+/// Which rows a scraper is exported of that are not in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ToldRows {
+pub(super) enum ExportedRows {
     /// Those that have ended.
     Ended,
-    /// Some that were written without being told, too.
+    /// Some that were written without being exported, too.
     Any,
 }
 
@@ -62,63 +56,69 @@ pub(super) fn write(
     connection: &mut Connection,
     sources: &[String],
     rest_separator: u8,
-    walls: Walls,
+    times: WallTime,
     ended: &EndedRecords,
     checkpoint: Option<&Checkpoint>,
-    told: Option<ToldRows>,
+    exported: Option<ExportedRows>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let writer = Writer { transaction: &transaction, sources, rest_separator, walls };
-    for kept in &ended.allocations {
-        writer.end(kept)?;
+    let writer = BatchWriter { transaction: &transaction, sources, rest_separator, times };
+    for record in &ended.allocations {
+        writer.end(record)?;
     }
     for session in &ended.sessions {
         writer.conclude(session)?;
     }
     if let Some(checkpoint) = checkpoint {
-        writer.checkpoint(checkpoint, told)?;
+        writer.checkpoint(checkpoint, exported)?;
     }
     transaction.commit()
 }
 
-struct Writer<'a> {
+struct BatchWriter<'a> {
     transaction: &'a Transaction<'a>,
     sources: &'a [String],
     rest_separator: u8,
-    walls: Walls,
+    times: WallTime,
 }
 
-impl Writer<'_> {
+impl BatchWriter<'_> {
     /// An allocation ended, or is overdue and has left its session.
-    fn end(&self, kept: &AllocationRecord) -> rusqlite::Result<()> {
+    fn end(&self, record: &AllocationRecord) -> rusqlite::Result<()> {
         let known = self
             .transaction
             .prepare_cached("SELECT * FROM allocation WHERE serial = ?")?
-            .query_row([rows::serial(kept.serial)], AllocationRow::read)
+            .query_row([rows::serial(record.serial)], StoredAllocation::read)
             .optional()?;
-        let (told, accounted) = known.as_ref().map_or((NOTHING, NOTHING), |row| (row.told, row.accounted));
-        match kept.session {
-            Some(session) => self.join(session, kept, &accounted)?,
+        let (exported, accounted) =
+            known.as_ref().map_or((NOTHING, NOTHING), |row| (row.exported, row.accounted));
+        match record.session {
+            Some(session) => self.join(session, record, &accounted)?,
             None => {
-                if let Some(session) = known.and_then(|row| row.kept.session) {
-                    self.amend(session, kept, &accounted)?;
+                if let Some(session) = known.and_then(|row| row.record.session) {
+                    self.amend(session, record, &accounted)?;
                 }
             }
         }
-        // What was told in full, and is over, leaves nothing to go on from.
-        if kept.stage == Stage::Ended && kept.is_end_told && kept.sums == told {
+        // What was exported in full, and is over, leaves nothing to go on from.
+        if record.is_final && record.flags.has(Flag::EndReported) && record.sums == exported {
             self.transaction
                 .prepare_cached("DELETE FROM allocation WHERE serial = ?")?
-                .execute([rows::serial(kept.serial)])?;
+                .execute([rows::serial(record.serial)])?;
             return Ok(());
         }
-        let mut statement = self.transaction.prepare_cached(UPSERT)?;
-        rows::upsert(&mut statement, self.walls, self.source(kept), kept, None, Some(&kept.sums))
+        let mut statement = self.transaction.prepare_cached(&UPSERT)?;
+        rows::upsert(&mut statement, self.times, self.source(record), record, None, Some(&record.sums))
     }
 
-    fn join(&self, session: u64, kept: &AllocationRecord, accounted: &Sums) -> rusqlite::Result<()> {
+    fn join(
+        &self,
+        session: u64,
+        record: &AllocationRecord,
+        accounted: &ByLeg<Traffic>,
+    ) -> rusqlite::Result<()> {
         let serial = rows::serial(session);
-        let (relay, ended) = (kept.relayed, self.walls.millis(kept.ended));
+        let (relay, ended) = (record.flags.has(Flag::Relayed), rows::millis(self.times, record.ended));
         let before = self
             .transaction
             .prepare_cached("SELECT relay_ended, ended FROM session WHERE serial = ?")?
@@ -129,38 +129,43 @@ impl Writer<'_> {
             Some((Some(relay_ended), _)) => relay && ended >= relay_ended,
             Some((None, last)) => relay || ended >= last,
         };
-        let started = self.walls.millis(kept.started);
-        let realm = String::from_utf8_lossy(&kept.realm);
-        let client = kept.client.map(|client| client.to_string());
-        let numbers = rows::beyond(&kept.sums, accounted);
+        let started = rows::millis(self.times, record.started);
+        let realm = String::from_utf8_lossy(&record.realm);
+        let client = record.client.map(|client| client.to_string());
+        let numbers = rows::added(&record.sums, accounted);
         self.transaction.prepare_cached(JOIN)?.execute(rusqlite::named_params! {
             ":serial": serial,
             ":names": names,
-            ":source": self.source(kept),
+            ":source": self.source(record),
             ":realm": realm,
-            ":user": rows::name(&kept.user),
-            ":user_id": rows::user_id(&kept.user, self.rest_separator),
+            ":user": rows::name(&record.user),
+            ":user_id": rows::user_id(&record.user, self.rest_separator),
             ":client": client,
-            ":server": &*kept.server,
-            ":transport": kept.transport.as_str(),
-            ":cause": kept.cause.map_or("", Cause::as_str),
+            ":server": &*record.server,
+            ":transport": record.transport.as_str(),
+            ":cause": record.cause.map_or("", Cause::as_str),
             ":started": started,
             ":ended": ended,
             ":relay_started": relay.then_some(started),
             ":relay_ended": relay.then_some(ended),
-            ":is_partial": kept.stage != Stage::Ended || !kept.is_whole(),
-            ":relayed_bytes": relayed_bytes(kept, &numbers),
+            ":is_partial": !record.is_final || !record.is_whole(),
+            ":relayed_bytes": relayed_bytes(record, &numbers),
             ":n0": numbers[0], ":n1": numbers[1], ":n2": numbers[2], ":n3": numbers[3],
             ":n4": numbers[4], ":n5": numbers[5], ":n6": numbers[6], ":n7": numbers[7],
         })?;
         Ok(())
     }
 
-    fn amend(&self, session: u64, kept: &AllocationRecord, accounted: &Sums) -> rusqlite::Result<()> {
-        let numbers = rows::beyond(&kept.sums, accounted);
+    fn amend(
+        &self,
+        session: u64,
+        record: &AllocationRecord,
+        accounted: &ByLeg<Traffic>,
+    ) -> rusqlite::Result<()> {
+        let numbers = rows::added(&record.sums, accounted);
         self.transaction.prepare_cached(AMEND)?.execute(rusqlite::named_params! {
             ":serial": rows::serial(session),
-            ":relayed_bytes": relayed_bytes(kept, &numbers),
+            ":relayed_bytes": relayed_bytes(record, &numbers),
             ":n0": numbers[0], ":n1": numbers[1], ":n2": numbers[2], ":n3": numbers[3],
             ":n4": numbers[4], ":n5": numbers[5], ":n6": numbers[6], ":n7": numbers[7],
         })?;
@@ -168,8 +173,8 @@ impl Writer<'_> {
     }
 
     /// A session is over: from now on it is in the ledger.
-    fn conclude(&self, session: &Concluded) -> rusqlite::Result<()> {
-        let millis = |moment| self.walls.millis(moment);
+    fn conclude(&self, session: &SessionRecord) -> rusqlite::Result<()> {
+        let millis = |moment| rows::millis(self.times, moment);
         let mut statement = self.transaction.prepare_cached(
             "UPDATE session SET is_open = 0, started = ?2, ended = ?3, relay_started = ?4, relay_ended = ?5,
                 allocations = ?6, is_partial = ?7 WHERE serial = ?1",
@@ -186,36 +191,36 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The table as it is now; all of it is told, or what was told stays as it is.
-    fn checkpoint(&self, checkpoint: &Checkpoint, told: Option<ToldRows>) -> rusqlite::Result<()> {
-        let Checkpoint { ref changed, is_all, ref heard, ref realms } = *checkpoint;
+    /// The table as it is now; all of it is exported, or what was exported stays as it is.
+    fn checkpoint(&self, checkpoint: &Checkpoint, exported: Option<ExportedRows>) -> rusqlite::Result<()> {
+        let Checkpoint { ref changed, is_all, ref received, ref realms } = *checkpoint;
         if is_all {
             self.drop_others(changed)?;
         }
-        let mut statement = self.transaction.prepare_cached(UPSERT)?;
-        for kept in changed {
-            let told_sums = told.map(|_| &kept.sums);
-            rows::upsert(&mut statement, self.walls, self.source(kept), kept, told_sums, None)?;
+        let mut statement = self.transaction.prepare_cached(&UPSERT)?;
+        for record in changed {
+            let exported_sums = exported.map(|_| &record.sums);
+            rows::upsert(&mut statement, self.times, self.source(record), record, exported_sums, None)?;
         }
-        if let Some(told) = told {
-            let ended = match told {
-                ToldRows::Ended => "stage = 'ended' AND ",
-                ToldRows::Any => "",
+        if let Some(exported) = exported {
+            let ended = match exported {
+                ExportedRows::Ended => "stage = 'ended' AND ",
+                ExportedRows::Any => "",
             };
             let sql = format!("UPDATE allocation SET told = sums WHERE {ended} told IS NOT sums");
             self.transaction.prepare_cached(&sql)?.execute([])?;
             // Nothing is left to go on from.
-            let sql = format!("DELETE FROM allocation WHERE stage = 'ended' AND facts & {END_TOLD}");
+            let sql = format!("DELETE FROM allocation WHERE stage = 'ended' AND facts & {END_REPORTED_BIT}");
             self.transaction.prepare_cached(&sql)?.execute([])?;
         }
-        let wall = self.walls.millis(self.walls.now);
+        let wall = rows::millis(self.times, self.times.now);
         let mut statement = self.transaction.prepare_cached(
             "INSERT INTO source VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET heard = excluded.heard",
         )?;
-        for (source, &heard) in self.sources.iter().zip(heard) {
-            // One that was never heard has told nothing that could be gone on from.
-            if heard > Timestamp::ZERO {
-                statement.execute(params![source, wall, self.walls.millis(heard)])?;
+        for (source, &received) in self.sources.iter().zip(received) {
+            // One that was never received has exported nothing that could be gone on from.
+            if received > Timestamp::ZERO {
+                statement.execute(params![source, wall, rows::millis(self.times, received)])?;
             }
         }
         let mut statement = self.transaction.prepare_cached(
@@ -228,7 +233,7 @@ impl Writer<'_> {
     }
 
     fn drop_others(&self, all: &[AllocationRecord]) -> rusqlite::Result<()> {
-        let present: HashSet<i64> = all.iter().map(|kept| rows::serial(kept.serial)).collect();
+        let present: HashSet<i64> = all.iter().map(|record| rows::serial(record.serial)).collect();
         let mut statement =
             self.transaction.prepare("SELECT serial FROM allocation WHERE stage <> 'ended'")?;
         let serials: Vec<i64> =
@@ -240,14 +245,17 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn source(&self, kept: &AllocationRecord) -> &str {
-        self.sources.get(kept.source.0 as usize).map_or("", String::as_str)
+    fn source(&self, record: &AllocationRecord) -> &str {
+        self.sources.get(record.source.0 as usize).map_or("", String::as_str)
     }
 }
 
 /// What an allocation adds to its session's relayed bytes, by the leg that decides.
-fn relayed_bytes(kept: &AllocationRecord, [a, _, b, _, c, _, d, _]: &[i64; 8]) -> i64 {
-    if kept.has_peer_leg || kept.long_form { c.saturating_add(*d) } else { a.saturating_add(*b) }
+const fn relayed_bytes(record: &AllocationRecord, [a, _, b, _, c, _, d, _]: &[i64; 8]) -> i64 {
+    match record.flags.deciding_leg() {
+        Leg::Client => a.saturating_add(*b),
+        Leg::Peer => c.saturating_add(*d),
+    }
 }
 
 /// Finds out whether the file can be written, at little cost.
@@ -298,80 +306,4 @@ pub(super) fn count_before(
     let enough = i64::try_from(old.saturating_mul(part)).unwrap_or(i64::MAX);
     let sql = "SELECT count(*) FROM (SELECT 1 FROM session WHERE NOT is_open LIMIT ?1)";
     Ok((old, count(sql, enough)? < enough.unsigned_abs()))
-}
-
-/// Reads what an earlier process left, and drops what is of no use any more. A source that is not watched now may be so
-/// again, after a mistake in a flag: what is known of it stays for a day.
-pub(super) fn load(
-    connection: &mut Connection,
-    sources: &[String],
-    wall: Timestamp,
-) -> rusqlite::Result<Found> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let number = |name: &str| {
-        (0..).zip(sources).find(|(_, source)| *source == name).map(|(number, _)| SourceId(number))
-    };
-    let mut saved = SavedTable::default();
-    {
-        let day_ago = i64::try_from(wall.minus(MEMORY).as_millis()).unwrap_or(i64::MAX);
-        let mut forget = transaction.prepare("DELETE FROM source WHERE heard < ?1 AND name = ?2")?;
-        let mut statement = transaction.prepare("SELECT name, since, heard FROM source")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let name: String = row.get(0)?;
-            match number(&name) {
-                Some(source) => saved.sources.push(SavedSource {
-                    source,
-                    since: rows::moment(row.get(1)?),
-                    heard: rows::moment(row.get(2)?),
-                }),
-                None => drop(forget.execute(params![day_ago, name])?),
-            }
-        }
-        transaction.execute("DELETE FROM allocation WHERE source NOT IN (SELECT name FROM source)", [])?;
-        transaction.execute("DELETE FROM realm WHERE seen < ?1", [day_ago])?;
-        let mut statement = transaction.prepare("SELECT * FROM allocation")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let AllocationRow { mut kept, source, told, accounted } = AllocationRow::read(row)?;
-            let Some(source) = number(&source) else { continue };
-            kept.source = source;
-            let accounted_bytes = AllocationRecord { sums: accounted, ..kept.clone() }.relayed_bytes();
-            saved.allocations.push(SavedAllocation { kept, told, accounted_bytes });
-        }
-        // Their last allocation ended in the last moment of that process.
-        transaction.execute(
-            "UPDATE session SET is_open = 0 WHERE is_open AND serial NOT IN
-                (SELECT session FROM allocation WHERE session IS NOT NULL AND stage IN ('live', 'closing'))",
-            [],
-        )?;
-        let mut statement = transaction.prepare(
-            "SELECT serial, started, ended, relay_started, relay_ended, allocations, relayed_bytes, is_partial
-             FROM session WHERE is_open",
-        )?;
-        let session = |row: &rusqlite::Row<'_>| {
-            let relay = row.get::<_, Option<i64>>(3)?.zip(row.get::<_, Option<i64>>(4)?);
-            Ok(SavedSession {
-                serial: row.get::<_, i64>(0)?.cast_unsigned(),
-                started: rows::moment(row.get(1)?),
-                ended: rows::moment(row.get(2)?),
-                relay: relay.map(|(first, last)| (rows::moment(first), rows::moment(last))),
-                allocations: row.get(5)?,
-                relayed_bytes: u64::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
-                is_partial: row.get(7)?,
-            })
-        };
-        saved.sessions = statement.query_map([], session)?.collect::<rusqlite::Result<_>>()?;
-        let mut statement = transaction.prepare("SELECT label FROM realm ORDER BY seen DESC, label")?;
-        saved.realms = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    }
-    let highest: i64 = transaction.query_row(
-        "SELECT max(
-            (SELECT coalesce(max(serial), 0) FROM allocation), (SELECT coalesce(max(session), 0) FROM allocation),
-            (SELECT coalesce(max(serial), 0) FROM session))",
-        [],
-        |row| row.get(0),
-    )?;
-    transaction.commit()?;
-    Ok(Found { saved, first_serial: highest.cast_unsigned() + 1 })
 }

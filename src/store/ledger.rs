@@ -127,7 +127,8 @@ fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usa
     );
     let mut statement = connection.prepare(&sql)?;
     let limit = question.top.map_or(-1, i64::from);
-    let bounds: [&dyn ToSql; 3] = [&Moment(question.since, 0), &Moment(question.until, i64::MAX), &limit];
+    let bounds: [&dyn ToSql; 3] =
+        [&TimeBound(question.since, 0), &TimeBound(question.until, i64::MAX), &limit];
     let answer = |row: &Row<'_>| answer(row, groups.len());
     statement.query_map(&bounds[..], answer)?.collect()
 }
@@ -155,9 +156,9 @@ const fn whole(sum: f64) -> u64 {
 }
 
 /// A bound, or what stands for none.
-struct Moment(Option<Timestamp>, i64);
+struct TimeBound(Option<Timestamp>, i64);
 
-impl ToSql for Moment {
+impl ToSql for TimeBound {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let millis = self.0.map(|moment| i64::try_from(moment.as_millis()).unwrap_or(i64::MAX));
         Ok(millis.unwrap_or(self.1).into())

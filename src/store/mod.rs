@@ -1,4 +1,4 @@
-//! The store: in one SQLite file the checkpoint of the table (what scrapers have been told of each allocation) and the
+//! The store: in one SQLite file the checkpoint of the table (what scrapers have been answered of each allocation) and the
 //! ledger of finished sessions. All of it blocks; nobody here holds the table.
 //!
 //! May use `state`, `wire` and `clock`; the only user of `rusqlite`.
@@ -6,6 +6,7 @@
 mod checkpoint;
 mod file_check;
 pub mod ledger;
+mod load;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -15,13 +16,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, WallTime};
 use crate::state::{AllocationRecord, EndedRecords, SavedTable};
-use checkpoint::ToldRows;
+use checkpoint::ExportedRows;
 pub use file_check::FileTrouble;
 pub use schema::OpenError;
 
-/// EndedRecords allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
+/// How long it is of use to go on from what ended, from a realm that is not in use, and from a source that is not watched.
+const MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// Ended allocations and sessions that wait for a store which cannot be written; more are lost to the ledger.
 const MAX_BACKLOG: usize = 100_000;
 
 /// Where the table stands.
@@ -31,8 +35,8 @@ pub struct Checkpoint {
     pub changed: Vec<AllocationRecord>,
     /// `changed` are all records there are: what the file has beyond them is old.
     pub is_all: bool,
-    /// How far each source had been heard.
-    pub heard: Vec<Timestamp>,
+    /// How far each source had been received.
+    pub received: Vec<Timestamp>,
     /// Labels of the realms in use.
     pub realms: Vec<Arc<str>>,
 }
@@ -42,10 +46,10 @@ pub struct Checkpoint {
 pub struct Batch {
     /// The moment, on the table's clock.
     pub now: Timestamp,
-    /// The same by the wall clock.
+    /// That moment by the wall clock.
     pub wall: Timestamp,
-    /// A scraper is about to be told of everything up to now.
-    pub is_told: bool,
+    /// A scraper is about to be answered with everything up to now.
+    pub is_exported: bool,
     /// What ended since the last batch.
     pub ended: EndedRecords,
     /// `None`: only what ended is written.
@@ -57,7 +61,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What the file held of an earlier process.
 #[derive(Debug)]
-pub struct Found {
+pub struct LoadedStore {
     /// The records, on the wall clock.
     pub saved: SavedTable,
     /// Numbers from here on are free.
@@ -80,8 +84,8 @@ pub enum Written {
 #[derive(Debug)]
 struct Failing {
     try_at: Timestamp,
-    /// A scraper was told something since that is not in the file.
-    was_told: bool,
+    /// A scraper was answered something since that is not in the file.
+    was_exported: bool,
 }
 
 /// An open store; no other process has it.
@@ -98,8 +102,8 @@ pub struct Store {
     lost: usize,
     /// It could not be written when this was last tried.
     failing: Option<Failing>,
-    /// The file may hold sums of which not all was told.
-    has_untold: bool,
+    /// The file may hold sums of which not all was exported.
+    has_unexported: bool,
     /// The file cannot be gone on with.
     damage: Option<FileTrouble>,
 }
@@ -116,7 +120,17 @@ impl Store {
         let path = path.to_owned();
         let backlog = EndedRecords::default();
         let (failing, damage) = (None, None);
-        Ok(Self { file, path, sources, rest_separator, backlog, lost: 0, failing, has_untold: true, damage })
+        Ok(Self {
+            file,
+            path,
+            sources,
+            rest_separator,
+            backlog,
+            lost: 0,
+            failing,
+            has_unexported: true,
+            damage,
+        })
     }
 
     /// What an earlier process left. What it left of sources that are not watched now stays in the file for a day.
@@ -124,8 +138,8 @@ impl Store {
     /// # Errors
     ///
     /// A damaged file.
-    pub fn load(&mut self, wall: Timestamp) -> Result<Found, OpenError> {
-        checkpoint::load(&mut self.file.connection, &self.sources, wall)
+    pub fn load(&mut self, wall: Timestamp) -> Result<LoadedStore, OpenError> {
+        load::load(&mut self.file.connection, &self.sources, wall)
             .map_err(|error| OpenError::of(&self.path, error))
     }
 
@@ -146,8 +160,8 @@ impl Store {
                 if trouble.is_final() {
                     self.damage = Some(trouble);
                 }
-                let was_told = self.failing.as_ref().is_some_and(|failing| failing.was_told);
-                self.failing = Some(Failing { try_at: Timestamp::MAX, was_told });
+                let was_exported = self.failing.as_ref().is_some_and(|failing| failing.was_exported);
+                self.failing = Some(Failing { try_at: Timestamp::MAX, was_exported });
             }
             Ok(()) => {
                 if let Some(failing) =
@@ -160,53 +174,55 @@ impl Store {
         checked
     }
 
-    /// Whether it is worth to take a checkpoint: what changed and is not written is forgotten. One that no scraper is
-    /// told mends nothing after a scraper was told something that is not in the file.
-    pub fn can_write(&mut self, now: Timestamp, is_told: bool) -> bool {
+    /// Whether a checkpoint is worth taking: what changed and is not written is forgotten. After a scraper was answered
+    /// something that is not in the file, only a checkpoint that a scraper is answered with repairs that.
+    pub fn can_write(&mut self, now: Timestamp, is_exported: bool) -> bool {
         match &self.failing {
             None => true,
             Some(failing) => {
                 now >= failing.try_at
-                    && (is_told || !failing.was_told)
+                    && (is_exported || !failing.was_exported)
                     && checkpoint::probe(&mut self.file.connection).is_ok()
             }
         }
     }
 
-    /// Writes a batch, all of it or nothing. After a failure only one with a checkpoint of all records mends it; what ended
+    /// Writes a batch, all of it or nothing. After a failure only one with a checkpoint of all records ends it; what ended
     /// waits until then.
     pub fn write(&mut self, batch: Batch) -> Written {
-        let Batch { now, wall, is_told, ended, checkpoint } = batch;
+        let Batch { now, wall, is_exported, ended, checkpoint } = batch;
         self.lost += ended.lost;
         self.backlog.allocations.extend(ended.allocations);
         self.backlog.sessions.extend(ended.sessions);
         let is_nothing = self.backlog.allocations.is_empty() && self.backlog.sessions.is_empty();
         if checkpoint.is_none() && (self.failing.is_some() || is_nothing) {
-            return self.fail_on(is_told);
+            return self.fail_on(is_exported);
         }
-        let told = is_told.then_some(if self.has_untold { ToldRows::Any } else { ToldRows::Ended });
-        let walls = rows::Walls { now, wall };
+        let exported =
+            is_exported.then_some(if self.has_unexported { ExportedRows::Any } else { ExportedRows::Ended });
+        let times = WallTime { now, wall };
         let connection = &mut self.file.connection;
         let (sources, ended) = (&self.sources, &self.backlog);
         match checkpoint::write(
             connection,
             sources,
             self.rest_separator,
-            walls,
+            times,
             ended,
             checkpoint.as_ref(),
-            told,
+            exported,
         ) {
             Ok(()) => {
                 self.backlog = EndedRecords::default();
-                self.has_untold = !is_told && (self.has_untold || checkpoint.is_some());
+                self.has_unexported = !is_exported && (self.has_unexported || checkpoint.is_some());
                 let lost = std::mem::take(&mut self.lost);
                 if self.failing.take().is_some() { Written::Again(lost) } else { Written::Yes }
             }
             Err(error) => {
                 let was_failing = self.failing.is_some();
-                let was_told = self.failing.as_ref().is_some_and(|failing| failing.was_told) || is_told;
-                self.failing = Some(Failing { try_at: now.plus(RETRY), was_told });
+                let was_exported =
+                    self.failing.as_ref().is_some_and(|failing| failing.was_exported) || is_exported;
+                self.failing = Some(Failing { try_at: now.plus(RETRY), was_exported });
                 self.shorten_backlog();
                 if was_failing {
                     Written::StillFailing
@@ -231,11 +247,11 @@ impl Store {
     }
 
     /// Nothing is written this time.
-    fn fail_on(&mut self, is_told: bool) -> Written {
+    fn fail_on(&mut self, is_exported: bool) -> Written {
         self.shorten_backlog();
         match &mut self.failing {
             Some(failing) => {
-                failing.was_told |= is_told;
+                failing.was_exported |= is_exported;
                 Written::StillFailing
             }
             None => Written::Yes,

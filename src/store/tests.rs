@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::ledger::{By, FIGURES, Question, usage};
 use super::{Batch, Checkpoint, MAX_BACKLOG, OpenError, RETRY, Store, Written};
 use crate::clock::Timestamp;
-use crate::state::{AllocationRecord, Cause, Concluded, EndedRecords, Origin, SourceId, Stage};
+use crate::state::{
+    AllocationRecord, Cause, EndedRecords, Flag, Flags, Origin, Phase, SessionRecord, SourceId,
+};
 use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
 
 /// The wall clock at the table's zero.
@@ -74,11 +76,11 @@ fn allocation(serial: u64, ended: u64) -> AllocationRecord {
         realm: Arc::from(&b"realm"[..]),
         user: Arc::from(&b"1800000000:alice"[..]),
         id: AllocationId(serial),
-        stage: Stage::Ended,
+        phase: Phase::Closing,
+        is_final: true,
         origin: Origin::Born,
         cause: Some(Cause::Released),
-        is_past_known: true,
-        is_end_told: true,
+        flags: Flags::of(&[Flag::PastKnown, Flag::EndReported, Flag::LongForm, Flag::PeerLeg, Flag::Relayed]),
         server: Arc::from("192.0.2.1"),
         server_port: 3478,
         transport: Transport::Udp,
@@ -91,24 +93,18 @@ fn allocation(serial: u64, ended: u64) -> AllocationRecord {
         quiet_since: at(ended),
         ended: at(ended),
         read_at: Timestamp::ZERO,
-        long_form: true,
-        has_peer_leg: true,
-        release_pending: false,
-        granted_perhaps: false,
-        relayed: true,
-        idle: false,
-        overdue_orphan: false,
         sums: ByLeg { client: traffic, peer: traffic },
     }
 }
 
-fn session(serial: u64, ended: u64) -> Concluded {
-    Concluded {
+fn session(serial: u64, ended: u64) -> SessionRecord {
+    SessionRecord {
         serial: serial + 1,
         started: at(ended - 60),
         ended: at(ended),
         relay: Some((at(ended - 60), at(ended))),
         allocations: 1,
+        relayed_bytes: 2000,
         is_partial: false,
     }
 }
@@ -122,12 +118,17 @@ fn ended(serial: u64, moment: u64) -> EndedRecords {
     }
 }
 
-fn batch(now: u64, is_told: bool, ended: EndedRecords, checkpoint: Option<Checkpoint>) -> Batch {
-    Batch { now: at(now), wall: on_the_wall(at(now)), is_told, ended, checkpoint }
+fn batch(now: u64, is_exported: bool, ended: EndedRecords, checkpoint: Option<Checkpoint>) -> Batch {
+    Batch { now: at(now), wall: on_the_wall(at(now)), is_exported, ended, checkpoint }
 }
 
 fn nothing() -> Checkpoint {
-    Checkpoint { changed: Vec::new(), is_all: true, heard: vec![at(100)], realms: vec![Arc::from("realm")] }
+    Checkpoint {
+        changed: Vec::new(),
+        is_all: true,
+        received: vec![at(100)],
+        realms: vec![Arc::from("realm")],
+    }
 }
 
 /// From now on SQLite writes nothing, as on a full disk.
@@ -295,40 +296,44 @@ fn what_was_kept_comes_back_as_it_was() {
     let mut store = place.open();
     let mut live = allocation(7, 100);
     live = AllocationRecord {
-        stage: Stage::Live,
+        phase: Phase::Live,
+        is_final: false,
         cause: None,
-        is_end_told: false,
+        flags: live.flags.with(Flag::EndReported, false),
         ended: Timestamp::ZERO,
         ..live
     };
-    // Each of the facts by itself, on a record of its own.
-    let facts: [fn(&mut AllocationRecord); 9] = [
-        |kept| kept.is_past_known = !kept.is_past_known,
-        |kept| kept.long_form = !kept.long_form,
-        |kept| kept.has_peer_leg = !kept.has_peer_leg,
-        |kept| kept.release_pending = !kept.release_pending,
-        |kept| kept.granted_perhaps = !kept.granted_perhaps,
-        |kept| kept.relayed = !kept.relayed,
-        |kept| kept.idle = !kept.idle,
-        |kept| kept.overdue_orphan = !kept.overdue_orphan,
-        |kept| kept.id = AllocationId(u64::MAX),
+    // Each of the flags by itself, on a record of its own.
+    let flags = [
+        Flag::PastKnown,
+        Flag::LongForm,
+        Flag::PeerLeg,
+        Flag::ReleasePending,
+        Flag::GrantedPerhaps,
+        Flag::Relayed,
+        Flag::Idle,
+        Flag::OverdueOrphan,
     ];
     let mut kept = vec![live.clone()];
-    for (number, change) in (1..).zip(facts) {
-        let mut one =
-            AllocationRecord { serial: 7 + 2 * number, session: Some(8 + 2 * number), ..live.clone() };
-        change(&mut one);
-        kept.push(one);
+    for (number, flag) in (1..).zip(flags) {
+        let flags = live.flags.with(flag, !live.flags.has(flag));
+        kept.push(AllocationRecord {
+            serial: 7 + 2 * number,
+            session: Some(8 + 2 * number),
+            flags,
+            ..live.clone()
+        });
     }
+    kept.push(AllocationRecord { serial: 25, session: Some(26), id: AllocationId(u64::MAX), ..live.clone() });
     let overdue = AllocationRecord {
         serial: 101,
-        stage: Stage::Overdue,
+        phase: Phase::Overdue,
         origin: Origin::Traffic,
         session: None,
         ..live.clone()
     };
     let closing =
-        AllocationRecord { serial: 103, stage: Stage::Closing, origin: Origin::Adopted, ..live.clone() };
+        AllocationRecord { serial: 103, phase: Phase::Closing, origin: Origin::Adopted, ..live.clone() };
     kept.extend([overdue, closing]);
     let checkpoint = Checkpoint { changed: kept.clone(), ..nothing() };
     assert_eq!(store.write(batch(100, true, EndedRecords::default(), Some(checkpoint))), Written::Yes);
@@ -350,11 +355,11 @@ fn what_was_kept_comes_back_as_it_was() {
         })
         .collect();
     let mut saved = found.saved.allocations;
-    saved.sort_by_key(|saved| saved.kept.serial);
+    saved.sort_by_key(|saved| saved.record.serial);
     assert_eq!(saved.len(), expected.len());
     for (saved, expected) in saved.iter().zip(&expected) {
-        assert_eq!(format!("{:?}", saved.kept), format!("{expected:?}"));
-        assert_eq!(saved.told, expected.sums, "all of it was told");
+        assert_eq!(format!("{:?}", saved.record), format!("{expected:?}"));
+        assert_eq!(saved.exported, expected.sums, "all of it was exported");
     }
     assert_eq!(found.first_serial, 104);
     assert_eq!(found.saved.sources.len(), 1);
@@ -389,7 +394,7 @@ fn what_is_over_and_scraped_leaves_nothing_to_go_on_from() {
     assert_eq!(rows(&store), 0);
     // Whose end coturn has not reported may come back.
     let mut silent = ended(21, 92);
-    silent.allocations[0].is_end_told = false;
+    silent.allocations[0].flags = silent.allocations[0].flags.with(Flag::EndReported, false);
     assert_eq!(store.write(batch(102, true, silent, checkpoint())), Written::Yes);
     assert_eq!(rows(&store), 1);
 }

@@ -231,6 +231,15 @@ impl Volume {
         self.bytes = self.bytes.saturating_add(more.bytes);
     }
 
+    /// What this has beyond `less`, each number for itself; 0 where it has less.
+    #[must_use]
+    pub const fn saturating_sub(self, less: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(less.packets),
+            bytes: self.bytes.saturating_sub(less.bytes),
+        }
+    }
+
     /// Neither packets nor bytes.
     pub const fn is_zero(self) -> bool {
         self.packets == 0 && self.bytes == 0
@@ -294,6 +303,15 @@ impl Traffic {
     pub const fn add(&mut self, more: &Self) {
         self.received.add(more.received);
         self.sent.add(more.sent);
+    }
+
+    /// What this has beyond `less`, each number for itself; 0 where it has less.
+    #[must_use]
+    pub const fn saturating_sub(&self, less: &Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(less.received),
+            sent: self.sent.saturating_sub(less.sent),
+        }
     }
 
     /// Nothing in either direction.

@@ -62,7 +62,7 @@ impl Ledger {
         self.ingest.heard_until(SOURCE, self.now);
         self.ingest.advance(self.now);
         let (ended, checkpoint) = (self.ingest.take_ended(), Some(self.ingest.take_checkpoint(false)));
-        let batch = Batch { now: self.now, wall: self.now, is_told: false, ended, checkpoint };
+        let batch = Batch { now: self.now, wall: self.now, is_exported: false, ended, checkpoint };
         assert_eq!(self.store.write(batch), Written::Yes);
     }
 

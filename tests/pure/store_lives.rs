@@ -180,8 +180,13 @@ impl World {
             let checkpoint = can_write.then(|| life.ingest.take_checkpoint(all));
             view = life.ingest.view(self.now);
             let ended = life.ingest.take_ended();
-            let written =
-                life.store.write(Batch { now: self.now, wall: self.now, is_told: true, ended, checkpoint });
+            let written = life.store.write(Batch {
+                now: self.now,
+                wall: self.now,
+                is_exported: true,
+                ended,
+                checkpoint,
+            });
             assert!(!matches!(written, Written::Failed(_)), "{written:?}");
         } else {
             view = life.ingest.view(self.now);
@@ -197,7 +202,7 @@ impl World {
         life.ingest.advance(self.now);
         let checkpoint = with_changes.then(|| life.ingest.take_checkpoint(false));
         let ended = life.ingest.take_ended();
-        life.store.write(Batch { now: self.now, wall: self.now, is_told: false, ended, checkpoint });
+        life.store.write(Batch { now: self.now, wall: self.now, is_exported: false, ended, checkpoint });
     }
 
     fn close(&mut self, id: u64) {

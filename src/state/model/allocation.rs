@@ -65,17 +65,33 @@ impl Cause {
     }
 }
 
-/// Where in its life an allocation is.
+/// Where in its life an allocation is; of a session, whether it is open. The one life cycle: of records, rows and the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Counted.
+pub enum Phase {
+    /// Counted as live.
     Live,
+    /// Past due without a word; its end is counted, its sums stay. No session is overdue: its last allocation's end was its
+    /// own.
+    Overdue,
+    /// Its server's process ended or was restarted, and it with it, whatever was granted; its end is counted, its sums stay.
+    Gone,
     /// Ended; its totals may still come.
     Closing,
-    /// Past due without a word; its end is counted, its sums are kept.
-    Overdue,
-    /// Its process ended, whatever was granted; its end is counted, its sums are kept.
-    Gone,
+}
+
+impl Phase {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Overdue, Self::Gone, Self::Closing];
+
+    /// Its name in a query, in a row and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Overdue => "overdue",
+            Self::Gone => "gone",
+            Self::Closing => "closing",
+        }
+    }
 }
 
 /// How an allocation came to be known.
@@ -87,6 +103,20 @@ pub enum Origin {
     Adopted,
     /// By traffic of its peer leg; no status yet.
     Traffic,
+}
+
+impl Origin {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Born, Self::Adopted, Self::Traffic];
+
+    /// Its name in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Born => "born",
+            Self::Adopted => "adopted",
+            Self::Traffic => "traffic",
+        }
+    }
 }
 
 /// What a status says, kept in our own terms.
@@ -104,33 +134,35 @@ pub(crate) struct Granted {
 }
 
 /// A yes or no of an allocation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Flag {
-    /// Its sums hold all that was ever told of it: what a total has beyond was told by nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// Its sums hold all that was ever reported of it: what a total has beyond was exported by nobody.
     PastKnown,
-    /// coturn told its end: its key, met again, is another allocation's.
-    EndTold,
+    /// coturn reported its end: its key, met again, is another allocation's.
+    EndReported,
     /// A store has it with its final sums.
-    Kept,
+    Stored,
     /// The total of the client leg has come.
     ClientSettled,
     /// The total of the peer leg has come.
     PeerSettled,
-    /// The status had the long form.
+    /// The status had the long form: coturn 4.6 or later, which reports both legs.
     LongForm,
     /// A report of the peer leg was seen: coturn 4.5.1.2 or later.
     PeerLeg,
     /// `refreshed lifetime=0` was its last status.
     ReleasePending,
-    /// Its key told of another grant of the same lifetime, which may not have been one; `alive_until` is its end.
+    /// Its key shows another grant of the same lifetime, which may not have been one; `alive_until` is its end.
     GrantedPerhaps,
     /// Adopted from a key whose value was `new`: its birth may still be on the way.
     ScannedBirth,
     /// It relayed enough to count as used.
     Relayed,
+    /// Older than the largest grant.
     OverMaxLifetime,
+    /// Held without use.
     Idle,
-    /// Overdue and held against somebody: not one that was released without a word.
+    /// Overdue and an orphan: not one that was released without a word.
     OverdueOrphan,
     /// It has ended once, and lives again.
     Revived,
@@ -140,7 +172,7 @@ pub(crate) enum Flag {
 
 impl Flag {
     /// The total of a leg has come.
-    pub(crate) const fn settled(leg: Leg) -> Self {
+    pub(in crate::state) const fn settled(leg: Leg) -> Self {
         match leg {
             Leg::Client => Self::ClientSettled,
             Leg::Peer => Self::PeerSettled,
@@ -148,13 +180,35 @@ impl Flag {
     }
 }
 
-/// The facts that hold, a bit each.
+/// The flags that are set, a bit each.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Flags(u16);
+pub struct Flags(u16);
+
+/// The last flag has a bit.
+const _: () = assert!((Flag::SessionPartial as u32) < u16::BITS);
 
 impl Flags {
-    const fn of(fact: Flag, holds: bool) -> Self {
-        Self((holds as u16) << fact as u16)
+    /// Those of the list.
+    pub fn of(flags: &[Flag]) -> Self {
+        flags.iter().fold(Self::default(), |set, &flag| set.with(flag, true))
+    }
+
+    /// Whether the flag is set.
+    pub const fn has(self, flag: Flag) -> bool {
+        self.0 & 1 << flag as u16 != 0
+    }
+
+    /// These with the flag set or not.
+    #[must_use]
+    pub const fn with(self, flag: Flag, is_set: bool) -> Self {
+        let bit = 1 << flag as u16;
+        Self(if is_set { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// The leg that decides whether an allocation relayed, and how much: the peer's, or the client's where coturn is older
+    /// than 4.5.1.2 and reports no other. The one definition.
+    pub const fn deciding_leg(self) -> Leg {
+        if self.has(Flag::PeerLeg) || self.has(Flag::LongForm) { Leg::Peer } else { Leg::Client }
     }
 }
 
@@ -189,7 +243,7 @@ pub(crate) struct Allocation {
 
     pub(crate) source: u16,
     pub(crate) server_port: u16,
-    facts: Flags,
+    pub(crate) flags: Flags,
 
     /// Opening; of an adopted one the last status known at its adoption.
     pub(crate) started: PackedTime,
@@ -262,7 +316,7 @@ impl Allocation {
             gathering: Links::ALONE,
             source,
             server_port: granted.server_port,
-            facts: Flags::of(Flag::LongForm, granted.long_form),
+            flags: Flags::default().with(Flag::LongForm, granted.long_form),
             started: started.into(),
             granted_at: started.into(),
             alive_until: started.plus(granted.lifetime).into(),
@@ -277,19 +331,19 @@ impl Allocation {
         }
     }
 
-    pub(crate) const fn is(&self, fact: Flag) -> bool {
-        self.facts.0 & Flags::of(fact, true).0 != 0
+    pub(crate) const fn is(&self, flag: Flag) -> bool {
+        self.flags.has(flag)
     }
 
-    pub(crate) const fn set(&mut self, fact: Flag, holds: bool) {
-        self.facts.0 = self.facts.0 & !Flags::of(fact, true).0 | Flags::of(fact, holds).0;
+    pub(crate) const fn set(&mut self, flag: Flag, is_set: bool) {
+        self.flags = self.flags.with(flag, is_set);
     }
 
-    /// Whether it held; it does not any more.
-    pub(crate) const fn take(&mut self, fact: Flag) -> bool {
-        let held = self.is(fact);
-        self.set(fact, false);
-        held
+    /// Clears the flag; whether it was set.
+    pub(crate) const fn take(&mut self, flag: Flag) -> bool {
+        let was_set = self.is(flag);
+        self.set(flag, false);
+        was_set
     }
 
     /// The source it was met on.
@@ -388,22 +442,21 @@ impl Allocation {
         }
     }
 
-    /// The leg that says whether it relayed: the peer's, or the client's where coturn is older than 4.5.1.2 and has no
-    /// other.
-    pub(crate) fn deciding_leg(&self) -> Traffic {
-        self.counted.get(if self.has_peer() { Leg::Peer } else { Leg::Client })
+    /// What passed on the leg that decides.
+    pub(crate) fn decisive_traffic(&self) -> Traffic {
+        self.counted.get(self.flags.deciding_leg())
     }
 
     /// Enough passed, and something came from a peer (by the client leg: went to the client).
     pub(crate) fn has_relayed(&self, threshold: u64) -> bool {
-        let sum = self.deciding_leg();
+        let sum = self.decisive_traffic();
         let to_client = if self.has_peer() { sum.received } else { sum.sent };
         sum.packets() > threshold && to_client.packets > 0
     }
 
-    /// Its coturn tells of the peer leg.
+    /// Its coturn reports the peer leg.
     pub(crate) const fn has_peer(&self) -> bool {
-        self.is(Flag::PeerLeg) || self.is(Flag::LongForm)
+        matches!(self.flags.deciding_leg(), Leg::Peer)
     }
 
     /// No more totals are to come.

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::allocation::Allocation;
-use super::ids::{ConnectionId, Mark, SourceId};
+use super::ids::{ConnectionId, Mark, Marks, SourceId};
 use crate::clock::Timestamp;
 
 /// How long after a connection has closed it is judged: its process' other connections close, or
@@ -82,21 +82,21 @@ impl EndedConnections {
 }
 
 /// Where a connection comes from.
-pub(crate) type Peer = (SourceId, IpAddr);
+type Peer = (SourceId, IpAddr);
 
 /// What is known of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct ConnectionFacts {
-    pub(crate) peer: Peer,
-    pub(crate) opened: Timestamp,
+struct ConnectionFacts {
+    peer: Peer,
+    opened: Timestamp,
     /// When the last bytes came.
-    pub(crate) active: Timestamp,
+    active: Timestamp,
     /// It has reported allocations.
-    pub(crate) reports: bool,
+    reports: bool,
     /// When it said what a coturn says when its process starts, and only then.
-    pub(crate) started: Option<Timestamp>,
+    started: Option<Timestamp>,
     /// The servers that it has reported, by number and port: the addresses that its process listens on.
-    pub(crate) servers: Vec<(u32, u16)>,
+    servers: Vec<(u32, u16)>,
 }
 
 impl ConnectionFacts {
@@ -110,11 +110,11 @@ impl ConnectionFacts {
 }
 
 #[derive(Debug)]
-pub(crate) struct Closed {
-    pub(crate) mark: Mark,
-    pub(crate) facts: ConnectionFacts,
-    pub(crate) at: Timestamp,
-    pub(crate) by: ClosedBy,
+struct Closed {
+    mark: Mark,
+    facts: ConnectionFacts,
+    at: Timestamp,
+    by: ClosedBy,
 }
 
 impl Closed {
@@ -127,23 +127,25 @@ impl Closed {
 /// The connections that are open, those that closed just now, and the one whose event is being applied.
 #[derive(Debug)]
 pub(crate) struct StatsdbConnections {
-    /// [`Mark::NONE`] where the event comes from a Redis.
-    pub(crate) speaking: Mark,
-    pub(crate) open: HashMap<Mark, ConnectionFacts, ahash::RandomState>,
+    marks: Marks,
+    /// The connection whose event is being applied; [`Mark::NONE`] where it comes from a Redis.
+    pub(crate) current: Mark,
+    open: HashMap<Mark, ConnectionFacts, ahash::RandomState>,
     /// In the order of their ends.
-    pub(crate) closed: VecDeque<Closed>,
+    closed: VecDeque<Closed>,
     /// Addresses whose connections were closed though their coturn lived, and until when that is remembered.
     distrusted: HashMap<Peer, Timestamp, ahash::RandomState>,
     /// When a connection was interrupted, or one whose allocations it has taken over.
     interrupted: HashMap<Mark, Timestamp, ahash::RandomState>,
-    /// The same in the order in which it was noted.
+    /// The keys of `interrupted`, the oldest first.
     interruptions: VecDeque<Mark>,
 }
 
 impl Default for StatsdbConnections {
     fn default() -> Self {
         Self {
-            speaking: Mark::NONE,
+            marks: Marks::new(),
+            current: Mark::NONE,
             open: HashMap::default(),
             closed: VecDeque::new(),
             distrusted: HashMap::default(),
@@ -154,24 +156,78 @@ impl Default for StatsdbConnections {
 }
 
 impl StatsdbConnections {
-    /// Whether the record is one that the present speaker reports.
-    pub(crate) fn is_told(&self, allocation: &Allocation) -> bool {
-        self.speaking == Mark::NONE || allocation.mark == self.speaking
+    /// A mark for a connection, or for a scan.
+    pub(crate) fn next_mark(&mut self) -> Mark {
+        self.marks.next()
     }
 
-    /// Whether the record has lost its connection, and the present one may be the same server's.
-    pub(crate) fn may_be_told(&self, allocation: &Allocation) -> bool {
+    /// A connection from `peer` is open.
+    pub(crate) fn open(&mut self, now: Timestamp, peer: Peer) -> Mark {
+        let mark = self.next_mark();
+        let (reports, started, servers) = (false, None, Vec::new());
+        let facts = ConnectionFacts { peer, opened: now, active: now, reports, started, servers };
+        self.open.insert(mark, facts);
+        mark
+    }
+
+    /// Bytes came over the connection.
+    pub(crate) fn note_activity(&mut self, now: Timestamp, mark: Mark) {
+        if let Some(facts) = self.open.get_mut(&mark) {
+            facts.active = now;
+        }
+    }
+
+    /// The connection said what a coturn says when its process starts.
+    pub(crate) fn note_start(&mut self, now: Timestamp, mark: Mark) {
+        if let Some(facts) = self.open.get_mut(&mark) {
+            facts.started = Some(now);
+        }
+    }
+
+    /// An event of this connection is being applied, until [`Self::end_event`].
+    pub(crate) fn begin_event(&mut self, mark: Mark) {
+        self.current = mark;
+        if let Some(facts) = self.open.get_mut(&mark) {
+            facts.reports = true;
+        }
+    }
+
+    pub(crate) const fn end_event(&mut self) {
+        self.current = Mark::NONE;
+    }
+
+    /// The connection is gone. Gives whether it has reported any allocations.
+    pub(crate) fn close(&mut self, now: Timestamp, mark: Mark, by: ClosedBy) -> bool {
+        let Some(facts) = self.open.remove(&mark) else { return false };
+        let reports = facts.reports;
+        self.forget_old(now);
+        self.closed.push_back(Closed { mark, facts, at: now, by });
+        reports
+    }
+
+    /// Where a connection that closed just now came from.
+    pub(crate) fn closed_peer(&self, mark: Mark) -> Option<Peer> {
+        self.closed.iter().find(|closed| closed.mark == mark).map(|closed| closed.facts.peer)
+    }
+
+    /// Whether the record is one that the connection of the present event reports.
+    pub(crate) fn is_own(&self, allocation: &Allocation) -> bool {
+        self.current == Mark::NONE || allocation.mark == self.current
+    }
+
+    /// Whether the record has lost its connection, and that of the present event may be the same server's.
+    pub(crate) fn may_be_taken_over(&self, allocation: &Allocation) -> bool {
         !self.open.contains_key(&allocation.mark)
     }
 
-    /// Whether the present speaker may report the record: it has before, or nobody else does.
-    pub(crate) fn may_report(&self, allocation: &Allocation) -> bool {
-        self.is_told(allocation) || self.may_be_told(allocation)
+    /// Whether the connection of the present event may report the record: it has before, or nobody else does.
+    pub(crate) fn may_be_own(&self, allocation: &Allocation) -> bool {
+        self.is_own(allocation) || self.may_be_taken_over(allocation)
     }
 
-    /// The present speaker reports a status of a server.
+    /// The connection of the present event reports a status of a server.
     pub(crate) fn note_server(&mut self, server: u32, port: u16) {
-        if let Some(facts) = self.open.get_mut(&self.speaking)
+        if let Some(facts) = self.open.get_mut(&self.current)
             && !facts.servers.contains(&(server, port))
             && facts.servers.len() < MAX_SERVERS
         {
@@ -222,7 +278,7 @@ impl StatsdbConnections {
         }
     }
 
-    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+    fn forget_old(&mut self, now: Timestamp) {
         while self.closed.len() > MAX_REMEMBERED
             || self.closed.front().is_some_and(|closed| now.since(closed.at) > EVIDENCE)
         {
@@ -252,9 +308,9 @@ impl StatsdbConnections {
         }
     }
 
-    /// From now on closed connections of the speaker's address are no evidence. Gives the address if that is new.
-    pub(crate) fn distrust_speaker(&mut self, now: Timestamp) -> Option<Peer> {
-        let peer = self.open.get(&self.speaking)?.peer;
+    /// From now on closed connections from the address of the present event are no evidence. Gives the address if that is new.
+    pub(crate) fn distrust_current(&mut self, now: Timestamp) -> Option<Peer> {
+        let peer = self.open.get(&self.current)?.peer;
         self.distrusted.retain(|_, until| now < *until);
         let is_new = !self.distrusted.contains_key(&peer) && self.distrusted.len() < MAX_REMEMBERED;
         if is_new {

@@ -56,6 +56,22 @@ pub enum Discovery {
     },
 }
 
-/// Discoveries that wait to be taken.
+/// More than so many do not wait to be taken; the page counts what they are about.
+const MAX_WAITING: usize = 64;
+
+/// Discoveries that wait to be taken, in their order, each once.
 #[derive(Debug, Default)]
-pub(crate) struct Discoveries(pub(crate) Vec<Discovery>);
+pub(crate) struct Discoveries(Vec<Discovery>);
+
+impl Discoveries {
+    /// Adds one, unless it waits already: each connection of a process says the same.
+    pub(crate) fn add(&mut self, discovery: Discovery) {
+        if self.0.len() < MAX_WAITING && !self.0.contains(&discovery) {
+            self.0.push(discovery);
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Discovery> {
+        std::mem::take(&mut self.0)
+    }
+}

@@ -8,7 +8,9 @@ use hashbrown::HashTable;
 
 use super::allocation::Cause;
 use super::counts::Counts;
+use super::ids::SourceId;
 use super::label::{MAX_LABEL, OTHER};
+use super::seen_ids::SeenIds;
 use crate::clock::Timestamp;
 use crate::state::storage::recent_keys::RecentKeys;
 
@@ -18,7 +20,7 @@ pub(crate) const SERVER_MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// A coturn, by the address its clients reach it at.
 #[derive(Debug)]
 pub(crate) struct TurnServer {
-    pub(crate) source: u32,
+    pub(crate) source: SourceId,
     pub(crate) label: Arc<str>,
     pub(crate) live: u64,
     /// Records of the table that name it.
@@ -46,6 +48,8 @@ pub(crate) struct Servers {
     /// Hashes of addresses that were folded, so that each counts once.
     folded_keys: RecentKeys,
     folded: u64,
+    /// Ids that statuses of each server had.
+    pub(crate) ids: SeenIds,
 }
 
 impl Servers {
@@ -57,11 +61,12 @@ impl Servers {
             max,
             folded_keys: RecentKeys::default(),
             folded: 0,
+            ids: SeenIds::default(),
         }
     }
 
     /// The number of the server at `local` (its port is left out), met in a status just now.
-    pub(crate) fn meet(&mut self, now: Timestamp, source: u32, local: &[u8]) -> u32 {
+    pub(crate) fn meet(&mut self, now: Timestamp, source: SourceId, local: &[u8]) -> u32 {
         let at = self.find_or_admit(now, source, &host_of(local));
         let server = self.get_mut(at);
         if server.is_forgotten(now) {
@@ -73,24 +78,24 @@ impl Servers {
     }
 
     /// The number of the server of this label, last heard of at `seen`.
-    pub(crate) fn recall(&mut self, seen: Timestamp, source: u32, label: &str) -> u32 {
+    pub(crate) fn recall(&mut self, seen: Timestamp, source: SourceId, label: &str) -> u32 {
         let at = self.find_or_admit(seen, source, label);
         let server = self.get_mut(at);
         server.last_seen = server.last_seen.max(seen);
         at
     }
 
-    fn find_or_admit(&mut self, now: Timestamp, source: u32, label: &str) -> u32 {
+    fn find_or_admit(&mut self, now: Timestamp, source: SourceId, label: &str) -> u32 {
         let hash = self.hasher.hash_one((source, label));
         self.find(hash, source, label).unwrap_or_else(|| self.admit(now, hash, source, label))
     }
 
-    fn find(&self, hash: u64, source: u32, label: &str) -> Option<u32> {
+    fn find(&self, hash: u64, source: SourceId, label: &str) -> Option<u32> {
         let is_it = |server: &TurnServer| server.source == source && *server.label == *label;
         self.by_name.find(hash, |&at| is_it(&self.slots[at as usize])).copied()
     }
 
-    fn admit(&mut self, now: Timestamp, hash: u64, source: u32, label: &str) -> u32 {
+    fn admit(&mut self, now: Timestamp, hash: u64, source: SourceId, label: &str) -> u32 {
         if label.len() > MAX_LABEL {
             return self.fold(now, hash, source);
         }
@@ -104,14 +109,14 @@ impl Servers {
         self.fold(now, hash, source)
     }
 
-    fn fold(&mut self, now: Timestamp, hash: u64, source: u32) -> u32 {
+    fn fold(&mut self, now: Timestamp, hash: u64, source: SourceId) -> u32 {
         self.folded += u64::from(self.folded_keys.insert(now, hash));
         let other = self.hasher.hash_one((source, OTHER));
         self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, source, OTHER))
     }
 
     /// A new server, in the place of one that is forgotten or in one more.
-    fn put(&mut self, place: Option<usize>, source: u32, label: &str) -> u32 {
+    fn put(&mut self, place: Option<usize>, source: SourceId, label: &str) -> u32 {
         let server = TurnServer {
             source,
             label: label.into(),
@@ -150,7 +155,7 @@ impl Servers {
         self.slots.get(at as usize).map_or_else(|| "".into(), |server| Arc::clone(&server.label))
     }
 
-    pub(crate) fn of_source(&mut self, source: u32) -> impl Iterator<Item = &mut TurnServer> {
+    pub(crate) fn of_source(&mut self, source: SourceId) -> impl Iterator<Item = &mut TurnServer> {
         self.slots.iter_mut().filter(move |server| server.source == source)
     }
 
@@ -191,12 +196,12 @@ mod tests {
     fn servers_past_the_cap_share_one() {
         let mut servers = Servers::new(1);
         let now = Timestamp::from_millis(1);
-        let a = servers.meet(now, 0, b"a:1");
-        assert_eq!(servers.meet(now, 0, b"a:2"), a);
-        let b = servers.meet(now, 0, b"b:1");
-        assert_eq!(servers.meet(now, 0, b"c:1"), b);
+        let a = servers.meet(now, SourceId(0), b"a:1");
+        assert_eq!(servers.meet(now, SourceId(0), b"a:2"), a);
+        let b = servers.meet(now, SourceId(0), b"b:1");
+        assert_eq!(servers.meet(now, SourceId(0), b"c:1"), b);
         assert_eq!(&*servers.get_mut(b).label, OTHER);
-        assert_eq!(servers.meet(now, 0, b"c:9"), b);
+        assert_eq!(servers.meet(now, SourceId(0), b"c:9"), b);
         assert_eq!(servers.folded(), 2, "each address once");
     }
 
@@ -204,22 +209,22 @@ mod tests {
     fn a_long_address_is_no_label() {
         let mut servers = Servers::new(9);
         let now = Timestamp::from_millis(1);
-        let long = servers.meet(now, 0, &[b'a'; MAX_LABEL + 1]);
+        let long = servers.meet(now, SourceId(0), &[b'a'; MAX_LABEL + 1]);
         assert_eq!((&*servers.label(long), servers.folded()), (OTHER, 1));
-        let fits = servers.meet(now, 0, &[b'a'; MAX_LABEL]);
+        let fits = servers.meet(now, SourceId(0), &[b'a'; MAX_LABEL]);
         assert_eq!((servers.label(fits).len(), servers.folded()), (MAX_LABEL, 1));
     }
 
     #[test]
     fn a_forgotten_server_gives_its_place_away() {
         let mut servers = Servers::new(1);
-        let first = servers.meet(Timestamp::from_millis(1), 0, b"a:1");
+        let first = servers.meet(Timestamp::from_millis(1), SourceId(0), b"a:1");
         let later = Timestamp::from_millis(2).plus(SERVER_MEMORY);
         servers.get_mut(first).records = 1;
-        let second = servers.meet(later, 0, b"b:1");
+        let second = servers.meet(later, SourceId(0), b"b:1");
         assert_eq!(&*servers.get_mut(second).label, OTHER, "a record still names the first");
         servers.get_mut(first).records = 0;
-        assert_eq!(servers.meet(later, 0, b"c:1"), first);
+        assert_eq!(servers.meet(later, SourceId(0), b"c:1"), first);
         assert_eq!(&*servers.get_mut(first).label, "c");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::ids::SourceId;
+use super::session_owner::Owner;
 use crate::clock::Timestamp;
 use crate::state::storage::age_list::{Aged, Links};
 use crate::state::storage::interner::NameId;
@@ -11,7 +13,7 @@ use crate::state::storage::interner::NameId;
 pub(crate) struct Session {
     /// Its number for ever.
     pub(crate) serial: u64,
-    pub(crate) source: u32,
+    pub(crate) source: SourceId,
     pub(crate) realm: u32,
     pub(crate) user: NameId,
     /// Part of the identity where one user name is shared by clients.
@@ -49,14 +51,8 @@ pub(crate) enum Joining {
 
 impl Session {
     /// One that is open and has no allocation yet.
-    pub(crate) const fn new(
-        serial: u64,
-        source: u32,
-        realm: u32,
-        user: NameId,
-        host: Option<IpAddr>,
-        started: Timestamp,
-    ) -> Self {
+    pub(crate) const fn new(serial: u64, owner: Owner, started: Timestamp) -> Self {
+        let Owner { source, realm, user, host } = owner;
         Self {
             serial,
             source,
@@ -75,6 +71,16 @@ impl Session {
             open: true,
             partial: false,
         }
+    }
+
+    pub(crate) const fn owner(&self) -> Owner {
+        Owner { source: self.source, realm: self.realm, user: self.user, host: self.host }
+    }
+
+    /// One of its allocations relayed from `first` to `last`.
+    pub(crate) fn extend_relay(&mut self, first: Timestamp, last: Timestamp) {
+        let (before, after) = self.relay.unwrap_or((first, last));
+        self.relay = Some((before.min(first), after.max(last)));
     }
 
     /// It has one allocation, which lives.

@@ -1,15 +1,29 @@
-//! Sessions of one allocation that lives and was always alone in it: the allocation stands for them. A session gets a
-//! record when a second allocation joins, or when its only one ends.
+//! Whose a session is, and what stands for it.
+//!
+//! Of a session of one allocation that lives and was always alone in it the allocation itself is the record. A session gets
+//! a record of its own when a second allocation joins, or when its only one ends.
 
-use hashbrown::HashTable;
+use std::net::IpAddr;
 
 use super::allocation::Allocation;
+use super::ids::SourceId;
+use crate::state::storage::interner::NameId;
 use crate::state::storage::slab::NONE;
 
 /// In place of a session's number: the session has no record.
 pub(crate) const ALONE: u32 = NONE - 1;
 
-/// What an owner's session is found by.
+/// Whose a session, or a gathering, is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) source: SourceId,
+    pub(crate) realm: u32,
+    pub(crate) user: NameId,
+    /// The client's host, where it tells sessions of one user apart.
+    pub(crate) host: Option<IpAddr>,
+}
+
+/// What the session of an owner is found in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Its record.
@@ -21,9 +35,6 @@ pub(crate) enum Holder {
 /// A [`Holder`] in four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedHolder(u32);
-
-/// Open sessions by the hash of whose they are.
-pub(crate) type Owners = HashTable<PackedHolder>;
 
 impl PackedHolder {
     const ALONE: u32 = 1 << 31;
@@ -54,5 +65,9 @@ impl Allocation {
     /// It stands for its session itself.
     pub(crate) const fn is_alone(&self) -> bool {
         self.session == ALONE
+    }
+
+    pub(crate) const fn owner(&self, host: Option<IpAddr>) -> Owner {
+        Owner { source: self.source(), realm: self.realm, user: self.user, host }
     }
 }

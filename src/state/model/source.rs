@@ -26,9 +26,10 @@ pub(crate) struct Source {
     pub(crate) resumed_at: Timestamp,
     /// How far it has been heard without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
     /// not tell: up to the present then.
-    pub(crate) heard_until: Timestamp,
+    pub(crate) received_until: Timestamp,
     pub(crate) live: u64,
-    pub(crate) places: SourceRecords,
+    /// Its records, and which of them have ended.
+    pub(crate) records: SourceRecords,
     /// Grants above the largest that the settings name.
     pub(crate) long_lifetimes: Counts<{ LongLifetime::ALL.len() }>,
     /// When the last of them came; [`Timestamp::ZERO`] if none did.
@@ -50,9 +51,9 @@ impl Source {
             lost_at: Timestamp::ZERO,
             left_overs: LeftoverKeys::default(),
             resumed_at: Timestamp::ZERO,
-            heard_until: Timestamp::MAX,
+            received_until: Timestamp::MAX,
             live: 0,
-            places: SourceRecords::new(),
+            records: SourceRecords::new(),
             long_lifetimes: Counts::default(),
             last_long_lifetime: Timestamp::ZERO,
             scan: None,

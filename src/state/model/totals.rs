@@ -16,7 +16,7 @@ const WRAP: u64 = 1 << 32;
 ///
 /// The anomaly, when the total cannot be this allocation's, or cannot be read. A total that contradicts the sum in one
 /// number is not to be believed in the others.
-pub(crate) fn beyond(
+pub(crate) fn lost(
     leg: Leg,
     total: &Traffic,
     sum: &Traffic,
@@ -96,9 +96,9 @@ mod tests {
     #[test]
     fn the_client_leg_is_plain_subtraction() {
         let of = |bytes| Traffic { received: Volume { packets: 1, bytes }, sent: Volume::ZERO };
-        let lost = beyond(Leg::Client, &of(1 << 40), &of(1), None).unwrap();
-        assert_eq!(lost.received, Volume { packets: 0, bytes: (1 << 40) - 1 });
-        assert_eq!(beyond(Leg::Client, &of(1), &of(2), None), Err(Anomaly::TotalBelowSum));
+        let result = lost(Leg::Client, &of(1 << 40), &of(1), None).unwrap();
+        assert_eq!(result.received, Volume { packets: 0, bytes: (1 << 40) - 1 });
+        assert_eq!(lost(Leg::Client, &of(1), &of(2), None), Err(Anomaly::TotalBelowSum));
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! Events by the handful. One event waits for a bucket, then for a record, then for a name to come from memory, which
-//! takes longer than all that is done with them; the waits of a handful overlap.
+//! Events in batches. One event waits for a bucket, then for a record, then for a name to come from memory, which takes
+//! longer than all that is done with them; within a batch these cache misses overlap.
 
 use super::{Applied, Table};
 use crate::clock::Timestamp;
@@ -12,71 +12,84 @@ use crate::wire::{Event, Key};
 /// A key of a source, ready to be looked up.
 #[derive(Clone, Copy, Debug)]
 pub struct PreparedKey<'a> {
-    name: SourceKey<'a>,
+    key: SourceKey<'a>,
     hash: u64,
 }
 
-/// An event that was heard, and is to be taken in.
+/// An event that is to be applied.
 #[derive(Debug)]
 pub struct BatchEvent<'a> {
-    whose: PreparedKey<'a>,
+    key: PreparedKey<'a>,
     event: Event<'a>,
-    /// Its record, most likely; what comes before it may still change that.
+    /// Its record, most likely; an event before it may still change that.
     likely: u32,
     /// The first of some in a row with one key, as far as its hash tells.
     is_first: bool,
 }
 
 impl<'a> BatchEvent<'a> {
-    /// Nothing is done with it before it is [taken in](Table::take).
-    pub const fn new(whose: PreparedKey<'a>, event: Event<'a>) -> Self {
-        Self { whose, event, likely: NONE, is_first: false }
+    /// An event of that key.
+    pub const fn new(key: PreparedKey<'a>, event: Event<'a>) -> Self {
+        Self { key, event, likely: NONE, is_first: false }
     }
 }
 
 impl Table {
     /// Makes a key ready to be looked up.
-    pub fn whose<'a>(&self, source: SourceId, key: &Key<'a>) -> PreparedKey<'a> {
-        let name = SourceKey::of(source, key);
-        PreparedKey { name, hash: self.key_hash(&name) }
+    pub fn prepare<'a>(&self, source: SourceId, key: &Key<'a>) -> PreparedKey<'a> {
+        let key = SourceKey::of(source, key);
+        PreparedKey { key, hash: self.records.key_hash(&key) }
     }
 
-    /// Has the memory of a handful brought near. Changes nothing else.
-    pub fn fetch(&self, handful: &mut [Option<BatchEvent<'_>>]) {
+    /// Applies the events in their order; gives how many they are. Batches of up to 16 are the quickest.
+    pub fn apply_batch(&mut self, now: Timestamp, batch: &mut [Option<BatchEvent<'_>>]) -> usize {
+        self.prefetch(batch);
+        let mut applied = 0;
+        for event in batch.iter().flatten() {
+            self.apply_prepared(now, event);
+            applied += 1;
+        }
+        applied
+    }
+
+    /// Has the memory of a batch brought near. Changes nothing of the table.
+    pub(in crate::state) fn prefetch(&self, batch: &mut [Option<BatchEvent<'_>>]) {
         let mut before = (0, NONE);
-        for heard in handful.iter_mut().flatten() {
+        for event in batch.iter_mut().flatten() {
             // Both legs report together.
-            if heard.whose.hash != before.0 {
+            if event.key.hash != before.0 {
                 // The first of a like hash: a few are another key's.
-                let likely = self.by_key.find(heard.whose.hash, |_| true);
-                before = (heard.whose.hash, likely.copied().unwrap_or(NONE));
-                heard.is_first = true;
+                let likely = self.records.likely_of(event.key.hash);
+                before = (event.key.hash, likely.unwrap_or(NONE));
+                event.is_first = true;
             }
-            heard.likely = before.1;
+            event.likely = before.1;
         }
         // A processor looks so many instructions ahead, and no further: the shorter a loop, the more of its waits overlap.
-        let firsts = handful.iter().flatten().filter(|heard| heard.is_first);
-        let records = || firsts.clone().filter_map(|heard| self.allocations.get(heard.likely));
+        let firsts = batch.iter().flatten().filter(|event| event.is_first);
+        let records = || firsts.clone().filter_map(|event| self.records.get(event.likely));
         let seen = records().fold(0, |seen, record| seen ^ record.glimpse());
-        let named = records().fold(0, |seen, record| seen ^ self.users.glimpse(record.user));
+        let named = records().fold(0, |seen, record| seen ^ self.records.users.glimpse(record.user));
         std::hint::black_box((seen, named));
     }
 
-    /// Takes one event in.
-    pub fn take(&mut self, now: Timestamp, heard: &BatchEvent<'_>) -> Applied {
+    /// Applies one event.
+    pub(in crate::state) fn apply_prepared(&mut self, now: Timestamp, event: &BatchEvent<'_>) -> Applied {
         self.advance(now);
-        let BatchEvent { whose: PreparedKey { name, hash }, event, likely, .. } = heard;
+        let BatchEvent { key: PreparedKey { key, hash }, event, likely, .. } = event;
         if let Event::Traffic(leg, traffic) = event
-            && self.allocations.get(*likely).is_some_and(|record| self.is_live_and_its_own(record, name))
+            && self.records.get(*likely).is_some_and(|record| self.is_live_and_own(record, key))
         {
             self.count(*likely, *leg, traffic);
             return Applied::Updated;
         }
-        self.on_event(name, *hash, event)
+        self.on_event(key, *hash, event)
     }
 
     /// Whether it is what [`Self::find_open`] would find, and lives.
-    fn is_live_and_its_own(&self, record: &Allocation, name: &SourceKey<'_>) -> bool {
-        record.phase == Phase::Live && self.connections.is_told(record) && self.is_named(record, name)
+    fn is_live_and_own(&self, record: &Allocation, key: &SourceKey<'_>) -> bool {
+        record.phase == Phase::Live
+            && self.connections.is_own(record)
+            && self.records.has_key(&self.realms, record, key)
     }
 }

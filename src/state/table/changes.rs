@@ -1,88 +1,160 @@
-//! What a store is told of the table: records that changed, records that ended, sessions that are over.
+//! What a store should know of the table: records that changed, records that ended, sessions that are over.
 //!
-//! Noted while the table works, taken when the store wants it. Nothing is noted until [`Table::keep_changes`].
+//! Noted while the table works, taken when the store wants it. Nothing is noted until [`Table::track_changes`].
 
 use std::sync::Arc;
 
 use super::Table;
 use crate::clock::Timestamp;
-use crate::state::model::allocation::{Cause, Flag, Phase};
-use crate::state::record::{AllocationRecord, Concluded, EndedRecords, Stage};
+use crate::state::model::allocation::{Flag, Phase};
+use crate::state::model::ids::SourceId;
+use crate::state::record::{AllocationRecord, EndedRecords, SessionRecord};
 use crate::state::storage::free_list::shrunk;
 use crate::state::storage::recent_keys::RecentKeys;
 
 /// More than so many allocations, and so many sessions, do not wait for a store; the next ones are lost to the ledger.
 pub(super) const MAX_ENDED: usize = 200_000;
 
-/// The notes.
+/// Gives out serial numbers, and notes what a store has not been given yet, where there is one.
 #[derive(Debug)]
-pub(in crate::state) struct Changes {
+pub(super) struct Changes {
+    /// The number of the next record or session.
+    next_serial: u64,
+    tracked: Option<Tracked>,
+}
+
+/// What has not been given to the store yet.
+#[derive(Debug, Default)]
+struct Tracked {
     /// Places of records that changed since they were taken, each once.
     changed: Vec<u32>,
     /// Whether a place is in `changed`.
     is_noted: Vec<bool>,
     ended: EndedRecords,
-    /// Keys whose records went without coturn's word: should they be met again, something of them has been told. Overdue
-    /// ones are kept for a day before, so an allocation may be silent for two days and still be known.
+    /// Keys whose records went without coturn's word: should they be met again, something of them has been exported. Overdue
+    /// ones stay for a day before, so an allocation may be silent for two days and still be known.
     forgotten: RecentKeys,
 }
 
 impl Changes {
+    pub(super) const fn new() -> Self {
+        Self { next_serial: 1, tracked: None }
+    }
+
+    /// From now on changes are noted.
+    fn track(&mut self, first_serial: u64) {
+        *self = Self { next_serial: first_serial, tracked: Some(Tracked::default()) };
+    }
+
+    /// A number for a new record or session.
+    pub(super) const fn next_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial - 1
+    }
+
+    /// A record changed in a way that a store should know.
     pub(super) fn note(&mut self, at: u32) {
+        let Some(tracked) = &mut self.tracked else { return };
         let place = at as usize;
-        if place >= self.is_noted.len() {
-            self.is_noted.resize(place + 1, false);
+        if place >= tracked.is_noted.len() {
+            tracked.is_noted.resize(place + 1, false);
         }
-        if !std::mem::replace(&mut self.is_noted[place], true) {
-            self.changed.push(at);
+        if !std::mem::replace(&mut tracked.is_noted[place], true) {
+            tracked.changed.push(at);
         }
     }
 
+    /// What is noted is in the store already.
+    pub(super) fn forget_notes(&mut self) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.changed.clear();
+            tracked.is_noted.clear();
+        }
+    }
+
+    /// Places of records that changed since this was last asked; the table has so many places.
+    fn take_changed(&mut self, places: usize) -> Vec<u32> {
+        let Some(tracked) = &mut self.tracked else { return Vec::new() };
+        tracked.is_noted.clear();
+        if let Some(room) = shrunk(places, tracked.is_noted.capacity()) {
+            tracked.is_noted.shrink_to(room);
+        }
+        std::mem::take(&mut tracked.changed)
+    }
+
+    /// Whether one more allocation that ended can wait; if not it is lost.
+    fn has_room_for_ended(&mut self) -> bool {
+        let Some(Tracked { ended, .. }) = &mut self.tracked else { return false };
+        let has_room = ended.allocations.len() < MAX_ENDED;
+        ended.lost += usize::from(!has_room);
+        has_room
+    }
+
+    fn add_ended(&mut self, record: AllocationRecord) {
+        if let Some(Tracked { ended, .. }) = &mut self.tracked {
+            ended.allocations.push(record);
+        }
+    }
+
+    /// A session is over.
+    pub(super) fn add_ended_session(&mut self, session: SessionRecord) {
+        let Some(Tracked { ended, .. }) = &mut self.tracked else { return };
+        if ended.sessions.len() >= MAX_ENDED {
+            ended.lost += 1;
+        } else {
+            ended.sessions.push(session);
+        }
+    }
+
+    /// A record leaves the table though its allocation may live, of which something has been exported.
+    pub(super) fn remember_forgotten(&mut self, now: Timestamp, hash: u64) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.forgotten.renew(now, hash);
+        }
+    }
+
+    /// Changes are noted, and no record of that key has left without coturn's word.
+    fn is_never_met(&self, hash: u64) -> bool {
+        self.tracked.as_ref().is_some_and(|tracked| !tracked.forgotten.contains(hash))
+    }
+
     pub(super) fn expire(&mut self, now: Timestamp) {
-        self.forgotten.expire(now);
+        if let Some(tracked) = &mut self.tracked {
+            tracked.forgotten.expire(now);
+        }
     }
 }
 
 impl Table {
-    /// From now on changes are noted. Numbers begin with `first_serial`.
-    pub fn keep_changes(&mut self, first_serial: u64) {
-        self.next_serial = first_serial;
-        self.keeping = Some(Changes {
-            changed: Vec::new(),
-            is_noted: Vec::new(),
-            ended: EndedRecords::default(),
-            forgotten: RecentKeys::default(),
-        });
+    /// From now on changes are noted for a store. Numbers begin with `first_serial`.
+    pub fn track_changes(&mut self, first_serial: u64) {
+        self.changes.track(first_serial);
     }
 
     /// Records that have not ended and changed since they were last taken, as of this moment.
     pub fn take_changed(&mut self) -> Vec<AllocationRecord> {
-        let Some(keeping) = &mut self.keeping else { return Vec::new() };
-        let changed = std::mem::take(&mut keeping.changed);
-        keeping.is_noted.clear();
-        if let Some(room) = shrunk(self.allocations.places(), keeping.is_noted.capacity()) {
-            keeping.is_noted.shrink_to(room);
-        }
-        changed.into_iter().filter_map(|at| self.kept_as_it_is(at)).collect()
+        let changed = self.changes.take_changed(self.records.places());
+        changed.into_iter().filter_map(|at| self.present_record(at)).collect()
     }
 
     /// All records that have not ended, as of this moment; none of them counts as changed any more.
     pub fn take_all(&mut self) -> Vec<AllocationRecord> {
-        drop(self.take_changed());
-        let places = u32::try_from(self.allocations.places()).unwrap_or(u32::MAX);
-        (0..places).filter_map(|at| self.kept_as_it_is(at)).collect()
+        drop(self.changes.take_changed(self.records.places()));
+        let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
+        (0..places).filter_map(|at| self.present_record(at)).collect()
     }
 
     /// What ended since it was last taken.
     pub fn take_ended(&mut self) -> EndedRecords {
-        self.keeping.as_mut().map(|keeping| std::mem::take(&mut keeping.ended)).unwrap_or_default()
+        let tracked = self.changes.tracked.as_mut();
+        tracked.map(|tracked| std::mem::take(&mut tracked.ended)).unwrap_or_default()
     }
 
-    /// How far each source had been heard, in the order of the sources. What is live at that moment is in the table.
-    pub fn heard(&self) -> impl Iterator<Item = Timestamp> {
+    /// How far each source had been received, in the order of the sources. What is live at that moment is in the table.
+    pub fn received_by_source(&self) -> impl Iterator<Item = Timestamp> {
         self.sources
             .iter()
-            .map(|source| if source.up { source.heard_until.min(self.now) } else { source.lost_at })
+            .map(|source| if source.up { source.received_until.min(self.now) } else { source.lost_at })
     }
 
     /// Labels of realms with live allocations or open sessions.
@@ -95,119 +167,34 @@ impl Table {
         in_use.map(|group| Arc::clone(&group.label))
     }
 
-    /// A number for a new record or session.
-    pub(super) const fn next_serial(&mut self) -> u64 {
-        self.next_serial += 1;
-        self.next_serial - 1
-    }
-
-    /// A record changed in a way that a store should know.
-    pub(super) fn note(&mut self, at: u32) {
-        if let Some(keeping) = &mut self.keeping {
-            keeping.note(at);
-        }
-    }
-
     /// Gives a record to the store for the last time, or as overdue.
-    pub(super) fn keep_end(&mut self, at: u32) {
-        let Some(keeping) = &mut self.keeping else { return };
-        let allocation = &mut self.allocations[at];
-        if allocation.is(Flag::Kept) {
+    pub(super) fn give_ended(&mut self, at: u32) {
+        let allocation = &mut self.records[at];
+        if self.changes.tracked.is_none() || allocation.is(Flag::Stored) {
             return;
         }
-        let is_kept = matches!(allocation.phase, Phase::Overdue | Phase::Gone);
-        let stage = if is_kept { Stage::Overdue } else { Stage::Ended };
-        allocation.set(Flag::Kept, stage == Stage::Ended);
-        if keeping.ended.allocations.len() >= MAX_ENDED {
-            keeping.ended.lost += 1;
-            return;
-        }
-        let kept = self.kept(at, stage);
-        if let Some(keeping) = &mut self.keeping {
-            keeping.ended.allocations.push(kept);
+        // One that is overdue, or whose process ended, may live again.
+        let is_final = !matches!(allocation.phase, Phase::Overdue | Phase::Gone);
+        allocation.set(Flag::Stored, is_final);
+        if self.changes.has_room_for_ended() {
+            self.changes.add_ended(self.record_of(at, is_final));
         }
     }
 
-    /// A record leaves the table though its allocation may live, of which something has been told.
-    pub(super) fn forget(&mut self, hash: u64) {
-        if let Some(keeping) = &mut self.keeping {
-            keeping.forgotten.renew(self.now, hash);
-        }
+    /// Whether nothing was exported of an allocation that was never met: the source has been watched ever since the store
+    /// began, by us or by those before us.
+    pub(super) fn is_past_known(&self, source: SourceId, hash: u64) -> bool {
+        let remembered = self.sources.get(source).is_some_and(|source| source.is_remembered);
+        remembered && self.changes.is_never_met(hash)
     }
 
-    /// What is noted is in the store already.
-    pub(super) fn forget_notes(&mut self) {
-        if let Some(keeping) = &mut self.keeping {
-            keeping.changed.clear();
-            keeping.is_noted.clear();
-        }
+    /// The record as it is now; `None` where there is none, or the store has it for good.
+    fn present_record(&self, at: u32) -> Option<AllocationRecord> {
+        let allocation = self.records.get(at)?;
+        (!allocation.is(Flag::Stored)).then(|| self.record_of(at, false))
     }
 
-    /// Gives a session to the store.
-    pub(super) fn keep_session(&mut self, session: Concluded) {
-        let Some(keeping) = &mut self.keeping else { return };
-        if keeping.ended.sessions.len() >= MAX_ENDED {
-            keeping.ended.lost += 1;
-        } else {
-            keeping.ended.sessions.push(session);
-        }
-    }
-
-    /// Whether an allocation that was never met has told nothing to anybody: the source has been watched ever since the
-    /// store began, by us or by those before us.
-    pub(super) fn has_told_nothing(&self, source: u32, hash: u64) -> bool {
-        let remembered = self.sources.get(source as usize).is_some_and(|source| source.is_remembered);
-        remembered && self.keeping.as_ref().is_some_and(|keeping| !keeping.forgotten.contains(hash))
-    }
-
-    fn kept_as_it_is(&self, at: u32) -> Option<AllocationRecord> {
-        let allocation = self.allocations.get(at)?;
-        let stage = match allocation.phase {
-            _ if allocation.is(Flag::Kept) => return None,
-            Phase::Live => Stage::Live,
-            Phase::Closing => Stage::Closing,
-            Phase::Overdue | Phase::Gone => Stage::Overdue,
-        };
-        Some(self.kept(at, stage))
-    }
-
-    fn kept(&self, at: u32, stage: Stage) -> AllocationRecord {
-        let allocation = &self.allocations[at];
-        AllocationRecord {
-            serial: allocation.serial.get(),
-            session: match self.sessions.get(allocation.session) {
-                None if allocation.is_alone() => Some(allocation.serial.get()),
-                session => session.map(|session| session.serial),
-            },
-            source: allocation.source(),
-            realm: self.realms.shared_name(allocation.realm),
-            user: self.users.get(allocation.user).into(),
-            id: allocation.id,
-            stage,
-            origin: allocation.origin,
-            cause: allocation.cause,
-            is_past_known: allocation.is(Flag::PastKnown),
-            is_end_told: allocation.is(Flag::EndTold) || allocation.cause == Some(Cause::Replaced),
-            server: self.servers.label(allocation.server),
-            server_port: allocation.server_port,
-            transport: allocation.transport,
-            client: self.clients.get(allocation.client),
-            started: allocation.started.get(),
-            granted_at: allocation.granted_at.get(),
-            lifetime: allocation.lifetime.get(),
-            alive_until: allocation.alive_until.get(),
-            last_sign: allocation.last_sign.get(),
-            quiet_since: allocation.quiet_since.get(),
-            ended: self.endings.moment(at),
-            read_at: allocation.read_at.get(),
-            long_form: allocation.is(Flag::LongForm),
-            has_peer_leg: allocation.is(Flag::PeerLeg),
-            release_pending: allocation.is(Flag::ReleasePending),
-            granted_perhaps: allocation.is(Flag::GrantedPerhaps),
-            relayed: allocation.is(Flag::Relayed),
-            idle: allocation.is(Flag::Idle),
-            overdue_orphan: allocation.is(Flag::OverdueOrphan),
-            sums: allocation.counted.both(),
-        }
+    fn record_of(&self, at: u32, is_final: bool) -> AllocationRecord {
+        AllocationRecord::of(at, is_final, &self.records, (&self.realms, &self.servers, &self.sessions))
     }
 }

@@ -12,7 +12,7 @@ use super::lifecycle::OVERDUE_MEMORY;
 use super::{Applied, Table};
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Phase};
-use crate::state::model::connection::{Closed, ClosedBy, ConnectionFacts, EndedConnections, ProcessVerdict};
+use crate::state::model::connection::{ClosedBy, EndedConnections, ProcessVerdict};
 use crate::state::model::discovery::Discovery;
 use crate::state::model::ids::{ConnectionId, Mark, SourceId};
 use crate::state::model::key::SourceKey;
@@ -29,62 +29,36 @@ impl Table {
     /// A connection from `peer` is open.
     pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
         self.advance(now);
-        let (now, mark) = (self.now, self.marks.next());
-        let peer = (source, peer);
-        let facts = ConnectionFacts {
-            peer,
-            opened: now,
-            active: now,
-            reports: false,
-            started: None,
-            servers: Vec::new(),
-        };
-        self.connections.open.insert(mark, facts);
-        ConnectionId(mark)
+        ConnectionId(self.connections.open(self.now, (source, peer)))
     }
 
     /// Bytes came over the connection.
     pub fn connection_active(&mut self, now: Timestamp, connection: ConnectionId) {
-        let now = self.now.max(now);
-        if let Some(facts) = self.connections.open.get_mut(&connection.0) {
-            facts.active = now;
-        }
+        self.connections.note_activity(self.now.max(now), connection.0);
     }
 
     /// The connection said what a coturn says when its process starts.
     pub fn process_started(&mut self, now: Timestamp, connection: ConnectionId) {
-        let now = self.now.max(now);
-        if let Some(facts) = self.connections.open.get_mut(&connection.0) {
-            facts.started = Some(now);
-        }
+        self.connections.note_start(self.now.max(now), connection.0);
     }
 
     /// The connection is gone. Its allocations may be reported over another one from now on. Gives whether it has
     /// reported any.
     pub fn connection_closed(&mut self, now: Timestamp, connection: ConnectionId, by: ClosedBy) -> bool {
         self.advance(now);
-        let (mark, at) = (connection.0, self.now);
-        let Some(facts) = self.connections.open.remove(&mark) else { return false };
-        let reports = facts.reports;
-        self.connections.forget_old(at);
-        self.connections.closed.push_back(Closed { mark, facts, at, by });
-        reports
+        self.connections.close(self.now, connection.0, by)
     }
 
-    /// What the closed connection says about its process; to be asked [`VERDICT_AFTER`] its end. If the process died,
+    /// What the closed connection says about its process; to be asked `VERDICT_AFTER` its end. If the process died,
     /// [`Self::end_reported_by`] is to follow.
     pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> ProcessVerdict {
         self.advance(now);
         let verdict = self.connections.verdict(connection.0, self.now);
         if verdict != ProcessVerdict::Lives
-            && let Some(gone) = self.connections.closed.iter().find(|closed| closed.mark == connection.0)
+            && let Some((source, peer)) = self.connections.closed_peer(connection.0)
         {
-            let (source, peer) = gone.facts.peer;
-            self.found(Discovery::ProcessEnded {
-                source,
-                peer,
-                restarted: verdict == ProcessVerdict::Restarted,
-            });
+            let restarted = verdict == ProcessVerdict::Restarted;
+            self.discoveries.add(Discovery::ProcessEnded { source, peer, restarted });
         }
         verdict
     }
@@ -99,30 +73,27 @@ impl Table {
         event: &Event<'_>,
     ) -> Applied {
         self.advance(now);
-        self.connections.speaking = connection.0;
-        if let Some(facts) = self.connections.open.get_mut(&connection.0) {
-            facts.reports = true;
-        }
-        let name = SourceKey::of(source, key);
-        let hash = self.key_hash(&name);
-        if let Some(at) = self.find_open(hash, &name) {
-            let gap = self.connections.gap_of(&self.allocations[at]);
-            let before = std::mem::replace(&mut self.allocations[at].mark, connection.0);
+        self.connections.begin_event(connection.0);
+        let key = SourceKey::of(source, key);
+        let hash = self.records.key_hash(&key);
+        if let Some(at) = self.find_open(hash, &key) {
+            let gap = self.connections.gap_of(&self.records[at]);
+            let before = std::mem::replace(&mut self.records[at].mark, connection.0);
             // Taken over from one that was interrupted: a refresh may be lost still.
             if before != connection.0 && gap > Timestamp::ZERO {
                 self.connections.note_gap(connection.0, gap);
             }
         }
-        let applied = self.on_event(&name, hash, event);
-        self.connections.speaking = Mark::NONE;
+        let applied = self.on_event(&key, hash, event);
+        self.connections.end_event();
         applied
     }
 
-    /// Whether the connection that speaks has reported this key before, and it has not ended since.
-    pub(super) fn is_told_apart(&self, hash: u64, name: &SourceKey<'_>) -> bool {
-        let speaking = self.connections.speaking;
-        let is_its_own = |record: &Allocation| record.mark == speaking && record.phase == Phase::Live;
-        speaking != Mark::NONE && self.find_any(hash, name, is_its_own).is_some()
+    /// Whether the connection of the present event has reported this key before, and it has not ended since.
+    pub(super) fn has_own_record(&self, hash: u64, key: &SourceKey<'_>) -> bool {
+        let current = self.connections.current;
+        let is_its_own = |record: &Allocation| record.mark == current && record.phase == Phase::Live;
+        current != Mark::NONE && self.find_any(hash, key, is_its_own).is_some()
     }
 
     /// The connection was lost, or we closed it: what it reported may be incomplete up to now.
@@ -137,7 +108,7 @@ impl Table {
         self.advance(now);
         let until = from.saturating_add(SLICE);
         for at in from..until {
-            let Some(allocation) = self.allocations.get(at) else { continue };
+            let Some(allocation) = self.records.get(at) else { continue };
             if allocation.phase != Phase::Live {
                 continue;
             }
@@ -149,14 +120,14 @@ impl Table {
             };
             self.end_with_process(at, cause);
         }
-        ((until as usize) < self.allocations.places()).then_some(until)
+        ((until as usize) < self.records.places()).then_some(until)
     }
 
     /// A live record ended with its process, some time after its last sign. Nobody holds it any more, so it is no orphan.
     pub(super) fn end_with_process(&mut self, at: u32, cause: Cause) {
-        let last_sign = self.allocations[at].last_sign.get();
+        let last_sign = self.records[at].last_sign.get();
         self.close(at, cause, last_sign, false);
-        self.allocations[at].phase = Phase::Gone;
+        self.records[at].phase = Phase::Gone;
         self.member_settled(at);
         self.wake_at(at, self.now.plus(OVERDUE_MEMORY));
     }
@@ -164,23 +135,23 @@ impl Table {
     /// A record that was ended with its process is reported again: the process lives. What said that it died is not
     /// believed for a day.
     pub(super) fn contradict(&mut self, at: u32) {
-        let is_by_ids = self.allocations[at].cause == Some(Cause::Replaced);
-        if is_by_ids || self.connections.speaking == Mark::NONE {
+        let is_by_ids = self.records[at].cause == Some(Cause::Replaced);
+        if is_by_ids || self.connections.current == Mark::NONE {
             self.rest_id_rule(at);
-        } else if let Some((source, peer)) = self.connections.distrust_speaker(self.now) {
-            self.found(Discovery::ConnectionsCut { source, peer });
+        } else if let Some((source, peer)) = self.connections.distrust_current(self.now) {
+            self.discoveries.add(Discovery::ConnectionsCut { source, peer });
         }
     }
 
     /// Traffic to or from a peer, which only an allocation has, of a record that was ended with its process, within what
     /// was granted: it lives. True if it was so.
     pub(super) fn revive(&mut self, at: u32) -> bool {
-        let allocation = &self.allocations[at];
+        let allocation = &self.records[at];
         if allocation.phase != Phase::Gone || self.now > allocation.alive_until.get() {
             return false;
         }
         self.contradict(at);
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         allocation.phase = Phase::Live;
         allocation.deadline = PackedTime::MAX;
         self.join_session(at, Joining::Adopted);

@@ -11,82 +11,58 @@ use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::Phase;
 use crate::state::model::ended_queues::EndedKind;
+use crate::state::model::ids::SourceId;
 use crate::state::model::key::SourceKey;
-use crate::state::model::source::Source;
+
+/// Bytes of names (users, and realms without a label of their own) that the table holds for each of
+/// `Settings::max_allocations`. TURN REST names have some 20 to 55; coturn cuts at 508.
+const NAME_BYTES: usize = 128;
+
+/// A small table holds so many in any case.
+const LEAST_NAME_BYTES: usize = 64 << 10;
 
 impl Table {
     /// A record that has ended goes at `moment`, or sooner if its place is wanted.
-    pub(super) fn note_lingering(&mut self, at: u32, moment: Timestamp) {
-        let record = &self.allocations[at];
-        let of = match record.phase {
+    pub(super) fn queue_ended(&mut self, at: u32, moment: Timestamp) {
+        let record = &self.records[at];
+        let kind = match record.phase {
             Phase::Live => return,
             Phase::Overdue | Phase::Gone => EndedKind::Lapsed,
             Phase::Closing => EndedKind::Closing,
         };
-        if let Some(source) = self.sources.get_mut(record.source().0 as usize) {
-            source.places.queue(of).push(&self.allocations, moment, at);
+        if let Some(source) = self.sources.get_mut(record.source()) {
+            source.records.queue(kind).push(&self.records.slab, moment, at);
         }
     }
 
     /// Whether a record of the source has a place without another giving way.
-    pub(super) fn has_room(&self, source: u32) -> bool {
-        self.allocations.len() < self.settings.max_allocations && !self.is_over_share(source)
+    pub(super) fn has_room(&self, source: SourceId) -> bool {
+        self.records.len() < self.settings.max_allocations && !self.is_over_share(source)
     }
 
-    /// Makes a place for a record of that name; false where nothing may give way.
-    pub(super) fn make_room(&mut self, name: &SourceKey<'_>) -> bool {
-        let source = name.source;
-        while !self.has_room(source) || !self.has_room_for_names(name) {
-            let given = if self.is_over_share(source) {
-                let own = [source as usize];
-                self.first_lingering(&own)
+    /// Makes a place for a record of that key; false where nothing may give way.
+    pub(super) fn make_room(&mut self, key: &SourceKey<'_>) -> bool {
+        while !self.has_room(key.source) || !self.has_room_for_names(key) {
+            let given = if self.is_over_share(key.source) {
+                self.sources.first_ended_of(key.source, &self.records.slab)
             } else {
-                self.first_lingering(&self.by_size())
+                self.sources.first_ended_of_all(&self.records.slab)
             };
             let Some(at) = given else { return false };
-            self.evicted += 1;
+            self.counters.evicted += 1;
             self.finish(at);
         }
         true
     }
 
-    /// Whether the source has its part, and what is left is kept for the others.
-    fn is_over_share(&self, source: u32) -> bool {
-        let max = self.settings.max_allocations;
-        // As long as half of the table is free, so is a place.
-        if self.sources.len() < 2 || self.allocations.len() < max / 2 {
-            return false;
-        }
-        let share = max / 2 / self.sources.len();
-        let mut kept_for_others = 0;
-        let mut taken = 0;
-        for (number, Source { places, .. }) in self.sources.iter().enumerate() {
-            if number == source as usize {
-                taken = places.taken;
-            } else {
-                kept_for_others += share.saturating_sub(places.taken);
-            }
-        }
-        taken >= share && self.allocations.len() + kept_for_others >= max
+    fn is_over_share(&self, source: SourceId) -> bool {
+        self.sources.is_over_share(source, self.records.len(), self.settings.max_allocations)
     }
 
-    /// The sources, those with the most records first.
-    fn by_size(&self) -> Vec<usize> {
-        let mut all: Vec<usize> = (0..self.sources.len()).collect();
-        all.sort_by_key(|&number| std::cmp::Reverse(self.sources[number].places.taken));
-        all
-    }
-
-    /// A record of these sources that has ended, of the first that has one.
-    fn first_lingering(&mut self, sources: &[usize]) -> Option<u32> {
-        for of in [EndedKind::Lapsed, EndedKind::Closing] {
-            for &number in sources {
-                let places = self.sources.get_mut(number).map(|source| &mut source.places);
-                if let Some(at) = places.and_then(|places| places.queue(of).first(&self.allocations)) {
-                    return Some(at);
-                }
-            }
-        }
-        None
+    /// Whether names of a new record fit: there are so many bytes for each place of the table.
+    fn has_room_for_names(&self, key: &SourceKey<'_>) -> bool {
+        let budget = self.settings.max_allocations.saturating_mul(NAME_BYTES).max(LEAST_NAME_BYTES);
+        let taken = self.records.users.name_bytes() + self.realms.name_bytes();
+        taken + key.realm.len() + key.user.len() <= budget
     }
 }

@@ -18,7 +18,7 @@ const UNHEARD: Duration = Duration::from_secs(1);
 impl Table {
     /// Looks at a record whose moment has come.
     pub(super) fn wake(&mut self, at: u32, moment: Timestamp) {
-        let Some(allocation) = self.allocations.get_mut(at) else { return };
+        let Some(allocation) = self.records.get_mut(at) else { return };
         if allocation.deadline.get() != moment {
             return;
         }
@@ -32,32 +32,29 @@ impl Table {
     /// Sets the moment to look again; an earlier one that is set already stays.
     fn arm(&mut self, at: u32) {
         let moment = self.next_look(at);
-        if moment < self.allocations[at].deadline.get() {
+        if moment < self.records[at].deadline.get() {
             self.wake_at(at, moment);
         }
     }
 
     pub(super) fn wake_at(&mut self, at: u32, moment: Timestamp) {
-        self.allocations[at].deadline = moment.into();
-        self.note_lingering(at, moment);
-        self.deadlines.push(moment, at);
+        self.timers.set(&mut self.records[at], at, moment);
+        self.queue_ended(at, moment);
     }
 
     /// An allocation reported traffic: its gathering is in use.
     pub(super) fn note_traffic(&mut self, at: u32) {
         let now = self.now;
-        let quiet = std::mem::replace(&mut self.allocations[at].quiet_since, now.into()).get();
+        let quiet = std::mem::replace(&mut self.records[at].quiet_since, now.into()).get();
         // Only a gathering that was quiet for so long can hold idle ones.
         if now.since(quiet) < self.settings.idle_after {
             return;
         }
-        let members: Vec<u32> = members(&self.allocations, at).collect();
+        let members: Vec<u32> = members(&self.records.slab, at).collect();
         for at in members {
-            let allocation = &mut self.allocations[at];
+            let allocation = &mut self.records[at];
             if allocation.take(Flag::Idle) {
-                if let Some(keeping) = &mut self.keeping {
-                    keeping.note(at);
-                }
+                self.changes.note(at);
                 self.realms.series(allocation.realm).orphans.sub(Orphan::Idle as usize);
                 self.arm(at);
             }
@@ -68,25 +65,25 @@ impl Table {
     pub(super) fn judge(&mut self, at: u32) {
         let now = self.now;
         if self.is_overdue(at) {
-            self.fall_overdue(at);
+            self.become_overdue(at);
             return;
         }
-        let allocation = &self.allocations[at];
+        let allocation = &self.records[at];
         let realm = allocation.realm;
         if !allocation.is(Flag::OverMaxLifetime)
             && now.since(allocation.started.get()) > self.settings.max_lifetime
         {
-            self.allocations[at].set(Flag::OverMaxLifetime, true);
+            self.records[at].set(Flag::OverMaxLifetime, true);
             self.realms.series(realm).over_max_lifetime += 1;
         }
-        let allocation = &self.allocations[at];
+        let allocation = &self.records[at];
         // One whose lifetime is over is not being held: it waits for its end.
         let may_be_idle = allocation.is(Flag::OverMaxLifetime)
             && !allocation.is(Flag::Idle)
             && now <= allocation.alive_until.get();
-        if may_be_idle && self.idle_from(at).is_some_and(|from| self.heard_of(at) > from) {
-            self.allocations[at].set(Flag::Idle, true);
-            self.note(at);
+        if may_be_idle && self.idle_from(at).is_some_and(|from| self.received_of(at) > from) {
+            self.records[at].set(Flag::Idle, true);
+            self.changes.note(at);
             let series = self.realms.series(realm);
             series.orphans.add(Orphan::Idle as usize);
             series.orphaned.add(Orphan::Idle as usize);
@@ -96,8 +93,8 @@ impl Table {
 
     /// When a live allocation is due; `None` while its source is down: nothing becomes due then.
     fn due(&self, at: u32) -> Option<Timestamp> {
-        let allocation = &self.allocations[at];
-        let source = self.sources.get(allocation.source().0 as usize)?;
+        let allocation = &self.records[at];
+        let source = self.sources.get(allocation.source())?;
         let due = allocation.alive_until.get().plus(self.settings.grace);
         let gap = self.last_gap_of(at);
         let refresh_may_be_lost = allocation.granted_at.get() < gap;
@@ -107,26 +104,26 @@ impl Table {
 
     /// When the last gap in what reports the allocation was over: that of its source, or of its connection.
     pub(super) fn last_gap_of(&self, at: u32) -> Timestamp {
-        let allocation = &self.allocations[at];
-        let source = self.sources.get(allocation.source().0 as usize);
+        let allocation = &self.records[at];
+        let source = self.sources.get(allocation.source());
         let resumed_at = source.map_or(Timestamp::ZERO, |source| source.resumed_at);
         resumed_at.max(self.connections.gap_of(allocation))
     }
 
     /// Whether a live allocation is overdue for certain: as far as its source has been heard.
     fn is_overdue(&self, at: u32) -> bool {
-        self.due(at).is_some_and(|due| self.heard_of(at) > due)
+        self.due(at).is_some_and(|due| self.received_of(at) > due)
     }
 
     /// How far the allocation's source has been heard.
-    fn heard_of(&self, at: u32) -> Timestamp {
-        let source = self.sources.get(self.allocations[at].source().0 as usize);
-        source.map_or(self.now, |source| source.heard_until.min(self.now))
+    fn received_of(&self, at: u32) -> Timestamp {
+        let source = self.sources.get(self.records[at].source());
+        source.map_or(self.now, |source| source.received_until.min(self.now))
     }
 
     /// The next moment at which [`Table::judge`] could find something, or an earlier one.
     fn next_look(&self, at: u32) -> Timestamp {
-        let allocation = &self.allocations[at];
+        let allocation = &self.records[at];
         // However soon the link is back, the allocation has its lifetime from then.
         let no_sooner = || self.now.plus(allocation.lifetime.get()).plus(self.settings.grace);
         let due = self.due(at).unwrap_or_else(no_sooner);
@@ -139,15 +136,15 @@ impl Table {
         };
         let next = due.min(other);
         // What has passed was not heard of so far yet.
-        if next < self.now { self.passing_to.plus(UNHEARD) } else { next.plus(TICK) }
+        if next < self.now { self.timers.passing_to.plus(UNHEARD) } else { next.plus(TICK) }
     }
 
     /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was
     /// listened to: reports of a gap are lost, and a busy call must not look leaked for that.
     fn idle_from(&self, at: u32) -> Option<Timestamp> {
-        let source = self.sources.get(self.allocations[at].source().0 as usize)?;
-        let quiet = members(&self.allocations, at)
-            .map(|member| self.allocations[member].quiet_since.get().max(self.last_gap_of(member)));
+        let source = self.sources.get(self.records[at].source())?;
+        let quiet = members(&self.records.slab, at)
+            .map(|member| self.records[member].quiet_since.get().max(self.last_gap_of(member)));
         let quiet_since = quiet.max()?;
         source.up.then(|| quiet_since.plus(self.settings.idle_after))
     }

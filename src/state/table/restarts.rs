@@ -24,9 +24,9 @@ impl Table {
         }
         let address = (granted.server, granted.server_port);
         if born {
-            self.seen_ids.birth(self.now, address, id)
+            self.servers.ids.birth(self.now, address, id)
         } else {
-            self.seen_ids.see(self.now, address, id);
+            self.servers.ids.see(self.now, address, id);
             None
         }
     }
@@ -35,7 +35,7 @@ impl Table {
     /// with it. An allocation of another thread that began after the old process' last sign may be the new one's: it
     /// stays until its own thread gives proof, or until it is due.
     pub(super) fn end_old_process(&mut self, newborn: u32, granted: &Granted, proof: NewProcess) {
-        let new = &self.allocations[newborn];
+        let new = &self.records[newborn];
         let (source, thread) = (new.source(), parts(new.id).map(|(thread, _)| thread));
         let server = self.servers.label(granted.server);
         let is_its = |record: &Allocation| {
@@ -43,11 +43,11 @@ impl Table {
                 && record.source() == source
                 && (record.server, record.server_port) == (granted.server, granted.server_port)
         };
-        let places = u32::try_from(self.allocations.places()).unwrap_or(u32::MAX);
+        let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
         let mut of_server = Vec::new();
         let mut last_sign = proof.last_status;
         for at in (0..places).filter(|&at| at != newborn) {
-            let Some(record) = self.allocations.get(at).filter(|record| is_its(record)) else { continue };
+            let Some(record) = self.records.get(at).filter(|record| is_its(record)) else { continue };
             if parts(record.id).map(|(thread, _)| thread) == thread {
                 last_sign = last_sign.max(record.last_sign.get());
             }
@@ -57,10 +57,10 @@ impl Table {
         }
         // Another thread has proven the same restart: what was born since is the new process'.
         let new_since = if last_sign < proof.proven_before { proof.proven_before } else { Timestamp::MAX };
-        of_server.sort_by_key(|&at| (self.allocations[at].started.get(), at));
+        of_server.sort_by_key(|&at| (self.records[at].started.get(), at));
         let mut allocations = 0;
         for at in of_server {
-            let record = &self.allocations[at];
+            let record = &self.records[at];
             let started = record.started.get();
             if started > last_sign.plus(RESTART) || started >= new_since {
                 break;
@@ -74,20 +74,25 @@ impl Table {
                 allocations += 1;
             } else {
                 // Its end is counted; it is certain now.
-                self.absolve(at);
-                self.allocations[at].phase = Phase::Gone;
+                self.clear_overdue_orphan(at);
+                self.records[at].phase = Phase::Gone;
             }
         }
-        self.found(Discovery::ServerRestarted { source, server, port: granted.server_port, allocations });
+        self.discoveries.add(Discovery::ServerRestarted {
+            source,
+            server,
+            port: granted.server_port,
+            allocations,
+        });
     }
 
     /// A record that ended with an old process is reported again: two processes share its server address.
     pub(super) fn rest_id_rule(&mut self, at: u32) {
-        let record = &self.allocations[at];
+        let record = &self.records[at];
         let (source, server, port) = (record.source(), record.server, record.server_port);
-        if self.seen_ids.rest(self.now, (server, port)) {
+        if self.servers.ids.rest(self.now, (server, port)) {
             let server = self.servers.label(server);
-            self.found(Discovery::AddressShared { source, server, port });
+            self.discoveries.add(Discovery::AddressShared { source, server, port });
         }
     }
 }

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use super::Table;
 use super::lifecycle::{OVERDUE_MEMORY, SETTLING};
-use super::sessions::Past;
+use super::sessions::{EarlierSession, Reopened};
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Flag, Granted, Phase};
 use crate::state::model::end_records::EndRecord;
 use crate::state::model::key::SourceKey;
 use crate::state::model::series::Orphan;
 use crate::state::model::session::Joining;
-use crate::state::record::{AllocationRecord, SavedAllocation, SavedSession, SavedSource, SavedTable, Stage};
-use crate::wire::{ByLeg, Leg, Traffic, Volume};
+use crate::state::record::{AllocationRecord, SavedAllocation, SavedSource, SavedTable, SessionRecord};
+use crate::wire::{ByLeg, Leg, Traffic};
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,153 +26,147 @@ pub struct Restored {
 }
 
 impl Table {
-    /// Puts what was kept into a table that is new and knows no other. What had not been told is counted now.
+    /// Puts what was kept into a table that is new and knows no other. What had not been exported is counted now.
     pub fn restore(&mut self, now: Timestamp, mut saved: SavedTable) -> Restored {
         self.advance(now);
         for label in saved.realms {
             self.realms.recall(&label);
         }
-        // What lived when the store began has shown itself since, or is no more.
-        let settled_after = self.settings.max_lifetime + self.settings.grace;
-        for SavedSource { source, since, heard } in saved.sources {
-            if let Some(source) = self.sources.get_mut(source.0 as usize) {
-                source.known = true;
-                source.is_remembered = heard.since(since) > settled_after;
-                source.lost_at = heard.min(now);
-            }
-        }
-        let sessions: HashMap<u64, SavedSession> =
+        self.restore_sources(&saved.sources);
+        let sessions: HashMap<u64, SessionRecord> =
             saved.sessions.into_iter().map(|session| (session.serial, session)).collect();
         // Those that live first, for they open the sessions; the oldest first, for gatherings and ages.
-        saved.allocations.sort_by_key(|saved| (saved.kept.stage != Stage::Live, saved.kept.started));
+        saved.allocations.sort_by_key(|saved| (saved.record.phase != Phase::Live, saved.record.started));
         let mut restored = Restored::default();
-        let mut reopened = HashMap::new();
-        for SavedAllocation { kept, told, accounted_bytes } in &saved.allocations {
-            self.count_untold(&kept.realm, &kept.sums, told);
-            if kept.stage == Stage::Ended {
-                if !kept.is_end_told {
-                    self.forget(self.key_hash(&name_of(kept)));
+        let mut reopened = Reopened::new();
+        for SavedAllocation { record, exported, accounted_bytes } in &saved.allocations {
+            self.count_unexported(&record.realm, &record.sums, exported);
+            if record.is_final {
+                if !record.flags.has(Flag::EndReported) {
+                    self.remember_forgotten(record);
                 }
                 continue;
             }
-            let Some(at) = self.restore_record(kept, *accounted_bytes) else {
-                self.forget(self.key_hash(&name_of(kept)));
+            let Some(at) = self.restore_record(record, *accounted_bytes) else {
+                self.remember_forgotten(record);
                 restored.refused += 1;
                 continue;
             };
-            let past = kept.session.map(|serial| Past { serial, saved: sessions.get(&serial).copied() });
-            match kept.stage {
-                Stage::Live => {
-                    self.join_session(at, Joining::Restored);
-                    if let Some(past) = past {
-                        self.recall_session(at, past, &mut reopened);
-                    }
-                    self.enter(at, false);
-                    if kept.idle {
-                        self.allocations[at].set(Flag::Idle, true);
-                        self.orphan(at, Orphan::Idle);
-                    }
-                    self.judge(at);
+            let saved_session = |serial| EarlierSession { serial, saved: sessions.get(&serial).copied() };
+            let session = record.session.map(saved_session);
+            match record.phase {
+                Phase::Live => {
+                    self.restore_live(at, record, session, &mut reopened);
                     restored.live += 1;
                 }
-                Stage::Closing | Stage::Ended => {
-                    if let Some(past) = past {
-                        self.rejoin_settling(at, past, &mut reopened);
-                    }
-                    self.wake_at(at, self.now.plus(SETTLING));
-                }
-                Stage::Overdue => {
-                    if kept.overdue_orphan {
-                        self.orphan(at, Orphan::Overdue);
-                    }
-                    self.wake_at(at, kept.ended.plus(OVERDUE_MEMORY).max(self.now));
+                Phase::Closing => self.restore_closing(at, session, &mut reopened),
+                Phase::Overdue | Phase::Gone => {
+                    self.restore_overdue(at, record);
                     restored.overdue += 1;
                 }
             }
         }
-        self.forget_notes();
+        self.changes.forget_notes();
         restored
     }
 
-    /// What scrapers were not told of an allocation's sums is relayed now.
-    fn count_untold(&mut self, realm: &[u8], sums: &ByLeg<Traffic>, told: &ByLeg<Traffic>) {
-        if sums == told {
+    fn restore_sources(&mut self, sources: &[SavedSource]) {
+        // What lived when the store began has shown itself since, or is no more.
+        let settled_after = self.settings.max_lifetime + self.settings.grace;
+        for &SavedSource { source, since, received_until } in sources {
+            if let Some(source) = self.sources.get_mut(source) {
+                source.known = true;
+                source.is_remembered = received_until.since(since) > settled_after;
+                source.lost_at = received_until.min(self.now);
+            }
+        }
+    }
+
+    /// What scrapers were not answered of an allocation's sums is relayed now.
+    fn count_unexported(&mut self, realm: &[u8], sums: &ByLeg<Traffic>, exported: &ByLeg<Traffic>) {
+        if sums == exported {
             return;
         }
         let realm = self.realms.acquire(realm);
         let relayed = &mut self.realms.series(realm).relayed;
         for leg in Leg::ALL {
-            relayed.get_mut(leg).add(&beyond(sums.get(leg), told.get(leg)));
+            relayed.get_mut(leg).add(&sums.get(leg).saturating_sub(exported.get(leg)));
         }
         self.realms.release(realm);
     }
 
-    fn restore_record(&mut self, kept: &AllocationRecord, accounted_bytes: u64) -> Option<u32> {
-        let (source, name) = (kept.source.0, name_of(kept));
-        let hash = self.key_hash(&name);
-        if kept.stage != Stage::Live && !self.has_room(source) {
+    /// A record of the table, in no session yet. `None` where there is no room.
+    fn restore_record(&mut self, record: &AllocationRecord, accounted_bytes: u64) -> Option<u32> {
+        let key = key_of(record);
+        let hash = self.records.key_hash(&key);
+        if record.phase != Phase::Live && !self.has_room(key.source) {
             // What has ended takes no place from what has ended.
             return None;
         }
         let now = self.now;
-        let past = |moment: Timestamp| moment.min(now);
         let granted = Granted {
-            lifetime: kept.lifetime.min(self.settings.longest_lifetime()),
-            transport: kept.transport,
-            server: self.servers.recall(past(kept.last_sign), source, &kept.server),
-            server_port: kept.server_port,
-            client: kept.client,
-            long_form: kept.long_form,
+            lifetime: record.lifetime.min(self.settings.longest_lifetime()),
+            transport: record.transport,
+            server: self.servers.recall(record.last_sign.min(now), key.source, &record.server),
+            server_port: record.server_port,
+            client: record.client,
+            long_form: record.flags.has(Flag::LongForm),
         };
-        let at = self.record(&name, hash, &granted, kept.origin, past(kept.started))?;
-        let allocation = &mut self.allocations[at];
-        allocation.serial = kept.serial.into();
-        allocation.granted_at = past(kept.granted_at).into();
-        // A clock that was ahead must not keep it for years.
-        allocation.alive_until = kept.alive_until.min(now.plus(granted.lifetime)).into();
-        allocation.last_sign = past(kept.last_sign).into();
-        allocation.quiet_since = past(kept.quiet_since).into();
-        allocation.read_at = past(kept.read_at).into();
-        allocation.counted = kept.sums.into();
-        allocation.phase = match kept.stage {
-            Stage::Live => Phase::Live,
-            Stage::Closing | Stage::Ended => Phase::Closing,
-            Stage::Overdue => Phase::Overdue,
-        };
-        allocation.cause = kept.cause;
-        for (fact, holds) in [
-            (Flag::PastKnown, kept.is_past_known),
-            (Flag::EndTold, kept.is_end_told),
-            (Flag::PeerLeg, kept.has_peer_leg),
-            (Flag::ReleasePending, kept.release_pending),
-            (Flag::GrantedPerhaps, kept.granted_perhaps),
-            (Flag::Relayed, kept.relayed),
-            (Flag::OverdueOrphan, kept.stage == Stage::Overdue && kept.overdue_orphan),
-        ] {
-            allocation.set(fact, holds);
-        }
-        if kept.ended > Timestamp::ZERO {
-            *self.endings.of(at) = EndRecord { at: past(kept.ended), accounted_bytes, client_loss: None };
+        let at = self.record(&key, hash, &granted, record.origin, record.started.min(now))?;
+        record.put_into(&mut self.records[at], now);
+        if record.ended > Timestamp::ZERO {
+            let end = EndRecord { at: record.ended.min(now), accounted_bytes, client_loss: None };
+            *self.records.end_mut(at) = end;
         }
         Some(at)
     }
 
-    /// Tells of an orphan that was one before.
-    fn orphan(&mut self, at: u32, reason: Orphan) {
-        let realm = self.allocations[at].realm;
+    fn restore_live(
+        &mut self,
+        at: u32,
+        record: &AllocationRecord,
+        session: Option<EarlierSession>,
+        reopened: &mut Reopened,
+    ) {
+        self.join_session(at, Joining::Restored);
+        if let Some(session) = session {
+            self.recall_session(at, session, reopened);
+        }
+        self.enter(at, false);
+        if record.flags.has(Flag::Idle) {
+            self.records[at].set(Flag::Idle, true);
+            self.count_orphan_again(at, Orphan::Idle);
+        }
+        self.judge(at);
+    }
+
+    fn restore_closing(&mut self, at: u32, session: Option<EarlierSession>, reopened: &mut Reopened) {
+        if let Some(session) = session {
+            self.rejoin_settling(at, session, reopened);
+        }
+        self.wake_at(at, self.now.plus(SETTLING));
+    }
+
+    fn restore_overdue(&mut self, at: u32, record: &AllocationRecord) {
+        if record.flags.has(Flag::OverdueOrphan) {
+            self.count_orphan_again(at, Orphan::Overdue);
+        }
+        self.wake_at(at, record.ended.plus(OVERDUE_MEMORY).max(self.now));
+    }
+
+    /// Counts a present orphan that did not become one just now.
+    fn count_orphan_again(&mut self, at: u32, reason: Orphan) {
+        let realm = self.records[at].realm;
         self.realms.series(realm).orphans.add(reason as usize);
+    }
+
+    /// Something of the record was exported, and the table does not have it.
+    fn remember_forgotten(&mut self, record: &AllocationRecord) {
+        let hash = self.records.key_hash(&key_of(record));
+        self.changes.remember_forgotten(self.now, hash);
     }
 }
 
-fn name_of(kept: &AllocationRecord) -> SourceKey<'_> {
-    SourceKey { source: kept.source.0, realm: &kept.realm, user: &kept.user, id: kept.id }
-}
-
-/// `sums` without `told`, each number for itself.
-fn beyond(sums: &Traffic, told: &Traffic) -> Traffic {
-    let each = |sum: Volume, told: Volume| Volume {
-        packets: sum.packets.saturating_sub(told.packets),
-        bytes: sum.bytes.saturating_sub(told.bytes),
-    };
-    Traffic { received: each(sums.received, told.received), sent: each(sums.sent, told.sent) }
+fn key_of(record: &AllocationRecord) -> SourceKey<'_> {
+    SourceKey { source: record.source, realm: &record.realm, user: &record.user, id: record.id }
 }

@@ -63,11 +63,11 @@ impl Table {
     pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
         self.advance(now);
         let began = self.now;
-        for server in self.servers.of_source(source.0) {
+        for server in self.servers.of_source(source) {
             server.oldest_key = Timestamp::MAX;
         }
-        if let Some(source) = self.sources.get_mut(source.0 as usize) {
-            source.mark = self.marks.next();
+        if let Some(source) = self.sources.get_mut(source) {
+            source.mark = self.connections.next_mark();
             let after_gap = source.known && !source.up;
             let adopts = match (source.known, source.up) {
                 (false, _) => Adopts::All,
@@ -82,7 +82,7 @@ impl Table {
     /// The present scan proves nothing by a key that it does not find: this Redis does not take or does not keep all of
     /// them. Keys that it finds count as ever.
     pub fn scan_may_miss_keys(&mut self, source: SourceId) {
-        if let Some(scan) = self.sources.get_mut(source.0 as usize).and_then(|source| source.scan.as_mut()) {
+        if let Some(scan) = self.sources.get_mut(source).and_then(|source| source.scan.as_mut()) {
             scan.may_miss_keys = true;
         }
     }
@@ -90,20 +90,19 @@ impl Table {
     /// So many allocations more may be met soon: makes room for them now. To grow while a million are met is to hash all
     /// names anew, again and again, and messages wait for it.
     pub fn expect(&mut self, more: usize) {
-        let room = self.settings.max_allocations.saturating_sub(self.allocations.len());
+        let room = self.settings.max_allocations.saturating_sub(self.records.len());
         let more = more.min(room);
-        self.expected = self.allocations.len() + more;
-        self.reserve_keys(more);
-        self.reserve_sessions(more);
+        self.records.expect(&self.realms, more);
+        self.sessions.expect(&self.records, &self.realms, more);
         self.gatherings.expect(more);
     }
 
     /// The scan is over; gives the number of known allocations whose keys it found.
     pub fn scan_ends(&mut self, source: SourceId) -> u64 {
-        let source = self.sources.get_mut(source.0 as usize);
+        let source = self.sources.get_mut(source);
         let scan = source.and_then(|source| source.scan.take());
-        if self.sources.iter().all(|source| source.scan.is_none()) {
-            self.expected = 0;
+        if !self.sources.is_any_scanned() {
+            self.records.expect_no_more();
             self.gatherings.expect(0);
         }
         scan.map_or(0, |scan| scan.found)
@@ -111,7 +110,7 @@ impl Table {
 
     /// Whether the value of a key is worth a GET, which destroys its idle time (`idle`; `None` where Redis cannot
     /// tell).
-    pub fn look(
+    pub fn check_key(
         &mut self,
         now: Timestamp,
         source: SourceId,
@@ -119,24 +118,24 @@ impl Table {
         idle: Option<Duration>,
     ) -> KeyCheck {
         self.advance(now);
-        let name = SourceKey::of(source, key);
-        let hash = self.key_hash(&name);
-        let Some(at) = self.find_open(hash, &name) else {
+        let key = SourceKey::of(source, key);
+        let hash = self.records.key_hash(&key);
+        let Some(at) = self.find_open(hash, &key) else {
             let largest = self.settings.max_lifetime + self.settings.grace;
             let set_at = self.true_set_at(source, hash, idle);
             let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > largest);
             return if self.ended_in_scan(source, hash) {
                 KeyCheck::Known
-            } else if is_old || name.user == MANGLED || !self.adopts(source, set_at) {
+            } else if is_old || key.user == MANGLED || !self.adopts(source, set_at) {
                 KeyCheck::Stale
             } else {
                 KeyCheck::Read
             };
         };
         let set_at = idle.map(|idle| self.now.minus(idle));
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         let mut after_gap = false;
-        if let Some(source) = self.sources.get_mut(source.0 as usize) {
+        if let Some(source) = self.sources.get_mut(source) {
             if source.scan.is_some() && allocation.mark == source.mark {
                 return KeyCheck::Again;
             }
@@ -173,39 +172,39 @@ impl Table {
         self.advance(now);
         let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
         let is_birth = matches!(event, Event::New(_));
-        let name = SourceKey::of(source, key);
-        let hash = self.key_hash(&name);
+        let key = SourceKey::of(source, key);
+        let hash = self.records.key_hash(&key);
         let set_at = idle.map(|idle| self.now.minus(idle));
-        if let Some(at) = self.find_open(hash, &name) {
-            let missed = self.allocations[at].was_set_since(set_at);
+        if let Some(at) = self.find_open(hash, &key) {
+            let missed = self.records[at].was_set_since(set_at);
             self.mark_read(at);
             return match set_at {
-                Some(set_at) if missed => self.catch_up(&name, hash, at, grant, is_birth, set_at),
+                Some(set_at) if missed => self.catch_up(&key, hash, at, grant, is_birth, set_at),
                 _ => Scanned::Known,
             };
         }
-        if self.find_closing(hash, &name).is_some() || self.ended_in_scan(source, hash) {
+        if self.find_closing(hash, &key).is_some() || self.ended_in_scan(source, hash) {
             return Scanned::Known;
         }
         let set_at = self.true_set_at(source, hash, idle);
-        let mut granted = self.understand(name.source, grant);
+        let mut granted = self.read_status(key.source, grant);
         let released = grant.lifetime == 0;
         if released {
             granted.lifetime = UNKNOWN_LIFETIME;
         }
         let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
         if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
-            if let Some(source) = self.sources.get_mut(source.0 as usize) {
+            if let Some(source) = self.sources.get_mut(source) {
                 source.left_overs.remember(hash, self.now, set_at);
             }
             return Scanned::Stale;
         }
         // No more is known than the second; those of one second are kept together.
         let set_at = set_at.unwrap_or(self.now).whole_second();
-        let Some(at) = self.open(&name, hash, &granted, Origin::Adopted, set_at) else {
+        let Some(at) = self.open(&key, hash, &granted, Origin::Adopted, set_at) else {
             return Scanned::Refused;
         };
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         allocation.set(Flag::ReleasePending, released);
         allocation.set(Flag::ScannedBirth, is_birth);
         self.mark_read(at);
@@ -214,10 +213,10 @@ impl Table {
 
     /// The record's key was found by the present scan and read by us.
     fn mark_read(&mut self, at: u32) {
-        self.note(at);
-        let allocation = &mut self.allocations[at];
+        self.changes.note(at);
+        let allocation = &mut self.records[at];
         allocation.read_at = self.now.into();
-        if let Some(source) = self.sources.get(allocation.source().0 as usize) {
+        if let Some(source) = self.sources.get(allocation.source()) {
             allocation.mark = source.mark;
         }
     }
@@ -225,17 +224,17 @@ impl Table {
     /// A status of a known allocation that was missed in a gap, as its key tells it.
     fn catch_up(
         &mut self,
-        name: &SourceKey<'_>,
+        key: &SourceKey<'_>,
         hash: u64,
         at: u32,
         grant: &Grant<'_>,
         is_birth: bool,
         set_at: Timestamp,
     ) -> Scanned {
-        let granted = self.understand(name.source, grant);
-        self.note(at);
-        let client = self.clients.get(self.allocations[at].client);
-        let allocation = &mut self.allocations[at];
+        let granted = self.read_status(key.source, grant);
+        self.changes.note(at);
+        let client = self.records.client(&self.records[at]);
+        let allocation = &mut self.records[at];
         if is_birth && allocation.may_be_born_by(client, &granted) {
             // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
             // seem new.
@@ -245,11 +244,11 @@ impl Table {
             // Another allocation: the end of ours was missed too.
             self.end_missed(at);
             self.finish(at);
-            let Some(at) = self.open(name, hash, &granted, Origin::Born, set_at) else {
+            let Some(at) = self.open(key, hash, &granted, Origin::Born, set_at) else {
                 return Scanned::Refused;
             };
-            self.allocations[at].set(Flag::ScannedBirth, true);
-            self.allocations[at].read_at = self.now.into();
+            self.records[at].set(Flag::ScannedBirth, true);
+            self.records[at].read_at = self.now.into();
             return Scanned::Adopted;
         }
         if grant.lifetime == 0 {
@@ -269,7 +268,7 @@ impl Table {
     /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway.
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.advance(now);
-        let of_source = self.sources.get(source.0 as usize);
+        let of_source = self.sources.get(source);
         let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
         let Some((&ScanProgress { began, after_gap, may_miss_keys, .. }, mark, resumed_at)) = scan else {
             return Sweep { next: None, absent: 0 };
@@ -277,9 +276,9 @@ impl Table {
         let mut absent = 0;
         let until = from.saturating_add(SWEEP);
         for at in from..until {
-            let Some(allocation) = self.allocations.get(at) else { continue };
+            let Some(allocation) = self.records.get(at) else { continue };
             // What was heard of since may have set its key behind the scan's back.
-            let judged = allocation.source().0 == source.0
+            let judged = allocation.source() == source
                 && allocation.phase != Phase::Closing
                 && allocation.mark != mark
                 && allocation.last_sign.get() < began;
@@ -288,7 +287,7 @@ impl Table {
             }
             if allocation.phase != Phase::Live {
                 if !may_miss_keys {
-                    self.absolve(at);
+                    self.clear_overdue_orphan(at);
                 }
                 continue;
             }
@@ -300,31 +299,31 @@ impl Table {
                 self.end_missed(at);
             }
         }
-        let more = (until as usize) < self.allocations.places();
+        let more = (until as usize) < self.records.places();
         Sweep { next: more.then_some(until), absent }
     }
 
     /// When a key was set, our own reading of it set aside.
     fn true_set_at(&self, source: SourceId, hash: u64, idle: Option<Duration>) -> Option<Timestamp> {
         let seeming = self.now.minus(idle?);
-        let source = self.sources.get(source.0 as usize);
+        let source = self.sources.get(source);
         Some(source.map_or(seeming, |source| source.left_overs.set_at(hash, seeming)))
     }
 
     fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
-        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        let scan = self.sources.get(source).and_then(|source| source.scan.as_ref());
         scan.is_none_or(|scan| scan.adopts.includes(set_at))
     }
 
     fn ended_in_scan(&self, source: SourceId, hash: u64) -> bool {
-        let scan = self.sources.get(source.0 as usize).and_then(|source| source.scan.as_ref());
+        let scan = self.sources.get(source).and_then(|source| source.scan.as_ref());
         scan.is_some_and(|scan| scan.ended.contains(&hash))
     }
 
     /// An open record turns out to have ended unheard.
     fn end_missed(&mut self, at: u32) {
-        if self.allocations[at].phase == Phase::Live {
-            let last_sign = self.allocations[at].last_sign.get();
+        if self.records[at].phase == Phase::Live {
+            let last_sign = self.records[at].last_sign.get();
             self.close(at, Cause::Missed, last_sign, false);
         }
         self.begin_closing(at);

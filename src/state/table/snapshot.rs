@@ -6,6 +6,7 @@ use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::Cause;
 use crate::state::model::counts::Counts;
+use crate::state::model::ids::SourceId;
 use crate::state::model::long_lifetime::LongLifetime;
 use crate::state::model::series::{Anomaly, RealmSeries};
 use crate::state::model::servers::TurnServer;
@@ -106,10 +107,10 @@ impl Snapshot {
 
 impl Table {
     /// Which caps have been reached.
-    pub const fn beyond(&self) -> CapsReached {
+    pub const fn caps_reached(&self) -> CapsReached {
         CapsReached {
-            allocations: self.refused > 0,
-            ended: self.evicted > 0,
+            allocations: self.counters.refused > 0,
+            ended: self.counters.evicted > 0,
             realms: self.realms.folded() > 0,
             servers: self.servers.folded() > 0,
         }
@@ -120,10 +121,10 @@ impl Table {
         let realms = self.realms.groups().iter().map(|group| RealmView {
             label: Arc::clone(&group.label),
             series: group.series,
-            oldest_allocation: group.oldest_allocation(&self.allocations),
-            oldest_session: group.oldest_session(&self.allocations, &self.sessions),
+            oldest_allocation: group.oldest_allocation(&self.records.slab),
+            oldest_session: group.oldest_session(&self.records.slab, &self.sessions.slab),
         });
-        let name_of = |source: u32| self.sources.get(source as usize).map(|source| Arc::clone(&source.name));
+        let name_of = |source: SourceId| self.sources.get(source).map(|source| Arc::clone(&source.name));
         let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));
         let servers = present.filter_map(|server| {
             let TurnServer { source, ref label, live, closed, last_seen, .. } = *server;
@@ -140,12 +141,12 @@ impl Table {
             realms: realms.collect(),
             servers: servers.collect(),
             sources: sources.collect(),
-            unallocated: self.unallocated,
-            anomalies: self.anomalies,
+            unallocated: self.counters.unallocated,
+            anomalies: self.counters.anomalies(),
             folded_realms: self.realms.folded(),
             folded_servers: self.servers.folded(),
-            refused: self.refused,
-            evicted: self.evicted,
+            refused: self.counters.refused,
+            evicted: self.counters.evicted,
         }
     }
 }

@@ -13,12 +13,12 @@ use crate::wire::{Leg, Traffic};
 impl Table {
     pub(super) fn on_traffic(
         &mut self,
-        name: &SourceKey<'_>,
+        key: &SourceKey<'_>,
         hash: u64,
         leg: Leg,
         traffic: &Traffic,
     ) -> Applied {
-        let known = self.find_open(hash, name).or_else(|| self.find_closing(hash, name));
+        let known = self.find_open(hash, key).or_else(|| self.find_closing(hash, key));
         if let Some(at) = known {
             // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
             let revived = leg == Leg::Peer
@@ -32,19 +32,19 @@ impl Table {
             return Applied::SetAside;
         }
         if !self.is_plausible(None, traffic) {
-            self.anomalies.add(Anomaly::Implausible as usize);
+            self.counters.count_anomaly(Anomaly::Implausible);
             return Applied::SetAside;
         }
         match leg {
             Leg::Client => {
-                let unclaimed = self.held.add(self.now, hash, traffic);
-                self.unallocated.add(&unclaimed);
+                let unclaimed = self.keys.unclaimed.add(self.now, hash, traffic);
+                self.counters.unallocated.add(&unclaimed);
                 Applied::SetAside
             }
             // Only an allocation has peers: its status was lost, or came before our time.
             Leg::Peer => {
-                let granted = self.nothing_granted(name.source);
-                let Some(at) = self.open(name, hash, &granted, Origin::Traffic, self.now) else {
+                let granted = self.nothing_granted(key.source);
+                let Some(at) = self.open(key, hash, &granted, Origin::Traffic, self.now) else {
                     return Applied::Refused;
                 };
                 self.count(at, leg, traffic);
@@ -53,22 +53,22 @@ impl Table {
         }
     }
 
-    pub(super) fn on_total(&mut self, name: &SourceKey<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
-        let waiting = self.find_ended_last(hash, name, |allocation| !allocation.is(Flag::settled(leg)));
+    pub(super) fn on_total(&mut self, key: &SourceKey<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
+        let waiting = self.find_ended_last(hash, key, |allocation| !allocation.is(Flag::settled(leg)));
         if let Some(at) = waiting {
             self.settle(hash, at, leg, total);
             return Applied::Updated;
         }
-        if let Some(at) = self.find_open(hash, name) {
+        if let Some(at) = self.find_open(hash, key) {
             let applied = self.end(at, Some(Cause::Missed));
             self.settle(hash, at, leg, total);
             return applied;
         }
-        if self.find_closing(hash, name).is_some() {
+        if self.find_closing(hash, key).is_some() {
             return Applied::SetAside;
         }
         // Nothing else of it arrived, not even `deleted`.
-        let Some(at) = self.adopt_ended(name, hash) else { return Applied::Refused };
+        let Some(at) = self.adopt_ended(key, hash) else { return Applied::Refused };
         self.settle(hash, at, leg, total);
         Applied::Closed(Cause::Missed)
     }
@@ -78,10 +78,10 @@ impl Table {
         let is_plausible = self.is_plausible(Some(at), traffic);
         self.note_sign(at);
         if !is_plausible {
-            self.anomalies.add(Anomaly::Implausible as usize);
+            self.counters.count_anomaly(Anomaly::Implausible);
             return;
         }
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         // A client report with no peer report behind it until the next: this coturn has no peer leg.
         let unpaired = leg == Leg::Client && !allocation.counted.get(leg).is_zero();
         if leg == Leg::Peer {
@@ -90,14 +90,14 @@ impl Table {
         if traffic.is_zero() {
             return;
         }
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         allocation.counted.add(leg, traffic);
         let (realm, phase) = (allocation.realm, allocation.phase);
         self.realms.series(realm).relayed.get_mut(leg).add(traffic);
         if phase == Phase::Live {
-            let since = self.now.since(self.allocations[at].quiet_since.get());
-            self.reports.note(at, since, leg, traffic);
-            let refresh_was_lost = self.allocations[at].prove_alive(self.now);
+            let since = self.now.since(self.records[at].quiet_since.get());
+            self.records.rates.note(at, since, leg, traffic);
+            let refresh_was_lost = self.records[at].prove_alive(self.now);
             self.note_traffic(at);
             if refresh_was_lost {
                 self.judge(at);
@@ -114,24 +114,25 @@ impl Table {
     /// Settles a closing allocation's leg with coturn's own total.
     fn settle(&mut self, hash: u64, at: u32, leg: Leg, total: &Traffic) {
         self.note_sign(at);
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         allocation.set(Flag::settled(leg), true);
         if leg == Leg::Peer {
             allocation.set(Flag::PeerLeg, true);
         }
-        if !self.shared.contains(hash) {
-            let client_loss = self.endings.get(at).and_then(|ending| ending.client_loss);
-            match totals::beyond(leg, total, &allocation.counted.get(leg), client_loss.as_ref()) {
+        if !self.keys.shared.contains(hash) {
+            let sum = allocation.counted.get(leg);
+            let client_loss = self.records.end(at).and_then(|end| end.client_loss);
+            match totals::lost(leg, total, &sum, client_loss.as_ref()) {
                 Ok(lost) if self.can_have_lost(at, &lost) => self.add_lost(at, leg, &lost),
-                Ok(_) => self.anomalies.add(Anomaly::Implausible as usize),
-                Err(anomaly) => self.anomalies.add(anomaly as usize),
+                Ok(_) => self.counters.count_anomaly(Anomaly::Implausible),
+                Err(anomaly) => self.counters.count_anomaly(anomaly),
             }
         }
         // A client total alone does not decide: the peer leg does, where this coturn reports it, and it comes next.
-        if self.allocations[at].has_peer() {
+        if self.records[at].has_peer() {
             self.judge_relayed(at);
         }
-        if self.allocations[at].is_settled() {
+        if self.records[at].is_settled() {
             // The record stays for its time: should the final block come twice, it is nobody's end again.
             self.member_settled(at);
         }
@@ -140,9 +141,9 @@ impl Table {
     /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have told it, apart.
     fn add_lost(&mut self, at: u32, leg: Leg, lost: &Traffic) {
         if leg == Leg::Client {
-            self.endings.of(at).client_loss = Some(*lost);
+            self.records.end_mut(at).client_loss = Some(*lost);
         }
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         let series = self.realms.series(allocation.realm);
         if allocation.is(Flag::PastKnown) {
             allocation.counted.add(leg, lost);
@@ -155,7 +156,7 @@ impl Table {
 
     /// Counts an allocation as used once it has relayed enough.
     pub(super) fn judge_relayed(&mut self, at: u32) {
-        let allocation = &mut self.allocations[at];
+        let allocation = &mut self.records[at];
         if !allocation.is(Flag::Relayed) && allocation.has_relayed(self.settings.relayed_packets) {
             allocation.set(Flag::Relayed, true);
             self.realms.series(allocation.realm).relayed_allocations += 1;
@@ -166,14 +167,14 @@ impl Table {
 impl Table {
     /// Whether a report can be true, of the record at `at`, or of an allocation that is not known.
     pub(super) fn is_plausible(&self, at: Option<u32>, report: &Traffic) -> bool {
-        let last_sign = at.map(|at| self.allocations[at].last_sign.get());
+        let last_sign = at.map(|at| self.records[at].last_sign.get());
         let since = last_sign.map_or(Duration::ZERO, |last_sign| self.now.since(last_sign));
         can_pass(report, since.max(LEAST_REPORT))
     }
 
     /// Whether an allocation can have lost so much, as its total says.
     pub(super) fn can_have_lost(&self, at: u32, lost: &Traffic) -> bool {
-        let record = &self.allocations[at];
+        let record = &self.records[at];
         let past = if record.is(Flag::PastKnown) { LEAST_LIFE } else { UNKNOWN_PAST };
         can_pass(lost, self.now.since(record.started.get()).saturating_add(past))
     }

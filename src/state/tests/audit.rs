@@ -19,13 +19,13 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         let oldest = oldest_sessions.entry(table.realms.label_of(realm).to_owned()).or_insert(u64::MAX);
         *oldest = started.as_millis().min(*oldest);
     };
-    for (_, session) in table.sessions.iter().filter(|(_, session)| session.facts().open) {
+    for (_, session) in table.sessions.slab.iter().filter(|(_, session)| session.facts().open) {
         began(session.realm, session.facts().started);
     }
-    for (_, allocation) in table.allocations.iter().filter(|(_, allocation)| allocation.is_alone()) {
+    for (_, allocation) in table.records.slab.iter().filter(|(_, allocation)| allocation.is_alone()) {
         began(allocation.realm, allocation.started.get());
     }
-    for (at, allocation) in table.allocations.iter() {
+    for (at, allocation) in table.records.slab.iter() {
         let label = table.realms.label_of(allocation.realm).to_owned();
         let counts = recount.entry(label.clone()).or_default();
         if allocation.phase == Phase::Live {
@@ -46,18 +46,16 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             return Err(format!("{at}: not live, but told among the old: {allocation:?}"));
         }
         counts[3] += u64::from(allocation.is(Flag::OverdueOrphan));
-        let name =
-            crate::state::table::lifecycle::name_of(&table.allocations, &table.realms, &table.users, at);
-        let hash = table.key_hash(&name);
-        if table.by_key.find(hash, |&other| other == at).is_none() {
+        if !table.records.is_found(&table.realms, at) {
             return Err(format!("{at}: not found under its key: {allocation:?}"));
         }
     }
-    let circle_of =
-        |at| crate::state::model::gatherings::members(&table.allocations, at).take(100).collect::<Vec<u32>>();
+    let circle_of = |at| {
+        crate::state::model::gatherings::members(&table.records.slab, at).take(100).collect::<Vec<u32>>()
+    };
     let named: Vec<u32> = table.gatherings.named().collect();
     for &member in &named {
-        let known = table.allocations.get(member);
+        let known = table.records.get(member);
         if !known.is_some_and(|known| known.phase != Phase::Closing) {
             return Err(format!("{member}: named by a gathering, but has ended: {known:?}"));
         }
@@ -66,28 +64,28 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             return Err(format!("{member}: {tellers} gatherings name one circle: {:?}", circle_of(member)));
         }
     }
-    for (at, allocation) in table.allocations.iter().filter(|(_, one)| one.phase == Phase::Live) {
+    for (at, allocation) in table.records.slab.iter().filter(|(_, one)| one.phase == Phase::Live) {
         let circle = circle_of(at);
         let is_whole = circle.iter().all(|&member| {
-            let member = &table.allocations[member];
+            let member = &table.records[member];
             member.phase != Phase::Closing
                 && (member.source(), member.realm) == (allocation.source(), allocation.realm)
-                && table.users.get(member.user) == table.users.get(allocation.user)
+                && table.records.users.get(member.user) == table.records.users.get(allocation.user)
         });
         if !is_whole || circle.len() > 64 {
             return Err(format!("{at}: its gathering holds strangers: {circle:?}"));
         }
     }
-    for (number, session) in table.sessions.iter() {
+    for (number, session) in table.sessions.slab.iter() {
         session.check(live_by_session.get(&number).copied().unwrap_or(0))?;
     }
-    let records = table.sessions.iter().filter(|(_, session)| session.facts().open).count();
-    if table.sessions_by_owner.len() != records + sessions_without_record {
-        let found = table.sessions_by_owner.len();
+    let records = table.sessions.slab.iter().filter(|(_, session)| session.facts().open).count();
+    if table.sessions.owners() != records + sessions_without_record {
+        let found = table.sessions.owners();
         return Err(format!("{found} owners for {records} + {sessions_without_record} open sessions"));
     }
-    if table.by_key.len() != table.allocations.len() {
-        return Err(format!("{} keys for {} records", table.by_key.len(), table.allocations.len()));
+    if table.records.keys() != table.records.len() {
+        return Err(format!("{} keys for {} records", table.records.keys(), table.records.len()));
     }
     for realm in &snapshot.realms {
         let label = realm.label.to_string();
@@ -108,12 +106,12 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
 }
 
 fn places(table: &Table) -> Result<(), String> {
-    let mut taken = vec![0; table.sources.len()];
-    for (_, allocation) in table.allocations.iter() {
+    let mut taken = vec![0; table.sources.iter().count()];
+    for (_, allocation) in table.records.slab.iter() {
         taken[allocation.source().0 as usize] += 1;
     }
     for (source, taken) in table.sources.iter().zip(taken) {
-        expect(&source.name, "records", source.places.taken, taken)?;
+        expect(&source.name, "records", source.records.taken, taken)?;
     }
     Ok(())
 }
@@ -149,18 +147,11 @@ fn expect<T: PartialEq + std::fmt::Debug + Copy>(
 
 /// Whether nothing is left of what has been.
 pub(super) fn is_empty(table: &Table) -> bool {
-    table.allocations.len() == 0
-        && table.sessions.len() == 0
-        && table.sessions_by_owner.is_empty()
-        && table.by_key.is_empty()
+    table.records.is_empty()
+        && table.sessions.is_empty()
         && table.realms.is_empty()
-        && table.users.is_empty()
-        && table.clients.is_empty()
-        && table.held.is_empty()
+        && table.keys.is_empty()
         && table.gatherings.is_empty()
-        && table.deadlines.len() == 0
-        && table.endings.is_empty()
-        && table.shared.is_empty()
-        && table.lingering.is_empty()
-        && table.sources.iter().all(|source| source.places.is_empty())
+        && table.timers.len() == 0
+        && table.sources.iter().all(|source| source.records.is_empty())
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::state::rows::State;
+use crate::state::Phase;
 use crate::state::tests::audit::audit;
 use crate::state::{
     Anomaly, Applied, Cause, ClosedBy, ConnectionId, Discovery, EndedConnections, ProcessVerdict, Settings,
@@ -85,7 +85,7 @@ fn a_process_that_ends_takes_its_own_allocations_along_and_no_others() {
     let realm = table.snapshot().realms[0].series;
     assert_eq!((realm.orphans.get(0), realm.orphans.get(1)), (0, 0), "nobody holds them");
     let gone = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: false };
-    assert_eq!(table.take_findings(), [gone]);
+    assert_eq!(table.take_discoveries(), [gone]);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_new_process_at_the_address_is_a_restart() {
     assert_eq!(judge(&mut table, 32, &[relay]), ProcessVerdict::Restarted);
     assert_eq!((live(&table), closed(&table, Cause::Replaced)), (0, 1));
     let found = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: true };
-    assert_eq!(table.take_findings(), [found]);
+    assert_eq!(table.take_discoveries(), [found]);
 }
 
 #[test]
@@ -314,10 +314,10 @@ fn a_link_that_closes_connections_of_the_living_is_not_believed_for_a_day() {
     say(&mut table, 1, one, 1, &new(LIFETIME));
     close(&mut table, 20, one);
     assert_eq!((live(&table), closed(&table, Cause::Abandoned)), (0, 1));
-    table.take_findings();
+    table.take_discoveries();
     let again = open(&mut table, 30);
     assert_eq!(say(&mut table, 30, again, 1, &refreshed(LIFETIME)), Applied::Adopted);
-    assert_eq!(table.take_findings(), [Discovery::ConnectionsCut { source: SOURCE, peer: HOST }]);
+    assert_eq!(table.take_discoveries(), [Discovery::ConnectionsCut { source: SOURCE, peer: HOST }]);
     close(&mut table, 40, again);
     assert_eq!(live(&table), 1);
     let other_host = table.connection_opened(at(41), SOURCE, IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -338,7 +338,7 @@ fn what_ended_with_its_process_has_a_state_of_its_own() {
     say(&mut table, 20, one, 1, &delta(Leg::Client, [1, 100, 1, 100]));
     close(&mut table, 30, one);
     let rows = super::details::allocations(&table, super::details::wanted());
-    assert_eq!((rows[0].state, rows[0].reason, rows[0].age), (State::Gone, None, secs(19)));
+    assert_eq!((rows[0].state, rows[0].reason, rows[0].age), (Phase::Gone, None, secs(19)));
 }
 
 /// Whoever may connect can end connections in garbage: what others report is judged as if there were none.

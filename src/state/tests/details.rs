@@ -1,10 +1,10 @@
 //! Rows of details: what they tell of each phase, the order, the pages, and sessions against their allocations.
 
-use super::super::{Orphan, SessionBy, Settings, Table};
+use super::super::{Orphan, Phase, SessionBy, Settings, Table};
 use super::{LOCAL, SOURCE, at, delta, grant, key, new, refreshed, secs, table, total};
 use crate::state::rows::{
     AllocationRow, AllocationWalk, Filter, Order, RowPage, RowQuery, RowWalk, SLICE, SessionRow, SessionWalk,
-    Sort, State,
+    Sort,
 };
 use crate::wire::{Event, Key, Leg};
 
@@ -87,10 +87,10 @@ fn a_row_tells_what_is_known() {
     assert_eq!(
         told,
         [
-            (State::Live, Some(Orphan::Idle), secs(1000)),
-            (State::Overdue, Some(Orphan::Overdue), secs(1000)),
-            (State::Live, None, secs(900)),
-            (State::Closing, None, secs(9)),
+            (Phase::Live, Some(Orphan::Idle), secs(1000)),
+            (Phase::Overdue, Some(Orphan::Overdue), secs(1000)),
+            (Phase::Live, None, secs(900)),
+            (Phase::Closing, None, secs(9)),
         ]
     );
     let [idle, _, busy, _] = &rows[..] else { panic!("{rows:?}") };
@@ -115,11 +115,11 @@ fn filters_let_pass_what_they_say() {
     assert_eq!(of(Filter { user: bytes("busy"), ..filter() }), ["busy"]);
     assert_eq!(of(Filter { user: bytes("idle"), ..filter() }), ["1795343956:idle"], "by the user id");
     assert_eq!(of(Filter { user: bytes("bus"), ..filter() }), [""; 0]);
-    assert_eq!(of(Filter { state: Some(State::Live), ..filter() }), ["1795343956:idle", "busy"]);
-    assert_eq!(of(Filter { state: Some(State::Closing), ..filter() }), ["gone"]);
+    assert_eq!(of(Filter { state: Some(Phase::Live), ..filter() }), ["1795343956:idle", "busy"]);
+    assert_eq!(of(Filter { state: Some(Phase::Closing), ..filter() }), ["gone"]);
     assert_eq!(of(Filter { reason: Some(Orphan::Overdue), ..filter() }), ["lost"]);
     assert_eq!(of(Filter { min_age: Some(secs(901)), ..filter() }), ["1795343956:idle", "lost"]);
-    let both = Filter { state: Some(State::Live), reason: Some(Orphan::Overdue), ..filter() };
+    let both = Filter { state: Some(Phase::Live), reason: Some(Orphan::Overdue), ..filter() };
     assert_eq!(of(both), [""; 0], "all of them must hold");
 }
 
@@ -219,16 +219,16 @@ fn sessions_are_the_sum_of_their_allocations() {
     table.advance(at(9305));
     let rows = sessions(&table, by(Sort::Age, true));
     let [mine, other] = &rows[..] else { panic!("{rows:?}") };
-    assert_eq!((mine.state, mine.live, mine.allocations, mine.idle), (State::Live, 1, 2, 0));
+    assert_eq!((mine.state, mine.live, mine.allocations, mine.idle), (Phase::Live, 1, 2, 0));
     assert_eq!((mine.bytes, mine.relayed, mine.partial), (2520, true, false));
     assert_eq!((mine.started, mine.age, mine.active), (at(9000), secs(305), at(9110)));
-    assert_eq!((other.state, other.live, other.age, other.relayed), (State::Closing, 0, secs(200), false));
+    assert_eq!((other.state, other.live, other.age, other.relayed), (Phase::Closing, 0, secs(200), false));
 
     table.advance(at(9900));
     let rows = sessions(&table, only(Filter { reason: Some(Orphan::Idle), ..Filter::default() }));
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].idle, &*rows[0].user), (1, &b"u"[..]));
-    assert_eq!(sessions(&table, only(Filter { state: Some(State::Overdue), ..Filter::default() })).len(), 0);
+    assert_eq!(sessions(&table, only(Filter { state: Some(Phase::Overdue), ..Filter::default() })).len(), 0);
 }
 
 #[test]

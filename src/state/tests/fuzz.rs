@@ -73,7 +73,7 @@ fn storm(seed: u64, events: u64) {
     };
     let sources = [SourceId(0), SourceId(1)];
     let mut table = Table::new(settings, &["one", "two"]);
-    table.keep_changes(1);
+    table.track_changes(1);
     for source in sources {
         table.link_up(Timestamp::ZERO, source);
     }
@@ -118,7 +118,7 @@ fn storm(seed: u64, events: u64) {
             7 => table.process_started(now, connection),
             8..100 => {
                 let idle = (dice.below(4) > 0).then(|| secs(dice.number() % 10_000));
-                table.look(now, source, &key, idle);
+                table.check_key(now, source, &key, idle);
                 table.scanned(now, source, &key, &what, idle);
             }
             100..1000 => {
@@ -136,8 +136,8 @@ fn storm(seed: u64, events: u64) {
             let bytes = all().map(|series| series.relayed.client.bytes()).sum();
             assert!(closed <= ends && relayed <= bytes, "a counter fell");
             (closed, relayed) = (ends, bytes);
-            assert!(table.allocations.len() <= 100);
-            drop((table.take_ended(), table.take_findings(), table.take_changed()));
+            assert!(table.records.len() <= 100);
+            drop((table.take_ended(), table.take_discoveries(), table.take_changed()));
         }
     }
     assert!(closed > events / 100 && relayed > 0, "{closed} ends of {events} events: it does not try much");

@@ -1,7 +1,7 @@
 //! What a stranger may claim, and how far the table goes along with it.
 
 use super::super::{
-    Anomaly, Applied, Cause, Discovery, LongLifetime, SavedAllocation, SavedTable, Settings, Snapshot, Stage,
+    Anomaly, Applied, Cause, Discovery, LongLifetime, Phase, SavedAllocation, SavedTable, Settings, Snapshot,
 };
 use super::audit::audit;
 use super::*;
@@ -64,7 +64,7 @@ fn long_lifetimes_are_reported_once_an_episode() {
         [(0, 1, 3600), (1, 2, 7200), (2, 3, 7200), (DAY, 4, 9000), (2 * DAY, 5, 9000)]
     {
         table.apply(at(second), SOURCE, &key("r", "alice", id), &new(lifetime));
-        let seconds = table.take_findings().into_iter().filter_map(|finding| match finding {
+        let seconds = table.take_discoveries().into_iter().filter_map(|finding| match finding {
             Discovery::LongLifetime { seconds, .. } => Some(seconds),
             _ => None,
         });
@@ -79,14 +79,14 @@ fn long_lifetimes_are_reported_once_an_episode() {
 #[test]
 fn a_restored_record_is_not_believed_for_longer() {
     let mut earlier = table(Settings { max_lifetime: secs(1 << 31), ..Settings::default() });
-    earlier.keep_changes(1);
+    earlier.track_changes(1);
     earlier.apply(at(10), SOURCE, &key("r", "alice", 1), &new(u32::MAX >> 1));
-    let kept = earlier.take_all().remove(0);
-    assert_eq!(kept.stage, Stage::Live);
+    let record = earlier.take_all().remove(0);
+    assert_eq!(record.phase, Phase::Live);
     let mut later = table(Settings::default());
-    later.keep_changes(2);
-    let told = kept.sums;
-    let saved = SavedAllocation { kept, told, accounted_bytes: 0 };
+    later.track_changes(2);
+    let exported = record.sums;
+    let saved = SavedAllocation { record, exported, accounted_bytes: 0 };
     later.restore(at(20), SavedTable { allocations: vec![saved], ..SavedTable::default() });
     later.link_up(at(20), SOURCE);
     later.advance(at(21 + 2 * (DAY + GRACE)));
@@ -167,12 +167,12 @@ fn small() -> Settings {
 /// Full of allocations that nobody refreshes, all overdue by `at(200)`.
 fn full_of_overdue() -> Table {
     let mut table = table(small());
-    table.keep_changes(1);
+    table.track_changes(1);
     for id in 1..=FULL {
         assert_eq!(table.apply(at(id), SOURCE, &key("r", "mallory", id), &new(1)), Applied::Opened);
     }
     table.advance(at(200));
-    assert_eq!((live(&table.snapshot()), table.allocations.len()), (0, small().max_allocations));
+    assert_eq!((live(&table.snapshot()), table.records.len()), (0, small().max_allocations));
     table
 }
 
@@ -189,20 +189,20 @@ fn overdue_records_give_way_the_earliest_first() {
     let refresh =
         |table: &mut Table, id| table.apply(at(201), SOURCE, &key("r", "mallory", id), &refreshed(600));
     assert_eq!(refresh(&mut table, 11), Applied::Adopted);
-    assert_eq!((table.allocations.len(), table.snapshot().evicted), (100, 10));
+    assert_eq!((table.records.len(), table.snapshot().evicted), (100, 10));
     assert_eq!(refresh(&mut table, 10), Applied::Adopted);
-    assert_eq!((table.allocations.len(), table.snapshot().evicted), (100, 11));
+    assert_eq!((table.records.len(), table.snapshot().evicted), (100, 11));
     audit(&table).unwrap();
 }
 
 #[test]
 fn overdue_records_that_were_restored_give_way() {
-    let allocations = full_of_overdue().take_all().into_iter().map(|kept| {
-        let told = kept.sums;
-        SavedAllocation { kept, told, accounted_bytes: 0 }
+    let allocations = full_of_overdue().take_all().into_iter().map(|record| {
+        let exported = record.sums;
+        SavedAllocation { record, exported, accounted_bytes: 0 }
     });
     let mut table = table(small());
-    table.keep_changes(1000);
+    table.track_changes(1000);
     let restored =
         table.restore(at(300), SavedTable { allocations: allocations.collect(), ..SavedTable::default() });
     assert_eq!((restored.live, restored.overdue, restored.refused), (0, FULL, 0));

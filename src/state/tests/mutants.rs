@@ -92,11 +92,11 @@ fn only_long_addresses_are_held_apart() {
         Event::New(Grant { lifetime: 600, path: Some(path) })
     };
     table.apply(at(1), SOURCE, &key("realm", "alice", 1), &from("198.51.100.7:40000"));
-    assert!(table.clients.is_empty());
+    assert!(!table.records.has_long_addresses());
     table.apply(at(1), SOURCE, &key("realm", "alice", 2), &from("[2001:db8::7]:40000"));
-    assert!(!table.clients.is_empty());
+    assert!(table.records.has_long_addresses());
     table.apply(at(2), SOURCE, &key("realm", "alice", 2), &from("198.51.100.7:40001"));
-    assert!(table.clients.is_empty(), "it has moved to one that fits");
+    assert!(!table.records.has_long_addresses(), "it has moved to one that fits");
 }
 
 /// A key that an earlier scan found says nothing of what has been wiped since.
@@ -111,7 +111,7 @@ fn each_scan_proves_by_its_own_keys() {
         story.table.scan_begins(at(seconds + 10), SOURCE);
         for (key, idle) in found {
             let (now, idle) = (at(seconds + 10), Some(secs(*idle)));
-            if story.table.look(now, SOURCE, key, idle) == KeyCheck::Read {
+            if story.table.check_key(now, SOURCE, key, idle) == KeyCheck::Read {
                 story.table.scanned(now, SOURCE, key, &new(600), idle);
             }
         }

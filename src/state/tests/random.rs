@@ -25,7 +25,7 @@ enum Step {
     LinkUp,
     /// Another table goes on from what this one keeps, all of which was told, or nothing.
     Restart {
-        is_told: bool,
+        is_exported: bool,
     },
 }
 
@@ -93,7 +93,7 @@ fn anything() -> BoxedStrategy<Step> {
         4 => (other_key(), any_event(), prop::option::of(0..5000_u64)).prop_map(|(k, e, idle)| Step::Scan(k, e, idle)),
         1 => Just(Step::ScanBegins),
         1 => Just(Step::Sweep),
-        1 => any::<bool>().prop_map(|is_told| Step::Restart { is_told }),
+        1 => any::<bool>().prop_map(|is_exported| Step::Restart { is_exported }),
     ]
     .boxed()
 }
@@ -152,7 +152,7 @@ fn take(table: &mut Table, now: Timestamp, step: &Step) {
         }
         Step::Scan(key, event, idle) => {
             let idle = idle.map(Duration::from_secs);
-            if table.look(now, SOURCE, key, idle) == KeyCheck::Read {
+            if table.check_key(now, SOURCE, key, idle) == KeyCheck::Read {
                 table.scanned(now, SOURCE, key, event, idle);
             }
         }
@@ -169,7 +169,7 @@ fn take(table: &mut Table, now: Timestamp, step: &Step) {
 
 fn run(steps: Vec<(u64, Step)>, settings: &Settings, with_model: bool) -> Result<(), TestCaseError> {
     let mut table = table(settings.clone());
-    table.keep_changes(1);
+    table.track_changes(1);
     let mut model = Model::new();
     let mut now = Timestamp::from_millis(1_000_000);
     let mut before = Vec::new();
@@ -188,8 +188,8 @@ fn run(steps: Vec<(u64, Step)>, settings: &Settings, with_model: bool) -> Result
                 table.link_up(now, SOURCE);
                 model.link_up(now);
             }
-            Step::Restart { is_told } => {
-                table = restarted(now, table, settings.clone(), is_told);
+            Step::Restart { is_exported } => {
+                table = restarted(now, table, settings.clone(), is_exported);
                 before.clear();
             }
             other => take(&mut table, now, &other),
@@ -220,19 +220,22 @@ fn run(steps: Vec<(u64, Step)>, settings: &Settings, with_model: bool) -> Result
 }
 
 /// What a store would give back of everything that the table holds goes into a new one.
-fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_told: bool) -> Table {
+fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_exported: bool) -> Table {
     table.advance(now);
-    let allocations = table.take_all().into_iter().map(|kept| {
-        let told = if is_told { kept.sums } else { ByLeg::default() };
-        SavedAllocation { kept, told, accounted_bytes: 0 }
+    let allocations = table.take_all().into_iter().map(|record| {
+        let exported = if is_exported { record.sums } else { ByLeg::default() };
+        SavedAllocation { record, exported, accounted_bytes: 0 }
     });
     let allocations: Vec<_> = allocations.collect();
-    let highest =
-        allocations.iter().flat_map(|saved| [Some(saved.kept.serial), saved.kept.session]).flatten().max();
-    let source = |(source, heard)| SavedSource { source, since: Timestamp::ZERO, heard };
-    let sources = (0..).map(SourceId).zip(table.heard()).map(source).collect();
+    let highest = allocations
+        .iter()
+        .flat_map(|saved| [Some(saved.record.serial), saved.record.session])
+        .flatten()
+        .max();
+    let source = |(source, received_until)| SavedSource { source, since: Timestamp::ZERO, received_until };
+    let sources = (0..).map(SourceId).zip(table.received_by_source()).map(source).collect();
     let mut next = Table::new(settings, &["test"]);
-    next.keep_changes(highest.unwrap_or(0) + 1);
+    next.track_changes(highest.unwrap_or(0) + 1);
     next.restore(now, SavedTable { allocations, sources, ..SavedTable::default() });
     next
 }
@@ -290,7 +293,7 @@ proptest! {
             take(&mut other, now, &step);
             prop_assert_eq!(format!("{:?}", one.snapshot()), format!("{:?}", other.snapshot()));
         }
-        prop_assert_eq!(one.take_findings(), other.take_findings());
+        prop_assert_eq!(one.take_discoveries(), other.take_discoveries());
     }
 
     #[test]
@@ -301,10 +304,10 @@ proptest! {
         let mut now = Timestamp::from_millis(1_000_000);
         for (pause, events) in handfuls {
             now = now.plus(Duration::from_millis(pause));
-            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(BatchEvent::new(together.whose(SOURCE, key), *event))).collect();
-            together.fetch(&mut handful);
+            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(BatchEvent::new(together.prepare(SOURCE, key), *event))).collect();
+            together.prefetch(&mut handful);
             for (heard, (key, event)) in handful.iter().flatten().zip(&events) {
-                prop_assert_eq!(together.take(now, heard), alone.apply(now, SOURCE, key, event));
+                prop_assert_eq!(together.apply_prepared(now, heard), alone.apply(now, SOURCE, key, event));
             }
         }
         prop_assert_eq!(counters(&together.snapshot()), counters(&alone.snapshot()));

@@ -32,7 +32,7 @@ fn a_birth_of_an_id_seen_long_ago_ends_what_the_old_process_held() {
     assert_eq!((live(&story), story.closed()), (2, vec![("replaced", 3)]), "not those of the other port");
     let finding =
         Discovery::ServerRestarted { source: SOURCE, server: "192.0.2.1".into(), port: 3478, allocations: 3 };
-    assert_eq!(story.table.take_findings(), [finding]);
+    assert_eq!(story.table.take_discoveries(), [finding]);
     assert_eq!(story.orphans(Orphan::Overdue), 0);
     story.ends_empty();
 }
@@ -45,7 +45,7 @@ fn births_out_of_order_end_nothing() {
         assert_eq!(born(&mut story, second, id), Applied::Opened);
     }
     assert_eq!((live(&story), story.closed()), (5, vec![]));
-    assert!(story.table.take_findings().is_empty());
+    assert!(story.table.take_discoveries().is_empty());
 }
 
 /// The other threads of the new process gave births first: theirs are not the old one's.
@@ -108,12 +108,12 @@ fn one_of_the_dead_that_speaks_lives_again_and_the_rule_rests_for_a_day() {
         story.tell_of(400, &key("r", "alice", 100), &refreshed(600));
         story.tell_of(500, &key("r", "bob", 3), &new(600));
         assert_eq!((live(&story), story.closed()), (1, vec![("replaced", 1)]));
-        story.table.take_findings();
+        story.table.take_discoveries();
 
         assert_eq!(story.tell_of(510, &key("r", "alice", 100), &sign), Applied::Adopted);
         assert_eq!((live(&story), story.realm().adopted), (2, 1));
         let shared = Discovery::AddressShared { source: SOURCE, server: "192.0.2.1".into(), port: 3478 };
-        assert_eq!(story.table.take_findings(), [shared]);
+        assert_eq!(story.table.take_discoveries(), [shared]);
         // Both go on; ids of either prove nothing.
         story.tell_of(700, &key("r", "carol", 2), &new(600));
         story.tell_of(900, &key("r", "dave", 50), &new(600));
@@ -144,7 +144,7 @@ fn an_end_of_one_of_the_dead_settles_without_a_second_close() {
     story.tell_of(101, &key("r", "alice", 5), &total(Leg::Client, [10, 1000, 10, 1000]));
     assert_eq!(story.closed(), [("replaced", 1)]);
     assert_eq!(story.realm().relayed.client.received.bytes, 1000);
-    assert_eq!(story.table.take_findings().len(), 2, "and two processes share the address");
+    assert_eq!(story.table.take_discoveries().len(), 2, "and two processes share the address");
     story.ends_empty();
 }
 
@@ -163,7 +163,7 @@ fn servers_past_the_cap_prove_nothing() {
 #[test]
 fn what_ended_with_its_process_ended_at_its_last_sign() {
     let mut story = Story::new();
-    story.table.keep_changes(1);
+    story.table.track_changes(1);
     born(&mut story, 1, 5);
     story.tell_of(60, &key("r", "alice", 5), &delta(Leg::Client, [1, 100, 1, 100]));
     story.tell_of(500, &key("r", "bob", 1), &new(600));

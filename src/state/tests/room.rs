@@ -8,17 +8,20 @@ const PEAK: u64 = 20_000;
 
 /// Places that the table keeps: of all that grows with the allocations, but for the names, which test it themselves.
 fn room(table: &Table) -> [usize; 13] {
+    let [records, record_keys, ends, rates, addresses] = table.records.room();
+    let [sessions, owners, lingering] = table.sessions.room();
     let [gatherings, by_key, by_member, in_order] = table.gatherings.room();
+    let timers = table.timers.room();
     [
-        table.allocations.room(),
-        table.by_key.capacity(),
-        table.sessions.room(),
-        table.sessions_by_owner.capacity(),
-        table.lingering.capacity(),
-        table.deadlines.room(),
-        table.endings.room(),
-        table.reports.room(),
-        table.clients.room(),
+        records,
+        record_keys,
+        sessions,
+        owners,
+        lingering,
+        timers,
+        ends,
+        rates,
+        addresses,
         gatherings,
         by_key,
         by_member,
@@ -49,7 +52,7 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
         }
     }
     let busiest = room(&table);
-    let ended = table.sources[0].places.room();
+    let ended = table.sources.get(SOURCE).unwrap().records.room();
     assert!(busiest[3..7].iter().all(|&places| places >= 19_998), "{busiest:?}");
     for minute in 1..=6 {
         table.advance(at(60 * minute));
@@ -58,7 +61,7 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
     for number in [0, PEAK - 1] {
         table.apply(at(360), SOURCE, &key_of(number), &refreshed(600));
     }
-    assert_eq!((table.allocations.len(), table.sessions_by_owner.len()), (2, 2));
+    assert_eq!((table.records.len(), table.sessions.owners()), (2, 2));
 
     // The last one holds its place at the top until it goes.
     for number in [PEAK - 1, 0] {
@@ -68,7 +71,10 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
     assert!(is_empty(&table));
     let left = room(&table);
     assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {busiest:?}");
-    assert!((19_998..40_000).contains(&ended) && table.sources[0].places.room() <= 8192, "{ended}");
+    assert!(
+        (19_998..40_000).contains(&ended) && table.sources.get(SOURCE).unwrap().records.room() <= 8192,
+        "{ended}"
+    );
 }
 
 #[test]
@@ -80,16 +86,16 @@ fn what_a_scan_expects_has_room_until_the_scan_is_over() {
             table.apply(at(second), SOURCE, &key, &event);
         }
         table.advance(at(second + 1000));
-        assert_eq!((table.allocations.len(), table.sessions.len()), (0, 0));
+        assert_eq!((table.records.len(), table.sessions.slab.len()), (0, 0));
     };
     table.scan_begins(at(1), SOURCE);
     table.expect(usize::try_from(PEAK).unwrap());
     come_and_go(&mut table, 2);
-    let room = [table.by_key.capacity(), table.sessions_by_owner.capacity()];
+    let room = [table.records.room()[1], table.sessions.room()[1]];
     assert!(room.iter().all(|&places| places >= 20_000), "{room:?}");
 
     table.scan_ends(SOURCE);
     come_and_go(&mut table, 2000);
-    let left = [table.by_key.capacity(), table.sessions_by_owner.capacity()];
+    let left = [table.records.room()[1], table.sessions.room()[1]];
     assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {room:?}");
 }

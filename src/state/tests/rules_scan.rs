@@ -7,7 +7,7 @@ use super::*;
 
 /// A key as a scan finds it. Its value is not read.
 fn look(story: &mut Story, seconds: u64, key: &Key<'_>, idle: u64) -> KeyCheck {
-    let look = story.table.look(at(seconds), SOURCE, key, Some(secs(idle)));
+    let look = story.table.check_key(at(seconds), SOURCE, key, Some(secs(idle)));
     audit(&story.table).unwrap();
     look
 }
@@ -202,7 +202,7 @@ fn a_gap_begins_at_the_last_word_that_came() {
     for (set_at, expected) in [(97, KeyCheck::Stale), (110, KeyCheck::Read)] {
         let mut story = Story::new();
         let stranger = key("r", "carol", 3);
-        story.table.heard_until(SOURCE, at(100));
+        story.table.received_until(SOURCE, at(100));
         gap(&mut story, 130, 200);
         assert_eq!(look(&mut story, 200, &stranger, 200 - set_at), expected, "set at {set_at}");
     }
@@ -212,9 +212,9 @@ fn a_gap_begins_at_the_last_word_that_came() {
     assert_eq!(look(&mut story, 200, &key("r", "carol", 3), 90), KeyCheck::Stale);
     // A second loss before the link is well again does not shorten the gap.
     let mut story = Story::new();
-    story.table.heard_until(SOURCE, at(100));
+    story.table.received_until(SOURCE, at(100));
     story.table.link_down(at(130), SOURCE);
-    story.table.heard_until(SOURCE, at(140));
+    story.table.received_until(SOURCE, at(140));
     gap(&mut story, 150, 200);
     assert_eq!(look(&mut story, 200, &key("r", "carol", 3), 90), KeyCheck::Read);
 }

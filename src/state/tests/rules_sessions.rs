@@ -12,7 +12,7 @@ fn used(story: &mut Story, seconds: u64) {
 #[test]
 fn an_allocation_that_lives_again_brings_its_new_session_only_what_is_new() {
     let mut story = Story::new();
-    story.table.keep_changes(1);
+    story.table.track_changes(1);
     story.tell(0, &new(600));
     used(&mut story, 10);
     story.wait(700);

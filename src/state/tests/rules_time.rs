@@ -11,7 +11,7 @@ const DAY: u64 = 24 * 3600;
 /// A story that notes what ended.
 fn noted() -> Story {
     let mut story = Story::new();
-    story.table.keep_changes(1);
+    story.table.track_changes(1);
     story
 }
 
@@ -74,7 +74,7 @@ fn one_that_a_scan_found_to_be_gone_ended_at_its_last_sign() {
     story.table.link_down(at(100), SOURCE);
     story.table.scan_begins(at(200), SOURCE);
     let alice = story.key;
-    story.table.look(at(200), SOURCE, &alice, Some(secs(200)));
+    story.table.check_key(at(200), SOURCE, &alice, Some(secs(200)));
     story.table.sweep(at(200), SOURCE, 0);
     story.table.scan_ends(SOURCE);
     story.table.link_up(at(200), SOURCE);
@@ -99,14 +99,14 @@ fn idle_goes_only_as_far_as_the_source_was_received() {
     let mut story =
         Story::with(Settings { max_lifetime: secs(60), idle_after: secs(100), ..Settings::default() });
     story.tell(0, &new(600));
-    story.table.heard_until(SOURCE, at(90));
+    story.table.received_until(SOURCE, at(90));
     // A report of second 95 may still be in the socket.
     assert_eq!(story.wait(300).orphans(Orphan::Idle), 0);
-    story.table.heard_until(SOURCE, at(100));
+    story.table.received_until(SOURCE, at(100));
     assert_eq!(story.wait(310).orphans(Orphan::Idle), 0, "a hundred seconds are not more than a hundred");
-    story.table.heard_until(SOURCE, at(101));
+    story.table.received_until(SOURCE, at(101));
     assert_eq!(story.wait(320).orphans(Orphan::Idle), 1);
-    story.table.heard_until(SOURCE, Timestamp::MAX);
+    story.table.received_until(SOURCE, Timestamp::MAX);
     story.ends_empty();
 }
 

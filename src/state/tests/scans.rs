@@ -14,7 +14,7 @@ fn scan(
     idle: Option<u64>,
 ) -> (KeyCheck, Option<Scanned>) {
     let idle = idle.map(secs);
-    let look = story.table.look(at(seconds), SOURCE, key, idle);
+    let look = story.table.check_key(at(seconds), SOURCE, key, idle);
     let read = look == KeyCheck::Read;
     let scanned = read.then(|| story.table.scanned(at(seconds), SOURCE, key, event, idle));
     audit(&story.table).unwrap();
@@ -74,7 +74,7 @@ fn after_a_gap_a_key_that_was_set_meanwhile_refreshes() {
         "that was our own reading"
     );
     end_of_gap(&mut story, 1001);
-    story.table.heard_until(SOURCE, Timestamp::MAX);
+    story.table.received_until(SOURCE, Timestamp::MAX);
     assert!(story.wait(1691).closed().is_empty());
     assert_eq!(story.wait(1692).closed(), [("missed", 1)], "a lifetime and the grace after the gap");
     story.ends_empty();
@@ -244,17 +244,17 @@ fn where_keys_may_be_missing_absence_ends_nothing_and_what_is_found_counts() {
 fn nothing_becomes_due_beyond_what_was_heard() {
     let mut story = Story::new();
     story.tell(0, &new(600));
-    story.table.heard_until(SOURCE, at(600));
+    story.table.received_until(SOURCE, at(600));
     assert!(
         story.wait(5000).closed().is_empty(),
         "the process stood still: the refresh may be in the socket"
     );
     story.tell(5000, &refreshed(600));
-    story.table.heard_until(SOURCE, at(5690));
+    story.table.received_until(SOURCE, at(5690));
     assert!(story.wait(6000).closed().is_empty());
-    story.table.heard_until(SOURCE, at(5691));
+    story.table.received_until(SOURCE, at(5691));
     assert_eq!(story.wait(6001).closed(), [("abandoned", 1)]);
-    story.table.heard_until(SOURCE, Timestamp::MAX);
+    story.table.received_until(SOURCE, Timestamp::MAX);
     story.ends_empty();
 }
 

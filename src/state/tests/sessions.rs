@@ -55,12 +55,12 @@ fn the_name_of_a_user_is_stored_once_for_all_allocations_of_a_session() {
     for id in 1..=64 {
         tell(&mut table, 0, &key("r", "1795343956:phone", id), &new(600));
     }
-    assert_eq!(table.users.stored(), 1);
+    assert_eq!(table.records.users.stored(), 1);
     for id in 1..=64 {
         tell(&mut table, 1, &key("r", "1795343956:phone", id), &Event::Deleted);
     }
     table.advance(at(3600));
-    assert_eq!(table.users.stored(), 0);
+    assert_eq!(table.records.users.stored(), 0);
 }
 
 /// Each unanswered restart opens one more allocation; the earlier ones are released a minute later.

@@ -13,38 +13,10 @@ use crate::state::model::gatherings::members;
 use crate::state::model::series::Orphan;
 use crate::wire::{AllocationId, ByLeg, Traffic, Transport};
 
-/// Where in its life a row is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Counted as live.
-    Live,
-    /// Past due without a word; its end is counted. No session is overdue: its last allocation's end was its own.
-    Overdue,
-    /// Its server's process ended or was restarted, and it with it, whatever was granted; its end is counted.
-    Gone,
-    /// Ended; its totals may still come.
-    Closing,
-}
-
-impl State {
-    /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Live, Self::Overdue, Self::Gone, Self::Closing];
-
-    /// Its name in a query and in a row.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Overdue => "overdue",
-            Self::Gone => "gone",
-            Self::Closing => "closing",
-        }
-    }
-}
-
 /// One allocation.
 #[derive(Clone, Debug)]
 pub struct AllocationRow {
-    /// The Redis that told of it.
+    /// The source that reports it.
     pub source: Arc<str>,
     /// The realm's name; empty where coturn has none.
     pub realm: Arc<[u8]>,
@@ -59,7 +31,7 @@ pub struct AllocationRow {
     /// Where the client is, if the status told.
     pub client: Option<SocketAddr>,
     /// Where in its life.
-    pub state: State,
+    pub state: Phase,
     /// Why it is an orphan.
     pub reason: Option<Orphan>,
     /// When it began; of an adopted one, the last status known when it was adopted.
@@ -106,10 +78,10 @@ impl RowWalk for AllocationWalk {
 
     fn step(&mut self, table: &Table) -> bool {
         let now = *self.now.get_or_insert(table.now);
-        let (places, more) = slice(self.next, table.allocations.places());
+        let (places, more) = slice(self.next, table.records.places());
         self.next = places.end;
         for at in places {
-            let Some(allocation) = table.allocations.get(at) else { continue };
+            let Some(allocation) = table.records.get(at) else { continue };
             if passes(&self.wanted.filter, table, at, now) {
                 let place = SortPosition { value: value(self.wanted.order.sort, table, at, now), number: at };
                 self.best.offer(place, reason(allocation), || row(table, at, now));
@@ -124,25 +96,25 @@ impl RowWalk for AllocationWalk {
 }
 
 fn passes(filter: &Filter, table: &Table, at: u32, now: Timestamp) -> bool {
-    let allocation = &table.allocations[at];
-    filter.state.is_none_or(|wanted| state(allocation) == wanted)
+    let allocation = &table.records[at];
+    filter.state.is_none_or(|wanted| allocation.phase == wanted)
         && filter.reason.is_none_or(|wanted| reason(allocation) == Some(wanted))
         && filter.passes_age(age(table, at, now))
-        && filter.passes_name(table, allocation.realm, table.users.get(allocation.user))
+        && filter.passes_name(table, allocation.realm, table.records.users.get(allocation.user))
 }
 
 /// What the row is put in order by. Of ages the moments are taken, turned round: they stay while time passes, so that a
 /// page that is asked for later still follows on.
 fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> SortValue {
-    let allocation = &table.allocations[at];
+    let allocation = &table.records[at];
     SortValue::Number(match sort {
         Sort::Realm => return SortValue::Text(table.realms.shared_name(allocation.realm)),
-        Sort::User => return SortValue::Text(table.users.get(allocation.user).into()),
+        Sort::User => return SortValue::Text(table.records.users.get(allocation.user).into()),
         Sort::Orphans => {
-            let group = match (reason(allocation), state(allocation)) {
+            let group = match (reason(allocation), allocation.phase) {
                 (Some(Orphan::Idle), _) => 0,
                 (Some(Orphan::Overdue), _) => 1,
-                (None, State::Live) => 2,
+                (None, Phase::Live) => 2,
                 (None, _) => 3,
             };
             ranked(group, allocation.started.get())
@@ -150,7 +122,7 @@ fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> SortValue {
         Sort::Age => !allocation.started.get().as_millis(),
         Sort::Idle => !active(table, at).as_millis(),
         Sort::LifetimeLeft => allocation.alive_until.get().as_millis(),
-        Sort::Bytes => allocation.deciding_leg().bytes(),
+        Sort::Bytes => allocation.decisive_traffic().bytes(),
         Sort::Rate => rate_of(table, at, now),
         Sort::Allocations => 0,
     })
@@ -162,15 +134,6 @@ pub(super) fn ranked(group: u64, moment: Timestamp) -> u64 {
     group << BITS | moment.as_millis().min((1 << BITS) - 1)
 }
 
-fn state(allocation: &Allocation) -> State {
-    match allocation.phase {
-        Phase::Live => State::Live,
-        Phase::Overdue => State::Overdue,
-        Phase::Gone => State::Gone,
-        Phase::Closing => State::Closing,
-    }
-}
-
 fn reason(allocation: &Allocation) -> Option<Orphan> {
     match (allocation.is(Flag::Idle), allocation.is(Flag::OverdueOrphan)) {
         (true, _) => Some(Orphan::Idle),
@@ -180,20 +143,23 @@ fn reason(allocation: &Allocation) -> Option<Orphan> {
 }
 
 fn age(table: &Table, at: u32, now: Timestamp) -> Duration {
-    let allocation = &table.allocations[at];
-    let until =
-        if matches!(allocation.phase, Phase::Closing | Phase::Gone) { table.endings.moment(at) } else { now };
+    let allocation = &table.records[at];
+    let until = if matches!(allocation.phase, Phase::Closing | Phase::Gone) {
+        table.records.ended_at(at)
+    } else {
+        now
+    };
     until.since(allocation.started.get())
 }
 
 /// What the allocation's gathering is judged by.
 fn active(table: &Table, at: u32) -> Timestamp {
-    let all = members(&table.allocations, at).map(|member| table.allocations[member].quiet_since.get());
+    let all = members(&table.records.slab, at).map(|member| table.records[member].quiet_since.get());
     all.max().unwrap_or_default()
 }
 
 pub(super) fn rate_of(table: &Table, at: u32, now: Timestamp) -> u64 {
-    let (allocation, report) = (&table.allocations[at], table.reports.get(at));
+    let (allocation, report) = (&table.records[at], table.records.rates.get(at));
     rate(
         report.bytes,
         Duration::from_millis(u64::from(report.millis)),
@@ -202,16 +168,16 @@ pub(super) fn rate_of(table: &Table, at: u32, now: Timestamp) -> u64 {
 }
 
 fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
-    let allocation = &table.allocations[at];
+    let allocation = &table.records[at];
     AllocationRow {
-        source: source_name(table, allocation.source().0),
+        source: source_name(table, allocation.source()),
         realm: table.realms.shared_name(allocation.realm),
-        user: table.users.get(allocation.user).into(),
+        user: table.records.users.get(allocation.user).into(),
         id: allocation.id,
         server: Arc::clone(&table.servers.all()[allocation.server as usize].label),
         transport: allocation.transport,
-        client: table.clients.get(allocation.client),
-        state: state(allocation),
+        client: table.records.client(allocation),
+        state: allocation.phase,
         reason: reason(allocation),
         started: allocation.started.get(),
         adopted: allocation.origin != Origin::Born,
@@ -223,7 +189,7 @@ fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
         relayed: allocation.is(Flag::Relayed),
         over_max_lifetime: allocation.is(Flag::OverMaxLifetime),
         traffic: allocation.counted.both(),
-        bytes: allocation.deciding_leg().bytes(),
+        bytes: allocation.decisive_traffic().bytes(),
         rate: rate_of(table, at, now),
     }
 }

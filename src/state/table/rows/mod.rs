@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::model::allocation::Phase;
+use crate::state::model::ids::SourceId;
 use crate::state::model::series::Orphan;
 use crate::wire::turn_rest;
 
-pub use allocations::{AllocationRow, AllocationWalk, State};
+pub use allocations::{AllocationRow, AllocationWalk};
 pub use best::{SortPosition, SortValue};
 pub use sessions::{SessionRow, SessionWalk};
 
@@ -31,7 +33,7 @@ pub struct Filter {
     /// The user's name; of a TURN REST name ([`turn_rest`]) the user id will do.
     pub user: Option<Vec<u8>>,
     /// Where in its life.
-    pub state: Option<State>,
+    pub state: Option<Phase>,
     /// Why it is an orphan; of a session, whether one of its allocations is.
     pub reason: Option<Orphan>,
     /// How old at least.
@@ -181,8 +183,8 @@ fn rate(bytes: u32, took: Duration, since: Duration) -> u64 {
 }
 
 /// The name of a source, shared.
-fn source_name(table: &Table, source: u32) -> Arc<str> {
-    table.sources.get(source as usize).map_or_else(|| Arc::from(""), |source| Arc::clone(&source.name))
+fn source_name(table: &Table, source: SourceId) -> Arc<str> {
+    table.sources.get(source).map_or_else(|| Arc::from(""), |source| Arc::clone(&source.name))
 }
 
 /// The next slice of `places` from `next` on, and where the one after it begins.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Table;
-use super::allocations::{State, ranked, rate_of};
+use super::allocations::{ranked, rate_of};
 use super::best::{Best, SortPosition, SortValue};
 use super::{Filter, RowPage, RowQuery, RowWalk, Sort, slice, source_name};
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Flag, Phase};
+use crate::state::model::ids::SourceId;
 use crate::state::model::series::Orphan;
 use crate::state::model::session::SessionFacts;
 use crate::state::model::session_owner::{Holder, PackedHolder};
@@ -18,7 +19,7 @@ use crate::state::model::session_owner::{Holder, PackedHolder};
 /// One session.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
-    /// The Redis that told of it.
+    /// The source that reports it.
     pub source: Arc<str>,
     /// The realm's name; empty where coturn has none.
     pub realm: Arc<[u8]>,
@@ -27,7 +28,7 @@ pub struct SessionRow {
     /// The client host, where it tells sessions of one user apart.
     pub client: Option<IpAddr>,
     /// Live (it may also linger without a live allocation), or closing.
-    pub state: State,
+    pub state: Phase,
     /// When its first allocation began.
     pub started: Timestamp,
     /// Not all of it was watched: it may be older, and have relayed more.
@@ -69,8 +70,8 @@ impl Members {
 
     /// Adds what an allocation has that its session does not know yet.
     fn add(&mut self, table: &Table, at: u32, allocation: &Allocation, now: Timestamp) {
-        let accounted = table.endings.get(at).map_or(0, |ending| ending.accounted_bytes);
-        let bytes = allocation.deciding_leg().bytes().saturating_sub(accounted);
+        let accounted = table.records.end(at).map_or(0, |ending| ending.accounted_bytes);
+        let bytes = allocation.decisive_traffic().bytes().saturating_sub(accounted);
         self.bytes = self.bytes.saturating_add(bytes);
         self.relayed |= allocation.is(Flag::Relayed);
         if allocation.phase == Phase::Live {
@@ -83,7 +84,7 @@ impl Members {
 
 /// A session, whoever stands for it.
 struct SessionView<'a> {
-    source: u32,
+    source: SourceId,
     realm: u32,
     user: &'a [u8],
     host: Option<IpAddr>,
@@ -125,7 +126,7 @@ impl RowWalk for SessionWalk {
         let now = *self.now.get_or_insert(table.now);
         match self.next {
             WalkStage::Member(next) => {
-                let (places, more) = slice(next, table.allocations.places());
+                let (places, more) = slice(next, table.records.places());
                 self.next = if more { WalkStage::Member(places.end) } else { WalkStage::Session(0) };
                 for at in places {
                     self.add(table, at, now);
@@ -141,7 +142,7 @@ impl RowWalk for SessionWalk {
                 true
             }
             WalkStage::Alone(next) => {
-                let (places, more) = slice(next, table.allocations.places());
+                let (places, more) = slice(next, table.records.places());
                 self.next = WalkStage::Alone(places.end);
                 for at in places {
                     self.offer_alone(table, at, now);
@@ -158,7 +159,7 @@ impl RowWalk for SessionWalk {
 
 impl SessionWalk {
     fn add(&mut self, table: &Table, at: u32, now: Timestamp) {
-        let Some(allocation) = table.allocations.get(at) else { return };
+        let Some(allocation) = table.records.get(at) else { return };
         let Some(session) = table.sessions.get(allocation.session) else { return };
         let number = allocation.session as usize;
         if self.members.len() <= number {
@@ -178,7 +179,7 @@ impl SessionWalk {
         let seen = SessionView {
             source: session.source,
             realm: session.realm,
-            user: table.users.get(session.user),
+            user: table.records.users.get(session.user),
             host: session.host,
             facts: session.facts(),
             members: members.filter(|members| members.serial == session.serial),
@@ -187,7 +188,7 @@ impl SessionWalk {
     }
 
     fn offer_alone(&mut self, table: &Table, at: u32, now: Timestamp) {
-        let Some(allocation) = table.allocations.get(at).filter(|one| one.is_alone()) else { return };
+        let Some(allocation) = table.records.get(at).filter(|one| one.is_alone()) else { return };
         let mut members = Members::of(allocation.serial.get());
         members.add(table, at, allocation, now);
         let started = allocation.started.get();
@@ -202,9 +203,9 @@ impl SessionWalk {
             relayed: false,
         };
         let seen = SessionView {
-            source: allocation.source().0,
+            source: allocation.source(),
             realm: allocation.realm,
-            user: table.users.get(allocation.user),
+            user: table.records.users.get(allocation.user),
             host: None,
             facts,
             members: Some(&members),
@@ -248,8 +249,8 @@ fn passes(filter: &Filter, facts: &SessionFacts, reason: Option<Orphan>, now: Ti
         && filter.passes_age(age(facts, now))
 }
 
-fn state(facts: &SessionFacts) -> State {
-    if facts.open { State::Live } else { State::Closing }
+fn state(facts: &SessionFacts) -> Phase {
+    if facts.open { Phase::Live } else { Phase::Closing }
 }
 
 fn age(facts: &SessionFacts, now: Timestamp) -> Duration {

@@ -1,0 +1,248 @@
+//! The records of allocations, how one is found by its key, and what is kept beside a record by its number.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Index, IndexMut};
+
+use hashbrown::HashTable;
+
+use super::allocation::Allocation;
+use super::end_records::{EndRecord, EndRecords};
+use super::key::SourceKey;
+use super::rates::Rates;
+use super::realms::Realms;
+use super::session_owner::Owner;
+use crate::clock::Timestamp;
+use crate::state::storage::addresses::Addresses;
+use crate::state::storage::free_list::rehashed;
+use crate::state::storage::interner::Interner;
+use crate::state::storage::slab::Slab;
+
+/// All records, each under a number that stays the same while it lives.
+///
+/// Each record is in the key table once, under the hash of its key; several records may have one key. What is kept beside a
+/// record (its client's address, its end, its rate) goes with it. The names of users are those of records and sessions.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) slab: Slab<Allocation>,
+    by_key: HashTable<u32>,
+    hasher: ahash::RandomState,
+    pub(crate) users: Interner,
+    addresses: Addresses,
+    ends: EndRecords,
+    pub(crate) rates: Rates,
+    /// So many records there will be soon, as a scan says: their room is not given back.
+    expected: usize,
+}
+
+impl Records {
+    pub(crate) fn new(are_rates_kept: bool) -> Self {
+        Self {
+            slab: Slab::new(),
+            by_key: HashTable::new(),
+            hasher: ahash::RandomState::new(),
+            users: Interner::new(),
+            addresses: Addresses::new(),
+            ends: EndRecords::default(),
+            rates: Rates::new(are_rates_kept),
+            expected: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Each number that is in use is below this.
+    pub(crate) const fn places(&self) -> usize {
+        self.slab.places()
+    }
+
+    pub(crate) fn get(&self, at: u32) -> Option<&Allocation> {
+        self.slab.get(at)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Allocation> {
+        self.slab.get_mut(at)
+    }
+
+    /// What a key is found by.
+    pub(crate) fn key_hash(&self, key: &SourceKey<'_>) -> u64 {
+        key_hash(&self.hasher, key)
+    }
+
+    /// The hash of a record's key.
+    pub(crate) fn hash_of(&self, realms: &Realms, at: u32) -> u64 {
+        self.key_hash(&key_of(&self.slab, realms, &self.users, at))
+    }
+
+    /// What the owner of a session, or of a gathering, is found by.
+    pub(crate) fn owner_hash(&self, realms: &Realms, owner: &Owner) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        state.write_u32(owner.source.0);
+        realms.name(owner.realm).hash(&mut state);
+        self.users.get(owner.user).hash(&mut state);
+        owner.host.hash(&mut state);
+        state.finish()
+    }
+
+    /// All records of a key. Their order is the hash table's, by which nothing may be decided.
+    pub(crate) fn of_key(
+        &self,
+        realms: &Realms,
+        hash: u64,
+        key: &SourceKey<'_>,
+    ) -> impl Iterator<Item = u32> {
+        let of_hash = self.by_key.iter_hash(hash).copied();
+        of_hash.filter(move |&at| self.has_key(realms, &self.slab[at], key))
+    }
+
+    /// Some record of that hash: most likely, but not for certain, one of the key.
+    pub(crate) fn likely_of(&self, hash: u64) -> Option<u32> {
+        self.by_key.find(hash, |_| true).copied()
+    }
+
+    /// Whether it is a record of that key.
+    pub(crate) fn has_key(&self, realms: &Realms, allocation: &Allocation, key: &SourceKey<'_>) -> bool {
+        allocation.id == key.id
+            && allocation.source() == key.source
+            && self.users.get(allocation.user) == key.user
+            && realms.name(allocation.realm) == key.realm
+    }
+
+    /// Takes a new record in, under the hash of its key; gives its number.
+    pub(crate) fn insert(&mut self, realms: &Realms, hash: u64, allocation: Allocation) -> u32 {
+        let at = self.slab.insert(allocation);
+        self.rates.clear(at);
+        let (hasher, slab, users) = (&self.hasher, &self.slab, &self.users);
+        self.by_key.insert_unique(hash, at, |&at| key_hash(hasher, &key_of(slab, realms, users, at)));
+        at
+    }
+
+    /// Takes a record out, and what is kept beside it; `hash` is that of its key. The name of its user is still held.
+    pub(crate) fn remove(&mut self, realms: &Realms, hash: u64, at: u32) -> Option<Allocation> {
+        if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+        if let Some(room) = rehashed(self.by_key.len().max(self.expected), self.by_key.capacity()) {
+            let (hasher, slab, users) = (&self.hasher, &self.slab, &self.users);
+            self.by_key.shrink_to(room, |&at| key_hash(hasher, &key_of(slab, realms, users, at)));
+        }
+        self.ends.remove(at);
+        let removed = self.slab.remove(at);
+        if let Some(allocation) = &removed {
+            self.addresses.remove(allocation.client);
+        }
+        self.rates.cut(self.slab.places());
+        removed
+    }
+
+    /// Makes room for so many records more, and keeps it until [`Self::expect_no_more`].
+    pub(crate) fn expect(&mut self, realms: &Realms, more: usize) {
+        self.expected = self.slab.len() + more;
+        let (hasher, slab, users) = (&self.hasher, &self.slab, &self.users);
+        self.by_key.reserve(more, |&at| key_hash(hasher, &key_of(slab, realms, users, at)));
+    }
+
+    /// Room may be given back again.
+    pub(crate) const fn expect_no_more(&mut self) {
+        self.expected = 0;
+    }
+
+    pub(crate) const fn expected(&self) -> usize {
+        self.expected
+    }
+
+    /// Where the client is, as far as is known.
+    pub(crate) fn client(&self, allocation: &Allocation) -> Option<SocketAddr> {
+        self.addresses.get(allocation.client)
+    }
+
+    pub(crate) fn client_host(&self, allocation: &Allocation) -> Option<IpAddr> {
+        self.client(allocation).map(|address| address.ip())
+    }
+
+    pub(crate) fn set_client(&mut self, at: u32, client: SocketAddr) {
+        self.addresses.put(&mut self.slab[at].client, client);
+    }
+
+    /// What is known of the record's last end, if it has ended.
+    pub(crate) fn end(&self, at: u32) -> Option<&EndRecord> {
+        self.ends.get(at)
+    }
+
+    /// What is known of the record's last end, to be changed.
+    pub(crate) fn end_mut(&mut self, at: u32) -> &mut EndRecord {
+        self.ends.of(at)
+    }
+
+    /// When the record ended; [`Timestamp::ZERO`] if it never did.
+    pub(crate) fn ended_at(&self, at: u32) -> Timestamp {
+        self.ends.moment(at)
+    }
+}
+
+impl Index<u32> for Records {
+    type Output = Allocation;
+
+    fn index(&self, at: u32) -> &Allocation {
+        &self.slab[at]
+    }
+}
+
+impl IndexMut<u32> for Records {
+    fn index_mut(&mut self, at: u32) -> &mut Allocation {
+        &mut self.slab[at]
+    }
+}
+
+fn key_hash(hasher: &ahash::RandomState, key: &SourceKey<'_>) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u64(key.id.0);
+    state.write_u32(key.source.0);
+    key.realm.hash(&mut state);
+    key.user.hash(&mut state);
+    state.finish()
+}
+
+/// The key of a record.
+fn key_of<'a>(slab: &'a Slab<Allocation>, realms: &'a Realms, users: &'a Interner, at: u32) -> SourceKey<'a> {
+    let allocation = &slab[at];
+    SourceKey {
+        source: allocation.source(),
+        realm: realms.name(allocation.realm),
+        user: users.get(allocation.user),
+        id: allocation.id,
+    }
+}
+
+#[cfg(test)]
+impl Records {
+    /// Whether the record is in the key table.
+    pub(crate) fn is_found(&self, realms: &Realms, at: u32) -> bool {
+        self.by_key.find(self.hash_of(realms, at), |&other| other == at).is_some()
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Places of the records, the key table, the ends, the rates and the addresses.
+    pub(crate) fn room(&self) -> [usize; 5] {
+        let Self { slab, by_key, ends, rates, addresses, .. } = self;
+        [slab.room(), by_key.capacity(), ends.room(), rates.room(), addresses.room()]
+    }
+
+    /// Addresses that are held apart from their records.
+    pub(crate) fn has_long_addresses(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slab.len() == 0
+            && self.by_key.is_empty()
+            && self.users.is_empty()
+            && self.addresses.is_empty()
+            && self.ends.is_empty()
+    }
+}

@@ -1,0 +1,163 @@
+//! The sessions, and how one is found by whose it is.
+
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+
+use hashbrown::HashTable;
+
+use super::realms::Realms;
+use super::records::Records;
+use super::session::Session;
+use super::session_owner::{Holder, Owner, PackedHolder};
+use crate::clock::Timestamp;
+use crate::state::storage::free_list::{rehashed, shrunk};
+use crate::state::storage::slab::Slab;
+
+/// All sessions: records of those that have one, and for each open session of either kind its holder.
+///
+/// Each open session is in the table of owners once, under the hash of its owner; no owner has two.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) slab: Slab<Session>,
+    by_owner: HashTable<PackedHolder>,
+    /// Sessions without a live allocation, in the order in which they close; one that was joined meanwhile may be among
+    /// them.
+    lingering: VecDeque<(Timestamp, u32)>,
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Self {
+        Self { slab: Slab::new(), by_owner: HashTable::new(), lingering: VecDeque::new() }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&Session> {
+        self.slab.get(number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Session> {
+        self.slab.get_mut(number)
+    }
+
+    /// Each number that is in use is below this.
+    pub(crate) const fn places(&self) -> usize {
+        self.slab.places()
+    }
+
+    pub(crate) fn insert(&mut self, session: Session) -> u32 {
+        self.slab.insert(session)
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) -> Option<Session> {
+        self.slab.remove(number)
+    }
+
+    /// Who holds the open session of an owner; `hash` is the owner's.
+    pub(crate) fn holder_of(&self, records: &Records, hash: u64, owner: &Owner) -> Option<Holder> {
+        let user = records.users.get(owner.user);
+        let is_owners = |&holder: &PackedHolder| {
+            let other = owner_of(&self.slab, records, holder);
+            (other.source, other.realm, other.host) == (owner.source, owner.realm, owner.host)
+                && records.users.get(other.user) == user
+        };
+        self.by_owner.find(hash, is_owners).map(|holder| holder.get())
+    }
+
+    /// The session of this owner is open from now on.
+    pub(crate) fn open(&mut self, records: &Records, realms: &Realms, hash: u64, holder: Holder) {
+        let slab = &self.slab;
+        let hash_of = |holder: &PackedHolder| records.owner_hash(realms, &owner_of(slab, records, *holder));
+        self.by_owner.insert_unique(hash, holder.into(), hash_of);
+    }
+
+    /// An open session has a record from now on, which stands for it in the place of its only allocation.
+    pub(crate) fn give_record(&mut self, hash: u64, alone: u32, number: u32) {
+        let alone = PackedHolder::from(Holder::Alone(alone));
+        if let Some(holder) = self.by_owner.find_mut(hash, |&holder| holder == alone) {
+            *holder = Holder::Session(number).into();
+        }
+    }
+
+    /// The session is not open any more; `hash` is its owner's.
+    pub(crate) fn close(&mut self, records: &Records, realms: &Realms, hash: u64, number: u32) {
+        let holder = PackedHolder::from(Holder::Session(number));
+        if let Ok(entry) = self.by_owner.find_entry(hash, |&other| other == holder) {
+            entry.remove();
+        }
+        let used = self.by_owner.len().max(records.expected());
+        if let Some(room) = rehashed(used, self.by_owner.capacity()) {
+            let slab = &self.slab;
+            let hash_of =
+                |holder: &PackedHolder| records.owner_hash(realms, &owner_of(slab, records, *holder));
+            self.by_owner.shrink_to(room, hash_of);
+        }
+    }
+
+    /// Makes room for so many open sessions more.
+    pub(crate) fn expect(&mut self, records: &Records, realms: &Realms, more: usize) {
+        let slab = &self.slab;
+        let hash_of = |holder: &PackedHolder| records.owner_hash(realms, &owner_of(slab, records, *holder));
+        self.by_owner.reserve(more, hash_of);
+    }
+
+    /// The session closes at `until`, unless an allocation joins it before.
+    pub(crate) fn linger(&mut self, number: u32, until: Timestamp) {
+        self.slab[number].lingers_until = until;
+        self.lingering.push_back((until, number));
+    }
+
+    /// A session that lingered until now without being joined.
+    pub(crate) fn next_lingered(&mut self, now: Timestamp) -> Option<u32> {
+        while let Some(&(until, number)) = self.lingering.front()
+            && until <= now
+        {
+            self.lingering.pop_front();
+            if let Some(room) = shrunk(self.lingering.len(), self.lingering.capacity()) {
+                self.lingering.shrink_to(room);
+            }
+            let Some(session) = self.slab.get(number) else { continue };
+            // One that was joined and left again has a later entry.
+            if session.open && session.live == 0 && session.lingers_until == until {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl Index<u32> for Sessions {
+    type Output = Session;
+
+    fn index(&self, number: u32) -> &Session {
+        &self.slab[number]
+    }
+}
+
+impl IndexMut<u32> for Sessions {
+    fn index_mut(&mut self, number: u32) -> &mut Session {
+        &mut self.slab[number]
+    }
+}
+
+/// Whose the session of a holder is.
+fn owner_of(slab: &Slab<Session>, records: &Records, holder: PackedHolder) -> Owner {
+    match holder.get() {
+        Holder::Session(number) => slab[number].owner(),
+        Holder::Alone(at) => records[at].owner(None),
+    }
+}
+
+#[cfg(test)]
+impl Sessions {
+    pub(crate) fn owners(&self) -> usize {
+        self.by_owner.len()
+    }
+
+    /// Places of the records, the table of owners and the queue.
+    pub(crate) fn room(&self) -> [usize; 3] {
+        [self.slab.room(), self.by_owner.capacity(), self.lingering.capacity()]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slab.len() == 0 && self.by_owner.is_empty() && self.lingering.is_empty()
+    }
+}
