@@ -33,7 +33,7 @@ const HOUSE: &[Room] = &[
     Room { name: "net", rooms: &["config"], crates: &["rustix", "thiserror", "tokio", "tracing"] },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
-    Room { name: "doctor", rooms: &["plain"], crates: &["serde", "serde_json"] },
+    Room { name: "doctor", rooms: &["plain", "wire"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
         rooms: &["clock", "config", "doctor", "net", "resp"],

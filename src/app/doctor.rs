@@ -74,6 +74,6 @@ fn subject(source: RedisSource, server: Option<&Server>, settings: &Settings) ->
         redis_cli,
         db: source.db,
         user: source.username,
-        stale_after: settings.max_lifetime.saturating_add(settings.grace),
+        stale_after: settings.longest_silence(),
     }
 }

@@ -30,7 +30,7 @@ pub struct Ingest {
 impl Ingest {
     /// An empty table for the sources of these names.
     pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
-        let longest_silence = settings.max_lifetime.saturating_add(settings.grace);
+        let longest_silence = settings.longest_silence();
         let stats = vec![SourceStats::default(); sources.len()];
         Self { table: Table::new(settings, sources), sources: stats, longest_silence }
     }

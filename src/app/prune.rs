@@ -37,7 +37,7 @@ enum Failure {
 ///
 /// Some source failed; an output that takes no more.
 pub(super) async fn prune(sources: Vec<RedisSource>, settings: Settings, apply: bool) -> Result<(), Error> {
-    let limit = settings.max_lifetime.saturating_add(settings.grace);
+    let limit = settings.longest_silence();
     let mut out = BufWriter::new(io::stdout());
     let mut failed = Vec::new();
     for source in sources {

@@ -25,7 +25,7 @@ pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
 
 use crate::clock::Timestamp;
-use crate::state::Settings;
+use crate::state::{OTHER, Settings};
 use crate::store::ledger::By;
 
 /// Everything the program is told. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
@@ -310,7 +310,7 @@ pub fn set_tls(sources: &mut [RedisSource], tls: &Tls) -> Result<(), ConfigError
 pub fn realms(names: Vec<String>, max: usize) -> Result<Vec<Vec<u8>>, ConfigError> {
     let mut realms: Vec<Vec<u8>> = Vec::new();
     for name in names {
-        if name == OTHER_REALM {
+        if name == OTHER {
             return Err(ConfigError::ReservedRealm { value: name });
         }
         if !realms.iter().any(|realm| realm.as_slice() == name.as_bytes()) {
@@ -322,9 +322,6 @@ pub fn realms(names: Vec<String>, max: usize) -> Result<Vec<Vec<u8>>, ConfigErro
     }
     Ok(realms)
 }
-
-/// The label value that realms past the maximum share.
-const OTHER_REALM: &str = "_other";
 
 #[cfg(test)]
 mod tests {

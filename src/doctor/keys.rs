@@ -4,15 +4,7 @@ use std::time::Duration;
 
 use super::facts::{Db, Seen, Subject};
 use super::{Setting, Severity, Verdict};
-
-/// The longest idle time that is believed. Redis keeps it modulo 2^24 s (194 days) of the wall clock (7.0.15): when that
-/// clock is set back, a key that was just set seems to be idle for almost so long.
-pub const MOST_IDLE: Duration = Duration::from_secs((1 << 24) - 24 * 3600);
-
-/// Whether no live allocation can own a key that has been idle for so long; `limit` is the longest grant and the grace.
-pub fn is_stale(idle: Duration, limit: Duration) -> bool {
-    idle > limit && idle < MOST_IDLE
-}
+use crate::wire::status_key::is_stale;
 
 /// How many of a db's status keys are of live allocations, left over, and of unknown age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use facts::{Facts, Look, Subject};
 
-pub use keys::{MOST_IDLE, dbname_ok, is_stale};
+pub use crate::wire::status_key::{MOST_IDLE, is_stale};
+pub use keys::dbname_ok;
 pub use report::{json, text};
 pub use settings::{ASKED, SETTINGS, Setting, SettingState, setting_states};
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::facts::{Clients, Look, MasterLink, Obstacle, Role, Seen, Subject, Unreachable, Version};
-use super::keys::is_stale;
 use super::rights::user_of;
 use super::{Severity, Verdict, shell_word};
+use crate::wire::status_key::is_stale;
 
 /// The oldest Redis that works: SCAN, OBJECT IDLETIME and UNLINK as we use them.
 const OLDEST: Version = Version { major: 5, minor: 0, patch: 0 };

@@ -8,6 +8,7 @@ mod event;
 #[cfg(test)]
 mod limits_tests;
 mod payload;
+pub mod status_key;
 pub mod turn_rest;
 
 use channel::Topic;

@@ -67,6 +67,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The longest that a live allocation goes without a status: the largest grant and the grace. A status key that has been
+    /// idle for longer is stale.
+    pub const fn longest_silence(&self) -> Duration {
+        self.max_lifetime.saturating_add(self.grace)
+    }
+
     /// The longest lifetime that is believed.
     pub(in crate::state) fn longest_lifetime(&self) -> Duration {
         self.max_lifetime.max(LONGEST)

@@ -72,7 +72,7 @@ impl Table {
 
     fn restore_sources(&mut self, sources: &[SavedSource]) {
         // What lived when the store began has shown itself since, or is no more.
-        let settled_after = self.settings.max_lifetime + self.settings.grace;
+        let settled_after = self.settings.longest_silence();
         for &SavedSource { source, since, received_until } in sources {
             if let Some(source) = self.sources.get_mut(source) {
                 source.known = true;

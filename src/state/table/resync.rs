@@ -12,6 +12,7 @@ use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UN
 use crate::state::model::ids::SourceId;
 use crate::state::model::key::{MANGLED, SourceKey};
 use crate::state::model::key_scan::{Adopts, ScanProgress};
+use crate::wire::status_key::is_believed;
 use crate::wire::{Event, Grant, Key};
 
 /// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
@@ -109,7 +110,7 @@ impl Table {
     }
 
     /// Whether the value of a key is worth a GET, which destroys its idle time (`idle`; `None` where Redis cannot
-    /// tell).
+    /// tell). An unknown key is stale by the one definition, [`status_key::is_stale`](crate::wire::status_key::is_stale).
     pub fn check_key(
         &mut self,
         now: Timestamp,
@@ -118,12 +119,13 @@ impl Table {
         idle: Option<Duration>,
     ) -> KeyCheck {
         self.advance(now);
+        let idle = idle.filter(|&idle| is_believed(idle));
         let key = SourceKey::of(source, key);
         let hash = self.records.key_hash(&key);
         let Some(at) = self.find_open(hash, &key) else {
-            let largest = self.settings.max_lifetime + self.settings.grace;
             let set_at = self.true_set_at(source, hash, idle);
-            let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > largest);
+            let longest = self.settings.longest_silence();
+            let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > longest);
             return if self.ended_in_scan(source, hash) {
                 KeyCheck::Known
             } else if is_old || key.user == MANGLED || !self.adopts(source, set_at) {
@@ -170,6 +172,7 @@ impl Table {
         idle: Option<Duration>,
     ) -> Scanned {
         self.advance(now);
+        let idle = idle.filter(|&idle| is_believed(idle));
         let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
         let is_birth = matches!(event, Event::New(_));
         let key = SourceKey::of(source, key);

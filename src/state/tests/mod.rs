@@ -3,8 +3,8 @@
 mod audit;
 mod connections;
 mod details;
-
 mod fuzz;
+mod gatherings;
 mod limits;
 mod model;
 mod mutants;

@@ -1,9 +1,10 @@
 //! What a scan of the keys may conclude, and what it may not: each story turns on one rule and on its edge.
 
-use super::super::{KeyCheck, Orphan, Scanned, Table};
+use super::super::{KeyCheck, Orphan, Scanned, Settings, Table};
 use super::audit::audit;
 use super::story::Story;
 use super::*;
+use crate::wire::status_key::{MOST_IDLE, is_stale};
 
 /// A key as a scan finds it. Its value is not read.
 fn look(story: &mut Story, seconds: u64, key: &Key<'_>, idle: u64) -> KeyCheck {
@@ -325,9 +326,30 @@ fn another_birth_replaces_a_scanned_allocation() {
 /// A table with a source that has never been up, told by no one.
 #[test]
 fn a_scan_of_a_source_that_is_not_there_does_nothing() {
-    let mut table = Table::new(super::super::Settings::default(), &["test"]);
+    let mut table = Table::new(Settings::default(), &["test"]);
     let nobody = super::super::SourceId(7);
     table.scan_begins(at(1), nobody);
     let swept = table.sweep(at(1), nobody, 0);
     assert_eq!((swept.next, swept.absent, table.scan_ends(nobody)), (None, 0, 0));
+}
+
+/// The resync, `doctor` and `prune` agree on what is stale.
+#[test]
+fn an_unknown_key_is_stale_by_the_one_definition() {
+    let settings = Settings::default();
+    let limit = settings.longest_silence();
+    for idle in [Duration::ZERO, limit, limit + secs(1), MOST_IDLE - secs(1), MOST_IDLE, MOST_IDLE + secs(1)]
+    {
+        let mut table = Table::new(settings.clone(), &["test"]);
+        // Later than any idle time.
+        let now = at(40_000_000);
+        table.scan_begins(now, SOURCE);
+        let check = table.check_key(now, SOURCE, &key("r", "alice", 1), Some(idle));
+        let expected = if is_stale(idle, limit) { KeyCheck::Stale } else { KeyCheck::Read };
+        assert_eq!(check, expected, "{idle:?}");
+        let outcome = table.scanned(now, SOURCE, &key("r", "alice", 1), &new(600), Some(idle));
+        let is_left_over = idle > limit && idle < MOST_IDLE;
+        assert_eq!(outcome, if is_left_over { Scanned::Stale } else { outcome }, "{idle:?}");
+        assert!(idle < MOST_IDLE || outcome == Scanned::Adopted, "{idle:?}: of unknown age");
+    }
 }
