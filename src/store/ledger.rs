@@ -111,7 +111,7 @@ pub fn usage(path: &Path, question: &Question) -> Result<Vec<Usage>, OpenError> 
 
 fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usage>> {
     let groups: Vec<&str> = question.by.iter().map(|by| by.column()).collect();
-    // In two halves: whatever strangers publish, no sum goes beyond SQLite's integers.
+    // In two halves: whatever anybody publishes, no sum goes beyond SQLite's integers.
     let figures = FIGURES.iter().flat_map(|Figure { sql, .. }| {
         [format!("total(({sql}) >> 32)"), format!("total(({sql}) & 0xffffffff)")]
     });

@@ -17,17 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What makes version n + 1 of version n, which the file's `user_version` tells; a new file goes through all.
 ///
-/// Moments are milliseconds since 1970. `sums`, `told` and `accounted` are the eight numbers of `rows::Sums`; NULL is
+/// Moments are milliseconds since 1970. `sums`, `told` and `accounted` are the eight numbers of `state::sums_to_numbers`; NULL is
 /// nothing at all. A user is text where it is UTF-8, else a blob.
 const MIGRATIONS: &[&str] = &["
-    -- Sources that were watched, and how far each had been heard when the checkpoint was taken.
+    -- Sources that were watched, and how far each had been received when the checkpoint was taken.
     CREATE TABLE source (name TEXT PRIMARY KEY, since INTEGER NOT NULL, heard INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 
-    -- Labels of realms that scrapers were told of.
+    -- Labels of realms that were on the page.
     CREATE TABLE realm (label TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 
-    -- The checkpoint: allocations that have not ended, and for a day those that have but were not told in full, or
-    -- whose end coturn has not told.
+    -- The checkpoint: allocations that have not ended, and for a day those that have but were not exported in full, or
+    -- whose end coturn has not reported.
     CREATE TABLE allocation (
         serial INTEGER PRIMARY KEY,
         session INTEGER,
@@ -266,7 +266,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // Before the write-ahead log: a new file is whole and ours, or empty.
     migrate(connection, MIGRATIONS)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
-    // What a scrape was told is on the disk before it is told, whatever happens to the machine.
+    // What a scrape is answered with is on the disk before the answer, whatever happens to the machine.
     connection.pragma_update(None, "synchronous", "full")?;
     // What one large batch has made of the log does not stay.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;

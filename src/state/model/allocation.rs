@@ -13,7 +13,7 @@ use crate::state::storage::packed::{PackedTime, Seconds, Serial};
 use crate::state::storage::slab::NONE;
 use crate::wire::{AllocationId, Leg, Traffic, Transport};
 
-/// The lifetime assumed where no status has told one: coturn's default for `max-allocate-lifetime`.
+/// The lifetime assumed where no status has one: coturn's default for `max-allocate-lifetime`.
 pub(crate) const UNKNOWN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// A `deleted` so shortly before the end of the lifetime is that end: coturn's timers and ours do not agree to the
@@ -33,7 +33,7 @@ pub enum Cause {
     Replaced,
     /// Overdue without a gap in the watch: its server died, or coturn lost the end.
     Abandoned,
-    /// The watch had a part in it: how it ended cannot be told.
+    /// It fell into a gap in the stream: how it ended is not known.
     Missed,
 }
 
@@ -230,7 +230,7 @@ pub(crate) struct Allocation {
     pub(crate) client: PackedAddress,
     pub(crate) user: NameId,
     pub(crate) realm: u32,
-    /// The connection that it is told of over; of a Redis the last scan that found its key.
+    /// The connection that reports it; of a Redis the last scan that found its key.
     pub(crate) mark: Mark,
     pub(crate) session: u32,
     pub(crate) server: u32,
@@ -293,7 +293,7 @@ impl Allocation {
         begins ^ u64::from(self.realm) ^ self.last_sign.get().as_millis() ^ self.phase as u64
     }
 
-    /// One of which nothing is known but what a status told at `started`, met `now`. It is in no session yet.
+    /// One of which nothing is known but what a status said at `started`, met `now`. It is in no session yet.
     pub(crate) fn new(
         PackedKey { source, realm, user, id }: PackedKey,
         origin: Origin,
@@ -383,7 +383,7 @@ impl Allocation {
         }
     }
 
-    /// The birth that was read from the key before it was heard.
+    /// The birth that was read from the key before its event came.
     pub(crate) fn is_birth_of_scanned(&self, client: Option<SocketAddr>, granted: &Granted) -> bool {
         self.is(Flag::ScannedBirth)
             && (self.lifetime.get(), self.transport, self.is(Flag::LongForm))
@@ -428,14 +428,14 @@ impl Allocation {
 
     /// How it ended, if `deleted` comes now and its end was still open.
     pub(crate) fn cause_of_deleted(&self, now: Timestamp, grace: Duration) -> Cause {
-        let heard = self.granted_at.get().plus(self.lifetime.get());
+        let last_known = self.granted_at.get().plus(self.lifetime.get());
         let end = self.granted_until();
-        let is_heard_end = now >= heard.minus(EXPIRY_SLACK) && now <= heard.plus(EXPIRY_SLACK);
+        let is_known_end = now >= last_known.minus(EXPIRY_SLACK) && now <= last_known.plus(EXPIRY_SLACK);
         if self.origin == Origin::Traffic || now > end.plus(grace) {
             Cause::Missed
         } else if self.is(Flag::ReleasePending) {
             Cause::Released
-        } else if is_heard_end || now >= end.minus(EXPIRY_SLACK) {
+        } else if is_known_end || now >= end.minus(EXPIRY_SLACK) {
             Cause::Expired
         } else {
             Cause::Disconnected

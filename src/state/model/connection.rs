@@ -241,7 +241,7 @@ impl StatsdbConnections {
     /// - Another new connection from its address that stays, or an open one that reports the same server: it lives.
     /// - A process that dies closes all of its connections at once, however long each was idle. A device that cuts idle
     ///   ones closes each after the same idle time. So connections that closed at once after different idle times, or a
-    ///   moment after their last bytes, are a death; all else cannot be told, and is none.
+    ///   moment after their last bytes, are a death; all else is uncertain, and is none.
     pub(crate) fn verdict(&self, mark: Mark, now: Timestamp) -> ProcessVerdict {
         let Some(gone) = self.closed.iter().find(|closed| closed.mark == mark) else {
             return ProcessVerdict::Lives;

@@ -17,7 +17,7 @@ pub(crate) struct EndRecord {
     pub(crate) client_loss: Option<Traffic>,
 }
 
-/// EndRecords by the number of the record; most live, and have none.
+/// Last ends by the number of the record; most live, and have none.
 #[derive(Debug, Default)]
 pub(crate) struct EndRecords(HashMap<u32, EndRecord, ahash::RandomState>);
 
@@ -28,7 +28,7 @@ impl EndRecords {
 
     /// When the record ended; [`Timestamp::ZERO`] if it never did.
     pub(crate) fn moment(&self, record: u32) -> Timestamp {
-        self.get(record).map_or(Timestamp::ZERO, |ending| ending.at)
+        self.get(record).map_or(Timestamp::ZERO, |end| end.at)
     }
 
     pub(crate) fn of(&mut self, record: u32) -> &mut EndRecord {

@@ -14,7 +14,7 @@ const LEAST: usize = 1024;
 /// Why a record is kept though its allocation has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndedKind {
-    /// It may still be heard of: a server that lives after all, a report that is late.
+    /// An event of it may still come: its server lives after all, or a report is late.
     Lapsed,
     /// Its totals may still come.
     Closing,

@@ -113,17 +113,17 @@ impl Gatherings {
         let allocation = &mut allocations[at];
         let quiet_since = allocation.quiet_since.get();
         let links = std::mem::replace(&mut allocation.gathering, Links::ALONE);
-        let heir = if links.next == at { NONE } else { links.next };
-        if heir != NONE {
+        let successor = if links.next == at { NONE } else { links.next };
+        if successor != NONE {
             allocations[links.prev].gathering.next = links.next;
             allocations[links.next].gathering.prev = links.prev;
-            let heir = &mut allocations[heir];
-            heir.quiet_since = heir.quiet_since.get().max(quiet_since).into();
+            let successor = &mut allocations[successor];
+            successor.quiet_since = successor.quiet_since.get().max(quiet_since).into();
         }
         let named_by =
             self.by_member.find(self.hasher.hash_one(at), |&number| self.recent[number].member == at);
         if let Some(&number) = named_by {
-            self.name_member(number, heir);
+            self.name_member(number, successor);
         }
     }
 

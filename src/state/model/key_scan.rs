@@ -37,7 +37,7 @@ impl ScanProgress {
 pub(crate) enum Adopts {
     /// The source was never watched before: any.
     All,
-    /// Those set in the gap. An older one has been heard of, and has ended since: its DEL missed it, as that of coturn
+    /// Those set in the gap. Events of an older one were received, and it has ended since: its DEL missed it, as that of coturn
     /// before 4.13 does for names with a `%`.
     SetSince(Timestamp),
     /// Nothing was missed: none.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::state::storage::free_list::shrunk;
 use crate::wire::{Leg, Traffic};
 
-/// Both legs report in the same moment, the client's first; what the peer's tells takes its place.
+/// Both legs report in the same moment, the client's first; what the peer's reports takes its place.
 const SAME_MOMENT: Duration = Duration::from_secs(1);
 
 /// One report.
@@ -17,7 +17,7 @@ pub(crate) struct LastReport {
     pub(crate) millis: u32,
 }
 
-/// Rates by the number of the record.
+/// Last reports by the number of the record.
 #[derive(Debug)]
 pub(crate) struct Rates(Option<Vec<LastReport>>);
 

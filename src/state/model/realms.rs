@@ -84,7 +84,7 @@ impl Realms {
         realms
     }
 
-    /// A label that was told before gets its series again, while there is room.
+    /// A label that was on the page before gets its series again, while there is room.
     pub(crate) fn recall(&mut self, label: &str) {
         if self.by_label.len() < self.max_groups {
             self.group_of(label.as_bytes(), MAX_LABEL);
@@ -135,7 +135,7 @@ impl Realms {
         Arc::clone(&self.slots[at].name)
     }
 
-    /// The label value under which the realm is told.
+    /// The label value under which the realm is counted.
     pub(crate) fn label_of(&self, at: u32) -> &str {
         &self.groups[self.slots[at].group as usize].label
     }

@@ -50,7 +50,7 @@ impl Orphan {
     }
 }
 
-/// Everything told about a realm.
+/// Everything that is counted of a realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RealmSeries {
     /// Live allocations by [`Transport`].
@@ -129,7 +129,7 @@ impl Default for RealmSeries {
 /// What a reading of totals against sums found odd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anomaly {
-    /// A total below what the deltas had already told: nothing was added.
+    /// A total below what the deltas had already reported: nothing was added.
     TotalBelowSum,
     /// A peer total too far from the sum to lift from 32 bits, with no client total to help: nothing was added.
     AmbiguousTotal,

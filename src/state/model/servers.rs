@@ -77,7 +77,7 @@ impl Servers {
         at
     }
 
-    /// The number of the server of this label, last heard of at `seen`.
+    /// The number of the server of this label, last seen at `seen`.
     pub(crate) fn recall(&mut self, seen: Timestamp, source: SourceId, label: &str) -> u32 {
         let at = self.find_or_admit(seen, source, label);
         let server = self.get_mut(at);
@@ -168,7 +168,7 @@ impl Servers {
     }
 }
 
-/// `192.0.2.7:3478` without its port, `[::1]:3478` likewise with its brackets; empty where the status told none.
+/// `192.0.2.7:3478` without its port, `[::1]:3478` likewise with its brackets; empty where the status has none.
 fn host_of(local: &[u8]) -> Cow<'_, str> {
     let host = local.iter().rposition(|&b| b == b':').and_then(|at| local.get(..at));
     String::from_utf8_lossy(host.unwrap_or(local))

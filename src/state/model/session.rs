@@ -132,8 +132,8 @@ impl Session {
 impl Session {
     /// Its counts against the number of its live allocations.
     pub(crate) fn check(&self, live: u64) -> Result<(), String> {
-        let told = u64::from(self.live);
-        let consistent = told == live && self.live <= self.unsettled && (self.open || self.live == 0);
+        let counted = u64::from(self.live);
+        let consistent = counted == live && self.live <= self.unsettled && (self.open || self.live == 0);
         if consistent { Ok(()) } else { Err(format!("{live} live: {self:?}")) }
     }
 }

@@ -17,14 +17,14 @@ pub(crate) struct Source {
     pub(crate) up: bool,
     /// It was up before.
     pub(crate) known: bool,
-    /// A store remembers it: whatever allocation it does not know has told nothing.
+    /// A store remembers it: of an allocation that it does not know nothing was exported.
     pub(crate) is_remembered: bool,
-    /// How far it had been heard when it was lost.
+    /// How far it had been received when it was lost.
     pub(crate) lost_at: Timestamp,
     pub(crate) left_overs: LeftoverKeys,
     /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
     pub(crate) resumed_at: Timestamp,
-    /// How far it has been heard without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
+    /// How far it has been received without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
     /// not tell: up to the present then.
     pub(crate) received_until: Timestamp,
     pub(crate) live: u64,

@@ -1,6 +1,6 @@
 //! Traffic of keys that have no allocation (yet): kept for a moment, for a status may come and claim it.
 //!
-//! STUN probes, refused logins and resuming sessions report traffic and never get a status; what nobody claims is told
+//! STUN probes, refused logins and resuming sessions report traffic and never get a status; what nobody claims is counted
 //! apart from what was relayed.
 
 use std::collections::{HashMap, VecDeque};

@@ -50,7 +50,7 @@ pub(crate) const fn shrunk(used: usize, room: usize) -> Option<usize> {
     if room > LEAST && used < room / 4 { Some(used * 2) } else { None }
 }
 
-/// The same for a hash table. It moves to another place then: seldom, and into little, for the C library keeps some of
+/// Whether a hash table has so much unused room that it is worth giving back; the room to keep, then. It moves to another place then: seldom, and into little, for the C library keeps some of
 /// what is freed.
 pub(crate) const fn rehashed(used: usize, room: usize) -> Option<usize> {
     if room > LEAST && used < room / 16 { Some(used * 2) } else { None }

@@ -25,7 +25,7 @@ const PLACES: usize = 1 << PLACE_BITS;
 /// The sizes are multiples of [`STEP`]; the last number is for all that is longer. coturn cuts names at 508 bytes.
 const LONG: usize = (1 << (u32::BITS - PLACE_BITS)) - 1;
 
-/// See the head of the file.
+/// The names: short ones end to end by size, longer ones each by itself.
 #[derive(Debug)]
 pub(crate) struct Interner {
     /// Bytes of all names, each counted once, however many share it.
@@ -45,7 +45,7 @@ impl Interner {
         self.name_bytes += name.len();
         let fitting = (name.len() + HEAD).div_ceil(STEP) - 1;
         let all = self.shelves.iter_mut().enumerate().skip(fitting);
-        // What is unused must be told in a byte.
+        // How many bytes are unused is kept in one byte.
         let mut roomy = all.take(usize::from(u8::MAX) / STEP).filter(|(_, shelf)| shelf.places() < PLACES);
         let (number, place) = match roomy.next() {
             Some((number, sized)) => (number, sized.put(name)),

@@ -16,7 +16,7 @@ const MAX_KEYS: usize = 65_536;
 pub(crate) struct RecentKeys {
     /// Until when each is remembered.
     keys: HashMap<u64, Timestamp, ahash::RandomState>,
-    /// The same in order, with left-overs of keys that are remembered for longer by now.
+    /// The keys in order, with left-overs of keys that are remembered for longer by now.
     in_order: VecDeque<(Timestamp, u64)>,
 }
 

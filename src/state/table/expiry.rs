@@ -12,8 +12,8 @@ use crate::state::storage::packed::PackedTime;
 /// "Later than" is one tick of the clock later.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How soon to ask again whether the source of an allocation that seems overdue has been heard.
-const UNHEARD: Duration = Duration::from_secs(1);
+/// How soon to ask again whether the source of an allocation that seems overdue has been received so far.
+const NOT_RECEIVED: Duration = Duration::from_secs(1);
 
 impl Table {
     /// Looks at a record whose moment has come.
@@ -110,12 +110,12 @@ impl Table {
         resumed_at.max(self.connections.gap_of(allocation))
     }
 
-    /// Whether a live allocation is overdue for certain: as far as its source has been heard.
+    /// Whether a live allocation is overdue for certain: as far as its source has been received.
     fn is_overdue(&self, at: u32) -> bool {
         self.due(at).is_some_and(|due| self.received_of(at) > due)
     }
 
-    /// How far the allocation's source has been heard.
+    /// How far the allocation's source has been received.
     fn received_of(&self, at: u32) -> Timestamp {
         let source = self.sources.get(self.records[at].source());
         source.map_or(self.now, |source| source.received_until.min(self.now))
@@ -135,8 +135,8 @@ impl Table {
             Timestamp::MAX
         };
         let next = due.min(other);
-        // What has passed was not heard of so far yet.
-        if next < self.now { self.timers.passing_to.plus(UNHEARD) } else { next.plus(TICK) }
+        // The source was not received so far yet.
+        if next < self.now { self.timers.passing_to.plus(NOT_RECEIVED) } else { next.plus(TICK) }
     }
 
     /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was

@@ -300,7 +300,7 @@ impl Table {
         self.servers.get_mut(self.records[at].server).records += 1;
     }
 
-    /// Something of it was heard.
+    /// An event of it came.
     pub(super) fn note_sign(&mut self, at: u32) {
         let allocation = &mut self.records[at];
         allocation.last_sign = self.now.into();

@@ -65,7 +65,7 @@ pub enum Applied {
 ///
 /// Its fields are parts that keep their own invariants; the files of this module hold the rules that need several of them.
 /// The order is that of an event's way: whose it is, which record, what follows for session, gathering and time, what is
-/// counted, who is told.
+/// counted, who must know.
 #[derive(Debug)]
 pub struct Table {
     settings: Settings,

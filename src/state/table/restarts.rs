@@ -1,4 +1,4 @@
-//! What ends when [ids](super::ids) prove that the process behind a server address is new.
+//! What ends when ids (`model::seen_ids`) prove that the process behind a server address is new.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Table {
     pub(super) fn note_id(&mut self, id: AllocationId, granted: &Granted, born: bool) -> Option<NewProcess> {
         let is_of_several = |server: &TurnServer| *server.label == *OTHER;
         if !granted.long_form || self.servers.all().get(granted.server as usize).is_none_or(is_of_several) {
-            // Which server it is is not said, or not told apart past the cap.
+            // The status does not say which server it is, or it is one of several past the cap.
             return None;
         }
         let address = (granted.server, granted.server_port);

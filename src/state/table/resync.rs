@@ -54,7 +54,7 @@ pub enum Scanned {
 pub struct Sweep {
     /// Where to go on; `None` at the end.
     pub next: Option<u32>,
-    /// Live allocations whose key the scan did not find though their last status was heard since the source is up. A
+    /// Live allocations whose key the scan did not find though their last status came since the source is up. A
     /// restart of Redis in a gap takes keys away; no gap, no such excuse.
     pub absent: u64,
 }
@@ -239,7 +239,7 @@ impl Table {
         let client = self.records.client(&self.records[at]);
         let allocation = &mut self.records[at];
         if is_birth && allocation.may_be_born_by(client, &granted) {
-            // Its own birth, of which nothing more was heard: a restarted Redis, or somebody who read the key, made it
+            // Its own birth, of which nothing more came: a restarted Redis, or somebody who read the key, made it
             // seem new.
             return Scanned::Known;
         }
@@ -280,7 +280,7 @@ impl Table {
         let until = from.saturating_add(SWEEP);
         for at in from..until {
             let Some(allocation) = self.records.get(at) else { continue };
-            // What was heard of since may have set its key behind the scan's back.
+            // An event since then may have set its key behind the scan's back.
             let judged = allocation.source() == source
                 && allocation.phase != Phase::Closing
                 && allocation.mark != mark

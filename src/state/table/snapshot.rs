@@ -116,7 +116,7 @@ impl Table {
         }
     }
 
-    /// Copies everything that is told.
+    /// Copies everything that is counted.
     pub fn snapshot(&self) -> Snapshot {
         let realms = self.realms.groups().iter().map(|group| RealmView {
             label: Arc::clone(&group.label),

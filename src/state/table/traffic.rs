@@ -138,7 +138,7 @@ impl Table {
         }
     }
 
-    /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have told it, apart.
+    /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have exported it, apart.
     fn add_lost(&mut self, at: u32, leg: Leg, lost: &Traffic) {
         if leg == Leg::Client {
             self.records.end_mut(at).client_loss = Some(*lost);

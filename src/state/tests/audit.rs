@@ -59,9 +59,9 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         if !known.is_some_and(|known| known.phase != Phase::Closing) {
             return Err(format!("{member}: named by a gathering, but has ended: {known:?}"));
         }
-        let tellers = circle_of(member).iter().filter(|&at| named.contains(at)).count();
-        if tellers != 1 {
-            return Err(format!("{member}: {tellers} gatherings name one circle: {:?}", circle_of(member)));
+        let namers = circle_of(member).iter().filter(|&at| named.contains(at)).count();
+        if namers != 1 {
+            return Err(format!("{member}: {namers} gatherings name one circle: {:?}", circle_of(member)));
         }
     }
     for (at, allocation) in table.records.slab.iter().filter(|(_, one)| one.phase == Phase::Live) {
@@ -73,7 +73,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
                 && table.records.users.get(member.user) == table.records.users.get(allocation.user)
         });
         if !is_whole || circle.len() > 64 {
-            return Err(format!("{at}: its gathering holds strangers: {circle:?}"));
+            return Err(format!("{at}: its gathering holds others: {circle:?}"));
         }
     }
     for (number, session) in table.sessions.slab.iter() {

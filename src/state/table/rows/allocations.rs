@@ -28,7 +28,7 @@ pub struct AllocationRow {
     pub server: Arc<str>,
     /// How the client reaches the server.
     pub transport: Transport,
-    /// Where the client is, if the status told.
+    /// Where the client is, if the status says.
     pub client: Option<SocketAddr>,
     /// Where in its life.
     pub state: Phase,

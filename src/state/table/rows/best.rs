@@ -61,7 +61,7 @@ impl<R> Ord for RankedRow<R> {
     }
 }
 
-/// See the file's head.
+/// The first rows of an order, at most a page and one.
 #[derive(Debug)]
 pub(super) struct Best<R> {
     order: Order,

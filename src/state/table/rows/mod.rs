@@ -2,7 +2,7 @@
 //!
 //! A scrape never comes here. A [`RowWalk`] goes through the records in slices, so that whoever holds the table's lock for
 //! it does so for [`SLICE`] records at a time, however many there are; it keeps no more rows than one page has, and
-//! gives plain copies. What changes between two slices may be told as before or as after.
+//! gives plain copies. What changes between two slices may appear as before or as after.
 
 mod allocations;
 mod best;
@@ -135,7 +135,7 @@ pub struct Matched {
 /// What a walk found.
 #[derive(Clone, Debug)]
 pub struct RowPage<R> {
-    /// The moment that ages are told from.
+    /// The moment that ages are counted from.
     pub now: Timestamp,
     /// The page, in order.
     pub rows: Vec<R>,
