@@ -1,4 +1,4 @@
-//! What an attacker does who reaches the listener or the page, and who is served all the same.
+//! What an attacker does who reaches the listener, the page or the Redis, and who is served all the same.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,5 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod honest;
 mod listener;
 mod page;
+mod replies;

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use super::http::{self, Response};
 use super::page::Page;
 use super::poll::{self, PATIENCE};
-use super::process::Process;
+use super::process::{Process, resident_memory};
 use super::temp_dir::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coturn-exporter");
@@ -75,6 +75,8 @@ impl Exporter {
                 command.env_remove(name);
             }
         }
+        // As README.md advises where memory is to be given back after a peak.
+        command.env("MALLOC_MMAP_THRESHOLD_", "131072");
         command.envs(variables.iter().copied());
         let mut process = Process::spawn(command, dir.path(), "coturn-exporter")
             .unwrap_or_else(|error| panic!("cannot start the exporter: {error}"));
@@ -205,6 +207,11 @@ impl Exporter {
     /// The most memory that it has had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.process.peak_memory()
+    }
+
+    /// The memory that it has resident now, in bytes.
+    pub(crate) fn resident_memory(&self) -> u64 {
+        resident_memory(self.process.id())
     }
 
     /// Ends it as a crash would.

@@ -15,7 +15,6 @@ mod acl;
 mod link;
 mod loading;
 mod managed;
-mod replies;
 mod retention;
 mod sentinel;
 mod stream;

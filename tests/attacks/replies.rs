@@ -3,19 +3,16 @@
 
 use std::sync::OnceLock;
 
+use super::honest::{Honest, MIB, MOST_MEMORY};
 use crate::common;
 use common::exporter::Exporter;
 use common::fake_redis::FakeRedis;
+use common::listener::listening;
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb};
 use common::turns;
 
-const MIB: u64 = 1 << 20;
-
 const REALM: &str = "one.example";
-
-/// What the exporter may need more than one that has nothing to do.
-const ROOM: u64 = 64 * MIB;
 
 /// The most that an exporter needs that finds no Redis.
 fn idle() -> u64 {
@@ -28,7 +25,7 @@ fn idle() -> u64 {
 fn needs_little(exporter: &Exporter, idle: u64) {
     let peak = exporter.peak_memory();
     println!("{} MiB at most, {} MiB idle", peak / MIB, idle / MIB);
-    assert!(peak < idle + ROOM, "{} MiB at most, {} MiB idle", peak / MIB, idle / MIB);
+    assert!(peak < idle + MOST_MEMORY, "{} MiB at most, {} MiB idle", peak / MIB, idle / MIB);
 }
 
 /// Anybody who may write to the Redis may have put them there.
@@ -44,8 +41,10 @@ fn keys_with_endless_names_are_passed_over() {
     Statsdb::connect(&redis, 0).leave_key(&Allocation::new(REALM, "alice", 1), 600);
     let idle = idle();
     let url = redis.url(0);
-    let exporter = Exporter::start(&["--redis.url", &url]);
+    let (exporter, statsdb) = listening(&["--redis.url", &url]);
+    let honest = Honest::begin(&exporter, statsdb, None);
     exporter.wait_ready();
+    honest.end(&exporter, ());
     let page = exporter.page();
     assert_eq!(page.count("coturn_allocations_adopted_total", &[("realm", REALM)]), 1);
     assert_eq!(page.value("coturn_exporter_resync_ok", &[("source", &url)]), Some(1.0));
@@ -90,8 +89,10 @@ fn endless_replies_of_a_redis_are_errors_of_the_link() {
         _ => None,
     });
     for redis in [scan, config] {
-        let exporter = Exporter::start(&["--redis.url", &redis.url()]);
+        let (exporter, statsdb) = listening(&["--redis.url", &redis.url()]);
+        let honest = Honest::begin(&exporter, statsdb, None);
         exporter.until_logged(&["a reply of more than 8 MiB"]);
+        honest.end(&exporter, ());
         needs_little(&exporter, idle);
         assert_eq!(exporter.log().matches("reading the status keys failed").count(), 1, "{}", exporter.log());
     }
@@ -104,7 +105,9 @@ fn endless_replies_of_a_sentinel_are_no_answer() {
     let idle = idle();
     let sentinel = FakeRedis::answering(|words| (words[0] == b"SENTINEL").then(endless_value));
     let url = sentinel.url().replace("redis://", "redis+sentinel://").replace("/0", "/mymaster/0");
-    let exporter = Exporter::start(&["--redis.url", &url]);
+    let (exporter, statsdb) = listening(&["--redis.url", &url]);
+    let honest = Honest::begin(&exporter, statsdb, None);
     exporter.until_logged(&["no sentinel tells where", "a reply of more than 8 MiB"]);
+    honest.end(&exporter, ());
     needs_little(&exporter, idle);
 }
