@@ -8,16 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::http;
-use common::listener::listening;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
-use common::turns;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::http;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
+use crate::common::turns;
 use redis::io::tcp::socket2::{Domain, Socket, Type};
 
 const HONEST: [(&str, &str); 3] = [("realm", "honest.example"), ("leg", "peer"), ("direction", "received")];

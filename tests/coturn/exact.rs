@@ -8,15 +8,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::common;
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{Cause, CoturnLog, Session, sum};
-use common::exporter::Exporter;
-use common::page::{Page, Series};
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::uclient::{Job, Kind, Uclient};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::coturn_log::{Cause, CoturnLog, Session, sum};
+use crate::common::readers::page::{Page, Series};
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient};
 
 const DB: u8 = 3;
 

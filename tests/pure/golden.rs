@@ -11,11 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::common;
-use common::golden::{self, LATER};
-use common::naive;
-use common::prometheus::promtool_check;
-use common::update;
+use crate::common::models::naive;
+use crate::common::readers::golden::{self, LATER};
+use crate::common::servers::prometheus::promtool_check;
+use crate::common::update;
 use coturn_exporter::state::{SessionBy, Settings};
 
 /// The one case whose expected page is kept in full: the contract of names, types and help texts. The others hold

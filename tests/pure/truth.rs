@@ -17,14 +17,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use crate::common;
-use common::coturn_log::{self, CoturnLog};
-use common::golden::{self, LATER};
-use common::naive::{self, Life};
-use common::page::Page;
-use common::sums::legs_of_all;
-use common::temp_dir::TempDir;
-use common::traffic::{Legs, Traffic};
+use crate::common::models::naive::{self, Life};
+use crate::common::models::sums::legs_of_all;
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::readers::coturn_log::{self, CoturnLog};
+use crate::common::readers::golden::{self, LATER};
+use crate::common::readers::page::Page;
+use crate::common::temp_dir::TempDir;
 use coturn_exporter::state::Settings;
 use serde_json::Value;
 

@@ -3,12 +3,11 @@
 
 use std::sync::OnceLock;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::fake_redis::FakeRedis;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::turns;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fake_redis::FakeRedis;
+use crate::common::servers::redis::Redis;
+use crate::common::turns;
 
 const MIB: u64 = 1 << 20;
 
