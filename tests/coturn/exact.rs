@@ -337,7 +337,7 @@ fn compare_messages(page: &Page, logs: &[CoturnLog], differences: &mut Vec<Strin
 }
 
 fn assert_zero(page: &Page, name: &str) {
-    for (series, value) in page.iter().filter(|(series, _)| series.name == name) {
+    for (series, value) in page.named(name) {
         assert!(value == 0.0, "{series} is {value}");
     }
 }

@@ -49,7 +49,7 @@ fn what_coturn_has_not_reported_is_0() {
 
 /// What a page says no to.
 #[track_caller]
-fn refuses(ask: impl FnOnce(&Page) + std::panic::UnwindSafe) -> String {
+fn refuses(ask: impl FnOnce(&Page)) -> String {
     let page = Page::parse(PAGE);
     let refusal =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ask(&page))).expect_err("answered");
@@ -58,11 +58,13 @@ fn refuses(ask: impl FnOnce(&Page) + std::panic::UnwindSafe) -> String {
 
 #[test]
 fn a_name_that_no_page_has_is_an_error_and_not_0() {
-    let asks: [fn(&Page); 4] = [
+    let asks: [fn(&Page); 6] = [
         |page| _ = page.count("coturn_allocation_closed_total", &[]),
         |page| _ = page.sum("coturn_allocation_closed_total", &[]),
         |page| _ = page.value("coturn_allocation_closed_total", &[]),
         |page| _ = page.count_or_absent("coturn_allocation_closed_total", &[]),
+        |page| _ = page.label_values("coturn_allocation_closed_total", "cause"),
+        |page| _ = page.has_family("coturn_allocation_closed_total"),
     ];
     for ask in asks {
         let refusal = refuses(ask);
@@ -70,6 +72,10 @@ fn a_name_that_no_page_has_is_an_error_and_not_0() {
     }
     let refusal = refuses(|page| _ = page.count("coturn_session_allocations", &[]));
     assert!(refusal.contains("coturn_session_allocations_sum"), "a histogram has no value: {refusal}");
+    let refusal = refuses(|page| _ = page.named("coturn_session_allocation_sum").count());
+    assert!(refusal.contains("coturn_session_allocations_sum"), "{refusal}");
+    let refusal = refuses(|page| _ = page.has_family("coturn_session_allocations_sum"));
+    assert!(refusal.contains("there is no coturn_session_allocations_sum"), "a part of a family: {refusal}");
 }
 
 #[test]
@@ -82,9 +88,22 @@ fn a_label_or_a_value_that_no_page_has_is_an_error_and_not_0() {
         ("coturn_relayed_bytes_total", "leg", "peers", "never has leg=\"peers\""),
         ("coturn_session_allocations_bucket", "le", "+inf", "never has le=\"+inf\""),
     ] {
-        let refusal = refuses(|page| _ = page.count(name, &[(label, value)]));
-        assert!(refusal.contains(expected), "{refusal}");
+        let asks: [&dyn Fn(&Page); 3] = [
+            &|page| _ = page.count(name, &[(label, value)]),
+            &|page| _ = page.count_or_absent(name, &[(label, value)]),
+            &|page| _ = page.value(name, &[(label, value)]),
+        ];
+        for ask in asks {
+            let refusal = refuses(|page| ask(page));
+            assert!(refusal.contains(expected), "{refusal}");
+        }
     }
+    // A family that is not on this page has the same labels and values.
+    let refusal = refuses(|page| _ = page.label_values("coturn_sessions", "user"));
+    assert!(refusal.contains("coturn_sessions has no label user"), "{refusal}");
+    // No series has both.
+    let refusal = refuses(|page| _ = page.count(CLOSED, &[("cause", "expired"), ("cause", "missed")]));
+    assert!(refusal.contains("cause is asked for twice"), "{refusal}");
 }
 
 #[test]

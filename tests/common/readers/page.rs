@@ -74,7 +74,14 @@ impl Page {
         self.series.iter().map(|(series, value)| (series, *value))
     }
 
-    /// Exactly this series.
+    /// The series of one name. It fails on a name that no page has.
+    #[track_caller]
+    pub fn named(&self, name: &str) -> impl Iterator<Item = (&Series, f64)> {
+        self.check(name, &[]);
+        self.iter().filter(move |(series, _)| series.name == name)
+    }
+
+    /// Exactly this series, which another page has, say.
     pub fn get(&self, series: &Series) -> Option<f64> {
         self.series.get(series).copied()
     }
@@ -125,14 +132,18 @@ impl Page {
         vocabulary::check(name, labels, values)
     }
 
-    /// Whether a family of this name is on the page.
+    /// Whether a family of this name is on the page. It fails on a name that no page has.
+    #[track_caller]
     pub fn has_family(&self, name: &str) -> bool {
+        vocabulary::check_family(name);
         self.types.contains_key(name)
     }
 
-    /// The values of a label in one family.
+    /// The values of a label in one family. It fails on a name or a label that no page has, and on a value that the
+    /// label never has.
     #[track_caller]
     pub fn label_values(&self, name: &str, label: &str) -> BTreeSet<String> {
+        vocabulary::check_label(name, label);
         let values = self.values_of(name, label);
         for value in &values {
             self.check(name, &[(label, value)]);

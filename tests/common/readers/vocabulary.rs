@@ -31,18 +31,29 @@ fn series_names() -> Vec<(String, Family, Vec<String>)> {
     known
 }
 
-/// Fails on a name that no series has, on a label that it does not have, and on a value that it never has. `on_page`
-/// gives the values that the page has for a label: with few values, all of them are always there. Returns whether no
-/// series at all means that coturn has reported nothing yet.
+/// Fails on a name that no family has.
+#[track_caller]
+pub fn check_family(name: &str) {
+    let families: Vec<_> = names::ALL.iter().map(|family| family.name.to_owned()).collect();
+    assert!(families.iter().any(|known| known == name), "{}", is_unknown(name, &families));
+}
+
+/// Fails on a name that no series has, and on a label that its series do not have.
+#[track_caller]
+pub fn check_label(name: &str, label: &str) {
+    let (_, labels) = find(name);
+    assert!(labels.iter().any(|have| have == label), "{name} has no label {label}, but {labels:?}");
+}
+
+/// Fails on a name that no series has, on a label that it does not have or that is asked for twice, and on a value that
+/// it never has. `on_page` gives the values that the page has for a label: with few values, all of them are always
+/// there. Returns whether no series at all means that coturn has reported nothing yet.
 #[track_caller]
 pub fn check(name: &str, labels: &[(&str, &str)], on_page: impl Fn(&str) -> Vec<String>) -> bool {
-    let known = series_names();
-    let Some((_, family, have)) = known.iter().find(|(known, ..)| known == name) else {
-        let names: Vec<_> = known.into_iter().map(|(name, ..)| name).collect();
-        panic!("there is no {name}; is one of these meant? {}", nearest(name, &names).join(", "));
-    };
-    for (label, value) in labels {
-        assert!(have.iter().any(|have| have == label), "{name} has no label {label}, but {have:?}");
+    let (family, _) = find(name);
+    for (at, (label, value)) in labels.iter().enumerate() {
+        check_label(name, label);
+        assert!(labels[..at].iter().all(|(before, _)| before != label), "{name}: {label} is asked for twice");
         if FREE.contains(label) {
             continue;
         }
@@ -53,6 +64,23 @@ pub fn check(name: &str, labels: &[(&str, &str)], on_page: impl Fn(&str) -> Vec<
         );
     }
     SEEN.iter().any(|label| family.labels.contains(label))
+}
+
+/// The family of a name, and the labels of its series.
+#[track_caller]
+fn find(name: &str) -> (Family, Vec<String>) {
+    let known = series_names();
+    match known.iter().find(|(known, ..)| known == name) {
+        Some((_, family, labels)) => (*family, labels.clone()),
+        None => {
+            let names: Vec<_> = known.into_iter().map(|(name, ..)| name).collect();
+            panic!("{}", is_unknown(name, &names));
+        }
+    }
+}
+
+fn is_unknown(name: &str, all: &[String]) -> String {
+    format!("there is no {name}; is one of these meant? {}", nearest(name, all).join(", "))
 }
 
 /// The values of a label that has few; `None` for one that nobody has written down here.
