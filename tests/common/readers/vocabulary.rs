@@ -70,13 +70,11 @@ pub fn check(name: &str, labels: &[(&str, &str)], on_page: impl Fn(&str) -> Vec<
 #[track_caller]
 fn find(name: &str) -> (Family, Vec<String>) {
     let known = series_names();
-    match known.iter().find(|(known, ..)| known == name) {
-        Some((_, family, labels)) => (*family, labels.clone()),
-        None => {
-            let names: Vec<_> = known.into_iter().map(|(name, ..)| name).collect();
-            panic!("{}", is_unknown(name, &names));
-        }
-    }
+    let Some((_, family, labels)) = known.iter().find(|(known, ..)| known == name) else {
+        let names: Vec<_> = known.into_iter().map(|(name, ..)| name).collect();
+        panic!("{}", is_unknown(name, &names));
+    };
+    (*family, labels.clone())
 }
 
 fn is_unknown(name: &str, all: &[String]) -> String {
