@@ -5,7 +5,7 @@
 //! hours later, when all of it has ended.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test pure golden::` writes the expected pages anew. Read the difference before it is committed:
-//! these pages say what the exporter does, `truth.rs`, `browser.rs` and `cases.rs` say what is right.
+//! these pages say what the exporter does, `truth/`, `browser.rs` and `cases.rs` say what is right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
