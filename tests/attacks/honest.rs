@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::http;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::statsdb::{Allocation, Statsdb};
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::http;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::servers::exporter::Exporter;
 
 pub(super) const MIB: u64 = 1 << 20;
 

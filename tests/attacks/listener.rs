@@ -5,14 +5,13 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use super::honest::{Honest, MOST_MEMORY};
-use crate::common;
-use common::exporter::Exporter;
-use common::listener::listening;
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
-use common::turns;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
+use crate::common::turns;
 use redis::io::tcp::socket2::{Domain, Socket, Type};
 
 const REFUSED_COMMANDS: &str = "coturn_exporter_statsdb_refused_commands_total";

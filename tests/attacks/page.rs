@@ -8,13 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::honest::{Honest, MOST_MEMORY};
-use crate::common;
-use common::exporter::Exporter;
-use common::http;
-use common::listener::listening;
-use common::poll::PATIENCE;
-use common::statsdb::{Allocation, Statsdb};
-use common::turns;
+use crate::common::net::http;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::PATIENCE;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::turns;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 

@@ -4,13 +4,12 @@
 use std::sync::OnceLock;
 
 use super::honest::{Honest, MIB, MOST_MEMORY};
-use crate::common;
-use common::exporter::Exporter;
-use common::fake_redis::FakeRedis;
-use common::listener::listening;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::turns;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fake_redis::FakeRedis;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::Redis;
+use crate::common::turns;
 
 const REALM: &str = "one.example";
 

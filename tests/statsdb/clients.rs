@@ -4,18 +4,17 @@
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 
-use crate::common;
-use common::certificates::Authority;
-use common::command::{exporter as run, shell};
-use common::exporter::Exporter;
-use common::listener::listening;
-use common::poll::{self, PATIENCE};
-use common::ports::Port;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb, counters};
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
-use common::turns;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::certificates::Authority;
+use crate::common::net::ports::Port;
+use crate::common::net::statsdb::{Allocation, Statsdb, counters};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::command::{exporter as run, shell};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
+use crate::common::turns;
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];
