@@ -276,7 +276,7 @@ impl Aged for Allocation {
     }
 }
 
-/// PreparedKey it is: its name as a record holds it.
+/// Whose it is: its key as a record holds it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PackedKey {
     pub(crate) source: u16,

@@ -1,4 +1,4 @@
-//! The last report of each live allocation: its present rate follows from it. AllocationRecord only where somebody may ask.
+//! The last report of each live allocation: its present rate follows from it. Kept only where somebody may ask.
 
 use std::time::Duration;
 

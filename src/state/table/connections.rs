@@ -23,8 +23,6 @@ use crate::wire::{Event, Key};
 /// Records looked at by one call of [`Table::end_reported_by`]: a few milliseconds.
 const SLICE: u32 = 8192;
 
-/// How long after a connection has closed it is [judged](Table::judge_closed): its process' other connections close, or
-
 impl Table {
     /// A connection from `peer` is open.
     pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {

@@ -21,8 +21,6 @@ const PRECISION: Duration = Duration::from_secs(2);
 /// Records looked at by one call of [`Table::sweep`]: a few milliseconds.
 const SWEEP: u32 = 8192;
 
-/// A scan that goes on.
-
 /// What to do with a key that a scan found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCheck {

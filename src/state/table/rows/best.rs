@@ -159,7 +159,7 @@ mod tests {
         let mut made = Vec::new();
         for value in [5, 4, 9, 8, 7, 8, 9] {
             best.offer(SortPosition { value: SortValue::Number(value), number: 0 }, None, || {
-                made.push(value)
+                made.push(value);
             });
         }
         assert_eq!(made, [9, 8, 7]);

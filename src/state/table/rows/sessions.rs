@@ -54,7 +54,7 @@ pub struct SessionRow {
 /// What the members of one session add to it.
 #[derive(Debug)]
 struct Members {
-    /// PreparedKey they are: a place may go to another session between two slices.
+    /// Whose they are: a place may go to another session between two slices.
     serial: u64,
     bytes: u64,
     rate: u64,
