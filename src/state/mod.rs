@@ -1,6 +1,6 @@
 //! The table of allocations and sessions, and every sum about them.
 //!
-//! Four wings, and nothing points back: `table` (the rules that need several parts) uses [`record`] (what a store keeps),
+//! Four wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
 //! `model` (the data, and the rules that need one kind of it) and `storage` (containers that know nothing of TURN).
 
 #![allow(
@@ -29,7 +29,7 @@ pub use model::long_lifetime::LongLifetime;
 pub use model::series::{Anomaly, Orphan, Outcome, RealmSeries};
 pub use model::settings::{SessionBy, Settings};
 pub use record::{
-    AllocationRecord, Column, END_REPORTED_BIT, EndedRecords, SavedAllocation, SavedSource, SavedTable,
+    AllocationRecord, ColumnValue, END_REPORTED_BIT, EndedRecords, SavedAllocation, SavedSource, SavedTable,
     SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
 };
 pub use table::batch::{BatchEvent, PreparedKey};

@@ -4,7 +4,7 @@
 //! A new fact of an allocation needs an edit in each of these, all of them in this file: the field of [`AllocationRecord`],
 //! [`AllocationRecord::of`] (out of the table), [`AllocationRecord::put_into`] (back into it), [`AllocationRecord::columns`]
 //! and [`AllocationRecord::from_columns`] (to and from the file); and a column in the migrations of `store::schema`. A yes or
-//! no needs a line in [`STORED_FLAGS`] only. Moments are of the table's clock; a store moves [`Column::Time`] onto the wall
+//! no needs a line in [`STORED_FLAGS`] only. Moments are of the table's clock; a store moves [`ColumnValue::Time`] onto the wall
 //! clock.
 
 use std::borrow::Cow;
@@ -162,20 +162,20 @@ impl AllocationRecord {
     }
 
     /// What a file keeps of it: each column's name and value.
-    pub fn columns(&self) -> [(&'static str, Column<'_>); Self::COLUMNS.len()] {
-        use Column::{Blob, Integer, Text, Time};
+    pub fn columns(&self) -> [(&'static str, ColumnValue<'_>); Self::COLUMNS.len()] {
+        use ColumnValue::{Blob, Integer, Text, Time};
         let stage = if self.is_final { FINAL } else { self.phase.as_str() };
-        let optional = |text: Option<String>| text.map_or(Column::Null, |text| Text(text.into()));
+        let optional = |text: Option<String>| text.map_or(ColumnValue::Null, |text| Text(text.into()));
         let lifetime = i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX);
         let values = [
             Integer(self.serial.cast_signed()),
-            self.session.map_or(Column::Null, |serial| Integer(serial.cast_signed())),
+            self.session.map_or(ColumnValue::Null, |serial| Integer(serial.cast_signed())),
             Blob(Cow::Borrowed(&self.realm)),
             Blob(Cow::Borrowed(&self.user)),
             Integer(self.id.0.cast_signed()),
             Text(stage.into()),
             Text(self.origin.as_str().into()),
-            self.cause.map_or(Column::Null, |cause| Text(cause.as_str().into())),
+            self.cause.map_or(ColumnValue::Null, |cause| Text(cause.as_str().into())),
             Integer(stored_bits(self.flags)),
             Text(Cow::Borrowed(&self.server)),
             Integer(self.server_port.into()),
@@ -227,7 +227,7 @@ impl AllocationRecord {
     ///
     /// Whatever `column` gives, and `wrong` of a column whose value nobody has written.
     pub fn from_columns<E>(
-        column: impl Fn(&'static str) -> Result<Column<'static>, E>,
+        column: impl Fn(&'static str) -> Result<ColumnValue<'static>, E>,
         wrong: impl Fn(&'static str) -> E,
     ) -> Result<Self, E> {
         let integer = |name| column(name)?.integer().ok_or_else(|| wrong(name));
@@ -275,7 +275,7 @@ impl AllocationRecord {
 
 /// A value of a file's column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Column<'a> {
+pub enum ColumnValue<'a> {
     /// Nothing.
     Null,
     /// A number.
@@ -289,7 +289,7 @@ pub enum Column<'a> {
     Blob(Cow<'a, [u8]>),
 }
 
-impl Column<'_> {
+impl ColumnValue<'_> {
     const fn integer(&self) -> Option<i64> {
         if let Self::Integer(number) = self { Some(*number) } else { None }
     }

@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, ToSql, params_from_iter};
 
 use crate::clock::{Timestamp, WallTime};
-use crate::state::{AllocationRecord, Column, sums_of_bytes, sums_to_bytes, sums_to_numbers};
+use crate::state::{AllocationRecord, ColumnValue, sums_of_bytes, sums_to_bytes, sums_to_numbers};
 use crate::wire::{ByLeg, Traffic, turn_rest};
 
 /// A moment of the table's clock in milliseconds since 1970 by the wall clock; the two ends of time stay where they are.
@@ -95,9 +95,9 @@ pub(super) fn upsert(
     accounted: Option<&ByLeg<Traffic>>,
 ) -> rusqlite::Result<()> {
     let sums = |sums: Option<&ByLeg<Traffic>>| {
-        sums.map_or(Column::Null, |sums| Column::Blob(sums_to_bytes(sums).into()))
+        sums.map_or(ColumnValue::Null, |sums| ColumnValue::Blob(sums_to_bytes(sums).into()))
     };
-    let own = [Column::Text(source.into()), sums(exported), sums(accounted)];
+    let own = [ColumnValue::Text(source.into()), sums(exported), sums(accounted)];
     let columns = record.columns().into_iter().map(|(_, value)| value).chain(own);
     statement.execute(params_from_iter(columns.map(|value| BoundColumn { value, times })))?;
     Ok(())
@@ -105,18 +105,18 @@ pub(super) fn upsert(
 
 /// A value on its way into the file.
 struct BoundColumn<'a> {
-    value: Column<'a>,
+    value: ColumnValue<'a>,
     times: WallTime,
 }
 
 impl ToSql for BoundColumn<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match &self.value {
-            Column::Null => ToSqlOutput::Owned(Value::Null),
-            Column::Integer(number) => (*number).into(),
-            Column::Time(moment) => millis(self.times, *moment).into(),
-            Column::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Column::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            ColumnValue::Null => ToSqlOutput::Owned(Value::Null),
+            ColumnValue::Integer(number) => (*number).into(),
+            ColumnValue::Time(moment) => millis(self.times, *moment).into(),
+            ColumnValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            ColumnValue::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         })
     }
 }
@@ -146,14 +146,14 @@ impl StoredAllocation {
     }
 }
 
-fn column(row: &Row<'_>, name: &'static str) -> rusqlite::Result<Column<'static>> {
+fn column(row: &Row<'_>, name: &'static str) -> rusqlite::Result<ColumnValue<'static>> {
     Ok(match row.get_ref(name)? {
-        ValueRef::Null => Column::Null,
-        ValueRef::Integer(number) => Column::Integer(number),
+        ValueRef::Null => ColumnValue::Null,
+        ValueRef::Integer(number) => ColumnValue::Integer(number),
         ValueRef::Text(text) => {
-            Column::Text(std::str::from_utf8(text).map_err(|_| wrong(name))?.to_owned().into())
+            ColumnValue::Text(std::str::from_utf8(text).map_err(|_| wrong(name))?.to_owned().into())
         }
-        ValueRef::Blob(bytes) => Column::Blob(bytes.to_owned().into()),
+        ValueRef::Blob(bytes) => ColumnValue::Blob(bytes.to_owned().into()),
         ValueRef::Real(_) => return Err(wrong(name)),
     })
 }

@@ -11,7 +11,7 @@ use super::end_records::{EndRecord, EndRecords};
 use super::key::SourceKey;
 use super::rates::Rates;
 use super::realms::Realms;
-use super::session_owner::Owner;
+use super::session_owner::SessionOwner;
 use crate::clock::Timestamp;
 use crate::state::storage::addresses::Addresses;
 use crate::state::storage::free_list::rehashed;
@@ -77,7 +77,7 @@ impl Records {
     }
 
     /// What the owner of a session, or of a gathering, is found by.
-    pub(crate) fn owner_hash(&self, realms: &Realms, owner: &Owner) -> u64 {
+    pub(crate) fn owner_hash(&self, realms: &Realms, owner: &SessionOwner) -> u64 {
         let mut state = self.hasher.build_hasher();
         state.write_u32(owner.source.0);
         realms.name(owner.realm).hash(&mut state);

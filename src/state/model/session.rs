@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::ids::SourceId;
-use super::session_owner::Owner;
+use super::session_owner::SessionOwner;
 use crate::clock::Timestamp;
 use crate::state::storage::age_list::{Aged, Links};
 use crate::state::storage::interner::NameId;
@@ -51,8 +51,8 @@ pub(crate) enum Joining {
 
 impl Session {
     /// One that is open and has no allocation yet.
-    pub(crate) const fn new(serial: u64, owner: Owner, started: Timestamp) -> Self {
-        let Owner { source, realm, user, host } = owner;
+    pub(crate) const fn new(serial: u64, owner: SessionOwner, started: Timestamp) -> Self {
+        let SessionOwner { source, realm, user, host } = owner;
         Self {
             serial,
             source,
@@ -73,8 +73,8 @@ impl Session {
         }
     }
 
-    pub(crate) const fn owner(&self) -> Owner {
-        Owner { source: self.source, realm: self.realm, user: self.user, host: self.host }
+    pub(crate) const fn owner(&self) -> SessionOwner {
+        SessionOwner { source: self.source, realm: self.realm, user: self.user, host: self.host }
     }
 
     /// One of its allocations relayed from `first` to `last`.

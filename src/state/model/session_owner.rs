@@ -15,7 +15,7 @@ pub(crate) const ALONE: u32 = NONE - 1;
 
 /// Whose a session, or a gathering, is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Owner {
+pub(crate) struct SessionOwner {
     pub(crate) source: SourceId,
     pub(crate) realm: u32,
     pub(crate) user: NameId,
@@ -67,7 +67,7 @@ impl Allocation {
         self.session == ALONE
     }
 
-    pub(crate) const fn owner(&self, host: Option<IpAddr>) -> Owner {
-        Owner { source: self.source(), realm: self.realm, user: self.user, host }
+    pub(crate) const fn owner(&self, host: Option<IpAddr>) -> SessionOwner {
+        SessionOwner { source: self.source(), realm: self.realm, user: self.user, host }
     }
 }

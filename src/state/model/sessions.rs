@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::realms::Realms;
 use super::records::Records;
 use super::session::Session;
-use super::session_owner::{Holder, Owner, PackedHolder};
+use super::session_owner::{Holder, PackedHolder, SessionOwner};
 use crate::clock::Timestamp;
 use crate::state::storage::free_list::{rehashed, shrunk};
 use crate::state::storage::slab::Slab;
@@ -52,7 +52,7 @@ impl Sessions {
     }
 
     /// Who holds the open session of an owner; `hash` is the owner's.
-    pub(crate) fn holder_of(&self, records: &Records, hash: u64, owner: &Owner) -> Option<Holder> {
+    pub(crate) fn holder_of(&self, records: &Records, hash: u64, owner: &SessionOwner) -> Option<Holder> {
         let user = records.users.get(owner.user);
         let is_owners = |&holder: &PackedHolder| {
             let other = owner_of(&self.slab, records, holder);
@@ -139,7 +139,7 @@ impl IndexMut<u32> for Sessions {
 }
 
 /// Whose the session of a holder is.
-fn owner_of(slab: &Slab<Session>, records: &Records, holder: PackedHolder) -> Owner {
+fn owner_of(slab: &Slab<Session>, records: &Records, holder: PackedHolder) -> SessionOwner {
     match holder.get() {
         Holder::Session(number) => slab[number].owner(),
         Holder::Alone(at) => records[at].owner(None),

@@ -11,7 +11,7 @@ use crate::state::model::allocation::{Flag, Origin};
 use crate::state::model::key::MANGLED;
 use crate::state::model::series::Outcome;
 use crate::state::model::session::{Joining, Session};
-use crate::state::model::session_owner::{ALONE, Holder, Owner};
+use crate::state::model::session_owner::{ALONE, Holder, SessionOwner};
 use crate::state::model::settings::SessionBy;
 use crate::state::record::SessionRecord;
 use crate::state::storage::slab::NONE;
@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// The names of a session's owner have one user more.
-    fn hold_names(&mut self, owner: &Owner) {
+    fn hold_names(&mut self, owner: &SessionOwner) {
         self.realms.hold(owner.realm);
         self.records.users.hold(owner.user);
     }
@@ -176,7 +176,7 @@ impl Table {
     }
 
     /// A record for a session that is open and has no allocation yet.
-    fn open_session(&mut self, hash: u64, owner: Owner, started: Timestamp) -> u32 {
+    fn open_session(&mut self, hash: u64, owner: SessionOwner, started: Timestamp) -> u32 {
         let serial = self.changes.next_serial();
         self.hold_names(&owner);
         let number = self.sessions.insert(Session::new(serial, owner, started));
