@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::ids::{Mark, SourceId};
+use super::ids::{Mark, RealmId, ServerId, SourceId};
 use super::sums::Sums;
 use crate::clock::Timestamp;
 use crate::state::storage::addresses::PackedAddress;
@@ -125,7 +125,7 @@ pub(crate) struct Granted {
     pub(crate) lifetime: Duration,
     pub(crate) transport: Transport,
     /// The server, by its number in the table.
-    pub(crate) server: u32,
+    pub(crate) server: ServerId,
     /// The server's port; with the server it tells two servers of one host apart.
     pub(crate) server_port: u16,
     pub(crate) client: Option<SocketAddr>,
@@ -229,11 +229,11 @@ pub(crate) struct Allocation {
     /// Where the client is, or where that is held; see `storage::addresses`.
     pub(crate) client: PackedAddress,
     pub(crate) user: NameId,
-    pub(crate) realm: u32,
+    pub(crate) realm: RealmId,
     /// The connection that reports it; of a Redis the last scan that found its key.
     pub(crate) mark: Mark,
     pub(crate) session: u32,
-    pub(crate) server: u32,
+    pub(crate) server: ServerId,
     /// What was granted last.
     pub(crate) lifetime: Seconds,
 
@@ -280,7 +280,7 @@ impl Aged for Allocation {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PackedKey {
     pub(crate) source: u16,
-    pub(crate) realm: u32,
+    pub(crate) realm: RealmId,
     pub(crate) user: NameId,
     pub(crate) id: AllocationId,
 }
@@ -290,7 +290,7 @@ impl Allocation {
     pub(crate) fn glimpse(&self) -> u64 {
         // Of the sums the tag is enough.
         let begins = u64::from(self.counted.is_large());
-        begins ^ u64::from(self.realm) ^ self.last_sign.get().as_millis() ^ self.phase as u64
+        begins ^ u64::from(self.realm.0) ^ self.last_sign.get().as_millis() ^ self.phase as u64
     }
 
     /// One of which nothing is known but what a status said at `started`, met `now`. It is in no session yet.

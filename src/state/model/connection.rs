@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::allocation::Allocation;
-use super::ids::{ConnectionId, Mark, Marks, SourceId};
+use super::ids::{ConnectionId, Mark, Marks, ServerId, SourceId};
 use crate::clock::Timestamp;
 
 /// How long after a connection has closed it is judged: its process' other connections close, or
@@ -96,7 +96,7 @@ struct ConnectionFacts {
     /// When it said what a coturn says when its process starts, and only then.
     started: Option<Timestamp>,
     /// The servers that it has reported, by number and port: the addresses that its process listens on.
-    servers: Vec<(u32, u16)>,
+    servers: Vec<(ServerId, u16)>,
 }
 
 impl ConnectionFacts {
@@ -226,7 +226,7 @@ impl StatsdbConnections {
     }
 
     /// The connection of the present event reports a status of a server.
-    pub(crate) fn note_server(&mut self, server: u32, port: u16) {
+    pub(crate) fn note_server(&mut self, server: ServerId, port: u16) {
         if let Some(facts) = self.open.get_mut(&self.current)
             && !facts.servers.contains(&(server, port))
             && facts.servers.len() < MAX_SERVERS

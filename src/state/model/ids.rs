@@ -1,4 +1,4 @@
-//! Numbers of sources and connections.
+//! Numbers of sources, connections, realms and servers: each a type of its own.
 
 /// Which source a message came from: its place in the list given to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -7,6 +7,14 @@ pub struct SourceId(pub u32);
 /// A connection. Numbers are not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub(in crate::state) Mark);
+
+/// A realm, by its number among the realms that are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::state) struct RealmId(pub(in crate::state) u32);
+
+/// A server, by its number among the servers of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::state) struct ServerId(pub(in crate::state) u32);
 
 /// A connection, or a scan, as records name it. No two have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

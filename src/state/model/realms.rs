@@ -1,5 +1,6 @@
 //! Realms: their names, of which whoever sends events can make many, apart from their series, which are few.
 
+use super::ids::RealmId;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ struct Realm {
 pub(crate) struct Realms {
     /// Bytes of all names, those of labels not among them: they are few.
     name_bytes: usize,
-    by_name: HashMap<Arc<[u8]>, u32, ahash::RandomState>,
+    by_name: HashMap<Arc<[u8]>, RealmId, ahash::RandomState>,
     slots: Slab<Realm>,
     groups: Vec<RealmGroup>,
     by_label: HashMap<Arc<str>, u32, ahash::RandomState>,
@@ -92,31 +93,31 @@ impl Realms {
     }
 
     /// The realm's number; its record counts as one more user of it.
-    pub(crate) fn acquire(&mut self, name: &[u8]) -> u32 {
+    pub(crate) fn acquire(&mut self, name: &[u8]) -> RealmId {
         if let Some(&at) = self.by_name.get(name) {
-            self.slots[at].users += 1;
+            self.slots[at.0].users += 1;
             return at;
         }
         let group = self.group_of(name, MAX_LABEL);
         self.name_bytes += name.len();
         let name: Arc<[u8]> = name.into();
-        let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
+        let at = RealmId(self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 }));
         self.by_name.insert(name, at);
         at
     }
 
     /// One more user of a realm that has some.
-    pub(crate) fn hold(&mut self, at: u32) -> u32 {
-        self.slots[at].users += 1;
+    pub(crate) fn hold(&mut self, at: RealmId) -> RealmId {
+        self.slots[at.0].users += 1;
         at
     }
 
     /// One user less; the last one takes the realm along (its group stays).
-    pub(crate) fn release(&mut self, at: u32) {
-        let realm = &mut self.slots[at];
+    pub(crate) fn release(&mut self, at: RealmId) {
+        let realm = &mut self.slots[at.0];
         realm.users -= 1;
         if realm.users == 0
-            && let Some(realm) = self.slots.remove(at)
+            && let Some(realm) = self.slots.remove(at.0)
         {
             self.name_bytes -= realm.name.len();
             self.by_name.remove(&realm.name);
@@ -127,24 +128,24 @@ impl Realms {
         self.name_bytes
     }
 
-    pub(crate) fn name(&self, at: u32) -> &[u8] {
-        &self.slots[at].name
+    pub(crate) fn name(&self, at: RealmId) -> &[u8] {
+        &self.slots[at.0].name
     }
 
-    pub(crate) fn shared_name(&self, at: u32) -> Arc<[u8]> {
-        Arc::clone(&self.slots[at].name)
+    pub(crate) fn shared_name(&self, at: RealmId) -> Arc<[u8]> {
+        Arc::clone(&self.slots[at.0].name)
     }
 
     /// The label value under which the realm is counted.
-    pub(crate) fn label_of(&self, at: u32) -> &str {
-        &self.groups[self.slots[at].group as usize].label
+    pub(crate) fn label_of(&self, at: RealmId) -> &str {
+        &self.groups[self.slots[at.0].group as usize].label
     }
 
-    pub(crate) fn group(&mut self, at: u32) -> &mut RealmGroup {
-        &mut self.groups[self.slots[at].group as usize]
+    pub(crate) fn group(&mut self, at: RealmId) -> &mut RealmGroup {
+        &mut self.groups[self.slots[at.0].group as usize]
     }
 
-    pub(crate) fn series(&mut self, at: u32) -> &mut RealmSeries {
+    pub(crate) fn series(&mut self, at: RealmId) -> &mut RealmSeries {
         &mut self.group(at).series
     }
 

@@ -6,6 +6,7 @@
 //! connects, the birth follows with its login, and coturn gives that 60 s. So an n *below* one that was seen proves a
 //! new process only when that one was seen longer ago than a client may take.
 
+use super::ids::ServerId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(crate) fn parts(id: AllocationId) -> Option<(u64, u64)> {
 }
 
 /// A server by its number in the table, and its port.
-type Address = (u32, u16);
+type Address = (ServerId, u16);
 
 /// Proof that the process behind an address is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +222,7 @@ const fn place(count: u64) -> usize {
 mod tests {
     use super::*;
 
-    const ADDRESS: Address = (7, 3478);
+    const ADDRESS: Address = (ServerId(7), 3478);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
@@ -286,7 +287,7 @@ mod tests {
         for count in 2..60 {
             assert_eq!(seen.birth(at(1_000 + count), ADDRESS, id(0, count)), None, "{count}");
         }
-        assert_eq!(seen.birth(at(1_100), (8, 3478), id(0, 3)), None, "another server");
+        assert_eq!(seen.birth(at(1_100), (ServerId(8), 3478), id(0, 3)), None, "another server");
         assert_eq!(seen.birth(at(1_200), ADDRESS, id(1, 1)), Some(proof(1_001, 1_000)), "and another proof");
     }
 

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use super::allocation::Cause;
 use super::counts::Counts;
-use super::ids::SourceId;
+use super::ids::{ServerId, SourceId};
 use super::label::{MAX_LABEL, OTHER};
 use super::seen_ids::SeenIds;
 use crate::clock::Timestamp;
@@ -42,7 +42,7 @@ impl TurnServer {
 pub(crate) struct Servers {
     hasher: ahash::RandomState,
     /// Places in `slots`, by what stands there: a status, which comes often, is looked up as it was read.
-    by_name: HashTable<u32>,
+    by_name: HashTable<ServerId>,
     slots: Vec<TurnServer>,
     max: usize,
     /// Hashes of addresses that were folded, so that each counts once.
@@ -66,7 +66,7 @@ impl Servers {
     }
 
     /// The number of the server at `local` (its port is left out), met in a status just now.
-    pub(crate) fn meet(&mut self, now: Timestamp, source: SourceId, local: &[u8]) -> u32 {
+    pub(crate) fn meet(&mut self, now: Timestamp, source: SourceId, local: &[u8]) -> ServerId {
         let at = self.find_or_admit(now, source, &host_of(local));
         let server = self.get_mut(at);
         if server.is_forgotten(now) {
@@ -78,24 +78,24 @@ impl Servers {
     }
 
     /// The number of the server of this label, last seen at `seen`.
-    pub(crate) fn recall(&mut self, seen: Timestamp, source: SourceId, label: &str) -> u32 {
+    pub(crate) fn recall(&mut self, seen: Timestamp, source: SourceId, label: &str) -> ServerId {
         let at = self.find_or_admit(seen, source, label);
         let server = self.get_mut(at);
         server.last_seen = server.last_seen.max(seen);
         at
     }
 
-    fn find_or_admit(&mut self, now: Timestamp, source: SourceId, label: &str) -> u32 {
+    fn find_or_admit(&mut self, now: Timestamp, source: SourceId, label: &str) -> ServerId {
         let hash = self.hasher.hash_one((source, label));
         self.find(hash, source, label).unwrap_or_else(|| self.admit(now, hash, source, label))
     }
 
-    fn find(&self, hash: u64, source: SourceId, label: &str) -> Option<u32> {
+    fn find(&self, hash: u64, source: SourceId, label: &str) -> Option<ServerId> {
         let is_it = |server: &TurnServer| server.source == source && *server.label == *label;
-        self.by_name.find(hash, |&at| is_it(&self.slots[at as usize])).copied()
+        self.by_name.find(hash, |&at| is_it(&self.slots[at.0 as usize])).copied()
     }
 
-    fn admit(&mut self, now: Timestamp, hash: u64, source: SourceId, label: &str) -> u32 {
+    fn admit(&mut self, now: Timestamp, hash: u64, source: SourceId, label: &str) -> ServerId {
         if label.len() > MAX_LABEL {
             return self.fold(now, hash, source);
         }
@@ -109,14 +109,14 @@ impl Servers {
         self.fold(now, hash, source)
     }
 
-    fn fold(&mut self, now: Timestamp, hash: u64, source: SourceId) -> u32 {
+    fn fold(&mut self, now: Timestamp, hash: u64, source: SourceId) -> ServerId {
         self.folded += u64::from(self.folded_keys.insert(now, hash));
         let other = self.hasher.hash_one((source, OTHER));
         self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, source, OTHER))
     }
 
     /// A new server, in the place of one that is forgotten or in one more.
-    fn put(&mut self, place: Option<usize>, source: SourceId, label: &str) -> u32 {
+    fn put(&mut self, place: Option<usize>, source: SourceId, label: &str) -> ServerId {
         let server = TurnServer {
             source,
             label: label.into(),
@@ -127,7 +127,7 @@ impl Servers {
             oldest_key: Timestamp::MAX,
         };
         let at = place.unwrap_or(self.slots.len());
-        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let number = ServerId(u32::try_from(at).unwrap_or(u32::MAX));
         match self.slots.get_mut(at) {
             Some(slot) => {
                 let old = std::mem::replace(slot, server);
@@ -139,20 +139,24 @@ impl Servers {
             None => self.slots.push(server),
         }
         let (hasher, slots) = (&self.hasher, &self.slots);
-        let hash_of = |&at: &u32| {
-            let server: &TurnServer = &slots[at as usize];
+        let hash_of = |&at: &ServerId| {
+            let server: &TurnServer = &slots[at.0 as usize];
             hasher.hash_one((server.source, &*server.label))
         };
         self.by_name.insert_unique(hash_of(&number), number, hash_of);
         number
     }
 
-    pub(crate) fn get_mut(&mut self, at: u32) -> &mut TurnServer {
-        &mut self.slots[at as usize]
+    pub(crate) fn get_mut(&mut self, at: ServerId) -> &mut TurnServer {
+        &mut self.slots[at.0 as usize]
     }
 
-    pub(crate) fn label(&self, at: u32) -> Arc<str> {
-        self.slots.get(at as usize).map_or_else(|| "".into(), |server| Arc::clone(&server.label))
+    pub(crate) fn get(&self, at: ServerId) -> &TurnServer {
+        &self.slots[at.0 as usize]
+    }
+
+    pub(crate) fn label(&self, at: ServerId) -> Arc<str> {
+        self.slots.get(at.0 as usize).map_or_else(|| "".into(), |server| Arc::clone(&server.label))
     }
 
     pub(crate) fn of_source(&mut self, source: SourceId) -> impl Iterator<Item = &mut TurnServer> {

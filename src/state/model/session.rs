@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::ids::SourceId;
+use super::ids::{RealmId, SourceId};
 use super::session_owner::SessionOwner;
 use crate::clock::Timestamp;
 use crate::state::storage::age_list::{Aged, Links};
@@ -14,7 +14,7 @@ pub(crate) struct Session {
     /// Its number for ever.
     pub(crate) serial: u64,
     pub(crate) source: SourceId,
-    pub(crate) realm: u32,
+    pub(crate) realm: RealmId,
     pub(crate) user: NameId,
     /// Part of the identity where one user name is shared by clients.
     pub(crate) host: Option<IpAddr>,

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::allocation::Allocation;
-use super::ids::SourceId;
+use super::ids::{RealmId, SourceId};
 use crate::state::storage::interner::NameId;
 use crate::state::storage::slab::NONE;
 
@@ -17,7 +17,7 @@ pub(crate) const ALONE: u32 = NONE - 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionOwner {
     pub(crate) source: SourceId,
-    pub(crate) realm: u32,
+    pub(crate) realm: RealmId,
     pub(crate) user: NameId,
     /// The client's host, where it tells sessions of one user apart.
     pub(crate) host: Option<IpAddr>,

@@ -18,7 +18,7 @@ impl Table {
     /// Notes the id of a status; `born` if it is a birth. Gives the proof that the server's process is new, if it is one.
     pub(super) fn note_id(&mut self, id: AllocationId, granted: &Granted, born: bool) -> Option<NewProcess> {
         let is_of_several = |server: &TurnServer| *server.label == *OTHER;
-        if !granted.long_form || self.servers.all().get(granted.server as usize).is_none_or(is_of_several) {
+        if !granted.long_form || is_of_several(self.servers.get(granted.server)) {
             // The status does not say which server it is, or it is one of several past the cap.
             return None;
         }

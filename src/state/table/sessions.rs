@@ -1,6 +1,7 @@
 //! Sessions: which one an allocation joins, when it ends, and what it came to. A session is all allocations of one user,
 //! what a person calls a connection.
 
+use crate::state::model::ids::RealmId;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -105,7 +106,7 @@ impl Table {
     }
 
     /// A session more is open.
-    fn count_session(&mut self, realm: u32, born: bool) {
+    fn count_session(&mut self, realm: RealmId, born: bool) {
         let series = self.realms.series(realm);
         series.sessions += 1;
         if born {

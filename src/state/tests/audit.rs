@@ -15,7 +15,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     let mut live_by_session: HashMap<u32, u64> = HashMap::new();
     let mut sessions_without_record = 0;
     let mut oldest_sessions: HashMap<String, u64> = HashMap::new();
-    let mut began = |realm: u32, started: crate::clock::Timestamp| {
+    let mut began = |realm: crate::state::model::ids::RealmId, started: crate::clock::Timestamp| {
         let oldest = oldest_sessions.entry(table.realms.label_of(realm).to_owned()).or_insert(u64::MAX);
         *oldest = started.as_millis().min(*oldest);
     };

@@ -174,7 +174,7 @@ fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
         realm: table.realms.shared_name(allocation.realm),
         user: table.records.users.get(allocation.user).into(),
         id: allocation.id,
-        server: Arc::clone(&table.servers.all()[allocation.server as usize].label),
+        server: table.servers.label(allocation.server),
         transport: allocation.transport,
         client: table.records.client(allocation),
         state: allocation.phase,

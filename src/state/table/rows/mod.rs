@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::Phase;
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RealmId, SourceId};
 use crate::state::model::series::Orphan;
 use crate::wire::turn_rest;
 
@@ -161,7 +161,7 @@ pub trait RowWalk {
 }
 
 impl Filter {
-    fn passes_name(&self, table: &Table, realm: u32, user: &[u8]) -> bool {
+    fn passes_name(&self, table: &Table, realm: RealmId, user: &[u8]) -> bool {
         let wants_realm = |wanted: &Vec<u8>| {
             table.realms.name(realm) == wanted || table.realms.label_of(realm).as_bytes() == wanted
         };

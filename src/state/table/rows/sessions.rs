@@ -11,7 +11,7 @@ use super::best::{Best, SortPosition, SortValue};
 use super::{Filter, RowPage, RowQuery, RowWalk, Sort, slice, source_name};
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Flag, Phase};
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RealmId, SourceId};
 use crate::state::model::series::Orphan;
 use crate::state::model::session::SessionFacts;
 use crate::state::model::session_owner::{Holder, PackedHolder};
@@ -85,7 +85,7 @@ impl Members {
 /// A session, whoever stands for it.
 struct SessionView<'a> {
     source: SourceId,
-    realm: u32,
+    realm: RealmId,
     user: &'a [u8],
     host: Option<IpAddr>,
     facts: SessionFacts,
