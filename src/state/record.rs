@@ -7,6 +7,7 @@
 //! no needs a line in [`STORED_FLAGS`] only. Moments are of the table's clock; a store moves [`ColumnValue::Time`] onto the wall
 //! clock.
 
+use super::model::ids::RecordId;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -99,7 +100,7 @@ impl AllocationRecord {
 
     /// The record at `at` as it is now.
     pub(in crate::state) fn of(
-        at: u32,
+        at: RecordId,
         is_final: bool,
         records: &Records,
         (realms, servers, sessions): (&Realms, &Servers, &Sessions),
@@ -110,9 +111,9 @@ impl AllocationRecord {
         let is_replaced = allocation.cause == Some(Cause::Replaced);
         Self {
             serial: allocation.serial.get(),
-            session: match sessions.get(allocation.session) {
+            session: match allocation.session.session() {
                 None if allocation.is_alone() => Some(allocation.serial.get()),
-                session => session.map(|session| session.serial),
+                session => session.map(|session| sessions[session].serial),
             },
             source: allocation.source(),
             realm: realms.shared_name(allocation.realm),

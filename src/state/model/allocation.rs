@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::ids::{Mark, RealmId, ServerId, SourceId};
+use super::ids::{Mark, Membership, OfAllocation, RealmId, ServerId, SourceId};
 use super::sums::Sums;
 use crate::clock::Timestamp;
 use crate::state::storage::addresses::PackedAddress;
 use crate::state::storage::age_list::{Aged, Links};
 use crate::state::storage::interner::NameId;
 use crate::state::storage::packed::{PackedTime, Seconds, Serial};
-use crate::state::storage::slab::NONE;
 use crate::wire::{AllocationId, Leg, Traffic, Transport};
 
 /// The lifetime assumed where no status has one: coturn's default for `max-allocate-lifetime`.
@@ -232,14 +231,14 @@ pub(crate) struct Allocation {
     pub(crate) realm: RealmId,
     /// The connection that reports it; of a Redis the last scan that found its key.
     pub(crate) mark: Mark,
-    pub(crate) session: u32,
+    pub(crate) session: Membership,
     pub(crate) server: ServerId,
     /// What was granted last.
     pub(crate) lifetime: Seconds,
 
-    pub(crate) age: Links,
+    pub(crate) age: Links<OfAllocation>,
     /// Neighbours in its gathering, in a circle.
-    pub(crate) gathering: Links,
+    pub(crate) gathering: Links<OfAllocation>,
 
     pub(crate) source: u16,
     pub(crate) server_port: u16,
@@ -268,10 +267,12 @@ pub(crate) struct Allocation {
 }
 
 impl Aged for Allocation {
+    type Of = OfAllocation;
+
     fn started(&self) -> Timestamp {
         self.started.get()
     }
-    fn age_links(&mut self) -> &mut Links {
+    fn age_links(&mut self) -> &mut Links<OfAllocation> {
         &mut self.age
     }
 }
@@ -290,7 +291,7 @@ impl Allocation {
     pub(crate) fn glimpse(&self) -> u64 {
         // Of the sums the tag is enough.
         let begins = u64::from(self.counted.is_large());
-        begins ^ u64::from(self.realm.0) ^ self.last_sign.get().as_millis() ^ self.phase as u64
+        begins ^ u64::from(self.realm.place()) ^ self.last_sign.get().as_millis() ^ self.phase as u64
     }
 
     /// One of which nothing is known but what a status said at `started`, met `now`. It is in no session yet.
@@ -309,7 +310,7 @@ impl Allocation {
             user,
             realm,
             mark: Mark::NONE,
-            session: NONE,
+            session: Membership::NONE,
             server: granted.server,
             lifetime: granted.lifetime.into(),
             age: Links::ALONE,

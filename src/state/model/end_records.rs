@@ -1,5 +1,6 @@
 //! What is known of an end, while the record stays: of one that settles, of one that is overdue, of one that lives again.
 
+use super::ids::RecordId;
 use std::collections::HashMap;
 
 use crate::clock::Timestamp;
@@ -19,23 +20,23 @@ pub(crate) struct EndRecord {
 
 /// Last ends by the number of the record; most live, and have none.
 #[derive(Debug, Default)]
-pub(crate) struct EndRecords(HashMap<u32, EndRecord, ahash::RandomState>);
+pub(crate) struct EndRecords(HashMap<RecordId, EndRecord, ahash::RandomState>);
 
 impl EndRecords {
-    pub(crate) fn get(&self, record: u32) -> Option<&EndRecord> {
+    pub(crate) fn get(&self, record: RecordId) -> Option<&EndRecord> {
         self.0.get(&record)
     }
 
     /// When the record ended; [`Timestamp::ZERO`] if it never did.
-    pub(crate) fn moment(&self, record: u32) -> Timestamp {
+    pub(crate) fn moment(&self, record: RecordId) -> Timestamp {
         self.get(record).map_or(Timestamp::ZERO, |end| end.at)
     }
 
-    pub(crate) fn of(&mut self, record: u32) -> &mut EndRecord {
+    pub(crate) fn of(&mut self, record: RecordId) -> &mut EndRecord {
         self.0.entry(record).or_default()
     }
 
-    pub(crate) fn remove(&mut self, record: u32) {
+    pub(crate) fn remove(&mut self, record: RecordId) {
         self.0.remove(&record);
         if let Some(room) = rehashed(self.0.len(), self.0.capacity()) {
             self.0.shrink_to(room);

@@ -1,5 +1,6 @@
 //! The records of one source that have ended, in the order in which they give way to others in a full table.
 
+use super::ids::{OfAllocation, RecordId};
 use std::collections::VecDeque;
 
 use super::allocation::{Allocation, Phase};
@@ -25,7 +26,7 @@ pub(crate) enum EndedKind {
 #[derive(Debug)]
 pub(crate) struct EndedQueue {
     of: EndedKind,
-    in_order: VecDeque<TimerEntry>,
+    in_order: VecDeque<TimerEntry<OfAllocation>>,
     tidy_at: usize,
 }
 
@@ -34,7 +35,11 @@ impl EndedQueue {
         Self { of, in_order: VecDeque::new(), tidy_at: LEAST }
     }
 
-    fn is_current(of: EndedKind, allocations: &Slab<Allocation>, entry: TimerEntry) -> bool {
+    fn is_current(
+        of: EndedKind,
+        allocations: &Slab<OfAllocation, Allocation>,
+        entry: TimerEntry<OfAllocation>,
+    ) -> bool {
         let (moment, at) = entry.get();
         allocations.get(at).is_some_and(|record| {
             record.deadline.get() == moment
@@ -45,7 +50,12 @@ impl EndedQueue {
         })
     }
 
-    pub(crate) fn push(&mut self, allocations: &Slab<Allocation>, moment: Timestamp, at: u32) {
+    pub(crate) fn push(
+        &mut self,
+        allocations: &Slab<OfAllocation, Allocation>,
+        moment: Timestamp,
+        at: RecordId,
+    ) {
         self.in_order.push_back(TimerEntry::new(moment, at));
         if self.in_order.len() >= self.tidy_at {
             let of = self.of;
@@ -56,7 +66,7 @@ impl EndedQueue {
     }
 
     /// The one that ended first; those before it that are gone are dropped.
-    pub(crate) fn first(&mut self, allocations: &Slab<Allocation>) -> Option<u32> {
+    pub(crate) fn first(&mut self, allocations: &Slab<OfAllocation, Allocation>) -> Option<RecordId> {
         while let Some(&entry) = self.in_order.front() {
             if Self::is_current(self.of, allocations, entry) {
                 return Some(entry.get().1);
@@ -96,7 +106,7 @@ impl SourceRecords {
     }
 
     /// Drops entries of records that are gone.
-    pub(crate) fn expire(&mut self, allocations: &Slab<Allocation>) {
+    pub(crate) fn expire(&mut self, allocations: &Slab<OfAllocation, Allocation>) {
         self.lapsed.first(allocations);
         self.closing.first(allocations);
     }

@@ -3,6 +3,8 @@
 //! Browsers gather several relays and use one, so a spare allocation looks leaked by itself; a whole gathering without
 //! traffic is. A user name cannot decide: a static one may have a live connection beside a leaked one.
 
+use super::ids::{OfAllocation, RecordId};
+use crate::state::storage::id::Id;
 use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::state::storage::age_list::Links;
 use crate::state::storage::free_list::{rehashed, shrunk};
 use crate::state::storage::packed::PackedTime;
-use crate::state::storage::slab::{NONE, Slab};
+use crate::state::storage::slab::Slab;
 use crate::state::storage::timer_queue::TimerEntry;
 
 /// Opened within so long of the one before …
@@ -33,9 +35,9 @@ struct Recent {
     /// Milliseconds from the first to the last; [`SPAN`] at most.
     span: u16,
     /// One of the members that still live, or none.
-    member: u32,
+    member: Option<RecordId>,
     /// The one before it of the same key, or none.
-    older: u32,
+    older: Option<Id<Recent>>,
     /// All that ever joined.
     members: NonZeroU8,
     /// Of them those that came less than [`STEP`] ago by the present clock (an adopted one is dated earlier).
@@ -45,13 +47,13 @@ struct Recent {
 /// The gatherings that may still grow.
 #[derive(Debug)]
 pub(crate) struct Gatherings {
-    recent: Slab<Recent>,
+    recent: Slab<Recent, Recent>,
     /// The youngest of each key, which is a hash already.
-    by_key: HashTable<u32>,
+    by_key: HashTable<Id<Recent>>,
     /// The one that names a member.
-    by_member: HashTable<u32>,
+    by_member: HashTable<Id<Recent>>,
     hasher: ahash::RandomState,
-    in_order: VecDeque<TimerEntry>,
+    in_order: VecDeque<TimerEntry<Recent>>,
     /// So many are coming: room for them is not given back.
     expected: usize,
 }
@@ -73,14 +75,14 @@ impl Gatherings {
         self.expected = if more == 0 { 0 } else { self.recent.len() + more };
         let (recent, hasher) = (&self.recent, &self.hasher);
         self.by_key.reserve(more, |&number| recent[number].key());
-        self.by_member.reserve(more, |&number| hasher.hash_one(recent[number].member));
+        self.by_member.reserve(more, |&number| member_hash(hasher, &recent[number]));
     }
 
     /// Puts an allocation that started at `started` into its circle.
     pub(crate) fn join(
         &mut self,
-        allocations: &mut Slab<Allocation>,
-        at: u32,
+        allocations: &mut Slab<OfAllocation, Allocation>,
+        at: RecordId,
         key: u64,
         started: Timestamp,
         now: Timestamp,
@@ -97,31 +99,31 @@ impl Gatherings {
         };
         self.in_order.push_back(TimerEntry::new(now, number));
         self.recent[number].fresh += 1;
-        let neighbour = self.name_member(number, at);
-        allocations[at].gathering = Links { prev: at, next: at };
-        if neighbour != NONE {
-            let next = allocations[neighbour].gathering.next;
-            allocations[neighbour].gathering.next = at;
-            allocations[next].gathering.prev = at;
-            allocations[at].gathering.prev = neighbour;
-            allocations[at].gathering.next = next;
+        let neighbour = self.name_member(number, Some(at));
+        allocations[at].gathering = Links { prev: Some(at), next: Some(at) };
+        if let Some(neighbour) = neighbour
+            && let Some(next) = allocations[neighbour].gathering.next
+        {
+            allocations[neighbour].gathering.next = Some(at);
+            allocations[next].gathering.prev = Some(at);
+            allocations[at].gathering = Links { prev: Some(neighbour), next: Some(next) };
         }
     }
 
     /// Takes an allocation out; those that stay remember what it relayed last.
-    pub(crate) fn leave(&mut self, allocations: &mut Slab<Allocation>, at: u32) {
+    pub(crate) fn leave(&mut self, allocations: &mut Slab<OfAllocation, Allocation>, at: RecordId) {
         let allocation = &mut allocations[at];
         let quiet_since = allocation.quiet_since.get();
         let links = std::mem::replace(&mut allocation.gathering, Links::ALONE);
-        let successor = if links.next == at { NONE } else { links.next };
-        if successor != NONE {
-            allocations[links.prev].gathering.next = links.next;
-            allocations[links.next].gathering.prev = links.prev;
-            let successor = &mut allocations[successor];
+        let successor = links.next.filter(|&next| next != at);
+        if let (Some(next), Some(prev)) = (successor, links.prev) {
+            allocations[prev].gathering.next = links.next;
+            allocations[next].gathering.prev = links.prev;
+            let successor = &mut allocations[next];
             successor.quiet_since = successor.quiet_since.get().max(quiet_since).into();
         }
         let named_by =
-            self.by_member.find(self.hasher.hash_one(at), |&number| self.recent[number].member == at);
+            self.by_member.find(self.hasher.hash_one(at), |&number| self.recent[number].member == Some(at));
         if let Some(&number) = named_by {
             self.name_member(number, successor);
         }
@@ -143,15 +145,15 @@ impl Gatherings {
         }
     }
 
-    fn forget(&mut self, number: u32) {
+    fn forget(&mut self, number: Id<Recent>) {
         let (key, older) = (self.recent[number].key(), self.recent[number].older);
         let youngest = self.youngest(key);
-        if youngest != number {
-            let younger = self.of_key(youngest).find(|&younger| self.recent[younger].older == number);
+        if youngest != Some(number) {
+            let younger = self.of_key(youngest).find(|&younger| self.recent[younger].older == Some(number));
             if let Some(younger) = younger {
                 self.recent[younger].older = older;
             }
-        } else if older != NONE {
+        } else if let Some(older) = older {
             self.name_youngest(key, older);
         } else if let Ok(entry) = self.by_key.find_entry(key, |&other| other == number) {
             entry.remove();
@@ -159,21 +161,21 @@ impl Gatherings {
                 self.by_key.shrink_to(room, |&number| self.recent[number].key());
             }
         }
-        self.name_member(number, NONE);
+        self.name_member(number, None);
         self.recent.remove(number);
     }
 
     /// Names another member; gives the one that was named.
-    fn name_member(&mut self, number: u32, member: u32) -> u32 {
+    fn name_member(&mut self, number: Id<Recent>, member: Option<RecordId>) -> Option<RecordId> {
         let before = std::mem::replace(&mut self.recent[number].member, member);
         let (recent, hasher) = (&self.recent, &self.hasher);
-        let hash_of = |&number: &u32| hasher.hash_one(recent[number].member);
-        if before != NONE
+        let hash_of = |&number: &Id<Recent>| member_hash(hasher, &recent[number]);
+        if let Some(before) = before
             && let Ok(entry) = self.by_member.find_entry(hasher.hash_one(before), |&other| other == number)
         {
             entry.remove();
         }
-        if member != NONE {
+        if let Some(member) = member {
             self.by_member.insert_unique(hasher.hash_one(member), number, hash_of);
         } else if let Some(room) =
             rehashed(self.by_member.len().max(self.expected), self.by_member.capacity())
@@ -183,12 +185,12 @@ impl Gatherings {
         before
     }
 
-    fn youngest(&self, key: u64) -> u32 {
-        self.by_key.find(key, |&number| self.recent[number].key() == key).copied().unwrap_or(NONE)
+    fn youngest(&self, key: u64) -> Option<Id<Recent>> {
+        self.by_key.find(key, |&number| self.recent[number].key() == key).copied()
     }
 
     /// Puts a gathering in the place of the youngest of its key.
-    fn name_youngest(&mut self, key: u64, number: u32) {
+    fn name_youngest(&mut self, key: u64, number: Id<Recent>) {
         let recent = &self.recent;
         match self.by_key.find_mut(key, |&other| recent[other].key() == key) {
             Some(youngest) => *youngest = number,
@@ -199,17 +201,16 @@ impl Gatherings {
     }
 
     /// The gatherings of a key, the youngest first.
-    fn of_key(&self, youngest: u32) -> impl Iterator<Item = u32> {
-        std::iter::successors(Some(youngest), |&number| Some(self.recent.get(number)?.older))
-            .take_while(|&number| number != NONE)
+    fn of_key(&self, youngest: Option<Id<Recent>>) -> impl Iterator<Item = Id<Recent>> {
+        std::iter::successors(youngest, |&number| self.recent.get(number)?.older)
     }
 
     /// Members that gatherings name; each is found by its own number.
     #[cfg(test)]
-    pub(crate) fn named(&self) -> impl Iterator<Item = u32> {
-        let named = self.recent.iter().filter(|(_, recent)| recent.member != NONE);
-        named.map(|(number, recent)| {
-            let hash = self.hasher.hash_one(recent.member);
+    pub(crate) fn named(&self) -> impl Iterator<Item = RecordId> {
+        let named = self.recent.iter().filter(|(_, recent)| recent.member.is_some());
+        named.filter_map(|(number, recent)| {
+            let hash = self.hasher.hash_one(recent.member?);
             assert!(self.by_member.find(hash, |&other| other == number).is_some(), "{number}: {recent:?}");
             recent.member
         })
@@ -232,9 +233,9 @@ impl Gatherings {
 
 impl Recent {
     /// One of a single member, which is named later.
-    fn new(key: u64, started: Timestamp, older: u32) -> Self {
+    fn new(key: u64, started: Timestamp, older: Option<Id<Recent>>) -> Self {
         let (key, first) = (key.to_ne_bytes(), started.into());
-        Self { key, first, span: 0, member: NONE, older, members: NonZeroU8::MIN, fresh: 0 }
+        Self { key, first, span: 0, member: None, older, members: NonZeroU8::MIN, fresh: 0 }
     }
 
     const fn key(&self) -> u64 {
@@ -268,13 +269,21 @@ impl Recent {
     }
 }
 
+/// What a gathering is found by that names a member.
+fn member_hash(hasher: &ahash::RandomState, recent: &Recent) -> u64 {
+    recent.member.map_or(0, |member| hasher.hash_one(member))
+}
+
 /// The numbers of an allocation's gathering, itself first.
-pub(crate) fn members(allocations: &Slab<Allocation>, at: u32) -> impl Iterator<Item = u32> {
+pub(crate) fn members(
+    allocations: &Slab<OfAllocation, Allocation>,
+    at: RecordId,
+) -> impl Iterator<Item = RecordId> {
     let mut next = Some(at);
     std::iter::from_fn(move || {
         let present = next?;
         let following = allocations.get(present)?.gathering.next;
-        next = (following != at && following != NONE).then_some(following);
+        next = following.filter(|&following| following != at);
         Some(present)
     })
 }
@@ -287,7 +296,7 @@ mod tests {
     fn a_step_of_ten_seconds_and_a_span_of_thirty() {
         let at = |s: u64| Timestamp::from_millis(s * 1000);
         let of = |starts: [u64; 3]| {
-            let mut recent = Recent::new(7, at(starts[0]), NONE);
+            let mut recent = Recent::new(7, at(starts[0]), None);
             starts[1..].iter().for_each(|&start| recent.add(at(start)));
             recent
         };

@@ -1,5 +1,7 @@
 //! Numbers of sources, connections, realms and servers: each a type of its own.
 
+use crate::state::storage::id::Id;
+
 /// Which source a message came from: its place in the list given to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId(pub u32);
@@ -8,9 +10,26 @@ pub struct SourceId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub(in crate::state) Mark);
 
+/// The kind of record that is an allocation.
+#[derive(Debug)]
+pub(crate) enum OfAllocation {}
+
+/// The kind of record that is a session.
+#[derive(Debug)]
+pub(crate) enum OfSession {}
+
+/// The kind of record that is a realm.
+#[derive(Debug)]
+pub(crate) enum OfRealm {}
+
+/// The record of an allocation, by its number in the table.
+pub(in crate::state) type RecordId = Id<OfAllocation>;
+
+/// The record of a session, by its number in the table.
+pub(in crate::state) type SessionId = Id<OfSession>;
+
 /// A realm, by its number among the realms that are in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::state) struct RealmId(pub(in crate::state) u32);
+pub(in crate::state) type RealmId = Id<OfRealm>;
 
 /// A server, by its number among the servers of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,5 +55,31 @@ impl Marks {
     pub(in crate::state) fn next(&mut self) -> Mark {
         self.0 = self.0.wrapping_add(1).max(1);
         Mark(self.0)
+    }
+}
+
+/// The session of an allocation, in four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::state) struct Membership(u32);
+
+impl Membership {
+    /// In no session: none yet, or none any more.
+    pub(in crate::state) const NONE: Self = Self(u32::MAX);
+
+    /// The allocation is alone in its session, and stands for it.
+    pub(in crate::state) const ALONE: Self = Self(u32::MAX - 1);
+
+    /// In the session of that record.
+    pub(in crate::state) const fn of(session: SessionId) -> Self {
+        Self(session.place())
+    }
+
+    pub(in crate::state) const fn is_alone(self) -> bool {
+        self.0 == Self::ALONE.0
+    }
+
+    /// The record of the session, where it has one.
+    pub(in crate::state) const fn session(self) -> Option<SessionId> {
+        if self.0 < Self::ALONE.0 { Some(SessionId::of_place(self.0)) } else { None }
     }
 }

@@ -1,5 +1,6 @@
 //! The last report of each live allocation: its present rate follows from it. Kept only where somebody may ask.
 
+use super::ids::RecordId;
 use std::time::Duration;
 
 use crate::state::storage::free_list::shrunk;
@@ -26,13 +27,13 @@ impl Rates {
         Self(are_kept.then(Vec::new))
     }
 
-    pub(crate) fn get(&self, record: u32) -> LastReport {
-        self.0.as_ref().and_then(|all| all.get(record as usize)).copied().unwrap_or_default()
+    pub(crate) fn get(&self, record: RecordId) -> LastReport {
+        self.0.as_ref().and_then(|all| all.get(record.place() as usize)).copied().unwrap_or_default()
     }
 
     /// The record is a new one's.
-    pub(crate) fn clear(&mut self, record: u32) {
-        let report = self.0.as_mut().and_then(|all| all.get_mut(record as usize));
+    pub(crate) fn clear(&mut self, record: RecordId) {
+        let report = self.0.as_mut().and_then(|all| all.get_mut(record.place() as usize));
         if let Some(report) = report {
             *report = LastReport::default();
         }
@@ -53,9 +54,9 @@ impl Rates {
     }
 
     /// A live allocation reported what passed on a leg, `since` its report before.
-    pub(crate) fn note(&mut self, record: u32, since: Duration, leg: Leg, traffic: &Traffic) {
+    pub(crate) fn note(&mut self, record: RecordId, since: Duration, leg: Leg, traffic: &Traffic) {
         let Some(all) = &mut self.0 else { return };
-        let place = record as usize;
+        let place = record.place() as usize;
         if place >= all.len() {
             all.resize(place + 1, LastReport::default());
         }

@@ -1,6 +1,6 @@
 //! Realms: their names, of which whoever sends events can make many, apart from their series, which are few.
 
-use super::ids::RealmId;
+use super::ids::{OfAllocation, OfRealm, OfSession, RealmId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,20 +18,23 @@ pub(crate) struct RealmGroup {
     pub(crate) label: Arc<str>,
     pub(crate) series: RealmSeries,
     /// Allocations that have lived on end.
-    pub(crate) allocations: AgeList,
+    pub(crate) allocations: AgeList<OfAllocation>,
     /// Allocations that live again: their sessions are younger than they.
-    pub(crate) revived: AgeList,
+    pub(crate) revived: AgeList<OfAllocation>,
     /// Sessions that have a record.
-    pub(crate) sessions: AgeList,
+    pub(crate) sessions: AgeList<OfSession>,
 }
 
 impl RealmGroup {
     /// The order in which an allocation stands.
-    pub(crate) const fn ages(&mut self, revived: bool) -> &mut AgeList {
+    pub(crate) const fn ages(&mut self, revived: bool) -> &mut AgeList<OfAllocation> {
         if revived { &mut self.revived } else { &mut self.allocations }
     }
 
-    pub(crate) fn oldest_allocation(&self, allocations: &Slab<Allocation>) -> Option<Timestamp> {
+    pub(crate) fn oldest_allocation(
+        &self,
+        allocations: &Slab<OfAllocation, Allocation>,
+    ) -> Option<Timestamp> {
         let all = [&self.allocations, &self.revived];
         all.into_iter().filter_map(|ages| ages.oldest(allocations)).min()
     }
@@ -40,8 +43,8 @@ impl RealmGroup {
     /// oldest of both kinds is the oldest session.
     pub(crate) fn oldest_session(
         &self,
-        allocations: &Slab<Allocation>,
-        sessions: &Slab<Session>,
+        allocations: &Slab<OfAllocation, Allocation>,
+        sessions: &Slab<OfSession, Session>,
     ) -> Option<Timestamp> {
         self.allocations.oldest(allocations).into_iter().chain(self.sessions.oldest(sessions)).min()
     }
@@ -60,7 +63,7 @@ pub(crate) struct Realms {
     /// Bytes of all names, those of labels not among them: they are few.
     name_bytes: usize,
     by_name: HashMap<Arc<[u8]>, RealmId, ahash::RandomState>,
-    slots: Slab<Realm>,
+    slots: Slab<OfRealm, Realm>,
     groups: Vec<RealmGroup>,
     by_label: HashMap<Arc<str>, u32, ahash::RandomState>,
     max_groups: usize,
@@ -95,29 +98,29 @@ impl Realms {
     /// The realm's number; its record counts as one more user of it.
     pub(crate) fn acquire(&mut self, name: &[u8]) -> RealmId {
         if let Some(&at) = self.by_name.get(name) {
-            self.slots[at.0].users += 1;
+            self.slots[at].users += 1;
             return at;
         }
         let group = self.group_of(name, MAX_LABEL);
         self.name_bytes += name.len();
         let name: Arc<[u8]> = name.into();
-        let at = RealmId(self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 }));
+        let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
         self.by_name.insert(name, at);
         at
     }
 
     /// One more user of a realm that has some.
     pub(crate) fn hold(&mut self, at: RealmId) -> RealmId {
-        self.slots[at.0].users += 1;
+        self.slots[at].users += 1;
         at
     }
 
     /// One user less; the last one takes the realm along (its group stays).
     pub(crate) fn release(&mut self, at: RealmId) {
-        let realm = &mut self.slots[at.0];
+        let realm = &mut self.slots[at];
         realm.users -= 1;
         if realm.users == 0
-            && let Some(realm) = self.slots.remove(at.0)
+            && let Some(realm) = self.slots.remove(at)
         {
             self.name_bytes -= realm.name.len();
             self.by_name.remove(&realm.name);
@@ -129,20 +132,20 @@ impl Realms {
     }
 
     pub(crate) fn name(&self, at: RealmId) -> &[u8] {
-        &self.slots[at.0].name
+        &self.slots[at].name
     }
 
     pub(crate) fn shared_name(&self, at: RealmId) -> Arc<[u8]> {
-        Arc::clone(&self.slots[at.0].name)
+        Arc::clone(&self.slots[at].name)
     }
 
     /// The label value under which the realm is counted.
     pub(crate) fn label_of(&self, at: RealmId) -> &str {
-        &self.groups[self.slots[at.0].group as usize].label
+        &self.groups[self.slots[at].group as usize].label
     }
 
     pub(crate) fn group(&mut self, at: RealmId) -> &mut RealmGroup {
-        &mut self.groups[self.slots[at.0].group as usize]
+        &mut self.groups[self.slots[at].group as usize]
     }
 
     pub(crate) fn series(&mut self, at: RealmId) -> &mut RealmSeries {

@@ -1,5 +1,6 @@
 //! The records of allocations, how one is found by its key, and what is kept beside a record by its number.
 
+use super::ids::{OfAllocation, RecordId};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Index, IndexMut};
@@ -24,8 +25,8 @@ use crate::state::storage::slab::Slab;
 /// record (its client's address, its end, its rate) goes with it. The names of users are those of records and sessions.
 #[derive(Debug)]
 pub(crate) struct Records {
-    pub(crate) slab: Slab<Allocation>,
-    by_key: HashTable<u32>,
+    pub(crate) slab: Slab<OfAllocation, Allocation>,
+    by_key: HashTable<RecordId>,
     hasher: ahash::RandomState,
     pub(crate) users: Interner,
     addresses: Addresses,
@@ -58,11 +59,11 @@ impl Records {
         self.slab.places()
     }
 
-    pub(crate) fn get(&self, at: u32) -> Option<&Allocation> {
+    pub(crate) fn get(&self, at: RecordId) -> Option<&Allocation> {
         self.slab.get(at)
     }
 
-    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Allocation> {
+    pub(crate) fn get_mut(&mut self, at: RecordId) -> Option<&mut Allocation> {
         self.slab.get_mut(at)
     }
 
@@ -72,7 +73,7 @@ impl Records {
     }
 
     /// The hash of a record's key.
-    pub(crate) fn hash_of(&self, realms: &Realms, at: u32) -> u64 {
+    pub(crate) fn hash_of(&self, realms: &Realms, at: RecordId) -> u64 {
         self.key_hash(&key_of(&self.slab, realms, &self.users, at))
     }
 
@@ -92,13 +93,13 @@ impl Records {
         realms: &Realms,
         hash: u64,
         key: &SourceKey<'_>,
-    ) -> impl Iterator<Item = u32> {
+    ) -> impl Iterator<Item = RecordId> {
         let of_hash = self.by_key.iter_hash(hash).copied();
         of_hash.filter(move |&at| self.has_key(realms, &self.slab[at], key))
     }
 
     /// Some record of that hash: most likely, but not for certain, one of the key.
-    pub(crate) fn likely_of(&self, hash: u64) -> Option<u32> {
+    pub(crate) fn likely_of(&self, hash: u64) -> Option<RecordId> {
         self.by_key.find(hash, |_| true).copied()
     }
 
@@ -111,7 +112,7 @@ impl Records {
     }
 
     /// Takes a new record in, under the hash of its key; gives its number.
-    pub(crate) fn insert(&mut self, realms: &Realms, hash: u64, allocation: Allocation) -> u32 {
+    pub(crate) fn insert(&mut self, realms: &Realms, hash: u64, allocation: Allocation) -> RecordId {
         let at = self.slab.insert(allocation);
         self.rates.clear(at);
         let (hasher, slab, users) = (&self.hasher, &self.slab, &self.users);
@@ -120,7 +121,7 @@ impl Records {
     }
 
     /// Takes a record out, and what is kept beside it; `hash` is that of its key. The name of its user is still held.
-    pub(crate) fn remove(&mut self, realms: &Realms, hash: u64, at: u32) -> Option<Allocation> {
+    pub(crate) fn remove(&mut self, realms: &Realms, hash: u64, at: RecordId) -> Option<Allocation> {
         if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
@@ -162,36 +163,36 @@ impl Records {
         self.client(allocation).map(|address| address.ip())
     }
 
-    pub(crate) fn set_client(&mut self, at: u32, client: SocketAddr) {
+    pub(crate) fn set_client(&mut self, at: RecordId, client: SocketAddr) {
         self.addresses.put(&mut self.slab[at].client, client);
     }
 
     /// What is known of the record's last end, if it has ended.
-    pub(crate) fn end(&self, at: u32) -> Option<&EndRecord> {
+    pub(crate) fn end(&self, at: RecordId) -> Option<&EndRecord> {
         self.ends.get(at)
     }
 
     /// What is known of the record's last end, to be changed.
-    pub(crate) fn end_mut(&mut self, at: u32) -> &mut EndRecord {
+    pub(crate) fn end_mut(&mut self, at: RecordId) -> &mut EndRecord {
         self.ends.of(at)
     }
 
     /// When the record ended; [`Timestamp::ZERO`] if it never did.
-    pub(crate) fn ended_at(&self, at: u32) -> Timestamp {
+    pub(crate) fn ended_at(&self, at: RecordId) -> Timestamp {
         self.ends.moment(at)
     }
 }
 
-impl Index<u32> for Records {
+impl Index<RecordId> for Records {
     type Output = Allocation;
 
-    fn index(&self, at: u32) -> &Allocation {
+    fn index(&self, at: RecordId) -> &Allocation {
         &self.slab[at]
     }
 }
 
-impl IndexMut<u32> for Records {
-    fn index_mut(&mut self, at: u32) -> &mut Allocation {
+impl IndexMut<RecordId> for Records {
+    fn index_mut(&mut self, at: RecordId) -> &mut Allocation {
         &mut self.slab[at]
     }
 }
@@ -206,7 +207,12 @@ fn key_hash(hasher: &ahash::RandomState, key: &SourceKey<'_>) -> u64 {
 }
 
 /// The key of a record.
-fn key_of<'a>(slab: &'a Slab<Allocation>, realms: &'a Realms, users: &'a Interner, at: u32) -> SourceKey<'a> {
+fn key_of<'a>(
+    slab: &'a Slab<OfAllocation, Allocation>,
+    realms: &'a Realms,
+    users: &'a Interner,
+    at: RecordId,
+) -> SourceKey<'a> {
     let allocation = &slab[at];
     SourceKey {
         source: allocation.source(),
@@ -219,7 +225,7 @@ fn key_of<'a>(slab: &'a Slab<Allocation>, realms: &'a Realms, users: &'a Interne
 #[cfg(test)]
 impl Records {
     /// Whether the record is in the key table.
-    pub(crate) fn is_found(&self, realms: &Realms, at: u32) -> bool {
+    pub(crate) fn is_found(&self, realms: &Realms, at: RecordId) -> bool {
         self.by_key.find(self.hash_of(realms, at), |&other| other == at).is_some()
     }
 

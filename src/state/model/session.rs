@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::ids::{RealmId, SourceId};
+use super::ids::{OfSession, RealmId, SourceId};
 use super::session_owner::SessionOwner;
 use crate::clock::Timestamp;
 use crate::state::storage::age_list::{Aged, Links};
@@ -31,7 +31,7 @@ pub(crate) struct Session {
     /// Allocations whose totals may still come, the living ones among them.
     pub(crate) unsettled: u32,
     pub(crate) allocations: u32,
-    pub(crate) age: Links,
+    pub(crate) age: Links<OfSession>,
     /// May be joined; counted among the open ones.
     pub(crate) open: bool,
     /// Not watched from its first opening to its last end.
@@ -90,10 +90,12 @@ impl Session {
 }
 
 impl Aged for Session {
+    type Of = OfSession;
+
     fn started(&self) -> Timestamp {
         self.started
     }
-    fn age_links(&mut self) -> &mut Links {
+    fn age_links(&mut self) -> &mut Links<OfSession> {
         &mut self.age
     }
 }

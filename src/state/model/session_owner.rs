@@ -6,12 +6,8 @@
 use std::net::IpAddr;
 
 use super::allocation::Allocation;
-use super::ids::{RealmId, SourceId};
+use super::ids::{RealmId, RecordId, SessionId, SourceId};
 use crate::state::storage::interner::NameId;
-use crate::state::storage::slab::NONE;
-
-/// In place of a session's number: the session has no record.
-pub(crate) const ALONE: u32 = NONE - 1;
 
 /// Whose a session, or a gathering, is.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +23,9 @@ pub(crate) struct SessionOwner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Its record.
-    Session(u32),
+    Session(SessionId),
     /// The allocation that is alone in it.
-    Alone(u32),
+    Alone(RecordId),
 }
 
 /// A [`Holder`] in four bytes.
@@ -41,8 +37,8 @@ impl PackedHolder {
 
     pub(crate) const fn get(self) -> Holder {
         match self.0 & Self::ALONE {
-            0 => Holder::Session(self.0),
-            _ => Holder::Alone(self.0 & !Self::ALONE),
+            0 => Holder::Session(SessionId::of_place(self.0)),
+            _ => Holder::Alone(RecordId::of_place(self.0 & !Self::ALONE)),
         }
     }
 
@@ -55,8 +51,8 @@ impl PackedHolder {
 impl From<Holder> for PackedHolder {
     fn from(holder: Holder) -> Self {
         match holder {
-            Holder::Session(number) => Self(number),
-            Holder::Alone(at) => Self(at | Self::ALONE),
+            Holder::Session(number) => Self(number.place()),
+            Holder::Alone(at) => Self(at.place() | Self::ALONE),
         }
     }
 }
@@ -64,7 +60,7 @@ impl From<Holder> for PackedHolder {
 impl Allocation {
     /// It stands for its session itself.
     pub(crate) const fn is_alone(&self) -> bool {
-        self.session == ALONE
+        self.session.is_alone()
     }
 
     pub(crate) const fn owner(&self, host: Option<IpAddr>) -> SessionOwner {

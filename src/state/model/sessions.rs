@@ -1,5 +1,6 @@
 //! The sessions, and how one is found by whose it is.
 
+use super::ids::{OfSession, RecordId, SessionId};
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 
@@ -18,11 +19,11 @@ use crate::state::storage::slab::Slab;
 /// Each open session is in the table of owners once, under the hash of its owner; no owner has two.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    pub(crate) slab: Slab<Session>,
+    pub(crate) slab: Slab<OfSession, Session>,
     by_owner: HashTable<PackedHolder>,
     /// Sessions without a live allocation, in the order in which they close; one that was joined meanwhile may be among
     /// them.
-    lingering: VecDeque<(Timestamp, u32)>,
+    lingering: VecDeque<(Timestamp, SessionId)>,
 }
 
 impl Sessions {
@@ -30,12 +31,8 @@ impl Sessions {
         Self { slab: Slab::new(), by_owner: HashTable::new(), lingering: VecDeque::new() }
     }
 
-    pub(crate) fn get(&self, number: u32) -> Option<&Session> {
+    pub(crate) fn get(&self, number: SessionId) -> Option<&Session> {
         self.slab.get(number)
-    }
-
-    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Session> {
-        self.slab.get_mut(number)
     }
 
     /// Each number that is in use is below this.
@@ -43,11 +40,11 @@ impl Sessions {
         self.slab.places()
     }
 
-    pub(crate) fn insert(&mut self, session: Session) -> u32 {
+    pub(crate) fn insert(&mut self, session: Session) -> SessionId {
         self.slab.insert(session)
     }
 
-    pub(crate) fn remove(&mut self, number: u32) -> Option<Session> {
+    pub(crate) fn remove(&mut self, number: SessionId) -> Option<Session> {
         self.slab.remove(number)
     }
 
@@ -70,7 +67,7 @@ impl Sessions {
     }
 
     /// An open session has a record from now on, which stands for it in the place of its only allocation.
-    pub(crate) fn give_record(&mut self, hash: u64, alone: u32, number: u32) {
+    pub(crate) fn give_record(&mut self, hash: u64, alone: RecordId, number: SessionId) {
         let alone = PackedHolder::from(Holder::Alone(alone));
         if let Some(holder) = self.by_owner.find_mut(hash, |&holder| holder == alone) {
             *holder = Holder::Session(number).into();
@@ -78,7 +75,7 @@ impl Sessions {
     }
 
     /// The session is not open any more; `hash` is its owner's.
-    pub(crate) fn close(&mut self, records: &Records, realms: &Realms, hash: u64, number: u32) {
+    pub(crate) fn close(&mut self, records: &Records, realms: &Realms, hash: u64, number: SessionId) {
         let holder = PackedHolder::from(Holder::Session(number));
         if let Ok(entry) = self.by_owner.find_entry(hash, |&other| other == holder) {
             entry.remove();
@@ -100,13 +97,13 @@ impl Sessions {
     }
 
     /// The session closes at `until`, unless an allocation joins it before.
-    pub(crate) fn linger(&mut self, number: u32, until: Timestamp) {
+    pub(crate) fn linger(&mut self, number: SessionId, until: Timestamp) {
         self.slab[number].lingers_until = until;
         self.lingering.push_back((until, number));
     }
 
     /// A session that lingered until now without being joined.
-    pub(crate) fn next_lingered(&mut self, now: Timestamp) -> Option<u32> {
+    pub(crate) fn next_lingered(&mut self, now: Timestamp) -> Option<SessionId> {
         while let Some(&(until, number)) = self.lingering.front()
             && until <= now
         {
@@ -124,22 +121,22 @@ impl Sessions {
     }
 }
 
-impl Index<u32> for Sessions {
+impl Index<SessionId> for Sessions {
     type Output = Session;
 
-    fn index(&self, number: u32) -> &Session {
+    fn index(&self, number: SessionId) -> &Session {
         &self.slab[number]
     }
 }
 
-impl IndexMut<u32> for Sessions {
-    fn index_mut(&mut self, number: u32) -> &mut Session {
+impl IndexMut<SessionId> for Sessions {
+    fn index_mut(&mut self, number: SessionId) -> &mut Session {
         &mut self.slab[number]
     }
 }
 
 /// Whose the session of a holder is.
-fn owner_of(slab: &Slab<Session>, records: &Records, holder: PackedHolder) -> SessionOwner {
+fn owner_of(slab: &Slab<OfSession, Session>, records: &Records, holder: PackedHolder) -> SessionOwner {
     match holder.get() {
         Holder::Session(number) => slab[number].owner(),
         Holder::Alone(at) => records[at].owner(None),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::allocation::Allocation;
 use super::ended_queues::EndedKind;
-use super::ids::SourceId;
+use super::ids::{OfAllocation, RecordId, SourceId};
 use super::source::Source;
 use crate::state::storage::slab::Slab;
 
@@ -35,7 +35,7 @@ impl Sources {
     }
 
     /// Drops queue entries of records that are gone.
-    pub(crate) fn expire(&mut self, records: &Slab<Allocation>) {
+    pub(crate) fn expire(&mut self, records: &Slab<OfAllocation, Allocation>) {
         for source in &mut self.0 {
             source.records.expire(records);
         }
@@ -62,18 +62,29 @@ impl Sources {
     }
 
     /// A record of an allocation of this source that has ended, the first to give way.
-    pub(crate) fn first_ended_of(&mut self, source: SourceId, records: &Slab<Allocation>) -> Option<u32> {
+    pub(crate) fn first_ended_of(
+        &mut self,
+        source: SourceId,
+        records: &Slab<OfAllocation, Allocation>,
+    ) -> Option<RecordId> {
         self.first_ended(&[source.0 as usize], records)
     }
 
     /// A record of an allocation that has ended, the first to give way: of the source with the most records that has one.
-    pub(crate) fn first_ended_of_all(&mut self, records: &Slab<Allocation>) -> Option<u32> {
+    pub(crate) fn first_ended_of_all(
+        &mut self,
+        records: &Slab<OfAllocation, Allocation>,
+    ) -> Option<RecordId> {
         let mut by_size: Vec<usize> = (0..self.0.len()).collect();
         by_size.sort_by_key(|&number| Reverse(self.0[number].records.taken));
         self.first_ended(&by_size, records)
     }
 
-    fn first_ended(&mut self, sources: &[usize], records: &Slab<Allocation>) -> Option<u32> {
+    fn first_ended(
+        &mut self,
+        sources: &[usize],
+        records: &Slab<OfAllocation, Allocation>,
+    ) -> Option<RecordId> {
         for kind in [EndedKind::Lapsed, EndedKind::Closing] {
             for &number in sources {
                 let of_source = self.0.get_mut(number).map(|source| &mut source.records);

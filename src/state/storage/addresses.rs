@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
-use super::slab::{NONE, Slab};
+use super::id::Id;
+use super::slab::Slab;
 
 /// An address of [`Addresses`], or none. It is given back with [`Addresses::remove`].
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +11,7 @@ pub(crate) struct PackedAddress(SocketAddrV4);
 
 impl PackedAddress {
     /// No address.
-    pub(crate) const NONE: Self = Self::apart(NONE);
+    pub(crate) const NONE: Self = Self::apart(u32::MAX);
 
     /// The number of an address that is held apart. No client has port 0.
     const fn apart(number: u32) -> Self {
@@ -40,7 +41,7 @@ impl From<LongAddress> for SocketAddr {
 
 /// The addresses that are held apart: those of IPv6, and those with port 0.
 #[derive(Debug)]
-pub(crate) struct Addresses(Slab<LongAddress>);
+pub(crate) struct Addresses(Slab<LongAddress, LongAddress>);
 
 impl Addresses {
     pub(crate) const fn new() -> Self {
@@ -49,7 +50,7 @@ impl Addresses {
 
     pub(crate) fn get(&self, address: PackedAddress) -> Option<SocketAddr> {
         match address.0.port() {
-            0 => self.0.get(address.0.ip().to_bits()).map(|&long| long.into()),
+            0 => self.0.get(Id::of_place(address.0.ip().to_bits())).map(|&long| long.into()),
             _ => Some(address.0.into()),
         }
     }
@@ -62,14 +63,14 @@ impl Addresses {
         self.remove(*place);
         *place = match address {
             SocketAddr::V4(short) if short.port() != 0 => PackedAddress(short),
-            long => PackedAddress::apart(self.0.insert(long.into())),
+            long => PackedAddress::apart(self.0.insert(long.into()).place()),
         };
     }
 
     /// Its owner goes.
     pub(crate) fn remove(&mut self, address: PackedAddress) {
         if address.0.port() == 0 {
-            self.0.remove(address.0.ip().to_bits());
+            self.0.remove(Id::of_place(address.0.ip().to_bits()));
         }
     }
 

@@ -6,83 +6,97 @@
 
 use std::collections::BTreeMap;
 
-use super::slab::{NONE, Slab};
+use super::id::Id;
+use super::slab::Slab;
 use crate::clock::Timestamp;
 
 /// A record's neighbours in a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Links {
-    pub(crate) prev: u32,
-    pub(crate) next: u32,
+#[derive(Debug)]
+pub(crate) struct Links<Of> {
+    pub(crate) prev: Option<Id<Of>>,
+    pub(crate) next: Option<Id<Of>>,
 }
 
-impl Links {
-    pub(crate) const ALONE: Self = Self { prev: NONE, next: NONE };
+impl<Of> Links<Of> {
+    pub(crate) const ALONE: Self = Self { prev: None, next: None };
 }
+
+impl<Of> Clone for Links<Of> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Of> Copy for Links<Of> {}
 
 /// What can be put in order of age. The start must not change while a record is in.
 pub(crate) trait Aged {
+    /// The kind of record.
+    type Of;
+
     fn started(&self) -> Timestamp;
-    fn age_links(&mut self) -> &mut Links;
+    fn age_links(&mut self) -> &mut Links<Self::Of>;
 }
 
+/// The order of age of one kind of record.
 #[derive(Debug)]
-pub(crate) struct AgeList {
-    oldest: u32,
-    youngest: u32,
+pub(crate) struct AgeList<Of> {
+    oldest: Option<Id<Of>>,
+    youngest: Option<Id<Of>>,
     /// The first of each start's list.
-    backdated: BTreeMap<Timestamp, u32>,
+    backdated: BTreeMap<Timestamp, Id<Of>>,
 }
 
-impl AgeList {
+impl<Of> AgeList<Of> {
     pub(crate) const fn new() -> Self {
-        Self { oldest: NONE, youngest: NONE, backdated: BTreeMap::new() }
+        Self { oldest: None, youngest: None, backdated: BTreeMap::new() }
     }
 
-    pub(crate) fn insert<T: Aged>(&mut self, slab: &mut Slab<T>, at: u32) {
+    pub(crate) fn insert<T: Aged<Of = Of>>(&mut self, slab: &mut Slab<Of, T>, at: Id<Of>) {
         let started = slab[at].started();
-        if self.youngest != NONE && slab[self.youngest].started() > started {
-            let next = self.backdated.insert(started, at).unwrap_or(NONE);
-            *slab[at].age_links() = Links { prev: NONE, next };
-            if let Some(next) = slab.get_mut(next) {
-                next.age_links().prev = at;
+        if let Some(youngest) = self.youngest
+            && slab[youngest].started() > started
+        {
+            let next = self.backdated.insert(started, at);
+            *slab[at].age_links() = Links { prev: None, next };
+            if let Some(next) = next {
+                slab[next].age_links().prev = Some(at);
             }
             return;
         }
-        *slab[at].age_links() = Links { prev: self.youngest, next: NONE };
-        match slab.get_mut(self.youngest) {
-            Some(before) => before.age_links().next = at,
-            None => self.oldest = at,
+        *slab[at].age_links() = Links { prev: self.youngest, next: None };
+        match self.youngest {
+            Some(before) => slab[before].age_links().next = Some(at),
+            None => self.oldest = Some(at),
         }
-        self.youngest = at;
+        self.youngest = Some(at);
     }
 
-    pub(crate) fn remove<T: Aged>(&mut self, slab: &mut Slab<T>, at: u32) {
+    pub(crate) fn remove<T: Aged<Of = Of>>(&mut self, slab: &mut Slab<Of, T>, at: Id<Of>) {
         let started = slab[at].started();
         let links = std::mem::replace(slab[at].age_links(), Links::ALONE);
-        match slab.get_mut(links.prev) {
-            Some(before) => before.age_links().next = links.next,
-            None if self.oldest == at => self.oldest = links.next,
+        match links.prev {
+            Some(before) => slab[before].age_links().next = links.next,
+            None if self.oldest == Some(at) => self.oldest = links.next,
             None => self.replace_first(started, links.next),
         }
-        match slab.get_mut(links.next) {
-            Some(after) => after.age_links().prev = links.prev,
-            None if self.youngest == at => self.youngest = links.prev,
+        match links.next {
+            Some(after) => slab[after].age_links().prev = links.prev,
+            None if self.youngest == Some(at) => self.youngest = links.prev,
             None => {}
         }
     }
 
-    fn replace_first(&mut self, started: Timestamp, by: u32) {
-        if by == NONE {
-            self.backdated.remove(&started);
-        } else {
-            self.backdated.insert(started, by);
-        }
+    fn replace_first(&mut self, started: Timestamp, by: Option<Id<Of>>) {
+        match by {
+            Some(by) => self.backdated.insert(started, by),
+            None => self.backdated.remove(&started),
+        };
     }
 
     /// The earliest start of all.
-    pub(crate) fn oldest<T: Aged>(&self, slab: &Slab<T>) -> Option<Timestamp> {
-        let listed = slab.get(self.oldest).map(Aged::started);
+    pub(crate) fn oldest<T: Aged<Of = Of>>(&self, slab: &Slab<Of, T>) -> Option<Timestamp> {
+        let listed = self.oldest.and_then(|oldest| slab.get(oldest)).map(Aged::started);
         let backdated = self.backdated.first_key_value().map(|(&started, _)| started);
         listed.into_iter().chain(backdated).min()
     }
@@ -93,13 +107,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    struct Thing(Timestamp, Links);
+    struct Thing(Timestamp, Links<()>);
 
     impl Aged for Thing {
+        type Of = ();
+
         fn started(&self) -> Timestamp {
             self.0
         }
-        fn age_links(&mut self) -> &mut Links {
+        fn age_links(&mut self) -> &mut Links<()> {
             &mut self.1
         }
     }

@@ -4,6 +4,7 @@
 //! header of an allocator.
 
 use super::free_list::{FreeList, shrunk};
+use super::id::Id;
 use super::slab::Slab;
 
 /// A stored name. Copied with [`Interner::hold`], given back with [`Interner::release`].
@@ -25,13 +26,16 @@ const PLACES: usize = 1 << PLACE_BITS;
 /// The sizes are multiples of [`STEP`]; the last number is for all that is longer. coturn cuts names at 508 bytes.
 const LONG: usize = (1 << (u32::BITS - PLACE_BITS)) - 1;
 
+/// A name that is stored by itself, with how many share it.
+type LongName = (u32, Box<[u8]>);
+
 /// The names: short ones end to end by size, longer ones each by itself.
 #[derive(Debug)]
 pub(crate) struct Interner {
     /// Bytes of all names, each counted once, however many share it.
     name_bytes: usize,
     shelves: Vec<Shelf>,
-    long: Slab<(u32, Box<[u8]>)>,
+    long: Slab<LongName, LongName>,
 }
 
 impl Interner {
@@ -49,7 +53,7 @@ impl Interner {
         let mut roomy = all.take(usize::from(u8::MAX) / STEP).filter(|(_, shelf)| shelf.places() < PLACES);
         let (number, place) = match roomy.next() {
             Some((number, sized)) => (number, sized.put(name)),
-            None => (LONG, self.long.insert((1, name.into()))),
+            None => (LONG, self.long.insert((1, name.into())).place()),
         };
         NameId(u32::try_from(number).unwrap_or(0) << PLACE_BITS | place)
     }
@@ -59,7 +63,7 @@ impl Interner {
         let (number, place) = user.parts();
         match self.shelves.get_mut(number) {
             Some(sized) => sized.set_sharers(place, sized.sharers(place) + 1),
-            None => self.long[place].0 += 1,
+            None => self.long[Id::of_place(place)].0 += 1,
         }
         user
     }
@@ -75,9 +79,9 @@ impl Interner {
                 shelf.tidy(place);
             }
         } else {
-            self.long[place].0 -= 1;
-            if self.long[place].0 == 0
-                && let Some((_, name)) = self.long.remove(place)
+            self.long[Id::of_place(place)].0 -= 1;
+            if self.long[Id::of_place(place)].0 == 0
+                && let Some((_, name)) = self.long.remove(Id::of_place(place))
             {
                 self.name_bytes -= name.len();
             }
@@ -92,7 +96,7 @@ impl Interner {
         let (number, place) = user.parts();
         match self.shelves.get(number) {
             Some(sized) => sized.name(place),
-            None => &self.long[place].1,
+            None => &self.long[Id::of_place(place)].1,
         }
     }
 

@@ -5,6 +5,7 @@
 pub(super) mod addresses;
 pub(super) mod age_list;
 pub(super) mod free_list;
+pub(super) mod id;
 pub(super) mod interner;
 pub(super) mod packed;
 pub(super) mod recent_keys;

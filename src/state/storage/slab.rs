@@ -1,23 +1,23 @@
 //! Records under small numbers that stay the same while a record lives. No keys, no order.
 
+use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
 use super::free_list::{FreeList, shrunk};
-
-/// The number of no record.
-pub(crate) const NONE: u32 = u32::MAX;
+use super::id::Id;
 
 /// Records in one block of memory; freed places are used again, and those at its end given back.
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub(crate) struct Slab<Of, T> {
+    kind: PhantomData<fn() -> Of>,
     places: Vec<Option<T>>,
     free: FreeList,
     len: usize,
 }
 
-impl<T> Slab<T> {
+impl<Of, T> Slab<Of, T> {
     pub(crate) const fn new() -> Self {
-        Self { places: Vec::new(), free: FreeList::new(), len: 0 }
+        Self { kind: PhantomData, places: Vec::new(), free: FreeList::new(), len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -35,25 +35,25 @@ impl<T> Slab<T> {
     }
 
     /// Stores a record and gives its number.
-    pub(crate) fn insert(&mut self, record: T) -> u32 {
+    pub(crate) fn insert(&mut self, record: T) -> Id<Of> {
         self.len += 1;
         let places = &mut self.places;
         if let Some(at) = self.free.take(|at| matches!(places.get(at as usize), Some(None))) {
             if let Some(place) = places.get_mut(at as usize) {
                 *place = Some(record);
             }
-            return at;
+            return Id::of_place(at);
         }
         places.push(Some(record));
         // The table's cap keeps the length far below this.
-        u32::try_from(places.len() - 1).unwrap_or(NONE)
+        Id::of_place(u32::try_from(places.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// Takes a record out; its number may come again.
-    pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
-        let record = self.places.get_mut(at as usize)?.take()?;
+    pub(crate) fn remove(&mut self, at: Id<Of>) -> Option<T> {
+        let record = self.places.get_mut(at.place() as usize)?.take()?;
         self.len -= 1;
-        self.free.push(at);
+        self.free.push(at.place());
         while let Some(None) = self.places.last() {
             self.places.pop();
         }
@@ -65,32 +65,32 @@ impl<T> Slab<T> {
         Some(record)
     }
 
-    pub(crate) fn get(&self, at: u32) -> Option<&T> {
-        self.places.get(at as usize)?.as_ref()
+    pub(crate) fn get(&self, at: Id<Of>) -> Option<&T> {
+        self.places.get(at.place() as usize)?.as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.places.get_mut(at as usize)?.as_mut()
+    pub(crate) fn get_mut(&mut self, at: Id<Of>) -> Option<&mut T> {
+        self.places.get_mut(at.place() as usize)?.as_mut()
     }
 
     #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.places).filter_map(|(at, place)| Some((at, place.as_ref()?)))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<Of>, &T)> {
+        (0..).zip(&self.places).filter_map(|(at, place)| Some((Id::of_place(at), place.as_ref()?)))
     }
 }
 
-impl<T> Index<u32> for Slab<T> {
+impl<Of, T> Index<Id<Of>> for Slab<Of, T> {
     type Output = T;
 
     #[expect(clippy::expect_used, reason = "numbers come from `insert` and are dropped with the record")]
-    fn index(&self, at: u32) -> &T {
+    fn index(&self, at: Id<Of>) -> &T {
         self.get(at).expect("a number of the slab's own")
     }
 }
 
-impl<T> IndexMut<u32> for Slab<T> {
+impl<Of, T> IndexMut<Id<Of>> for Slab<Of, T> {
     #[expect(clippy::expect_used, reason = "numbers come from `insert` and are dropped with the record")]
-    fn index_mut(&mut self, at: u32) -> &mut T {
+    fn index_mut(&mut self, at: Id<Of>) -> &mut T {
         self.get_mut(at).expect("a number of the slab's own")
     }
 }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn numbers_are_stable_and_used_again() {
-        let mut slab = Slab::new();
+        let mut slab: Slab<(), _> = Slab::new();
         let (a, b) = (slab.insert('a'), slab.insert('b'));
         assert_eq!(slab.remove(a), Some('a'));
         assert_eq!(slab.remove(a), None);
@@ -113,12 +113,12 @@ mod tests {
 
     #[test]
     fn a_peak_is_given_back() {
-        let mut slab = Slab::new();
-        let all: Vec<u32> = (0..10_000).map(|number| slab.insert(number)).collect();
+        let mut slab: Slab<(), _> = Slab::new();
+        let all: Vec<Id<()>> = (0..10_000).map(|number| slab.insert(number)).collect();
         for at in all {
             slab.remove(at);
         }
-        assert_eq!((slab.len(), slab.places(), slab.insert(7)), (0, 0, 0));
+        assert_eq!((slab.len(), slab.places(), slab.insert(7)), (0, 0, Id::of_place(0)));
         assert!(slab.places.capacity() <= 4096 && slab.free.len() < 2000);
     }
 }

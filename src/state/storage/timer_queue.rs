@@ -5,32 +5,50 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::marker::PhantomData;
 
 use super::free_list::shrunk;
+use super::id::Id;
 use super::packed::PackedTime;
 use crate::clock::Timestamp;
 
 /// A moment and the number of the record it belongs to, in ten bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerEntry(PackedTime, [u8; 4]);
+#[derive(Debug)]
+pub(crate) struct TimerEntry<Of>(PackedTime, [u8; 4], PhantomData<fn() -> Of>);
 
-impl TimerEntry {
-    pub(crate) fn new(at: Timestamp, record: u32) -> Self {
-        Self(at.into(), record.to_le_bytes())
+impl<Of> TimerEntry<Of> {
+    pub(crate) fn new(at: Timestamp, record: Id<Of>) -> Self {
+        Self(at.into(), record.place().to_le_bytes(), PhantomData)
     }
 
-    pub(crate) fn get(self) -> (Timestamp, u32) {
-        (self.0.get(), u32::from_le_bytes(self.1))
+    pub(crate) fn get(self) -> (Timestamp, Id<Of>) {
+        (self.0.get(), Id::of_place(u32::from_le_bytes(self.1)))
     }
 }
 
-impl Ord for TimerEntry {
+impl<Of> Clone for TimerEntry<Of> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Of> Copy for TimerEntry<Of> {}
+
+impl<Of> PartialEq for TimerEntry<Of> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<Of> Eq for TimerEntry<Of> {}
+
+impl<Of> Ord for TimerEntry<Of> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.get().cmp(&other.get())
     }
 }
 
-impl PartialOrd for TimerEntry {
+impl<Of> PartialOrd for TimerEntry<Of> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
@@ -38,18 +56,22 @@ impl PartialOrd for TimerEntry {
 
 /// Moments with the number of the record each belongs to. A record remembers the moment that is its own; others of the
 /// same number are left-overs.
-#[derive(Debug, Default)]
-pub(crate) struct TimerQueue {
-    heap: BinaryHeap<Reverse<TimerEntry>>,
+#[derive(Debug)]
+pub(crate) struct TimerQueue<Of> {
+    heap: BinaryHeap<Reverse<TimerEntry<Of>>>,
 }
 
-impl TimerQueue {
-    pub(crate) fn push(&mut self, at: Timestamp, record: u32) {
+impl<Of> TimerQueue<Of> {
+    pub(crate) const fn new() -> Self {
+        Self { heap: BinaryHeap::new() }
+    }
+
+    pub(crate) fn push(&mut self, at: Timestamp, record: Id<Of>) {
         self.heap.push(Reverse(TimerEntry::new(at, record)));
     }
 
     /// The soonest, if it has come.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, u32)> {
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Id<Of>)> {
         let (at, record) = self.heap.peek()?.0.get();
         if at > now {
             return None;
@@ -63,7 +85,7 @@ impl TimerQueue {
 
     /// Drops left-overs once they are more than the records: short allocations would otherwise leave theirs for the
     /// length of a lifetime.
-    pub(crate) fn tidy(&mut self, records: usize, is_current: impl Fn(Timestamp, u32) -> bool) {
+    pub(crate) fn tidy(&mut self, records: usize, is_current: impl Fn(Timestamp, Id<Of>) -> bool) {
         const SLACK: usize = 1024;
         if self.heap.len() > 2 * records + SLACK {
             self.heap.retain(|&Reverse(entry)| {

@@ -4,9 +4,8 @@
 use super::{Applied, Table};
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Phase};
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::SourceKey;
-use crate::state::storage::slab::NONE;
 use crate::wire::{Event, Key};
 
 /// A key of a source, ready to be looked up.
@@ -22,7 +21,7 @@ pub struct BatchEvent<'a> {
     key: PreparedKey<'a>,
     event: Event<'a>,
     /// Its record, most likely; an event before it may still change that.
-    likely: u32,
+    likely: Option<RecordId>,
     /// The first of some in a row with one key, as far as its hash tells.
     is_first: bool,
 }
@@ -30,7 +29,7 @@ pub struct BatchEvent<'a> {
 impl<'a> BatchEvent<'a> {
     /// An event of that key.
     pub const fn new(key: PreparedKey<'a>, event: Event<'a>) -> Self {
-        Self { key, event, likely: NONE, is_first: false }
+        Self { key, event, likely: None, is_first: false }
     }
 }
 
@@ -54,20 +53,20 @@ impl Table {
 
     /// Has the memory of a batch brought near. Changes nothing of the table.
     pub(in crate::state) fn prefetch(&self, batch: &mut [Option<BatchEvent<'_>>]) {
-        let mut before = (0, NONE);
+        let mut before = (0, None);
         for event in batch.iter_mut().flatten() {
             // Both legs report together.
             if event.key.hash != before.0 {
                 // The first of a like hash: a few are another key's.
                 let likely = self.records.likely_of(event.key.hash);
-                before = (event.key.hash, likely.unwrap_or(NONE));
+                before = (event.key.hash, likely);
                 event.is_first = true;
             }
             event.likely = before.1;
         }
         // A processor looks so many instructions ahead, and no further: the shorter a loop, the more of its waits overlap.
         let firsts = batch.iter().flatten().filter(|event| event.is_first);
-        let records = || firsts.clone().filter_map(|event| self.records.get(event.likely));
+        let records = || firsts.clone().filter_map(|event| self.records.get(event.likely?));
         let seen = records().fold(0, |seen, record| seen ^ record.glimpse());
         let named = records().fold(0, |seen, record| seen ^ self.records.users.glimpse(record.user));
         std::hint::black_box((seen, named));
@@ -78,9 +77,10 @@ impl Table {
         self.advance(now);
         let BatchEvent { key: PreparedKey { key, hash }, event, likely, .. } = event;
         if let Event::Traffic(leg, traffic) = event
-            && self.records.get(*likely).is_some_and(|record| self.is_live_and_own(record, key))
+            && let Some(likely) = *likely
+            && self.records.get(likely).is_some_and(|record| self.is_live_and_own(record, key))
         {
-            self.count(*likely, *leg, traffic);
+            self.count(likely, *leg, traffic);
             return Applied::Updated;
         }
         self.on_event(key, *hash, event)

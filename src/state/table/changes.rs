@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Flag, Phase};
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::record::{AllocationRecord, EndedRecords, SessionRecord};
 use crate::state::storage::free_list::shrunk;
 use crate::state::storage::recent_keys::RecentKeys;
@@ -27,7 +27,7 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 struct Tracked {
     /// Places of records that changed since they were taken, each once.
-    changed: Vec<u32>,
+    changed: Vec<RecordId>,
     /// Whether a place is in `changed`.
     is_noted: Vec<bool>,
     ended: EndedRecords,
@@ -53,9 +53,9 @@ impl Changes {
     }
 
     /// A record changed in a way that a store should know.
-    pub(super) fn note(&mut self, at: u32) {
+    pub(super) fn note(&mut self, at: RecordId) {
         let Some(tracked) = &mut self.tracked else { return };
-        let place = at as usize;
+        let place = at.place() as usize;
         if place >= tracked.is_noted.len() {
             tracked.is_noted.resize(place + 1, false);
         }
@@ -73,7 +73,7 @@ impl Changes {
     }
 
     /// Places of records that changed since this was last asked; the table has so many places.
-    fn take_changed(&mut self, places: usize) -> Vec<u32> {
+    fn take_changed(&mut self, places: usize) -> Vec<RecordId> {
         let Some(tracked) = &mut self.tracked else { return Vec::new() };
         tracked.is_noted.clear();
         if let Some(room) = shrunk(places, tracked.is_noted.capacity()) {
@@ -141,7 +141,7 @@ impl Table {
     pub fn take_all(&mut self) -> Vec<AllocationRecord> {
         drop(self.changes.take_changed(self.records.places()));
         let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
-        (0..places).filter_map(|at| self.present_record(at)).collect()
+        (0..places).map(RecordId::of_place).filter_map(|at| self.present_record(at)).collect()
     }
 
     /// What ended since it was last taken.
@@ -168,7 +168,7 @@ impl Table {
     }
 
     /// Gives a record to the store for the last time, or as overdue.
-    pub(super) fn give_ended(&mut self, at: u32) {
+    pub(super) fn give_ended(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
         if self.changes.tracked.is_none() || allocation.is(Flag::Stored) {
             return;
@@ -189,12 +189,12 @@ impl Table {
     }
 
     /// The record as it is now; `None` where there is none, or the store has it for good.
-    fn present_record(&self, at: u32) -> Option<AllocationRecord> {
+    fn present_record(&self, at: RecordId) -> Option<AllocationRecord> {
         let allocation = self.records.get(at)?;
         (!allocation.is(Flag::Stored)).then(|| self.record_of(at, false))
     }
 
-    fn record_of(&self, at: u32, is_final: bool) -> AllocationRecord {
+    fn record_of(&self, at: RecordId, is_final: bool) -> AllocationRecord {
         AllocationRecord::of(at, is_final, &self.records, (&self.realms, &self.servers, &self.sessions))
     }
 }

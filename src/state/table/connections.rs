@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Phase};
 use crate::state::model::connection::{ClosedBy, EndedConnections, ProcessVerdict};
 use crate::state::model::discovery::Discovery;
-use crate::state::model::ids::{ConnectionId, Mark, SourceId};
+use crate::state::model::ids::{ConnectionId, Mark, RecordId, SourceId};
 use crate::state::model::key::SourceKey;
 use crate::state::model::session::Joining;
 use crate::state::storage::packed::PackedTime;
@@ -105,7 +105,7 @@ impl Table {
     pub fn end_reported_by(&mut self, now: Timestamp, ended: &EndedConnections, from: u32) -> Option<u32> {
         self.advance(now);
         let until = from.saturating_add(SLICE);
-        for at in from..until {
+        for at in (from..until).map(RecordId::of_place) {
             let Some(allocation) = self.records.get(at) else { continue };
             if allocation.phase != Phase::Live {
                 continue;
@@ -122,7 +122,7 @@ impl Table {
     }
 
     /// A live record ended with its process, some time after its last sign. Nobody holds it any more, so it is no orphan.
-    pub(super) fn end_with_process(&mut self, at: u32, cause: Cause) {
+    pub(super) fn end_with_process(&mut self, at: RecordId, cause: Cause) {
         let last_sign = self.records[at].last_sign.get();
         self.close(at, cause, last_sign, false);
         self.records[at].phase = Phase::Gone;
@@ -132,7 +132,7 @@ impl Table {
 
     /// A record that was ended with its process is reported again: the process lives. What said that it died is not
     /// believed for a day.
-    pub(super) fn contradict(&mut self, at: u32) {
+    pub(super) fn contradict(&mut self, at: RecordId) {
         let is_by_ids = self.records[at].cause == Some(Cause::Replaced);
         if is_by_ids || self.connections.current == Mark::NONE {
             self.rest_id_rule(at);
@@ -143,7 +143,7 @@ impl Table {
 
     /// Traffic to or from a peer, which only an allocation has, of a record that was ended with its process, within what
     /// was granted: it lives. True if it was so.
-    pub(super) fn revive(&mut self, at: u32) -> bool {
+    pub(super) fn revive(&mut self, at: RecordId) -> bool {
         let allocation = &self.records[at];
         if allocation.phase != Phase::Gone || self.now > allocation.alive_until.get() {
             return false;

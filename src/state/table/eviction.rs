@@ -11,7 +11,7 @@ use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::Phase;
 use crate::state::model::ended_queues::EndedKind;
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::SourceKey;
 
 /// Bytes of names (users, and realms without a label of their own) that the table holds for each of
@@ -23,7 +23,7 @@ const LEAST_NAME_BYTES: usize = 64 << 10;
 
 impl Table {
     /// A record that has ended goes at `moment`, or sooner if its place is wanted.
-    pub(super) fn queue_ended(&mut self, at: u32, moment: Timestamp) {
+    pub(super) fn queue_ended(&mut self, at: RecordId, moment: Timestamp) {
         let record = &self.records[at];
         let kind = match record.phase {
             Phase::Live => return,

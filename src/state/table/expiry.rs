@@ -1,5 +1,6 @@
 //! What time alone does: due times, ages, idleness. Looked at when a deadline wakes a record, never by a scan.
 
+use crate::state::model::ids::RecordId;
 use std::time::Duration;
 
 use super::Table;
@@ -17,7 +18,7 @@ const NOT_RECEIVED: Duration = Duration::from_secs(1);
 
 impl Table {
     /// Looks at a record whose moment has come.
-    pub(super) fn wake(&mut self, at: u32, moment: Timestamp) {
+    pub(super) fn wake(&mut self, at: RecordId, moment: Timestamp) {
         let Some(allocation) = self.records.get_mut(at) else { return };
         if allocation.deadline.get() != moment {
             return;
@@ -30,27 +31,27 @@ impl Table {
     }
 
     /// Sets the moment to look again; an earlier one that is set already stays.
-    fn arm(&mut self, at: u32) {
+    fn arm(&mut self, at: RecordId) {
         let moment = self.next_look(at);
         if moment < self.records[at].deadline.get() {
             self.wake_at(at, moment);
         }
     }
 
-    pub(super) fn wake_at(&mut self, at: u32, moment: Timestamp) {
+    pub(super) fn wake_at(&mut self, at: RecordId, moment: Timestamp) {
         self.timers.set(&mut self.records[at], at, moment);
         self.queue_ended(at, moment);
     }
 
     /// An allocation reported traffic: its gathering is in use.
-    pub(super) fn note_traffic(&mut self, at: u32) {
+    pub(super) fn note_traffic(&mut self, at: RecordId) {
         let now = self.now;
         let quiet = std::mem::replace(&mut self.records[at].quiet_since, now.into()).get();
         // Only a gathering that was quiet for so long can hold idle ones.
         if now.since(quiet) < self.settings.idle_after {
             return;
         }
-        let members: Vec<u32> = members(&self.records.slab, at).collect();
+        let members: Vec<RecordId> = members(&self.records.slab, at).collect();
         for at in members {
             let allocation = &mut self.records[at];
             if allocation.take(Flag::Idle) {
@@ -62,7 +63,7 @@ impl Table {
     }
 
     /// Sees what time has done to a live allocation, and when to look again.
-    pub(super) fn judge(&mut self, at: u32) {
+    pub(super) fn judge(&mut self, at: RecordId) {
         let now = self.now;
         if self.is_overdue(at) {
             self.become_overdue(at);
@@ -92,7 +93,7 @@ impl Table {
     }
 
     /// When a live allocation is due; `None` while its source is down: nothing becomes due then.
-    fn due(&self, at: u32) -> Option<Timestamp> {
+    fn due(&self, at: RecordId) -> Option<Timestamp> {
         let allocation = &self.records[at];
         let source = self.sources.get(allocation.source())?;
         let due = allocation.alive_until.get().plus(self.settings.grace);
@@ -103,7 +104,7 @@ impl Table {
     }
 
     /// When the last gap in what reports the allocation was over: that of its source, or of its connection.
-    pub(super) fn last_gap_of(&self, at: u32) -> Timestamp {
+    pub(super) fn last_gap_of(&self, at: RecordId) -> Timestamp {
         let allocation = &self.records[at];
         let source = self.sources.get(allocation.source());
         let resumed_at = source.map_or(Timestamp::ZERO, |source| source.resumed_at);
@@ -111,18 +112,18 @@ impl Table {
     }
 
     /// Whether a live allocation is overdue for certain: as far as its source has been received.
-    fn is_overdue(&self, at: u32) -> bool {
+    fn is_overdue(&self, at: RecordId) -> bool {
         self.due(at).is_some_and(|due| self.received_of(at) > due)
     }
 
     /// How far the allocation's source has been received.
-    fn received_of(&self, at: u32) -> Timestamp {
+    fn received_of(&self, at: RecordId) -> Timestamp {
         let source = self.sources.get(self.records[at].source());
         source.map_or(self.now, |source| source.received_until.min(self.now))
     }
 
     /// The next moment at which [`Table::judge`] could find something, or an earlier one.
-    fn next_look(&self, at: u32) -> Timestamp {
+    fn next_look(&self, at: RecordId) -> Timestamp {
         let allocation = &self.records[at];
         // However soon the link is back, the allocation has its lifetime from then.
         let no_sooner = || self.now.plus(allocation.lifetime.get()).plus(self.settings.grace);
@@ -141,7 +142,7 @@ impl Table {
 
     /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was
     /// listened to: reports of a gap are lost, and a busy call must not look leaked for that.
-    fn idle_from(&self, at: u32) -> Option<Timestamp> {
+    fn idle_from(&self, at: RecordId) -> Option<Timestamp> {
         let source = self.sources.get(self.records[at].source())?;
         let quiet = members(&self.records.slab, at)
             .map(|member| self.records[member].quiet_since.get().max(self.last_gap_of(member)));

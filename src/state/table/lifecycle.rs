@@ -5,11 +5,10 @@ use crate::clock::Timestamp;
 use crate::state::model::allocation::{
     Allocation, Cause, Flag, Granted, Origin, PackedKey, Phase, UNKNOWN_LIFETIME,
 };
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::SourceKey;
 use crate::state::model::series::{Anomaly, Orphan};
 use crate::state::model::session::Joining;
-use crate::state::storage::age_list::Links;
 use crate::state::storage::packed::PackedTime;
 use crate::wire::{Grant, Leg};
 
@@ -96,7 +95,7 @@ impl Table {
     }
 
     /// Meets an allocation by its end only.
-    pub(super) fn adopt_ended(&mut self, key: &SourceKey<'_>, hash: u64) -> Option<u32> {
+    pub(super) fn adopt_ended(&mut self, key: &SourceKey<'_>, hash: u64) -> Option<RecordId> {
         let granted = self.nothing_granted(key.source);
         let at = self.open(key, hash, &granted, Origin::Adopted, self.now)?;
         self.end(at, Some(Cause::Missed));
@@ -104,7 +103,7 @@ impl Table {
     }
 
     /// An open record ends by coturn's word: `deleted`, or a total that tells that `deleted` was lost.
-    pub(super) fn end(&mut self, at: u32, cause: Option<Cause>) -> Applied {
+    pub(super) fn end(&mut self, at: RecordId, cause: Option<Cause>) -> Applied {
         self.note_sign(at);
         self.records[at].set(Flag::EndReported, true);
         let allocation = &self.records[at];
@@ -124,7 +123,7 @@ impl Table {
     }
 
     /// An ended record waits for its totals.
-    pub(super) fn begin_closing(&mut self, at: u32) {
+    pub(super) fn begin_closing(&mut self, at: RecordId) {
         self.clear_overdue_orphan(at);
         self.remember_end(at);
         self.gatherings.leave(&mut self.records.slab, at);
@@ -145,7 +144,7 @@ impl Table {
         granted: &Granted,
         origin: Origin,
         started: Timestamp,
-    ) -> Option<u32> {
+    ) -> Option<RecordId> {
         let at = self.record(key, hash, granted, origin, started)?;
         if origin == Origin::Born {
             let realm = self.records[at].realm;
@@ -169,7 +168,7 @@ impl Table {
         granted: &Granted,
         origin: Origin,
         started: Timestamp,
-    ) -> Option<u32> {
+    ) -> Option<RecordId> {
         if !self.make_room(key) {
             self.counters.refused += u64::from(self.keys.refused.insert(self.now, hash));
             return None;
@@ -196,10 +195,10 @@ impl Table {
 
     /// Counts a record among the living; adopts it unless it was `born` just now. One that lives again is still in its
     /// gathering.
-    pub(super) fn enter(&mut self, at: u32, born: bool) {
+    pub(super) fn enter(&mut self, at: RecordId, born: bool) {
         let allocation = &self.records[at];
         let (realm, started) = (allocation.realm, allocation.started.get());
-        let is_gathered = allocation.gathering != Links::ALONE;
+        let is_gathered = allocation.gathering.next.is_some();
         self.count_live(at);
         let group = self.realms.group(realm);
         group.series.adopted += u64::from(!born);
@@ -211,7 +210,7 @@ impl Table {
     }
 
     /// Counts the end of a live record. `seen` if it is coturn's word; otherwise it ended some time after its last sign.
-    pub(super) fn close(&mut self, at: u32, cause: Cause, ended: Timestamp, seen: bool) {
+    pub(super) fn close(&mut self, at: RecordId, cause: Cause, ended: Timestamp, seen: bool) {
         self.uncount_live(at);
         self.changes.note(at);
         self.records.end_mut(at).at = ended;
@@ -238,7 +237,7 @@ impl Table {
     }
 
     /// Past due without a word: counted as ended, kept for what may still come.
-    pub(super) fn become_overdue(&mut self, at: u32) {
+    pub(super) fn become_overdue(&mut self, at: RecordId) {
         let allocation = &self.records[at];
         let gap = self.last_gap_of(at);
         let (released, last_sign) = (allocation.is(Flag::ReleasePending), allocation.last_sign.get());
@@ -264,7 +263,7 @@ impl Table {
     }
 
     /// A refresh of an open record at `moment`; one that was overdue lives again.
-    pub(super) fn refresh(&mut self, at: u32, granted: &Granted, moment: Timestamp) {
+    pub(super) fn refresh(&mut self, at: RecordId, granted: &Granted, moment: Timestamp) {
         if self.records[at].phase == Phase::Live {
             self.uncount_live(at);
             self.locate(at, granted);
@@ -290,7 +289,7 @@ impl Table {
     }
 
     /// Takes over where a status says that the client is, and which server speaks.
-    fn locate(&mut self, at: u32, granted: &Granted) {
+    fn locate(&mut self, at: RecordId, granted: &Granted) {
         let before = self.records[at].server;
         self.records[at].locate(granted);
         if let Some(client) = granted.client.filter(|_| granted.long_form) {
@@ -301,7 +300,7 @@ impl Table {
     }
 
     /// An event of it came.
-    pub(super) fn note_sign(&mut self, at: u32) {
+    pub(super) fn note_sign(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
         allocation.last_sign = self.now.into();
         allocation.set(Flag::ScannedBirth, false);
@@ -310,7 +309,7 @@ impl Table {
     }
 
     /// Removes a record that has ended, whose sums are final.
-    pub(super) fn finish(&mut self, at: u32) {
+    pub(super) fn finish(&mut self, at: RecordId) {
         self.clear_overdue_orphan(at);
         self.gatherings.leave(&mut self.records.slab, at);
         self.records[at].phase = Phase::Closing;
@@ -331,7 +330,7 @@ impl Table {
     }
 
     /// An overdue allocation is no orphan any more.
-    pub(super) fn clear_overdue_orphan(&mut self, at: u32) {
+    pub(super) fn clear_overdue_orphan(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
         if allocation.take(Flag::OverdueOrphan) {
             self.changes.note(at);
@@ -351,7 +350,7 @@ impl Table {
         }
     }
 
-    fn remember_end(&mut self, at: u32) {
+    fn remember_end(&mut self, at: RecordId) {
         let hash = self.records.hash_of(&self.realms, at);
         let source = self.sources.get_mut(self.records[at].source());
         if let Some(scan) = source.and_then(|source| source.scan.as_mut()) {
@@ -359,7 +358,7 @@ impl Table {
         }
     }
 
-    fn count_live(&mut self, at: u32) {
+    fn count_live(&mut self, at: RecordId) {
         let allocation = &self.records[at];
         self.realms.series(allocation.realm).live.add(allocation.transport as usize);
         self.servers.get_mut(allocation.server).live += 1;
@@ -368,7 +367,7 @@ impl Table {
         }
     }
 
-    fn uncount_live(&mut self, at: u32) {
+    fn uncount_live(&mut self, at: RecordId) {
         let allocation = &self.records[at];
         self.realms.series(allocation.realm).live.sub(allocation.transport as usize);
         self.servers.get_mut(allocation.server).live -= 1;

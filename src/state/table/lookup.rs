@@ -3,7 +3,7 @@
 
 use super::Table;
 use crate::state::model::allocation::{Allocation, Phase};
-use crate::state::model::ids::Mark;
+use crate::state::model::ids::{Mark, RecordId};
 use crate::state::model::key::SourceKey;
 
 impl Table {
@@ -13,7 +13,7 @@ impl Table {
         hash: u64,
         key: &SourceKey<'_>,
         wanted: impl Fn(&Allocation) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<RecordId> {
         let connections = &self.connections;
         let its_own = self.find_any(hash, key, |record| connections.is_own(record) && wanted(record));
         if its_own.is_some() || connections.current == Mark::NONE {
@@ -28,19 +28,19 @@ impl Table {
         hash: u64,
         key: &SourceKey<'_>,
         wanted: impl Fn(&Allocation) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<RecordId> {
         let of_key = self.records.of_key(&self.realms, hash, key).filter(|&at| wanted(&self.records[at]));
         of_key.max_by_key(|&at| self.records[at].serial.get())
     }
 
     /// The record of a key that has not ended, or not by coturn's word.
-    pub(super) fn find_open(&self, hash: u64, key: &SourceKey<'_>) -> Option<u32> {
+    pub(super) fn find_open(&self, hash: u64, key: &SourceKey<'_>) -> Option<RecordId> {
         self.find(hash, key, |allocation| allocation.phase != Phase::Closing)
     }
 
     /// The closing record of a key; of several the one that ended last, for an id can come again within the time that
     /// totals are waited for.
-    pub(super) fn find_closing(&self, hash: u64, key: &SourceKey<'_>) -> Option<u32> {
+    pub(super) fn find_closing(&self, hash: u64, key: &SourceKey<'_>) -> Option<RecordId> {
         self.find_ended_last(hash, key, |_| true)
     }
 
@@ -51,7 +51,7 @@ impl Table {
         hash: u64,
         key: &SourceKey<'_>,
         wanted: impl Fn(&Allocation) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<RecordId> {
         let closing = self.records.of_key(&self.realms, hash, key).filter(|&at| {
             let record = &self.records[at];
             record.phase == Phase::Closing && self.connections.may_be_own(record) && wanted(record)

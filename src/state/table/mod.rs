@@ -108,7 +108,7 @@ impl Table {
             keys: KeyMemory::default(),
             sessions: Sessions::new(),
             gatherings: Gatherings::new(),
-            timers: Timers::default(),
+            timers: Timers::new(),
             realms: Realms::new(settings.max_realms, &settings.realms),
             servers: Servers::new(settings.max_servers),
             counters: Counters::new(),

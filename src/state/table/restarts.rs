@@ -1,5 +1,6 @@
 //! What ends when ids (`model::seen_ids`) prove that the process behind a server address is new.
 
+use crate::state::model::ids::RecordId;
 use std::time::Duration;
 
 use super::Table;
@@ -34,7 +35,7 @@ impl Table {
     /// The record at `newborn` proves that the process behind its server address is new: what the old one held ended
     /// with it. An allocation of another thread that began after the old process' last sign may be the new one's: it
     /// stays until its own thread gives proof, or until it is due.
-    pub(super) fn end_old_process(&mut self, newborn: u32, granted: &Granted, proof: NewProcess) {
+    pub(super) fn end_old_process(&mut self, newborn: RecordId, granted: &Granted, proof: NewProcess) {
         let new = &self.records[newborn];
         let (source, thread) = (new.source(), parts(new.id).map(|(thread, _)| thread));
         let server = self.servers.label(granted.server);
@@ -46,7 +47,7 @@ impl Table {
         let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
         let mut of_server = Vec::new();
         let mut last_sign = proof.last_status;
-        for at in (0..places).filter(|&at| at != newborn) {
+        for at in (0..places).map(RecordId::of_place).filter(|&at| at != newborn) {
             let Some(record) = self.records.get(at).filter(|record| is_its(record)) else { continue };
             if parts(record.id).map(|(thread, _)| thread) == thread {
                 last_sign = last_sign.max(record.last_sign.get());
@@ -87,7 +88,7 @@ impl Table {
     }
 
     /// A record that ended with an old process is reported again: two processes share its server address.
-    pub(super) fn rest_id_rule(&mut self, at: u32) {
+    pub(super) fn rest_id_rule(&mut self, at: RecordId) {
         let record = &self.records[at];
         let (source, server, port) = (record.source(), record.server, record.server_port);
         if self.servers.ids.rest(self.now, (server, port)) {

@@ -1,5 +1,6 @@
 //! Goes on from what a store has kept of an earlier process.
 
+use crate::state::model::ids::RecordId;
 use std::collections::HashMap;
 
 use super::Table;
@@ -96,7 +97,7 @@ impl Table {
     }
 
     /// A record of the table, in no session yet. `None` where there is no room.
-    fn restore_record(&mut self, record: &AllocationRecord, accounted_bytes: u64) -> Option<u32> {
+    fn restore_record(&mut self, record: &AllocationRecord, accounted_bytes: u64) -> Option<RecordId> {
         let key = key_of(record);
         let hash = self.records.key_hash(&key);
         if record.phase != Phase::Live && !self.has_room(key.source) {
@@ -123,7 +124,7 @@ impl Table {
 
     fn restore_live(
         &mut self,
-        at: u32,
+        at: RecordId,
         record: &AllocationRecord,
         session: Option<EarlierSession>,
         reopened: &mut Reopened,
@@ -140,14 +141,14 @@ impl Table {
         self.judge(at);
     }
 
-    fn restore_closing(&mut self, at: u32, session: Option<EarlierSession>, reopened: &mut Reopened) {
+    fn restore_closing(&mut self, at: RecordId, session: Option<EarlierSession>, reopened: &mut Reopened) {
         if let Some(session) = session {
             self.rejoin_settling(at, session, reopened);
         }
         self.wake_at(at, self.now.plus(SETTLING));
     }
 
-    fn restore_overdue(&mut self, at: u32, record: &AllocationRecord) {
+    fn restore_overdue(&mut self, at: RecordId, record: &AllocationRecord) {
         if record.flags.has(Flag::OverdueOrphan) {
             self.count_orphan_again(at, Orphan::Overdue);
         }
@@ -155,7 +156,7 @@ impl Table {
     }
 
     /// Counts a present orphan that did not become one just now.
-    fn count_orphan_again(&mut self, at: u32, reason: Orphan) {
+    fn count_orphan_again(&mut self, at: RecordId, reason: Orphan) {
         let realm = self.records[at].realm;
         self.realms.series(realm).orphans.add(reason as usize);
     }

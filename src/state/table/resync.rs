@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UNKNOWN_LIFETIME};
-use crate::state::model::ids::SourceId;
+use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::{MANGLED, SourceKey};
 use crate::state::model::key_scan::{Adopts, ScanProgress};
 use crate::wire::status_key::is_believed;
@@ -213,7 +213,7 @@ impl Table {
     }
 
     /// The record's key was found by the present scan and read by us.
-    fn mark_read(&mut self, at: u32) {
+    fn mark_read(&mut self, at: RecordId) {
         self.changes.note(at);
         let allocation = &mut self.records[at];
         allocation.read_at = self.now.into();
@@ -227,7 +227,7 @@ impl Table {
         &mut self,
         key: &SourceKey<'_>,
         hash: u64,
-        at: u32,
+        at: RecordId,
         grant: &Grant<'_>,
         is_birth: bool,
         set_at: Timestamp,
@@ -276,7 +276,7 @@ impl Table {
         };
         let mut absent = 0;
         let until = from.saturating_add(SWEEP);
-        for at in from..until {
+        for at in (from..until).map(RecordId::of_place) {
             let Some(allocation) = self.records.get(at) else { continue };
             // An event since then may have set its key behind the scan's back.
             let judged = allocation.source() == source
@@ -322,7 +322,7 @@ impl Table {
     }
 
     /// An open record turns out to have ended unheard.
-    fn end_missed(&mut self, at: u32) {
+    fn end_missed(&mut self, at: RecordId) {
         if self.records[at].phase == Phase::Live {
             let last_sign = self.records[at].last_sign.get();
             self.close(at, Cause::Missed, last_sign, false);

@@ -1,7 +1,7 @@
 //! Sessions: which one an allocation joins, when it ends, and what it came to. A session is all allocations of one user,
 //! what a person calls a connection.
 
-use crate::state::model::ids::RealmId;
+use crate::state::model::ids::{Membership, RealmId, RecordId, SessionId};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,10 +12,9 @@ use crate::state::model::allocation::{Flag, Origin};
 use crate::state::model::key::MANGLED;
 use crate::state::model::series::Outcome;
 use crate::state::model::session::{Joining, Session};
-use crate::state::model::session_owner::{ALONE, Holder, SessionOwner};
+use crate::state::model::session_owner::{Holder, SessionOwner};
 use crate::state::model::settings::SessionBy;
 use crate::state::record::SessionRecord;
-use crate::state::storage::slab::NONE;
 use crate::wire::turn_rest;
 
 /// A session that an earlier process left.
@@ -31,7 +30,7 @@ pub(super) type Reopened = HashMap<u64, Holder>;
 
 impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
-    pub(super) fn join_session(&mut self, at: u32, joining: Joining) {
+    pub(super) fn join_session(&mut self, at: RecordId, joining: Joining) {
         // One that lives again was part of a session before; its part in this one begins now.
         let revived = self.records.ended_at(at) > Timestamp::ZERO;
         let allocation = &mut self.records[at];
@@ -54,7 +53,7 @@ impl Table {
                 self.count_session(realm, joining == Joining::Born);
                 if !revived && host.is_none() {
                     let allocation = &mut self.records[at];
-                    allocation.session = ALONE;
+                    allocation.session = Membership::ALONE;
                     allocation.set(Flag::SessionPartial, !whole);
                     self.sessions.open(&self.records, &self.realms, hash, Holder::Alone(at));
                     return;
@@ -62,7 +61,7 @@ impl Table {
                 self.open_session(hash, owner, started)
             }
         };
-        self.records[at].session = session;
+        self.records[at].session = Membership::of(session);
         self.share_user(at, session);
         self.backdate(session, started);
         let session = &mut self.sessions[session];
@@ -73,10 +72,10 @@ impl Table {
     }
 
     /// The session's number; its record is made if it had none.
-    pub(super) fn session_of(&mut self, at: u32) -> u32 {
+    pub(super) fn session_of(&mut self, at: RecordId) -> SessionId {
         let allocation = &self.records[at];
-        if !allocation.is_alone() {
-            return allocation.session;
+        if let Some(session) = allocation.session.session() {
+            return session;
         }
         let owner = allocation.owner(None);
         // The session has no other allocation, and the allocation was in no other session: its number will do.
@@ -84,7 +83,7 @@ impl Table {
         session.begin_with(allocation.is(Flag::SessionPartial));
         self.hold_names(&owner);
         let number = self.sessions.insert(session);
-        self.records[at].session = number;
+        self.records[at].session = Membership::of(number);
         self.realms.group(owner.realm).sessions.insert(&mut self.sessions.slab, number);
         let hash = self.records.owner_hash(&self.realms, &owner);
         self.sessions.give_record(hash, at, number);
@@ -98,7 +97,7 @@ impl Table {
     }
 
     /// The allocation bears the name of its session's user: it is stored once.
-    fn share_user(&mut self, at: u32, session: u32) {
+    fn share_user(&mut self, at: RecordId, session: SessionId) {
         let theirs = self.sessions[session].user;
         let ours = std::mem::replace(&mut self.records[at].user, theirs);
         self.records.users.hold(theirs);
@@ -117,7 +116,7 @@ impl Table {
     }
 
     /// An open session began no later than `started`.
-    fn backdate(&mut self, number: u32, started: Timestamp) {
+    fn backdate(&mut self, number: SessionId, started: Timestamp) {
         if started < self.sessions[number].started {
             let group = self.realms.group(self.sessions[number].realm);
             group.sessions.remove(&mut self.sessions.slab, number);
@@ -127,7 +126,7 @@ impl Table {
     }
 
     /// The session that a live allocation has joined is one of an earlier process: takes over what is known of it.
-    pub(super) fn recall_session(&mut self, at: u32, earlier: EarlierSession, reopened: &mut Reopened) {
+    pub(super) fn recall_session(&mut self, at: RecordId, earlier: EarlierSession, reopened: &mut Reopened) {
         let allocation = &self.records[at];
         if allocation.is_alone() && allocation.serial.get() == earlier.serial && earlier.saved.is_none() {
             reopened.insert(earlier.serial, Holder::Alone(at));
@@ -145,7 +144,7 @@ impl Table {
     }
 
     /// An ended allocation of an earlier process waits for its totals, and its session with it.
-    pub(super) fn rejoin_settling(&mut self, at: u32, earlier: EarlierSession, reopened: &mut Reopened) {
+    pub(super) fn rejoin_settling(&mut self, at: RecordId, earlier: EarlierSession, reopened: &mut Reopened) {
         let number = match reopened.get(&earlier.serial) {
             Some(&Holder::Session(number)) => number,
             Some(&Holder::Alone(live)) => self.session_of(live),
@@ -153,7 +152,7 @@ impl Table {
         };
         reopened.insert(earlier.serial, Holder::Session(number));
         let allocation = &mut self.records[at];
-        allocation.session = number;
+        allocation.session = Membership::of(number);
         let whole = allocation.cause.is_some_and(|cause| cause.is_whole(allocation.origin));
         let session = &mut self.sessions[number];
         session.unsettled += 1;
@@ -163,7 +162,7 @@ impl Table {
     }
 
     /// A session that is closed and waits for totals, as an earlier process left it.
-    fn settling_session(&mut self, at: u32, earlier: EarlierSession) -> u32 {
+    fn settling_session(&mut self, at: RecordId, earlier: EarlierSession) -> SessionId {
         let allocation = &self.records[at];
         let owner = allocation.owner(None);
         let mut session = Session::new(earlier.serial, owner, allocation.started.get());
@@ -177,7 +176,7 @@ impl Table {
     }
 
     /// A record for a session that is open and has no allocation yet.
-    fn open_session(&mut self, hash: u64, owner: SessionOwner, started: Timestamp) -> u32 {
+    fn open_session(&mut self, hash: u64, owner: SessionOwner, started: Timestamp) -> SessionId {
         let serial = self.changes.next_serial();
         self.hold_names(&owner);
         let number = self.sessions.insert(Session::new(serial, owner, started));
@@ -187,7 +186,7 @@ impl Table {
     }
 
     /// An allocation of it has ended at `ended`; `whole` if it was watched from its birth to that end.
-    pub(super) fn member_ended(&mut self, at: u32, ended: Timestamp, whole: bool) {
+    pub(super) fn member_ended(&mut self, at: RecordId, ended: Timestamp, whole: bool) {
         let number = self.session_of(at);
         let session = &mut self.sessions[number];
         session.live -= 1;
@@ -210,7 +209,7 @@ impl Table {
         }
     }
 
-    fn close_session(&mut self, number: u32) {
+    fn close_session(&mut self, number: SessionId) {
         let session = &mut self.sessions[number];
         session.open = false;
         let (owner, is_settled) = (session.owner(), session.unsettled == 0);
@@ -225,12 +224,13 @@ impl Table {
     }
 
     /// The sums of an ended allocation are final: they go to its session's.
-    pub(super) fn member_settled(&mut self, at: u32) {
+    pub(super) fn member_settled(&mut self, at: RecordId) {
         self.judge_relayed(at);
         self.give_ended(at);
         let allocation = &mut self.records[at];
-        let number = std::mem::replace(&mut allocation.session, NONE);
-        let Some(session) = self.sessions.get_mut(number) else { return };
+        let left = std::mem::replace(&mut allocation.session, Membership::NONE);
+        let Some(number) = left.session() else { return };
+        let session = &mut self.sessions[number];
         let bytes = allocation.decisive_traffic().bytes();
         let (is_relayed, started) = (allocation.is(Flag::Relayed), allocation.started.get());
         let end = self.records.end_mut(at);
@@ -246,7 +246,7 @@ impl Table {
     }
 
     /// Counts a closed session, once, when nothing more can be added to it.
-    fn finish_session(&mut self, number: u32) {
+    fn finish_session(&mut self, number: SessionId) {
         let Some(session) = self.sessions.remove(number) else { return };
         self.changes.add_ended_session(SessionRecord::of(&session));
         let series = self.realms.series(session.realm);
@@ -278,7 +278,7 @@ impl Table {
     }
 
     /// Identity of the gatherings an allocation may belong to.
-    pub(super) fn gathering_key(&self, at: u32) -> u64 {
+    pub(super) fn gathering_key(&self, at: RecordId) -> u64 {
         let allocation = &self.records[at];
         // A TURN REST name is one credential already: the host need not tell its gatherings apart, and must not, for
         // dual-stack clients have two.

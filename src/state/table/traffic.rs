@@ -1,5 +1,6 @@
 //! Traffic and totals: every byte once.
 
+use crate::state::model::ids::RecordId;
 use std::time::Duration;
 
 use super::{Applied, Table};
@@ -74,7 +75,7 @@ impl Table {
     }
 
     /// Counts what a report tells, for the realm and for the allocation.
-    pub(super) fn count(&mut self, at: u32, leg: Leg, traffic: &Traffic) {
+    pub(super) fn count(&mut self, at: RecordId, leg: Leg, traffic: &Traffic) {
         let is_plausible = self.is_plausible(Some(at), traffic);
         self.note_sign(at);
         if !is_plausible {
@@ -112,7 +113,7 @@ impl Table {
     }
 
     /// Settles a closing allocation's leg with coturn's own total.
-    fn settle(&mut self, hash: u64, at: u32, leg: Leg, total: &Traffic) {
+    fn settle(&mut self, hash: u64, at: RecordId, leg: Leg, total: &Traffic) {
         self.note_sign(at);
         let allocation = &mut self.records[at];
         allocation.set(Flag::settled(leg), true);
@@ -139,7 +140,7 @@ impl Table {
     }
 
     /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have exported it, apart.
-    fn add_lost(&mut self, at: u32, leg: Leg, lost: &Traffic) {
+    fn add_lost(&mut self, at: RecordId, leg: Leg, lost: &Traffic) {
         if leg == Leg::Client {
             self.records.end_mut(at).client_loss = Some(*lost);
         }
@@ -155,7 +156,7 @@ impl Table {
     }
 
     /// Counts an allocation as used once it has relayed enough.
-    pub(super) fn judge_relayed(&mut self, at: u32) {
+    pub(super) fn judge_relayed(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
         if !allocation.is(Flag::Relayed) && allocation.has_relayed(self.settings.relayed_packets) {
             allocation.set(Flag::Relayed, true);
@@ -166,14 +167,14 @@ impl Table {
 
 impl Table {
     /// Whether a report can be true, of the record at `at`, or of an allocation that is not known.
-    pub(super) fn is_plausible(&self, at: Option<u32>, report: &Traffic) -> bool {
+    pub(super) fn is_plausible(&self, at: Option<RecordId>, report: &Traffic) -> bool {
         let last_sign = at.map(|at| self.records[at].last_sign.get());
         let since = last_sign.map_or(Duration::ZERO, |last_sign| self.now.since(last_sign));
         can_pass(report, since.max(LEAST_REPORT))
     }
 
     /// Whether an allocation can have lost so much, as its total says.
-    pub(super) fn can_have_lost(&self, at: u32, lost: &Traffic) -> bool {
+    pub(super) fn can_have_lost(&self, at: RecordId, lost: &Traffic) -> bool {
         let record = &self.records[at];
         let past = if record.is(Flag::PastKnown) { LEAST_LIFE } else { UNKNOWN_PAST };
         can_pass(lost, self.now.since(record.started.get()).saturating_add(past))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::{Orphan, RealmView, Table};
 use crate::state::model::allocation::{Flag, Phase};
+use crate::state::model::ids::{RealmId, RecordId, SessionId};
 use crate::wire::{Direction, Leg, Transport};
 
 /// What is wrong with the table, if anything.
@@ -12,10 +13,10 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
     let mut recount: HashMap<String, [u64; 4]> = HashMap::new();
     let mut oldest: HashMap<String, u64> = HashMap::new();
     let mut transports: HashMap<(String, Transport), u64> = HashMap::new();
-    let mut live_by_session: HashMap<u32, u64> = HashMap::new();
+    let mut live_by_session: HashMap<SessionId, u64> = HashMap::new();
     let mut sessions_without_record = 0;
     let mut oldest_sessions: HashMap<String, u64> = HashMap::new();
-    let mut began = |realm: crate::state::model::ids::RealmId, started: crate::clock::Timestamp| {
+    let mut began = |realm: RealmId, started: crate::clock::Timestamp| {
         let oldest = oldest_sessions.entry(table.realms.label_of(realm).to_owned()).or_insert(u64::MAX);
         *oldest = started.as_millis().min(*oldest);
     };
@@ -32,7 +33,9 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             counts[0] += 1;
             counts[1] += u64::from(allocation.is(Flag::Idle));
             counts[2] += u64::from(allocation.is(Flag::OverMaxLifetime));
-            *live_by_session.entry(allocation.session).or_default() += 1;
+            if let Some(session) = allocation.session.session() {
+                *live_by_session.entry(session).or_default() += 1;
+            }
             sessions_without_record += usize::from(allocation.is_alone());
             *transports.entry((label.clone(), allocation.transport)).or_default() += 1;
             let started = allocation.started.get().as_millis();
@@ -51,9 +54,9 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         }
     }
     let circle_of = |at| {
-        crate::state::model::gatherings::members(&table.records.slab, at).take(100).collect::<Vec<u32>>()
+        crate::state::model::gatherings::members(&table.records.slab, at).take(100).collect::<Vec<RecordId>>()
     };
-    let named: Vec<u32> = table.gatherings.named().collect();
+    let named: Vec<RecordId> = table.gatherings.named().collect();
     for &member in &named {
         let known = table.records.get(member);
         if !known.is_some_and(|known| known.phase != Phase::Closing) {

@@ -1,5 +1,6 @@
 //! Allocations as rows.
 
+use crate::state::model::ids::RecordId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,10 +81,11 @@ impl RowWalk for AllocationWalk {
         let now = *self.now.get_or_insert(table.now);
         let (places, more) = slice(self.next, table.records.places());
         self.next = places.end;
-        for at in places {
+        for at in places.map(RecordId::of_place) {
             let Some(allocation) = table.records.get(at) else { continue };
             if passes(&self.wanted.filter, table, at, now) {
-                let place = SortPosition { value: value(self.wanted.order.sort, table, at, now), number: at };
+                let place =
+                    SortPosition { value: value(self.wanted.order.sort, table, at, now), number: at.place() };
                 self.best.offer(place, reason(allocation), || row(table, at, now));
             }
         }
@@ -95,7 +97,7 @@ impl RowWalk for AllocationWalk {
     }
 }
 
-fn passes(filter: &Filter, table: &Table, at: u32, now: Timestamp) -> bool {
+fn passes(filter: &Filter, table: &Table, at: RecordId, now: Timestamp) -> bool {
     let allocation = &table.records[at];
     filter.state.is_none_or(|wanted| allocation.phase == wanted)
         && filter.reason.is_none_or(|wanted| reason(allocation) == Some(wanted))
@@ -105,7 +107,7 @@ fn passes(filter: &Filter, table: &Table, at: u32, now: Timestamp) -> bool {
 
 /// What the row is put in order by. Of ages the moments are taken, turned round: they stay while time passes, so that a
 /// page that is asked for later still follows on.
-fn value(sort: Sort, table: &Table, at: u32, now: Timestamp) -> SortValue {
+fn value(sort: Sort, table: &Table, at: RecordId, now: Timestamp) -> SortValue {
     let allocation = &table.records[at];
     SortValue::Number(match sort {
         Sort::Realm => return SortValue::Text(table.realms.shared_name(allocation.realm)),
@@ -142,7 +144,7 @@ fn reason(allocation: &Allocation) -> Option<Orphan> {
     }
 }
 
-fn age(table: &Table, at: u32, now: Timestamp) -> Duration {
+fn age(table: &Table, at: RecordId, now: Timestamp) -> Duration {
     let allocation = &table.records[at];
     let until = if matches!(allocation.phase, Phase::Closing | Phase::Gone) {
         table.records.ended_at(at)
@@ -153,12 +155,12 @@ fn age(table: &Table, at: u32, now: Timestamp) -> Duration {
 }
 
 /// What the allocation's gathering is judged by.
-fn active(table: &Table, at: u32) -> Timestamp {
+fn active(table: &Table, at: RecordId) -> Timestamp {
     let all = members(&table.records.slab, at).map(|member| table.records[member].quiet_since.get());
     all.max().unwrap_or_default()
 }
 
-pub(super) fn rate_of(table: &Table, at: u32, now: Timestamp) -> u64 {
+pub(super) fn rate_of(table: &Table, at: RecordId, now: Timestamp) -> u64 {
     let (allocation, report) = (&table.records[at], table.records.rates.get(at));
     rate(
         report.bytes,
@@ -167,7 +169,7 @@ pub(super) fn rate_of(table: &Table, at: u32, now: Timestamp) -> u64 {
     )
 }
 
-fn row(table: &Table, at: u32, now: Timestamp) -> AllocationRow {
+fn row(table: &Table, at: RecordId, now: Timestamp) -> AllocationRow {
     let allocation = &table.records[at];
     AllocationRow {
         source: source_name(table, allocation.source()),

@@ -11,7 +11,7 @@ use super::best::{Best, SortPosition, SortValue};
 use super::{Filter, RowPage, RowQuery, RowWalk, Sort, slice, source_name};
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Flag, Phase};
-use crate::state::model::ids::{RealmId, SourceId};
+use crate::state::model::ids::{RealmId, RecordId, SessionId, SourceId};
 use crate::state::model::series::Orphan;
 use crate::state::model::session::SessionFacts;
 use crate::state::model::session_owner::{Holder, PackedHolder};
@@ -69,7 +69,7 @@ impl Members {
     }
 
     /// Adds what an allocation has that its session does not know yet.
-    fn add(&mut self, table: &Table, at: u32, allocation: &Allocation, now: Timestamp) {
+    fn add(&mut self, table: &Table, at: RecordId, allocation: &Allocation, now: Timestamp) {
         let accounted = table.records.end(at).map_or(0, |ending| ending.accounted_bytes);
         let bytes = allocation.decisive_traffic().bytes().saturating_sub(accounted);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -128,7 +128,7 @@ impl RowWalk for SessionWalk {
             WalkStage::Member(next) => {
                 let (places, more) = slice(next, table.records.places());
                 self.next = if more { WalkStage::Member(places.end) } else { WalkStage::Session(0) };
-                for at in places {
+                for at in places.map(RecordId::of_place) {
                     self.add(table, at, now);
                 }
                 true
@@ -136,7 +136,7 @@ impl RowWalk for SessionWalk {
             WalkStage::Session(next) => {
                 let (places, more) = slice(next, table.sessions.places());
                 self.next = if more { WalkStage::Session(places.end) } else { WalkStage::Alone(0) };
-                for number in places {
+                for number in places.map(SessionId::of_place) {
                     self.offer_session(table, number, now);
                 }
                 true
@@ -144,7 +144,7 @@ impl RowWalk for SessionWalk {
             WalkStage::Alone(next) => {
                 let (places, more) = slice(next, table.records.places());
                 self.next = WalkStage::Alone(places.end);
-                for at in places {
+                for at in places.map(RecordId::of_place) {
                     self.offer_alone(table, at, now);
                 }
                 more
@@ -158,10 +158,11 @@ impl RowWalk for SessionWalk {
 }
 
 impl SessionWalk {
-    fn add(&mut self, table: &Table, at: u32, now: Timestamp) {
+    fn add(&mut self, table: &Table, at: RecordId, now: Timestamp) {
         let Some(allocation) = table.records.get(at) else { return };
-        let Some(session) = table.sessions.get(allocation.session) else { return };
-        let number = allocation.session as usize;
+        let Some(number) = allocation.session.session() else { return };
+        let session = &table.sessions[number];
+        let number = number.place() as usize;
         if self.members.len() <= number {
             self.members.resize_with(number + 1, || None);
         }
@@ -173,9 +174,9 @@ impl SessionWalk {
         members.add(table, at, allocation, now);
     }
 
-    fn offer_session(&mut self, table: &Table, number: u32, now: Timestamp) {
+    fn offer_session(&mut self, table: &Table, number: SessionId, now: Timestamp) {
         let Some(session) = table.sessions.get(number) else { return };
-        let members = self.members.get(number as usize).and_then(Option::as_ref);
+        let members = self.members.get(number.place() as usize).and_then(Option::as_ref);
         let seen = SessionView {
             source: session.source,
             realm: session.realm,
@@ -184,10 +185,10 @@ impl SessionWalk {
             facts: session.facts(),
             members: members.filter(|members| members.serial == session.serial),
         };
-        offer(&mut self.best, &self.wanted, table, &seen, number, now);
+        offer(&mut self.best, &self.wanted, table, &seen, number.place(), now);
     }
 
-    fn offer_alone(&mut self, table: &Table, at: u32, now: Timestamp) {
+    fn offer_alone(&mut self, table: &Table, at: RecordId, now: Timestamp) {
         let Some(allocation) = table.records.get(at).filter(|one| one.is_alone()) else { return };
         let mut members = Members::of(allocation.serial.get());
         members.add(table, at, allocation, now);
