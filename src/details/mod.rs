@@ -4,10 +4,10 @@
 //! the table's lock. Names come from strangers: JSON is made by a library, and whatever goes into HTML is escaped.
 
 mod cursor;
+mod human;
 mod json;
 mod page;
 mod query;
-mod words;
 
 use crate::clock::Timestamp;
 use crate::state::details::{AllocationRow, Found, SessionRow, Wanted};

@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 
 use super::cursor;
+use super::human::{bytes, span};
 use super::query::{List, Query, encode};
-use super::words::{bytes, span};
 use super::{Listing, PAGE};
 use crate::clock::Timestamp;
-use crate::plain::{Html, plain};
+use crate::escape::{Html, printable};
 use crate::state::Orphan;
 use crate::state::details::{AllocationRow, Order, Sort, State};
 
@@ -191,7 +191,7 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         (Some(reason), _) => reason.as_str(),
         (None, state) => state.as_str(),
     };
-    let user = if row.user.is_empty() { "(none)".to_owned() } else { plain(&row.user) };
+    let user = if row.user.is_empty() { "(none)".to_owned() } else { printable(&row.user) };
     let key =
         format!("{}/{}/{}/{}", encode(row.source.as_bytes()), encode(&row.realm), encode(&row.user), row.id);
     let at_least = if row.adopted { "\u{2265} " } else { "" };
@@ -224,7 +224,7 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         "</th><td>{}</td><td class=\"number\" title=\"{}\">{at_least}{}</td><td class=\"number\">{}</td>\
          <td class=\"number\">{left}</td><td class=\"number\" title=\"{}\">{}</td><td class=\"number\">{}/s</td>\
          <td>{} {}</td><td>{}</td></tr>",
-        Html(&plain(&row.realm)),
+        Html(&printable(&row.realm)),
         if row.adopted { "first met in the middle of its life: it may be older" } else { "" },
         span(row.age),
         span(now.since(row.active)),
@@ -233,7 +233,7 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         bytes(row.rate),
         Html(&client),
         row.transport.as_str(),
-        Html(&plain(row.server.as_bytes())),
+        Html(&printable(row.server.as_bytes())),
     );
 }
 

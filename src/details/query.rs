@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::cursor;
-use crate::plain::plain;
+use crate::escape::printable;
 use crate::state::Orphan;
 use crate::state::details::{Filter, Order, Place, Sort, State, Wanted};
 
@@ -109,7 +109,7 @@ impl Query {
                 "realm" => query.filter.realm = Some(value.clone()),
                 "user" => query.filter.user = Some(value.clone()),
                 "cursor" => cursor = Some(value.clone()),
-                _ => query.take(name, &plain(&value))?,
+                _ => query.take(name, &printable(&value))?,
             }
             if !matches!(name, "sort" | "cursor") {
                 query.given.push((name, value));
@@ -210,7 +210,7 @@ fn decode(text: &str) -> Result<Vec<u8>, QueryError> {
             b'+' => b' ',
             b'%' => {
                 let digits = bytes.next().and_then(hex).zip(bytes.next().and_then(hex));
-                let (high, low) = digits.ok_or_else(|| QueryError::Encoding(plain(text.as_bytes())))?;
+                let (high, low) = digits.ok_or_else(|| QueryError::Encoding(printable(text.as_bytes())))?;
                 high << 4 | low
             }
             other => other,
@@ -239,7 +239,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 fn quoted(name: &[u8]) -> String {
     const SHOWN: usize = 40;
-    let shown: String = plain(name).chars().take(SHOWN).collect();
+    let shown: String = printable(name).chars().take(SHOWN).collect();
     format!("{shown:?}")
 }
 

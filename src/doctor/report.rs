@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Finding, Severity};
-use crate::plain::plain;
+use crate::escape::printable;
 
 /// The widest line of running text; a command that mends something is never broken.
 const COLUMNS: usize = 100;
@@ -39,7 +39,7 @@ pub fn text(findings: &[Finding]) -> String {
             if source.is_some() {
                 out.push('\n');
             }
-            out.push_str(&plain(finding.source.as_bytes()));
+            out.push_str(&printable(finding.source.as_bytes()));
             out.push('\n');
             source = Some(&finding.source);
         }
@@ -50,7 +50,7 @@ pub fn text(findings: &[Finding]) -> String {
         }
         if let Some(mend) = &finding.mend {
             out.push_str("         mend ");
-            out.push_str(&plain(mend.as_bytes()));
+            out.push_str(&printable(mend.as_bytes()));
             out.push('\n');
         }
     }
@@ -74,7 +74,7 @@ pub fn text(findings: &[Finding]) -> String {
 
 /// Adds `text` in lines of at most [`COLUMNS`]; the lines after the first are indented if the first is.
 fn wrap(out: &mut String, text: &str) {
-    let text = plain(text.as_bytes());
+    let text = printable(text.as_bytes());
     let indent = if text.starts_with(' ') { INDENT } else { 0 };
     let mut column = 0;
     // Blanks at the start are the first line's own indentation.
