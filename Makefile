@@ -84,7 +84,7 @@ fmt: ## Format the source
 # For development: node 20, npm and Chromium; nothing of it is needed to build or to test.
 pictures: ## Draw the dashboards anew for README.md (needs node, npm, chromium, prometheus)
 	rm -rf target/pictures && mkdir -p target/pictures
-	PICTURES_HISTORY=$(CURDIR)/target/pictures $(CARGO) test --locked --test dashboards_history
+	PICTURES_HISTORY=$(CURDIR)/target/pictures $(CARGO) test --locked --test dashboards history::
 	cd dashboards/pictures && npm ci && npm run check && npm run draw -- $(CURDIR)/target/pictures $(CURDIR)/dashboards/pictures
 
 clean: ## Remove what was built

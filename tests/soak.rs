@@ -15,7 +15,7 @@
 mod common;
 
 use std::alloc::System;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::exporter::Exporter;
@@ -25,6 +25,7 @@ use common::page::Page;
 use common::poll;
 use common::process::{peak_memory, resident_memory};
 use common::redis::Redis;
+use common::turns;
 use coturn_exporter::app::ingest::{Ingest, Shared};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
@@ -45,9 +46,6 @@ const MIB: u64 = 1 << 20;
 
 /// From nothing to nothing so often at least.
 const CYCLES: usize = 3;
-
-/// The two share the machine, and one of them looks at its own memory.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().expect(variable))
@@ -170,7 +168,7 @@ fn events_of_many_days_leave_nothing_but_exact_sums() {
         last_lifetime: 2,
         ends: &[End::Released, End::Disconnected, End::Expired, End::Untold, End::Replaced, End::Abandoned],
     };
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turns::take();
     let events = number("SOAK_EVENTS", 500_000);
     let crowd = crowd(events);
     let mut bench = Bench::new();
@@ -254,7 +252,7 @@ fn events_through_a_real_redis_leave_nothing_but_exact_sums() {
         last_lifetime: 1,
         ends: &[End::Released, End::Disconnected, End::Expired, End::Untold, End::Replaced],
     };
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turns::take();
     let events = number("SOAK_REDIS_EVENTS", 100_000);
     // Small: those that expire have 90 s until their next round.
     let crowd = crowd(events).min(10_000);

@@ -1,5 +1,5 @@
 // Draws the three dashboards over a history in a real Prometheus: node draw.mjs HISTORY PICTURES
-// HISTORY is a folder that `PICTURES_HISTORY=... cargo test --test dashboards_history` has filled.
+// HISTORY is a folder that `PICTURES_HISTORY=... cargo test --test dashboards history::` has filled.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -13,7 +13,7 @@ import UPNG from 'upng-js';
 const HERE = dirname(fileURLToPath(import.meta.url));
 const NAMES = ['coturn-overview', 'coturn-realm', 'coturn-exporter'];
 const WIDTH = 1360;
-// The story of tests/dashboards_history.rs: it begins at 6:00 UTC and is seven hours long.
+// The story of tests/dashboards/history.rs: it begins at 6:00 UTC and is seven hours long.
 const [FROM, TO] = [0.8, 6.8].map((hours) => 1_795_327_200 + hours * 3600);
 const LIMIT = 300_000;
 const TYPES = { '.css': 'text/css', '.html': 'text/html', '.js': 'text/javascript', '.json': 'application/json', '.svg': 'image/svg+xml' };

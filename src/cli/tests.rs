@@ -1,4 +1,4 @@
-//! Tests of the command line, without a process. Variables belong to the process: they are tested in `tests/cli.rs`.
+//! Tests of the command line, without a process. Variables belong to the process: they are tested in `tests/program/cli.rs`.
 
 use super::*;
 use crate::clock::Timestamp;

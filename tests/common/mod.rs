@@ -51,6 +51,7 @@ pub(crate) mod story;
 pub(crate) mod sums;
 pub(crate) mod temp_dir;
 pub(crate) mod traffic;
+pub(crate) mod turns;
 pub(crate) mod uclient;
 pub(crate) mod update;
 pub(crate) mod vocabulary;

@@ -1,5 +1,5 @@
 //! The rights in Redis that README.md documents. Tests of whatever talks to Redis use these, so that none passes with a
-//! right that an operator was not asked to grant; `redis_acl.rs` compares them with README.md.
+//! right that an operator was not asked to grant; `redis/acl.rs` compares them with README.md.
 
 use super::redis::Redis;
 

@@ -1,0 +1,15 @@
+//! What an attacker does who reaches the listener or the page, and who is served all the same.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod listener;
+mod page;

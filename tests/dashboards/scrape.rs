@@ -1,0 +1,178 @@
+//! A real Prometheus reads the page: every value that it stores is the value on the page, and promtool has no
+//! objection to a name, a help text or a type.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use crate::common;
+use common::capture::{self, Message};
+use common::exporter::Exporter;
+use common::http;
+use common::page::Series;
+use common::poll::{self, PATIENCE};
+use common::prometheus::{JOB, Prometheus, promtool_check};
+use common::redis::Redis;
+use common::statsdb::{Allocation, Statsdb};
+use common::traffic::{Legs, Traffic};
+use flate2::read::GzDecoder;
+
+const CAPTURE: &str = "mixed-4.6.1.jsonl";
+
+/// Change without an event: the process is alive.
+const ALIVE: [&str; 1] = ["process_"];
+
+/// Moments. They are moved along with the wall clock, so a few milliseconds may lie between two pages.
+const MOMENT: &str = "_timestamp_seconds";
+
+/// What Prometheus adds about the scrape itself.
+const OF_THE_SCRAPE: [&str; 2] = ["up", "scrape_"];
+
+/// Plays the capture into Redis and leaves one more allocation open, so that gauges are not all 0.
+fn feed(redis: &Redis, db: u8) -> Legs {
+    let mut statsdb = Statsdb::connect(redis, db);
+    let mut published = Legs::default();
+    for Message { channel, payload } in capture::read(CAPTURE) {
+        statsdb.tell(&channel, &payload);
+        let traffic = || Traffic::parse(&payload).expect("four counters");
+        if channel.ends_with(b"/traffic") {
+            published.client += traffic();
+        } else if channel.ends_with(b"/traffic/peer") {
+            published.peer += traffic();
+        }
+    }
+    let open = Allocation::new("example.org", "erin", 77);
+    statsdb.open(&open, 600);
+    published
+}
+
+#[test]
+fn prometheus_stores_every_value_of_the_page() {
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    let prometheus = Prometheus::scraping(exporter.address);
+    let published = feed(&redis, 0);
+
+    // The page is right.
+    exporter.until("all of the capture to be counted", |page| {
+        let mut differences = Vec::new();
+        let live = page.count("coturn_allocations", &[]);
+        if live != 1 {
+            differences.push(format!("{live} allocations are live"));
+        }
+        for (leg, traffic) in [("client", published.client), ("peer", published.peer)] {
+            for (direction, bytes, packets) in [
+                ("received", traffic.received_bytes, traffic.received_packets),
+                ("sent", traffic.sent_bytes, traffic.sent_packets),
+            ] {
+                let labels = [("realm", "example.org"), ("leg", leg), ("direction", direction)];
+                let seen = (
+                    page.value("coturn_relayed_bytes_total", &labels),
+                    page.value("coturn_relayed_packets_total", &labels),
+                );
+                if seen != (Some(bytes as f64), Some(packets as f64)) {
+                    differences.push(format!("{labels:?}: page {seen:?}, capture {bytes}, {packets}"));
+                }
+            }
+        }
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    });
+
+    // And stored as it is, once a scrape has come by and the last settled allocation is on it.
+    poll::until(PATIENCE, "prometheus to have stored the page", || {
+        let page: BTreeMap<Series, f64> =
+            exporter.page().iter().map(|(series, value)| (as_stored(series), value)).collect();
+        let stored: BTreeMap<Series, f64> = prometheus
+            .query(&format!("{{job=\"{JOB}\"}}"))
+            .into_iter()
+            .filter(|(series, _)| !OF_THE_SCRAPE.iter().any(|prefix| series.name.starts_with(prefix)))
+            .map(|(series, value)| (without_target(series), value))
+            .collect();
+        let differences: Vec<String> = page
+            .keys()
+            .chain(stored.keys().filter(|series| !page.contains_key(series)))
+            .filter(|series| !agree(series, page.get(series).copied(), stored.get(series).copied()))
+            .map(|series| format!("{series}: page {:?}, stored {:?}", page.get(series), stored.get(series)))
+            .collect();
+        assert!(page.len() > 100, "{} series are hardly the page", page.len());
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    });
+
+    // The scrape itself went well, each time.
+    let up = prometheus.query(&format!("min_over_time(up{{job=\"{JOB}\"}}[10m])"));
+    assert!(up.len() == 1 && up.values().all(|up| *up > 0.0), "{up:?}");
+}
+
+/// A label without a value is no label to Prometheus.
+fn as_stored(series: &Series) -> Series {
+    let mut series = series.clone();
+    series.labels.retain(|_, value| !value.is_empty());
+    series
+}
+
+/// Without the labels that Prometheus adds to tell targets apart.
+fn without_target(mut series: Series) -> Series {
+    series.labels.remove("job");
+    series.labels.remove("instance");
+    series
+}
+
+fn agree(series: &Series, page: Option<f64>, stored: Option<f64>) -> bool {
+    let (Some(page), Some(stored)) = (page, stored) else { return false };
+    if ALIVE.iter().any(|prefix| series.name.starts_with(prefix)) {
+        return true;
+    }
+    let tolerance = if series.name.ends_with(MOMENT) { 1.0 } else { 0.0 };
+    // Not `==`: two NaN agree as well.
+    (page - stored).abs() <= tolerance || page.to_bits() == stored.to_bits()
+}
+
+#[test]
+fn the_page_comes_in_gzip_to_whom_asks_for_it() {
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    feed(&redis, 0);
+    exporter.until("an allocation to be live", |page| match page.count("coturn_allocations", &[]) {
+        1 => Ok(()),
+        live => Err(format!("{live} are")),
+    });
+    let get = |header| http::get_bytes_with(exporter.address, "/metrics", header).expect("an answer");
+    // What changes without an event is left out.
+    let lines = |body: &[u8]| -> Vec<String> {
+        let text = std::str::from_utf8(body).expect("text").lines();
+        text.filter(|line| line.starts_with("coturn_relayed_") || line.starts_with('#'))
+            .map(Into::into)
+            .collect()
+    };
+
+    let plain = get("Accept-Encoding: identity");
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    let packed = get("Accept-Encoding: gzip");
+    assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(packed.header("vary"), Some("Accept-Encoding"));
+    assert!(packed.body.len() < plain.body.len() / 3, "{} of {}", packed.body.len(), plain.body.len());
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).expect("gzip");
+    assert_eq!(lines(&unpacked), lines(&plain.body));
+    assert!(lines(&plain.body).len() > 100);
+
+    // Too short to be worth it.
+    let healthy = http::get_with(exporter.address, "/-/healthy", "Accept-Encoding: gzip").expect("an answer");
+    assert_eq!((&*healthy.body, healthy.header("content-encoding")), ("healthy\n", None));
+}
+
+#[test]
+fn promtool_has_no_objection() {
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    let fresh = exporter.text();
+    feed(&redis, 0);
+    exporter.until("the capture to be counted", |page| match page.count("coturn_allocations", &[]) {
+        1 => Ok(()),
+        live => Err(format!("{live} allocations are live")),
+    });
+    for page in [fresh, exporter.text()] {
+        let (content, said) = promtool_check(&page);
+        assert!(content && said.is_empty(), "promtool says:\n{said}\nof\n{page}");
+    }
+}

@@ -1,0 +1,20 @@
+//! What breaks, and what the page is worth afterwards (the table in `tests/README.md`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod coturn;
+mod exporter;
+mod hostile;
+mod keys;
+mod redis;
+mod store;
+mod store_file;

@@ -1,0 +1,526 @@
+//! `doctor` against real servers: what it says of a Redis that is well, and of each that is not; that its commands mend
+//! what it says they mend; that it changes nothing by looking.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::common;
+use common::command::{Ended, exporter, shell};
+use common::coturn::{Coturn, Settings};
+use common::exporter::Exporter;
+use common::listener::listening;
+use common::poll::{self, PATIENCE};
+use common::ports::Port;
+use common::redis::{Redis, restore_idle};
+use common::rights::{FORWARD, LEAST, ROLE, grant, in_db};
+use common::statsdb::{Allocation, Statsdb};
+use common::temp_dir::TempDir;
+
+/// What `doctor --json` said.
+struct Report {
+    code: Option<i32>,
+    findings: Vec<Value>,
+}
+
+impl Report {
+    #[track_caller]
+    fn of(url: &str) -> Self {
+        Self::with(&["--redis.url", url])
+    }
+
+    /// With flags of the caller's choice.
+    #[track_caller]
+    fn with(flags: &[&str]) -> Self {
+        let Ended { code, stdout, stderr } = exporter(&[&["doctor", "--json"], flags].concat());
+        let value: Value = serde_json::from_str(&stdout)
+            .unwrap_or_else(|error| panic!("{error}; code {code:?}\n{stdout}\n{stderr}"));
+        assert_eq!(value["ok"].as_bool(), Some(code == Some(0)), "{value:#}");
+        assert_eq!(stderr, "", "{value:#}");
+        Self { code, findings: value["findings"].as_array().expect("an array").clone() }
+    }
+
+    /// The one finding of this id.
+    #[track_caller]
+    fn finding(&self, id: &str) -> &Value {
+        let mut found = self.findings.iter().filter(|finding| finding["id"] == id);
+        let first = found.next().unwrap_or_else(|| panic!("no {id} in {:#?}", self.findings));
+        assert!(found.next().is_none(), "{id} twice in {:#?}", self.findings);
+        first
+    }
+
+    #[track_caller]
+    fn severity(&self, id: &str) -> &str {
+        self.finding(id)["severity"].as_str().expect("a text")
+    }
+
+    /// The ids of all faults.
+    fn faults(&self) -> Vec<&str> {
+        let faults = self.findings.iter().filter(|finding| finding["severity"] == "fault");
+        faults.filter_map(|finding| finding["id"].as_str()).collect()
+    }
+
+    #[track_caller]
+    fn text<'a>(&'a self, id: &str, field: &str) -> &'a str {
+        self.finding(id)[field].as_str().unwrap_or_default()
+    }
+}
+
+fn config_set(redis: &Redis, name: &str, value: &str) {
+    redis::cmd("CONFIG").arg(&["SET", name, value]).query::<()>(&mut redis.connect(0)).expect("CONFIG SET");
+}
+
+#[test]
+fn a_redis_that_is_set_up_as_recommended_is_well() {
+    let redis = Redis::start();
+    config_set(&redis, "tcp-keepalive", "60");
+    Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.faults()), (Some(0), vec![]));
+    for id in [
+        "reachable",
+        "version",
+        "role",
+        "timeout",
+        "tcp-keepalive",
+        "client-output-buffer-limit",
+        "maxmemory-policy",
+        "cluster-enabled",
+        "subscribe",
+        "scan",
+        "get",
+        "idle-time",
+        "dbname",
+        "stale-keys",
+    ] {
+        assert_eq!(report.severity(id), "ok", "{id}: {}", report.finding(id));
+    }
+    // The default user may do everything, which is worth knowing.
+    assert_eq!(report.severity("excess-rights"), "info");
+    assert!(
+        report.text("excess-rights", "message").contains("FLUSHALL"),
+        "{}",
+        report.finding("excess-rights")
+    );
+
+    let ended = exporter(&["doctor", "--redis.url", &redis.url(0)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("\nNothing is wrong. Faults: 0, advice: "), "{}", ended.stdout);
+    for line in ended.stdout.lines().filter(|line| !line.starts_with("         mend ")) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn every_bad_setting_is_found_and_its_command_mends_it() {
+    let redis = Redis::start();
+    for (name, bad) in [
+        ("timeout", "60"),
+        ("tcp-keepalive", "0"),
+        ("client-output-buffer-limit", "pubsub 1048576 65536 5"),
+        ("maxmemory-policy", "allkeys-lfu"),
+    ] {
+        config_set(&redis, name, bad);
+        let report = Report::of(&redis.url(0));
+        assert_eq!((report.code, report.faults()), (Some(1), vec![name]), "{:#?}", report.findings);
+        let mend = report.text(name, "mend");
+        let ended = shell(mend);
+        assert!(ended.code == Some(0) && ended.stdout.trim() == "OK", "{mend}: {ended:?}");
+        let report = Report::of(&redis.url(0));
+        assert_eq!((report.code, report.severity(name)), (Some(0), "ok"), "{:#?}", report.findings);
+    }
+}
+
+#[test]
+fn no_redis_is_a_finding() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]));
+}
+
+#[test]
+fn a_db_that_does_not_exist_is_a_finding() {
+    let redis = Redis::start();
+    let report = Report::of(&redis.url(99));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["select"]));
+    assert!(report.text("select", "message").contains("out of range"), "{:#?}", report.findings);
+    assert!(report.text("select", "mend").contains("--redis.url"), "{:#?}", report.findings);
+    assert_eq!((report.severity("reachable"), report.severity("timeout")), ("ok", "ok"));
+}
+
+#[test]
+fn a_wrong_or_missing_password_is_a_finding_and_not_shown() {
+    let redis = Redis::start_with_password("right-one");
+    for db in [0, 3] {
+        for credentials in ["", ":not-the-one@", "nobody:not-the-one@"] {
+            let url = redis.url_with(credentials, db);
+            let report = Report::of(&url);
+            assert_eq!((report.code, report.faults()), (Some(1), vec!["login"]), "{url}");
+            let text = exporter(&["doctor", "--redis.url", &url]);
+            assert_eq!(text.code, Some(1));
+            assert!(!text.stdout.contains("not-the-one") && text.stderr.is_empty(), "{text:?}");
+        }
+    }
+    assert_eq!(Report::of(&redis.url(0)).code, Some(0));
+}
+
+#[test]
+fn the_documented_rights_are_enough_and_what_they_do_not_show_is_said() {
+    for (db, rights) in [(0, [LEAST].as_slice()), (0, &[LEAST, ROLE]), (2, &[LEAST]), (2, &[LEAST, ROLE])] {
+        let redis = Redis::start();
+        let url = redis.url_with(&grant(&redis, "watcher", &in_db(db, rights)), db);
+        Statsdb::connect(&redis, db).open(&Allocation::new("one.example", "alice", 1), 600);
+        let report = Report::of(&url);
+        assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
+        for id in [
+            "reachable",
+            "version",
+            "ping",
+            "cluster-enabled",
+            "maxmemory-policy",
+            "subscribe",
+            "scan",
+            "get",
+            "idle-time",
+            "dbname",
+        ] {
+            assert_eq!(report.severity(id), "ok", "db {db}: {}", report.finding(id));
+        }
+        // INFO says both, without a right to ROLE, and with no db to select but those that have keys.
+        assert_eq!(report.severity("role"), "ok", "db {db}: {}", report.finding("role"));
+        assert!(report.findings.iter().all(|finding| finding["id"] != "other-dbs"), "{:#?}", report.findings);
+        let unseen = [("config", "CONFIG GET"), ("clients", "CLIENT LIST"), ("excess-rights", "ACL DRYRUN")];
+        for (id, what) in unseen {
+            let right = format!("+{}", what.to_ascii_lowercase().replace(' ', "|"));
+            let message = format!("{what} is forbidden to this user, who lacks {right}; not judged: ");
+            assert_eq!(report.severity(id), "info");
+            assert!(report.text(id, "message").starts_with(&message), "{}", report.finding(id));
+        }
+        let text = format!("{:?}", report.findings);
+        assert!(!text.contains("start Redis"), "{text}");
+    }
+}
+
+#[test]
+fn db_0_takes_no_select() {
+    let redis = Redis::start();
+    Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
+    let before = redis.calls("select");
+    assert_eq!(Report::of(&redis.url(0)).code, Some(0));
+    assert_eq!(redis.calls("select"), before, "no other db has keys to look at");
+    Report::of(&redis.url_with(&grant(&redis, "watcher", &[LEAST]), 0));
+    assert_eq!(redis.rejected_calls("select"), 0, "INFO says as much");
+    let without_info = LEAST.replace(" +info", "");
+    Report::of(&redis.url_with(&grant(&redis, "watcher", &[&without_info]), 0));
+    assert_eq!(redis.rejected_calls("select"), 1, "the look into another db, and no more");
+}
+
+#[test]
+fn another_db_without_the_right_to_select_it_is_said_and_the_rest_looked_at() {
+    let redis = Redis::start();
+    let url = redis.url_with(&grant(&redis, "watcher", &[LEAST, "+config|get"]), 2);
+    config_set(&redis, "timeout", "60");
+    let report = Report::of(&url);
+    assert_eq!(
+        (report.code, report.faults()),
+        (Some(1), vec!["timeout", "select"]),
+        "{:#?}",
+        report.findings
+    );
+    assert_eq!(report.text("select", "message"), "SELECT of db 2 is forbidden to this user");
+    for id in ["reachable", "version", "ping", "subscribe", "scan", "get", "idle-time"] {
+        assert_eq!(report.severity(id), "ok", "{}", report.finding(id));
+    }
+    for id in ["select", "timeout"] {
+        let mend = report.text(id, "mend");
+        let ended = shell(mend);
+        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+    }
+    assert!(report.text("select", "mend").ends_with(" ACL SETUSER watcher +select"));
+    let report = Report::of(&url);
+    assert_eq!((report.code, report.severity("select")), (Some(0), "ok"), "{:#?}", report.findings);
+}
+
+#[test]
+fn a_right_that_is_missing_is_found_and_its_command_mends_it() {
+    let redis = Redis::start();
+    for (id, taken) in [
+        ("ping", "-ping"),
+        ("subscribe", "resetchannels &turn/realm/*"),
+        ("subscribe", "-psubscribe"),
+        ("scan", "-scan"),
+        ("get", "-get"),
+        ("idle-time", "-object"),
+    ] {
+        let url = redis.url_with(&grant(&redis, "watcher", &[LEAST, taken]), 0);
+        let report = Report::of(&url);
+        assert_eq!((report.code, report.faults()), (Some(1), vec![id]), "{:#?}", report.findings);
+        let mend = report.text(id, "mend");
+        let ended = shell(mend);
+        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+        assert_eq!(Report::of(&url).faults(), Vec::<&str>::new(), "{mend}");
+    }
+}
+
+#[test]
+fn the_user_that_doctor_recommends_has_the_documented_rights_and_may_do_nothing_else() {
+    let redis = Redis::start();
+    for db in [0, 2] {
+        let mend = Report::of(&redis.url(db)).text("excess-rights", "mend").to_owned();
+        let words = mend.replace('\'', "");
+        let (_, rules) = words.split_once(" resetkeys ").expect("the rules");
+        assert_eq!(rules, in_db(db, &[LEAST]).join(" ") + " " + ROLE);
+        let ended = shell(&mend.replace(">PASSWORD", ">pw"));
+        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+        let url = redis.url_with("coturn-exporter:pw@", db);
+        assert_eq!(Report::of(&url).faults(), Vec::<&str>::new());
+        // It may not look at its own rights; given that, none of the dangerous ones is found.
+        redis.run(&["ACL", "SETUSER", "coturn-exporter", "+acl|dryrun"]);
+        assert_eq!(Report::of(&url).severity("excess-rights"), "ok");
+    }
+}
+
+#[test]
+fn keys_in_another_db_are_a_fault_that_names_it() {
+    let redis = Redis::start();
+    grant(&redis, "watcher", &in_db(3, &[LEAST]));
+    Statsdb::connect(&redis, 3).open(&Allocation::new("one.example", "alice", 1), 600);
+    // Redis tells the one user which dbs hold keys; for the other, doctor looks into each.
+    for credentials in ["", "watcher:pw@"] {
+        let report = Report::of(&redis.url_with(credentials, 0));
+        assert_eq!((report.code, report.faults()), (Some(1), vec!["dbname"]), "{:#?}", report.findings);
+        let message = report.text("dbname", "message");
+        assert!(message.contains("in db 3;") && message.contains("reads db 0"), "{message}");
+        assert!(report.text("dbname", "mend").contains(&redis.url(3)), "{:#?}", report.findings);
+        assert_eq!(Report::of(&redis.url_with(credentials, 3)).code, Some(0));
+    }
+}
+
+#[test]
+fn looking_leaves_idle_times_as_they_are_and_leftovers_are_advice() {
+    const IDLE: u64 = 5_000;
+    let redis = Redis::start();
+    let mut connection = redis.connect(0);
+    let key = Allocation::new("one.example", "alice", 1).key();
+    restore_idle(&mut connection, [(key.as_bytes(), IDLE)]);
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.severity("stale-keys")), (Some(0), "advice"), "{:#?}", report.findings);
+    assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).expect("DBSIZE"), 1);
+    let idle: u64 = redis::cmd("OBJECT").arg("IDLETIME").arg(&key).query(&mut connection).expect("idle time");
+    assert!(idle >= IDLE, "{idle}");
+    let mend = report.text("stale-keys", "mend");
+    let args: Vec<&str> = mend.strip_prefix("coturn-exporter ").expect(mend).split(' ').collect();
+    assert_eq!(exporter(&[args.as_slice(), &["--apply"]].concat()).code, Some(0), "{mend}");
+    assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).expect("DBSIZE"), 0);
+}
+
+#[test]
+fn a_replica_without_its_master_is_a_fault() {
+    let mut master = Redis::start_with_settings(&[("repl-diskless-sync-delay", "0")]);
+    let replica = Redis::start_replica(&master);
+    master.kill();
+    let lost = |credentials: &str| {
+        poll::until(PATIENCE, "the replica to notice", || {
+            let report = Report::of(&replica.url_with(credentials, 0));
+            match report.text("role", "message") {
+                "Redis is a replica that has lost its master" => Ok(report),
+                other => Err(other.to_owned()),
+            }
+        })
+    };
+    let report = lost("");
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["role"]), "{:#?}", report.findings);
+    // To whom ROLE is forbidden and INFO is not.
+    assert_eq!(lost(&grant(&replica, "watcher", &[LEAST, "+info"])).faults(), ["role"]);
+}
+
+#[test]
+fn a_replica_that_is_syncing_is_called_so_and_nothing_is_held_against_it() {
+    for stale_data in ["yes", "no"] {
+        let (master, replica) = Redis::start_syncing(stale_data);
+        for rights in [&["~* &* +@all"], &["~* &* +@all -role"]] {
+            let url = replica.url_with(&grant(&replica, "watcher", rights), 0);
+            let report = Report::of(&url);
+            let message = report.text("role", "message");
+            assert!(message.contains("being synchronized with its master"), "{:#?}", report.findings);
+            assert_eq!(report.severity("role"), "advice");
+            assert!(report.text("role", "mend").starts_with("run doctor again"));
+            assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
+            let ping = if stale_data == "yes" { "ok" } else { "info" };
+            assert_eq!(report.severity("ping"), ping, "{}", report.finding("ping"));
+        }
+        drop((master, replica));
+    }
+}
+
+#[test]
+fn an_exporter_that_forwards_is_not_taken_for_coturn() {
+    for rights in [FORWARD, &FORWARD.replace(" +client|setname", "")] {
+        let redis = Redis::start();
+        let forward = redis.url_with(&grant(&redis, "forwarder", &[rights]), 0);
+        let flags = ["--statsdb.listen-address", "127.0.0.1:0", "--statsdb.forward-url", &forward];
+        let relay = Exporter::start(&flags);
+        relay.until_value("coturn_exporter_statsdb_forward_up", &[], 1.0);
+        let logged = relay.until_logged(&["waiting for coturn", "statsdb=127.0.0.1:"]);
+        let (_, address) = logged.split_once("statsdb=").expect("an address");
+        let address = address.split_whitespace().next().and_then(|word| word.parse().ok()).expect(address);
+        Statsdb::at(address).open(&Allocation::new("one.example", "alice", 1), 600);
+        poll::until(PATIENCE, "the event to be forwarded", || match redis.calls("publish") {
+            0 => Err(relay.log()),
+            _ => Ok(()),
+        });
+        relay.until_value("coturn_exporter_statsdb_forward_up", &[], 1.0);
+        let report = Report::of(&redis.url(0));
+        if rights == FORWARD {
+            let message = report.text("forwarders", "message");
+            assert!(
+                message.starts_with("1 connection(s) of exporters that forward to this Redis"),
+                "{message}"
+            );
+            assert_eq!(report.severity("coturn"), "info", "{}", report.finding("coturn"));
+            let message = report.text("coturn", "message");
+            assert!(message.contains("no connection that published is of a coturn itself"), "{message}");
+        } else {
+            // It cannot say who it is, and forwards all the same.
+            assert_eq!(report.severity("coturn"), "ok", "{}", report.finding("coturn"));
+        }
+    }
+}
+
+#[test]
+fn a_publisher_is_judged_by_the_age_of_its_last_command() {
+    let redis = Redis::start();
+    let mut coturn = Statsdb::connect(&redis, 0);
+    coturn.open(&Allocation::new("one.example", "alice", 1), 600);
+    let report = Report::of(&redis.url(0));
+    let message = report.text("coturn", "message");
+    assert!(
+        message.starts_with("1 connection(s) published, last ") && message.ends_with("as coturn does"),
+        "{message}"
+    );
+    assert_eq!(report.severity("coturn"), "ok");
+
+    let url = redis.url(0);
+    let flags = ["--redis.url", &url, "--allocation.max-lifetime", "1s", "--allocation.grace", "0s"];
+    poll::until(PATIENCE, "the publication to be older than a lifetime", || {
+        let report = Report::with(&flags);
+        let message = report.text("coturn", "message").to_owned();
+        match report.severity("coturn") {
+            "info" if message.starts_with("1 connection(s) published, but nothing for ") => Ok(()),
+            severity => Err(format!("{severity}: {message}")),
+        }
+    });
+    drop(coturn);
+}
+
+#[test]
+fn a_real_coturn_is_seen_with_its_keys() {
+    let redis = Redis::start();
+    let settings = Settings { ip: "127.0.0.1", realm: "one.example", users: &["alice"], max_lifetime: 600 };
+    let coturn = Coturn::start(&redis, 0, settings);
+    let report = Report::of(&redis.url(0));
+    assert_eq!(report.code, Some(0), "{:#?}", report.findings);
+    // Connected, and silent as yet: that much can be known and no more.
+    assert_eq!(report.severity("coturn"), "info", "{}", report.finding("coturn"));
+    drop(coturn);
+}
+
+#[test]
+fn several_sources_are_each_looked_at() {
+    let (one, other) = (Redis::start(), Redis::start());
+    config_set(&other, "timeout", "9");
+    let args = ["doctor", "--json", "--redis.url", &one.url(0), "--redis.url", &other.url(0)];
+    let ended = exporter(&args);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let value: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let faults: Vec<_> = value["findings"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter(|finding| finding["severity"] == "fault")
+        .map(|finding| finding["source"].as_str().expect("a text").to_owned())
+        .collect();
+    assert_eq!(faults, [other.url(0)]);
+}
+
+/// What a coturn would find at the listener; no Redis is asked.
+#[test]
+fn the_listener_is_looked_at_as_a_coturn_would() {
+    let dir = TempDir::new("passwords");
+    let secret = |name: &str, text: &str| {
+        let path = dir.write(name, text);
+        // Any other mode is warned of.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let right = secret("right", "open-sesame\n");
+    let wrong = secret("wrong", "close sesame\n");
+    let (service, address) = listening(&["--statsdb.password-file", &right]);
+    let listen = address.to_string();
+    let report = |file: Option<&str>| {
+        let mut args = vec!["--statsdb.listen-address", &listen];
+        args.extend(file.iter().flat_map(|file| ["--statsdb.password-file", file]));
+        Report::with(&args)
+    };
+
+    let before = report(Some(&right));
+    assert_eq!(before.code, Some(0), "{:#?}", before.findings);
+    let ids = before.findings.iter().map(|finding| finding["id"].as_str().unwrap());
+    assert_eq!(
+        ids.collect::<Vec<_>>(),
+        ["listener", "listener-login", "listener-coturn", "turnserver-conf"],
+        "no Redis was named"
+    );
+    assert_eq!(before.severity("listener-coturn"), "advice");
+    // It is none of those who are refused.
+    assert_eq!(service.page().value("coturn_exporter_statsdb_refused_clients", &[]), Some(0.0));
+
+    // The line that it prints is one that a coturn can use.
+    let line = before.text("turnserver-conf", "mend").replace("SECRET", "open-sesame");
+    let expected = format!(
+        "redis-statsdb=\"ip=127.0.0.1 dbname=0 password=open-sesame port={} connect_timeout=30\"",
+        address.port()
+    );
+    assert_eq!(line, expected);
+    let settings = Settings { ip: "127.0.0.1", realm: "one.example", users: &["alice"], max_lifetime: 600 };
+    let _coturn = Coturn::start_reporting_to(address.port(), Some("open-sesame"), settings);
+    service.until_value("coturn_exporter_statsdb_coturn_seen", &[], 1.0);
+    // All of its threads have logged in: one that did so later would excuse who is refused from its address.
+    service.until("coturn's connections", |page| {
+        match page.count("coturn_exporter_statsdb_connections", &[]) {
+            6.. => Ok(()),
+            some => Err(some.to_string()),
+        }
+    });
+    assert_eq!(report(Some(&right)).severity("listener-coturn"), "ok");
+
+    let refused = report(Some(&wrong));
+    assert_eq!(refused.faults(), ["listener-login", "listener-password"], "{:#?}", refused.findings);
+    assert_eq!(report(None).faults(), ["listener-login"]);
+    // Those two are what it says of itself, and of every client that is refused.
+    assert_eq!(report(Some(&right)).faults(), ["listener-clients"]);
+
+    let redis = Redis::start();
+    let stranger = format!("127.0.0.1:{}", redis.port());
+    assert_eq!(Report::with(&["--statsdb.listen-address", &stranger]).faults(), ["listener"]);
+    let nobody = format!("127.0.0.1:{}", Port::claim().number);
+    let nobody = Report::with(&["--statsdb.listen-address", &nobody]);
+    assert_eq!(nobody.faults(), ["listener"]);
+    assert!(nobody.text("listener", "message").contains("refused"), "{:#?}", nobody.findings);
+}
+
+/// coturn 4.17 refuses its statsdb host as a peer: an address that may be a relay's is named.
+#[test]
+fn an_address_that_may_be_a_relays_own_is_named() {
+    let exporter = Exporter::start(&["--statsdb.listen-address", ":0", "--statsdb.open"]);
+    let line = exporter.until_logged(&["waiting for coturn", "statsdb="]);
+    let port = line.rsplit_once(':').unwrap().1.trim_matches('"').to_owned();
+    let local = Report::with(&["--statsdb.listen-address", &format!(":{port}")]);
+    assert!(local.findings.iter().all(|finding| finding["id"] != "statsdb-host"), "{:#?}", local.findings);
+    assert!(local.text("turnserver-conf", "why").contains("auto denied-peer-ip"));
+    let named = Report::with(&["--statsdb.listen-address", &format!("0.0.0.0.nip.invalid:{port}")]);
+    let host = named.finding("statsdb-host");
+    assert!(host["message"].as_str().unwrap().contains("4.17"), "{host}");
+    assert!(host["mend"].as_str().unwrap().contains("127.0.0.1"), "{host}");
+}

@@ -1,0 +1,21 @@
+//! The program as its users meet it: flags, the README, signals, the log, and the subcommands.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cli;
+mod details;
+mod doctor;
+mod log_reader;
+mod prune;
+mod readme;
+mod record;
+mod signals;

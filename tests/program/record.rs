@@ -1,0 +1,136 @@
+//! `record` against a real Redis: what it writes replays to the page that a watching exporter serves. And the
+//! exporter's own CPU time, against the kernel's account of it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::common;
+use common::capture;
+use common::exporter::Exporter;
+use common::page::Page;
+use common::poll::{self, PATIENCE};
+use common::process::Process;
+use common::redis::Redis;
+use common::rights::{LEAST, grant, in_db};
+use common::statsdb::Statsdb;
+use common::temp_dir::TempDir;
+use common::turns;
+use coturn_exporter::app::replay::replay;
+use coturn_exporter::state::Settings;
+use rustix::process::Signal;
+
+/// The URL of a user with the documented rights.
+fn user(redis: &Redis, db: u8) -> String {
+    redis.url_with(&grant(redis, "exporter", &in_db(db, &[LEAST])), db)
+}
+
+fn record(dir: &TempDir, url: &str, more: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
+    command.args(["record", "--redis.url", url, "--output", "stream.jsonl"]).args(more);
+    Process::spawn(command, dir.path(), "record").expect("the program starts")
+}
+
+/// The samples of one page that tell of coturn: not of the source, the program or the moment, which differ.
+fn samples(text: &str) -> Vec<String> {
+    let page = Page::parse(text);
+    let told = page.iter().filter(|(series, _)| {
+        let timed = series.name.contains("timestamp") || series.name.contains("duration_seconds");
+        let of_program = series.name.starts_with("process_")
+            || [
+                "coturn_exporter_build_info",
+                "coturn_exporter_dropped_log_lines_total",
+                "coturn_exporter_http_refusals_total",
+            ]
+            .contains(&series.name.as_str());
+        !series.labels.contains_key("source") && !of_program && !timed
+    });
+    told.map(|(series, value)| format!("{series} {value}")).collect()
+}
+
+fn replayed(capture: PathBuf) -> String {
+    String::from_utf8(replay(Settings::default(), &[capture], None).unwrap()).unwrap()
+}
+
+fn until_recording(recorder: &Process) {
+    poll::until(PATIENCE, "record to be subscribed", || {
+        let log = recorder.stderr();
+        if log.contains("msg=recording") { Ok(()) } else { Err(log) }
+    });
+}
+
+fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn a_recorded_stream_replays_to_the_page_of_the_exporter_that_watched_it() {
+    let redis = Redis::start();
+    let dir = TempDir::new("record");
+    let url = user(&redis, 0);
+    let mut recorder = record(&dir, &url, &[]);
+    let exporter = Exporter::watching(&url);
+    until_recording(&recorder);
+    let mut coturn = Statsdb::connect(&redis, 0);
+    let mut published = 0;
+    // Names that are not UTF-8, and a coturn's heartbeat, which `turn/*` does not match.
+    for name in ["odd-usernames-4.6.1.jsonl", "mixed-4.6.1.jsonl", "percent-usernames-4.6.1.jsonl"] {
+        for message in capture::read(name) {
+            coturn.tell(&message.channel, &message.payload);
+            published += usize::from(message.channel.starts_with(b"turn/"));
+        }
+    }
+    let capture = dir.path().join("stream.jsonl");
+    poll::until(PATIENCE, "every message to be recorded", || match lines(&capture) {
+        written if written == published => Ok(()),
+        written => Err(format!("{written} of {published}")),
+    });
+    let mode = std::fs::metadata(&capture).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "users and their addresses are in it");
+    recorder.signal(Signal::INT);
+    assert!(recorder.wait(Duration::from_secs(5)).success(), "{}", recorder.output());
+    let told = exporter.until("every message to be counted", |page| {
+        match page.count("coturn_exporter_messages_total", &[]) {
+            counted if counted == published as u64 => Ok(exporter.text()),
+            counted => Err(format!("{counted} of {published}")),
+        }
+    });
+    let (watched, replayed) = (samples(&told), samples(&replayed(capture)));
+    let only = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|sample| !those.contains(sample)).cloned().collect()
+    };
+    let differing = (only(&watched, &replayed), only(&replayed, &watched));
+    assert!(differing.0.is_empty() && differing.1.is_empty(), "watched, then replayed: {differing:#?}");
+}
+
+#[test]
+fn a_recording_ends_after_its_duration_and_never_overwrites() {
+    let redis = Redis::start();
+    let dir = TempDir::new("record-again");
+    // The stream is the same whichever db is named; to name it takes one right more.
+    let url = user(&redis, 2);
+    let mut first = record(&dir, &url, &["--duration", "100ms"]);
+    assert!(first.wait(PATIENCE).success(), "{}", first.output());
+    let mut second = record(&dir, &url, &["--duration", "100ms"]);
+    let status = second.wait(PATIENCE);
+    assert_eq!(status.code(), Some(1), "{}", second.output());
+    assert!(second.stderr().contains("stream.jsonl"), "{}", second.stderr());
+}
+
+#[test]
+fn cpu_time_is_told_to_the_millisecond() {
+    let _turn = turns::take();
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    let told = || exporter.page().value("process_cpu_seconds_total", &[]).unwrap();
+    let first = told();
+    // Scrapes are work: a counter in whole seconds would stand still.
+    let later = poll::until(PATIENCE, "CPU time to rise by a few milliseconds", || match told() {
+        now if now > first + 0.003 => Ok(now),
+        now => Err(format!("{first} then {now}")),
+    });
+    let kernel = exporter.cpu_seconds();
+    assert!(later <= kernel + 0.02, "told {later}, but the kernel counts {kernel} after it");
+    assert!(told() + 0.02 >= kernel, "the kernel counted {kernel} before");
+}
