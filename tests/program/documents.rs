@@ -1,11 +1,5 @@
 //! Links of the documents, and of comments to them: each leads to a file and a heading that exist.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
-)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
