@@ -297,16 +297,16 @@ proptest! {
     }
 
     #[test]
-    fn a_handful_is_taken_in_as_one_after_the_other(
-        handfuls in prop::collection::vec((any_pause(), prop::collection::vec((any_key(&["r", ""]), any_event()), 1..20)), 1..20),
+    fn a_batch_is_applied_as_one_after_the_other(
+        batches in prop::collection::vec((any_pause(), prop::collection::vec((any_key(&["r", ""]), any_event()), 1..20)), 1..20),
     ) {
         let (mut together, mut alone) = (table(Settings::default()), table(Settings::default()));
         let mut now = Timestamp::from_millis(1_000_000);
-        for (pause, events) in handfuls {
+        for (pause, events) in batches {
             now = now.plus(Duration::from_millis(pause));
-            let mut handful: Vec<_> = events.iter().map(|(key, event)| Some(BatchEvent::new(together.prepare(SOURCE, key), *event))).collect();
-            together.prefetch(&mut handful);
-            for (heard, (key, event)) in handful.iter().flatten().zip(&events) {
+            let mut batch: Vec<_> = events.iter().map(|(key, event)| Some(BatchEvent::new(together.prepare(SOURCE, key), *event))).collect();
+            together.prefetch(&mut batch);
+            for (heard, (key, event)) in batch.iter().flatten().zip(&events) {
                 prop_assert_eq!(together.apply_prepared(now, heard), alone.apply(now, SOURCE, key, event));
             }
         }
