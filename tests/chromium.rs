@@ -372,7 +372,7 @@ fn look_at_the_page(stage: &Stage, window: &Window, leaked: &BTreeSet<(String, u
         let wanted = leaked.iter().map(|(user, id)| (user.clone(), format!("{id:018}"))).collect();
         let in_words = rows
             .iter()
-            .filter(|row| text(row, 3).starts_with("Idle orphan: kept alive, unused for "))
+            .filter(|row| text(row, 3).starts_with("Idle orphan: refreshed, unused for "))
             .count();
         let others = rows.iter().skip(leaked.len()).filter(|row| text(row, 0) == "live").count();
         if on_top == wanted && in_words == leaked.len() && others >= 4 {

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::retention::Doubt;
 use crate::doctor::setting_states;
-use crate::metrics::own::StatusKeys;
+use crate::metrics::source_stats::StatusKeys;
 use crate::source::backoff::Backoff;
 use crate::source::inbox::BATCH;
 use crate::source::redis::LinkError;

@@ -67,7 +67,7 @@ fn doctor_says_that_a_command_is_not_to_be_had_and_what_to_do() {
     let plain = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "fault scan: SCAN fails:",
-        "mend a Redis that knows the command and does not rename it, or none: --statsdb.listen-address",
+        "fix a Redis that knows the command and does not rename it, or none: --statsdb.listen-address",
         "advice info: INFO gives no answer (",
     ] {
         assert!(plain.contains(part), "{part} in {}", ended.stdout);

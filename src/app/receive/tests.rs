@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::Timestamp;
-use crate::metrics::own::SourceStats;
+use crate::metrics::source_stats::SourceStats;
 use crate::source::backoff::{self, LASTED};
 
 const SOURCE: SourceId = SourceId(0);
