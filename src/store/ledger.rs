@@ -60,7 +60,7 @@ pub struct Question {
 
 /// One answer: sums over finished sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct UsageSums {
     /// Of whom, in the order of [`Question::by`]. A name that is not UTF-8 has its bytes replaced.
     pub of: Vec<String>,
     /// The sums, in the order of [`FIGURES`].
@@ -104,12 +104,12 @@ pub const FIGURES: [Figure; 15] = figures![
 /// # Errors
 ///
 /// Whatever is there and no store of this version.
-pub fn usage(path: &Path, question: &Question) -> Result<Vec<Usage>, OpenError> {
+pub fn usage(path: &Path, question: &Question) -> Result<Vec<UsageSums>, OpenError> {
     let connection = schema::open_to_read(path)?;
     ask(&connection, question).map_err(|error| OpenError::Damaged { path: path.to_owned(), error })
 }
 
-fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usage>> {
+fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<UsageSums>> {
     let groups: Vec<&str> = question.by.iter().map(|by| by.column()).collect();
     // In two halves: whatever anybody publishes, no sum goes beyond SQLite's integers.
     let figures = FIGURES.iter().flat_map(|Figure { sql, .. }| {
@@ -133,7 +133,7 @@ fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usa
     statement.query_map(&bounds[..], answer)?.collect()
 }
 
-fn answer(row: &Row<'_>, groups: usize) -> rusqlite::Result<Usage> {
+fn answer(row: &Row<'_>, groups: usize) -> rusqlite::Result<UsageSums> {
     let of = (0..groups).map(|column| {
         Ok(match row.get_ref(column)? {
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -146,7 +146,7 @@ fn answer(row: &Row<'_>, groups: usize) -> rusqlite::Result<Usage> {
         let (high, low): (f64, f64) = (row.get(column)?, row.get(column + 1)?);
         *figure = whole(high).saturating_mul(1 << 32).saturating_add(whole(low));
     }
-    Ok(Usage { of, figures })
+    Ok(UsageSums { of, figures })
 }
 
 /// A sum of whole numbers, which is exact below 2^53.

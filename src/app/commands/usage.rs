@@ -6,7 +6,7 @@ use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Moment, Usage as Request, UsageFormat};
 use crate::escape::printable;
-use crate::store::ledger::{self, FIGURES, Question, Usage};
+use crate::store::ledger::{self, FIGURES, Question, UsageSums};
 
 /// Asks the ledger, and prints the answer onto `out`.
 ///
@@ -43,7 +43,7 @@ fn columns(question: &Question) -> impl Iterator<Item = &'static str> {
 }
 
 /// Aligned columns: names to the left, with everything escaped that a terminal would obey; numbers to the right.
-fn table(question: &Question, answers: &[Usage], out: &mut impl Write) -> io::Result<()> {
+fn table(question: &Question, answers: &[UsageSums], out: &mut impl Write) -> io::Result<()> {
     let head: Vec<String> = columns(question).map(str::to_owned).collect();
     let rows = answers.iter().map(|answer| {
         let names = answer.of.iter().map(|name| printable(name.as_bytes()));
@@ -69,7 +69,7 @@ fn table(question: &Question, answers: &[Usage], out: &mut impl Write) -> io::Re
     Ok(())
 }
 
-fn csv(question: &Question, answers: &[Usage], out: &mut impl Write) -> io::Result<()> {
+fn csv(question: &Question, answers: &[UsageSums], out: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     writer.write_record(columns(question))?;
     for answer in answers {
@@ -85,7 +85,7 @@ fn no_formula(name: &str) -> String {
     if is_formula { format!("'{name}") } else { name.to_owned() }
 }
 
-fn json(question: &Question, answers: &[Usage], out: &mut impl Write) -> io::Result<()> {
+fn json(question: &Question, answers: &[UsageSums], out: &mut impl Write) -> io::Result<()> {
     let answers = answers.iter().map(|answer| {
         let names = answer.of.iter().map(|name| serde_json::Value::from(name.as_str()));
         let values = names.chain(answer.figures.iter().map(|&figure| figure.into()));
@@ -102,11 +102,11 @@ mod tests {
     use crate::store::ledger::By;
 
     fn printed(
-        write: impl Fn(&Question, &[Usage], &mut Vec<u8>) -> io::Result<()>,
+        write: impl Fn(&Question, &[UsageSums], &mut Vec<u8>) -> io::Result<()>,
         users: &[&str],
     ) -> String {
         let question = Question { by: vec![By::User], ..Question::default() };
-        let usage = |&user: &&str| Usage { of: vec![user.to_owned()], figures: [7; FIGURES.len()] };
+        let usage = |&user: &&str| UsageSums { of: vec![user.to_owned()], figures: [7; FIGURES.len()] };
         let mut out = Vec::new();
         write(&question, &users.iter().map(usage).collect::<Vec<_>>(), &mut out).unwrap();
         String::from_utf8(out).unwrap()

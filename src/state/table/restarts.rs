@@ -39,26 +39,10 @@ impl Table {
         let new = &self.records[newborn];
         let (source, thread) = (new.source(), parts(new.id).map(|(thread, _)| thread));
         let server = self.servers.label(granted.server);
-        let is_its = |record: &Allocation| {
-            record.is(Flag::LongForm)
-                && record.source() == source
-                && (record.server, record.server_port) == (granted.server, granted.server_port)
-        };
-        let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
-        let mut of_server = Vec::new();
-        let mut last_sign = proof.last_status;
-        for at in (0..places).map(RecordId::of_place).filter(|&at| at != newborn) {
-            let Some(record) = self.records.get(at).filter(|record| is_its(record)) else { continue };
-            if parts(record.id).map(|(thread, _)| thread) == thread {
-                last_sign = last_sign.max(record.last_sign.get());
-            }
-            if matches!(record.phase, Phase::Live | Phase::Overdue) {
-                of_server.push(at);
-            }
-        }
+        let (of_server, last_sign) = self.records_of_server(newborn, granted, thread);
+        let mut last_sign = last_sign.max(proof.last_status);
         // Another thread has proven the same restart: what was born since is the new process'.
         let new_since = if last_sign < proof.proven_before { proof.proven_before } else { Timestamp::MAX };
-        of_server.sort_by_key(|&at| (self.records[at].started.get(), at));
         let mut allocations = 0;
         for at in of_server {
             let record = &self.records[at];
@@ -85,6 +69,35 @@ impl Table {
             port: granted.server_port,
             allocations,
         });
+    }
+
+    /// The other records of a server's address that may have ended with its old process, the oldest first; and the last sign
+    /// of any of that thread. Walks all records: a server restarts seldom, and what follows must be one step.
+    fn records_of_server(
+        &self,
+        newborn: RecordId,
+        granted: &Granted,
+        thread: Option<u64>,
+    ) -> (Vec<RecordId>, Timestamp) {
+        let source = self.records[newborn].source();
+        let is_its = |record: &Allocation| {
+            record.is(Flag::LongForm)
+                && record.source() == source
+                && (record.server, record.server_port) == (granted.server, granted.server_port)
+        };
+        let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
+        let (mut of_server, mut last_sign) = (Vec::new(), Timestamp::ZERO);
+        for at in (0..places).map(RecordId::of_place).filter(|&at| at != newborn) {
+            let Some(record) = self.records.get(at).filter(|record| is_its(record)) else { continue };
+            if parts(record.id).map(|(thread, _)| thread) == thread {
+                last_sign = last_sign.max(record.last_sign.get());
+            }
+            if matches!(record.phase, Phase::Live | Phase::Overdue) {
+                of_server.push(at);
+            }
+        }
+        of_server.sort_by_key(|&at| (self.records[at].started.get(), at));
+        (of_server, last_sign)
     }
 
     /// A record that ended with an old process is reported again: two processes share its server address.
