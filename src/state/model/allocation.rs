@@ -230,7 +230,7 @@ pub(crate) struct Allocation {
     pub(crate) user: NameId,
     pub(crate) realm: RealmId,
     /// The connection that reports it; of a Redis the last scan that found its key.
-    pub(crate) mark: Mark,
+    pub(crate) mark: Option<Mark>,
     pub(crate) session: Membership,
     pub(crate) server: ServerId,
     /// What was granted last.
@@ -309,7 +309,7 @@ impl Allocation {
             client: PackedAddress::NONE,
             user,
             realm,
-            mark: Mark::NONE,
+            mark: None,
             session: Membership::NONE,
             server: granted.server,
             lifetime: granted.lifetime.into(),

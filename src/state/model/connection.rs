@@ -128,8 +128,8 @@ impl Closed {
 #[derive(Debug)]
 pub(crate) struct StatsdbConnections {
     marks: Marks,
-    /// The connection whose event is being applied; [`Mark::NONE`] where it comes from a Redis.
-    pub(crate) current: Mark,
+    /// The connection whose event is being applied; `None` where it comes from a Redis.
+    pub(crate) current: Option<Mark>,
     open: HashMap<Mark, ConnectionFacts, ahash::RandomState>,
     /// In the order of their ends.
     closed: VecDeque<Closed>,
@@ -145,7 +145,7 @@ impl Default for StatsdbConnections {
     fn default() -> Self {
         Self {
             marks: Marks::new(),
-            current: Mark::NONE,
+            current: None,
             open: HashMap::default(),
             closed: VecDeque::new(),
             distrusted: HashMap::default(),
@@ -186,14 +186,14 @@ impl StatsdbConnections {
 
     /// An event of this connection is being applied, until [`Self::end_event`].
     pub(crate) fn begin_event(&mut self, mark: Mark) {
-        self.current = mark;
+        self.current = Some(mark);
         if let Some(facts) = self.open.get_mut(&mark) {
             facts.reports = true;
         }
     }
 
     pub(crate) const fn end_event(&mut self) {
-        self.current = Mark::NONE;
+        self.current = None;
     }
 
     /// The connection is gone. Gives whether it has reported any allocations.
@@ -212,12 +212,12 @@ impl StatsdbConnections {
 
     /// Whether the record is one that the connection of the present event reports.
     pub(crate) fn is_own(&self, allocation: &Allocation) -> bool {
-        self.current == Mark::NONE || allocation.mark == self.current
+        self.current.is_none() || allocation.mark == self.current
     }
 
     /// Whether the record has lost its connection, and that of the present event may be the same server's.
     pub(crate) fn may_be_taken_over(&self, allocation: &Allocation) -> bool {
-        !self.open.contains_key(&allocation.mark)
+        allocation.mark.is_none_or(|mark| !self.open.contains_key(&mark))
     }
 
     /// Whether the connection of the present event may report the record: it has before, or nobody else does.
@@ -227,7 +227,8 @@ impl StatsdbConnections {
 
     /// The connection of the present event reports a status of a server.
     pub(crate) fn note_server(&mut self, server: ServerId, port: u16) {
-        if let Some(facts) = self.open.get_mut(&self.current)
+        if let Some(current) = self.current
+            && let Some(facts) = self.open.get_mut(&current)
             && !facts.servers.contains(&(server, port))
             && facts.servers.len() < MAX_SERVERS
         {
@@ -289,7 +290,8 @@ impl StatsdbConnections {
     /// When the connection over which the record is reported was interrupted: what it reported before may be incomplete.
     /// [`Timestamp::ZERO`] if it was not.
     pub(crate) fn gap_of(&self, allocation: &Allocation) -> Timestamp {
-        self.interrupted.get(&allocation.mark).copied().unwrap_or(Timestamp::ZERO)
+        let gap = allocation.mark.and_then(|mark| self.interrupted.get(&mark));
+        gap.copied().unwrap_or(Timestamp::ZERO)
     }
 
     /// What the connection reported up to `gap` may be incomplete.
@@ -310,7 +312,7 @@ impl StatsdbConnections {
 
     /// From now on closed connections from the address of the present event are no evidence. Gives the address if that is new.
     pub(crate) fn distrust_current(&mut self, now: Timestamp) -> Option<Peer> {
-        let peer = self.open.get(&self.current)?.peer;
+        let peer = self.open.get(&self.current?)?.peer;
         self.distrusted.retain(|_, until| now < *until);
         let is_new = !self.distrusted.contains_key(&peer) && self.distrusted.len() < MAX_REMEMBERED;
         if is_new {

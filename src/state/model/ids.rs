@@ -1,5 +1,7 @@
 //! Numbers of sources, connections, realms and servers: each a type of its own.
 
+use std::num::NonZeroU32;
+
 use crate::state::storage::id::Id;
 
 /// Which source a message came from: its place in the list given to the table.
@@ -37,23 +39,19 @@ pub(in crate::state) struct ServerId(pub(in crate::state) u32);
 
 /// A connection, or a scan, as records name it. No two have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::state) struct Mark(u32);
-
-impl Mark {
-    pub(in crate::state) const NONE: Self = Self(0);
-}
+pub(in crate::state) struct Mark(NonZeroU32);
 
 /// Gives marks out.
 #[derive(Debug)]
-pub(in crate::state) struct Marks(u32);
+pub(in crate::state) struct Marks(NonZeroU32);
 
 impl Marks {
     pub(in crate::state) const fn new() -> Self {
-        Self(0)
+        Self(NonZeroU32::MIN)
     }
 
     pub(in crate::state) fn next(&mut self) -> Mark {
-        self.0 = self.0.wrapping_add(1).max(1);
+        self.0 = self.0.checked_add(1).unwrap_or(NonZeroU32::MIN);
         Mark(self.0)
     }
 }

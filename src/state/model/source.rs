@@ -37,7 +37,7 @@ pub(crate) struct Source {
     /// The scan of its keys that goes on.
     pub(crate) scan: Option<ScanProgress>,
     /// Of the present scan.
-    pub(crate) mark: Mark,
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Source {
@@ -57,7 +57,7 @@ impl Source {
             long_lifetimes: Counts::default(),
             last_long_lifetime: Timestamp::ZERO,
             scan: None,
-            mark: Mark::NONE,
+            mark: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Phase};
 use crate::state::model::connection::{ClosedBy, EndedConnections, ProcessVerdict};
 use crate::state::model::discovery::Discovery;
-use crate::state::model::ids::{ConnectionId, Mark, RecordId, SourceId};
+use crate::state::model::ids::{ConnectionId, RecordId, SourceId};
 use crate::state::model::key::SourceKey;
 use crate::state::model::session::Joining;
 use crate::state::storage::packed::PackedTime;
@@ -76,9 +76,9 @@ impl Table {
         let hash = self.records.key_hash(&key);
         if let Some(at) = self.find_open(hash, &key) {
             let gap = self.connections.gap_of(&self.records[at]);
-            let before = std::mem::replace(&mut self.records[at].mark, connection.0);
+            let before = self.records[at].mark.replace(connection.0);
             // Taken over from one that was interrupted: a refresh may be lost still.
-            if before != connection.0 && gap > Timestamp::ZERO {
+            if before != Some(connection.0) && gap > Timestamp::ZERO {
                 self.connections.note_gap(connection.0, gap);
             }
         }
@@ -91,7 +91,7 @@ impl Table {
     pub(super) fn has_own_record(&self, hash: u64, key: &SourceKey<'_>) -> bool {
         let current = self.connections.current;
         let is_its_own = |record: &Allocation| record.mark == current && record.phase == Phase::Live;
-        current != Mark::NONE && self.find_any(hash, key, is_its_own).is_some()
+        current.is_some() && self.find_any(hash, key, is_its_own).is_some()
     }
 
     /// The connection was lost, or we closed it: what it reported may be incomplete up to now.
@@ -110,7 +110,7 @@ impl Table {
             if allocation.phase != Phase::Live {
                 continue;
             }
-            let cause = match ended.0.get(&allocation.mark) {
+            let cause = match allocation.mark.and_then(|mark| ended.0.get(&mark)) {
                 None | Some(ProcessVerdict::Lives) => continue,
                 Some(ProcessVerdict::Restarted) => Cause::Replaced,
                 Some(ProcessVerdict::Died) if allocation.is(Flag::ReleasePending) => Cause::Released,
@@ -134,7 +134,7 @@ impl Table {
     /// believed for a day.
     pub(super) fn contradict(&mut self, at: RecordId) {
         let is_by_ids = self.records[at].cause == Some(Cause::Replaced);
-        if is_by_ids || self.connections.current == Mark::NONE {
+        if is_by_ids || self.connections.current.is_none() {
             self.rest_id_rule(at);
         } else if let Some((source, peer)) = self.connections.distrust_current(self.now) {
             self.discoveries.add(Discovery::ConnectionsCut { source, peer });

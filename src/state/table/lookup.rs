@@ -3,7 +3,7 @@
 
 use super::Table;
 use crate::state::model::allocation::{Allocation, Phase};
-use crate::state::model::ids::{Mark, RecordId};
+use crate::state::model::ids::RecordId;
 use crate::state::model::key::SourceKey;
 
 impl Table {
@@ -16,7 +16,7 @@ impl Table {
     ) -> Option<RecordId> {
         let connections = &self.connections;
         let its_own = self.find_any(hash, key, |record| connections.is_own(record) && wanted(record));
-        if its_own.is_some() || connections.current == Mark::NONE {
+        if its_own.is_some() || connections.current.is_none() {
             return its_own;
         }
         self.find_any(hash, key, |record| connections.may_be_taken_over(record) && wanted(record))

@@ -66,7 +66,7 @@ impl Table {
             server.oldest_key = Timestamp::MAX;
         }
         if let Some(source) = self.sources.get_mut(source) {
-            source.mark = self.connections.next_mark();
+            source.mark = Some(self.connections.next_mark());
             let after_gap = source.known && !source.up;
             let adopts = match (source.known, source.up) {
                 (false, _) => Adopts::All,
