@@ -12,20 +12,20 @@
     reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
 )]
 
-mod common;
+pub mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{Cause, CoturnLog};
-use common::exporter::Exporter;
-use common::page::Page;
-use common::page_server::serve_peers;
+use common::models::sums::legs_of_all;
 use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::sums::legs_of_all;
-use common::webdriver::{Browser, Window};
+use common::readers::coturn_log::{Cause, CoturnLog};
+use common::readers::page::Page;
+use common::servers::coturn::{Coturn, Settings};
+use common::servers::exporter::Exporter;
+use common::servers::page_server::serve_peers;
+use common::servers::redis::Redis;
+use common::servers::webdriver::{Browser, Window};
 use serde_json::{Value, json};
 
 const REALM: &str = "browser.example";
@@ -370,10 +370,8 @@ fn look_at_the_page(stage: &Stage, window: &Window, leaked: &BTreeSet<(String, u
         let on_top: BTreeSet<_> =
             rows.iter().take(leaked.len()).map(|row| (text(row, 2), text(row, 1))).collect();
         let wanted = leaked.iter().map(|(user, id)| (user.clone(), format!("{id:018}"))).collect();
-        let in_words = rows
-            .iter()
-            .filter(|row| text(row, 3).starts_with("Idle orphan: kept alive, unused for "))
-            .count();
+        let in_words =
+            rows.iter().filter(|row| text(row, 3).starts_with("Idle orphan: refreshed, unused for ")).count();
         let others = rows.iter().skip(leaked.len()).filter(|row| text(row, 0) == "live").count();
         if on_top == wanted && in_words == leaked.len() && others >= 4 {
             Ok(())

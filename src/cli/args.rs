@@ -60,7 +60,7 @@ pub(super) enum Command {
     /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is, 2 for a command line that cannot be used.
     Doctor {
         /// Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault),
-        /// message, why and mend.
+        /// message, why and fix.
         #[arg(id = "json", long)]
         json: bool,
     },

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::common;
-use common::dashboards;
-use common::own_labels::{Names, own_labels};
-use common::prometheus::{Prometheus, Rule};
-use common::promql;
-use common::promtool::{self, alerts_dir, rule_files};
+use crate::common::readers::dashboards;
+use crate::common::readers::own_labels::{Names, own_labels};
+use crate::common::readers::promql;
+use crate::common::readers::promtool::{self, alerts_dir, rule_files};
+use crate::common::servers::prometheus::{Prometheus, Rule};
 use coturn_exporter::metrics::names;
 
 fn paths(folder: &str) -> Vec<String> {
@@ -205,7 +204,7 @@ fn every_alert_has_a_runbook() {
         let text = std::fs::read_to_string(&path).unwrap();
         let name = text.lines().next().unwrap().trim_start_matches("# ").to_owned();
         assert!(path.ends_with(&format!("{name}.md")), "{path} is about {name}");
-        for heading in ["## Meaning", "## Impact", "## Look", "## Mend", "## False alarms"] {
+        for heading in ["## Meaning", "## Impact", "## Diagnosis", "## Fix", "## False alarms"] {
             assert!(text.contains(&format!("\n{heading}\n")), "{name} has no {heading}");
         }
         assert!(text.contains("```promql"), "{name} has no query to run");

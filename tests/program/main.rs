@@ -9,11 +9,12 @@
 )]
 
 #[path = "../common/mod.rs"]
-mod common;
+pub mod common;
 
 mod cli;
 mod details;
 mod doctor;
+mod documents;
 mod log_reader;
 mod prune;
 mod readme;

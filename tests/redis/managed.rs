@@ -3,14 +3,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::common;
-use common::command::exporter;
-use common::exporter::Exporter;
-use common::fake_redis::{FakeRedis, pmessage};
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::command::exporter;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fake_redis::{FakeRedis, pmessage};
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const LIVE: [(&str, &str); 2] = [("realm", REALM), ("transport", "udp")];
@@ -68,7 +67,7 @@ fn doctor_says_that_a_command_is_not_to_be_had_and_what_to_do() {
     let plain = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "fault scan: SCAN fails:",
-        "mend a Redis that knows the command and does not rename it, or none: --statsdb.listen-address",
+        "fix a Redis that knows the command and does not rename it, or none: --statsdb.listen-address",
         "advice info: INFO gives no answer (",
     ] {
         assert!(plain.contains(part), "{part} in {}", ended.stdout);

@@ -9,7 +9,7 @@ use super::closed_connections::{JUDGE, ROUNDS};
 use super::*;
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::Timestamp;
-use crate::metrics::own::SourceStats;
+use crate::metrics::source_stats::SourceStats;
 use crate::source::backoff::{self, LASTED};
 
 const SOURCE: SourceId = SourceId(0);
