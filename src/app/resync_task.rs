@@ -119,7 +119,7 @@ struct WantedKeys {
     found_at: Timestamp,
 }
 
-/// KeyValues that wait for their turn in the stream.
+/// Values that wait for their turn in the stream.
 struct PendingValues {
     values: KeyValues,
     hashes: Vec<u64>,
