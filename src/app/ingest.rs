@@ -94,7 +94,7 @@ impl Ingest {
             for (heard, message) in handful.iter_mut().zip(messages) {
                 *heard = match *message {
                     Published::Message { channel, payload } => {
-                        self.hear(now, source, &mut before, channel, payload)
+                        self.read(now, source, &mut before, channel, payload)
                     }
                     Published::TooLong => {
                         self.rejected(now, source, Rejection::TooLong, b"");
@@ -112,7 +112,7 @@ impl Ingest {
     }
 
     /// Reads a message; `before` is the channel of the last that was understood, and whose it is.
-    fn hear<'a>(
+    fn read<'a>(
         &mut self,
         now: Timestamp,
         source: SourceId,

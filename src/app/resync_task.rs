@@ -138,7 +138,7 @@ pub(super) struct ResyncTask {
 }
 
 impl ResyncTask {
-    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` tells the time only.
+    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` is asked for the time only.
     pub(super) fn new(
         source: RedisSource,
         server: Server,
