@@ -1,29 +1,23 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
-mod callers;
-mod complaint;
-mod complaints;
-mod doctor;
-mod files;
-mod follow;
+mod commands;
 pub mod ingest;
-mod keep;
-mod key_trust;
-mod places;
-mod prune;
-mod receive;
-mod record;
-pub mod replay;
-mod rescan;
-mod retention;
-#[cfg(test)]
-mod rules_tests;
+mod log_once;
+mod open_files;
+mod readiness;
+mod reconnect;
+mod redis_source;
+mod resync_task;
+mod serve;
 mod signals;
-mod strangers;
+mod statsdb_source;
+mod store_writer;
+mod supervise;
+mod table_clock;
 #[cfg(test)]
 mod testing;
-mod usage;
-mod watch;
+
+pub use commands::replay;
 
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +33,8 @@ use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::OpenError;
+use commands::{doctor, prune, record, usage};
+use supervise::TaskExited;
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +78,9 @@ pub enum Error {
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("prune failed for {0}")]
     Prune(String),
-    /// A part that never ends has ended.
-    #[error("{0}")]
-    Fell(String),
+    /// A background task exited.
+    #[error(transparent)]
+    Task(TaskExited),
 }
 
 /// Threads that messages and scrapes are worked on with; rendering has threads of its own.
@@ -112,7 +108,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             "others may read this password file, or write it"
         );
     }
-    files::raise_limit();
+    open_files::raise_limit();
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
@@ -129,8 +125,8 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         }
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => {
-            files::fit_connections(&mut config);
-            block_on(Hangup::Survived, watch::watch(config, dropped_log_lines)).map(done)
+            open_files::fit_connections(&mut config);
+            block_on(Hangup::Survived, serve::serve(config, dropped_log_lines)).map(done)
         }
     }
 }

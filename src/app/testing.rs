@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use super::ingest::{Ingest, Shared};
+use super::ingest::{Ingest, SharedTable};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::config::{Endpoint, RedisAddress, RedisSource};
 use crate::state::Settings;
@@ -26,19 +26,24 @@ pub(super) fn at(seconds: u64) -> Timestamp {
 }
 
 /// A table with one source, and the clock that it goes by.
-pub(super) fn shared_table(seconds: u64) -> (Shared, Arc<ManualClock>) {
+pub(super) fn shared_table(seconds: u64) -> (SharedTable, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(at(seconds)));
     let ingest = Ingest::new(Settings::default(), &["redis://test"]);
-    (Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+    (SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }
 
 /// The lines that this thread logs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<String>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<String>>>, Option<&'static str>);
 
 impl Lines {
     pub(super) fn with(&self, words: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// Whoever logs a line with these words panics.
+    pub(super) fn that_panic_at(words: &'static str) -> Self {
+        Self(Arc::default(), Some(words))
     }
 
     /// Collects them from now on, until the guard goes.
@@ -67,7 +72,9 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
+        let panics = self.1.is_some_and(|words| line.0.contains(words));
         self.0.lock().unwrap().push(line.0);
+        assert!(!panics, "a bug in the middle of a connection");
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}

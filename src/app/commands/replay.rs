@@ -1,0 +1,65 @@
+//! `replay`: captures in, the page out, on the captures' own time line. For tests, and for bug reports.
+
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::app::Error;
+use crate::app::ingest::{Ingest, SharedTable};
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::metrics::{Audience, Render, TextPage};
+use crate::source::capture::Reader;
+use crate::state::{Settings, SourceId};
+
+/// The name of the source whose messages a capture holds.
+const SOURCE: &str = "capture";
+
+/// The page as of the captures' last event, or of `until` where that is given: events after it are left out.
+///
+/// # Errors
+///
+/// A capture that cannot be read, named with its line.
+pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -> Result<Vec<u8>, Error> {
+    let clock = Arc::new(ManualClock::default());
+    let shared = SharedTable::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
+    shared.lock().link_up(Timestamp::ZERO, SourceId(0));
+    for file in files {
+        feed(file, until, &clock, &shared)?;
+    }
+    if let Some(until) = until {
+        clock.set(until);
+    }
+    TextPage::of_capture(shared).render(Audience::Visitor).map_err(Error::Page)
+}
+
+/// [`replay`], onto `out`.
+pub(in crate::app) fn print(
+    settings: Settings,
+    files: &[PathBuf],
+    until: Option<Timestamp>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let page = replay(settings, files, until)?;
+    out.write_all(&page).and_then(|()| out.flush()).map_err(Error::Output)
+}
+
+fn feed(
+    path: &Path,
+    until: Option<Timestamp>,
+    clock: &ManualClock,
+    shared: &SharedTable,
+) -> Result<(), Error> {
+    let open = |error| Error::Open { path: path.to_owned(), error };
+    let file = File::open(path).map_err(open)?;
+    for captured in Reader::new(BufReader::new(file), path.display().to_string()) {
+        let captured = captured.map_err(Error::Capture)?;
+        if until.is_some_and(|until| captured.at > until) {
+            continue;
+        }
+        clock.set(captured.at);
+        // A message that was not understood stands on the page, with its reason.
+        let _ = shared.lock().message(clock.now(), SourceId(0), &captured.channel, &captured.payload);
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! The listener as a source: coturn's connections come and go, and what they report goes into the table at once.
+
+mod closed_connections;
+mod connection;
+mod connection_slots;
+mod forwarding;
+mod listener_context;
+mod refused_clients;
+mod suspicious_clients;
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::ingest::SharedTable;
+use super::readiness::SourceReadiness;
+use super::supervise::propagate;
+use crate::clock::Timestamp;
+use crate::config::Statsdb;
+use crate::net::MOST_ENDING;
+use crate::source::forward::Forward;
+use crate::source::statsdb::{Caller, ConnectionRefusal, Listener};
+use crate::state::{ConnectionId, SourceId};
+use closed_connections::ClosedConnections;
+use forwarding::Forwarder;
+use listener_context::ListenerContext;
+use suspicious_clients::Suspicion;
+
+/// How often the table is given how far coturn has been received.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Receives for as long as the program runs.
+#[derive(Debug)]
+pub(super) struct StatsdbTask {
+    statsdb: Statsdb,
+    listener: Listener,
+    context: ListenerContext,
+    readiness: SourceReadiness,
+    /// Each gives its number if what it reported is to be judged by its end.
+    connections: JoinSet<Option<ConnectionId>>,
+}
+
+impl StatsdbTask {
+    pub(super) fn new(
+        statsdb: Statsdb,
+        listener: Listener,
+        id: SourceId,
+        shared: SharedTable,
+        readiness: SourceReadiness,
+    ) -> Self {
+        let context = ListenerContext::new(&statsdb, listener.standing(), id, shared);
+        Self { statsdb, listener, context, readiness, connections: JoinSet::new() }
+    }
+
+    /// Never ends by itself; may be dropped at any time.
+    pub(super) async fn run(mut self) {
+        self.begin();
+        let mut forwarding = JoinSet::new();
+        if let (Some(to), Some(forward)) = (self.statsdb.forward.clone(), self.context.forward.clone()) {
+            forwarding.spawn(Forwarder::new(forward, to, self.context.shared.clone()).run());
+        }
+        let most_open = self.statsdb.max_connections.saturating_add(MOST_ENDING);
+        let mut closed = ClosedConnections::new(self.context.shared.clone());
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_tick = self.context.shared.now();
+        loop {
+            tokio::select! {
+                caller = self.listener.accept(), if self.connections.len() < most_open => self.open(caller),
+                _ = ticks.tick() => self.tick(&mut last_tick),
+                Some(ended) = self.connections.join_next() => {
+                    if let Some(connection) = propagate(ended).flatten() {
+                        closed.add(connection);
+                    }
+                }
+                () = closed.work() => {}
+                Some(ended) = forwarding.join_next() => {
+                    propagate(ended);
+                }
+            }
+        }
+    }
+
+    fn begin(&self) {
+        for address in self.listener.addresses() {
+            tracing::info!(source = %self.statsdb.name, statsdb = %address, "waiting for coturn");
+        }
+        let context = &self.context;
+        let now = context.shared.now();
+        context.shared.lock().listens(now, context.id);
+        self.readiness.set(context.id, None);
+    }
+
+    /// Serves a connection if there is a slot for it.
+    fn open(&mut self, caller: Caller) {
+        let context = &self.context;
+        let peer = caller.peer.ip().to_canonical();
+        let slot = context.slots().admit(context.shared.now(), peer);
+        if let Some(slot) = slot {
+            self.connections.spawn(context.clone().serve(self.listener.reception(), caller, slot));
+        } else {
+            Listener::turn_away(&caller);
+            context.shared.lock().refused_connection(context.id, ConnectionRefusal::Full);
+            context.note_suspicious(peer, Suspicion::NoSlot, None);
+        }
+    }
+
+    fn tick(&self, last_tick: &mut Timestamp) {
+        let context = &self.context;
+        // All that came before the tick before has had its turn, also if this process stood still since.
+        let now = context.shared.now();
+        let received_until = std::mem::replace(last_tick, now);
+        {
+            let mut ingest = context.shared.lock();
+            ingest.heard_until(context.id, received_until);
+            ingest.forwarded(context.id, context.forward.as_ref().map(Forward::state));
+        }
+        let notices = context.clients().advance(now);
+        context.report(&notices);
+        context.suspicious().log_ended(now, &context.name);
+    }
+}
+
+#[cfg(test)]
+mod absence_tests;
+#[cfg(test)]
+mod tests;

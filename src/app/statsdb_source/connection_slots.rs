@@ -1,0 +1,172 @@
+//! The slots of the listener's connections. A connection that has neither logged in nor, where no password is asked
+//! for, sent a first command is *silent*: it keeps its slot only while nobody else wants it. Pure: time is an argument.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::Timestamp;
+
+/// Silent connections of one address, at most. A coturn has one connection for each of its threads, and logs in on all
+/// of them at once.
+pub(super) const PER_ADDRESS: usize = 128;
+
+/// A connection that is younger than this may have sent its first command already: it is on its way. It gives way for
+/// want of a slot only, not for its address.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
+
+/// Which connection has a slot, and which must give way first.
+#[derive(Debug)]
+pub(super) struct ListenerSlots {
+    most: usize,
+    /// ListenerSlots that are taken.
+    taken: usize,
+    next: u64,
+    /// By their numbers: the oldest first.
+    silent: BTreeMap<u64, SilentConnection>,
+    of_address: HashMap<IpAddr, BTreeSet<u64>>,
+}
+
+#[derive(Debug)]
+struct SilentConnection {
+    peer: IpAddr,
+    since: Timestamp,
+    leave: Arc<Notify>,
+}
+
+/// A slot that was given.
+#[derive(Clone, Debug)]
+pub(super) struct ListenerSlot {
+    number: u64,
+    /// Notified when the connection must give way.
+    pub(super) leave: Arc<Notify>,
+}
+
+impl ListenerSlots {
+    /// So many slots, all of them free.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: 0, next: 0, silent: BTreeMap::new(), of_address: HashMap::new() }
+    }
+
+    /// A slot for a new connection; `None` if all are taken by connections that are not silent.
+    pub(super) fn admit(&mut self, now: Timestamp, peer: IpAddr) -> Option<ListenerSlot> {
+        let of_address = self.of_address.get(&peer);
+        if let Some(numbers) = of_address.filter(|numbers| numbers.len() >= PER_ADDRESS)
+            && let Some(&oldest) = numbers.first()
+            && self.silent.get(&oldest).is_some_and(|silent| now.since(silent.since) >= ON_THE_WAY)
+        {
+            self.evict(oldest);
+        }
+        if self.taken >= self.most {
+            let (&oldest, _) = self.silent.first_key_value()?;
+            self.evict(oldest);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.taken += 1;
+        let leave = Arc::new(Notify::new());
+        self.silent.insert(number, SilentConnection { peer, since: now, leave: Arc::clone(&leave) });
+        self.of_address.entry(peer).or_default().insert(number);
+        Some(ListenerSlot { number, leave })
+    }
+
+    /// The connection is silent no more; false if it has lost its slot already.
+    pub(super) fn has_spoken(&mut self, slot: &ListenerSlot) -> bool {
+        self.forget(slot.number).is_some()
+    }
+
+    /// The connection is gone; `has_spoken` as it was answered.
+    pub(super) fn leave(&mut self, slot: &ListenerSlot, has_spoken: bool) {
+        if has_spoken || self.forget(slot.number).is_some() {
+            self.taken = self.taken.saturating_sub(1);
+        }
+    }
+
+    /// Slots in use.
+    #[cfg(test)]
+    pub(super) const fn taken(&self) -> usize {
+        self.taken
+    }
+
+    fn evict(&mut self, number: u64) {
+        if let Some(silent) = self.forget(number) {
+            self.taken = self.taken.saturating_sub(1);
+            silent.leave.notify_one();
+        }
+    }
+
+    fn forget(&mut self, number: u64) -> Option<SilentConnection> {
+        let silent = self.silent.remove(&number)?;
+        if let Some(numbers) = self.of_address.get_mut(&silent.peer) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.of_address.remove(&silent.peer);
+            }
+        }
+        Some(silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future as _;
+    use std::net::Ipv4Addr;
+    use std::task::{Context, Waker};
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn peer(host: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, host).into()
+    }
+
+    /// Whether it was asked to leave.
+    fn must_leave(slot: &ListenerSlot) -> bool {
+        let mut leave = std::pin::pin!(slot.leave.notified());
+        leave.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn the_oldest_that_is_silent_gives_way_to_a_newcomer() {
+        let mut slots = ListenerSlots::new(3);
+        let [one, two, three] = [1, 2, 3].map(|host| slots.admit(at(0), peer(host)).unwrap());
+        assert!(slots.has_spoken(&one));
+        let four = slots.admit(at(1), peer(4)).unwrap();
+        assert_eq!([&one, &two, &three, &four].map(must_leave), [false, true, false, false]);
+        // Too late.
+        assert!(!slots.has_spoken(&two));
+        slots.leave(&two, false);
+        assert!(slots.has_spoken(&three) && slots.has_spoken(&four));
+        assert!(slots.admit(at(2), peer(5)).is_none(), "all are in use");
+        slots.leave(&three, true);
+        let five = slots.admit(at(3), peer(5)).unwrap();
+        slots.leave(&five, false);
+        slots.leave(&four, true);
+        slots.leave(&one, true);
+        assert_eq!((slots.taken, slots.silent.len(), slots.of_address.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_address_keeps_no_more_silent_ones_than_its_share() {
+        let mut slots = ListenerSlots::new(10 * PER_ADDRESS);
+        let other = slots.admit(at(0), peer(1)).unwrap();
+        let share: Vec<ListenerSlot> =
+            (0..PER_ADDRESS).map(|_| slots.admit(at(0), peer(2)).unwrap()).collect();
+        // What these send may be on its way.
+        let young = slots.admit(at(249), peer(2)).unwrap();
+        assert!(!share.iter().any(must_leave));
+        slots.leave(&young, false);
+        let next = slots.admit(at(250), peer(2)).unwrap();
+        assert_eq!(share.iter().filter(|slot| must_leave(slot)).count(), 1);
+        assert!(!must_leave(&other) && !must_leave(&next));
+        // One that has spoken is none of them.
+        assert!(slots.has_spoken(&share[1]));
+        slots.admit(at(600), peer(2)).unwrap();
+        assert!(!share.iter().any(must_leave));
+    }
+}
