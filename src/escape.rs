@@ -1,17 +1,24 @@
-//! Bytes that strangers choose, made harmless for a terminal, a line of text or HTML. Decides nothing about them.
+//! Bytes and text from outside, made safe for a terminal, a line of the log or HTML: the one definition of what is
+//! visible.
 
 use std::fmt::{self, Write as _};
 
-/// `bytes` with everything escaped that is not plainly visible: control characters, what turns the direction of writing,
-/// marks that join onto the character before, and bytes that are not UTF-8. A backslash is doubled, so that two different
-/// names never look the same.
+/// Whether a character is plainly visible: no control character, separator, mark that joins onto the character before, or
+/// one that turns the direction of writing.
+pub fn is_visible(c: char) -> bool {
+    // `escape_debug` escapes these too, for literals.
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().next() != Some('\\')
+}
+
+/// `bytes` with everything escaped that is not [visible](is_visible), bytes that are not UTF-8 among it. A backslash is
+/// doubled, so that two different names never look the same.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
-                // `escape_debug` would escape quotes too, which are visible.
-                '"' | '\'' => out.push(c),
+                '\\' => out.push_str("\\\\"),
+                c if is_visible(c) => out.push(c),
                 c => out.extend(c.escape_debug()),
             }
         }

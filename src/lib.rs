@@ -1,32 +1,48 @@
-//! coturn-exporter: coturn's Redis event stream (`redis-statsdb`) as Prometheus metrics.
+//! coturn-exporter: coturn's event stream (`redis-statsdb`) as Prometheus metrics.
 //!
-//! # Layout
+//! # Map
 //!
-//! One way through the house, nothing points back:
+//! Data goes one way, from left to right:
 //!
 //! ```text
 //! source ──bytes──▶ wire ──Event──▶ state ──Snapshot──▶ metrics ──text──▶ http
 //! (I/O)             (pure)          (pure, time passed in)                (I/O)
 //! ```
 //!
-//! * [`source`]: where messages come from: Redis, captures; when to connect again.
-//! * [`wire`]: bytes of a channel and a payload into typed events.
-//! * [`state`]: the table of allocations and sessions, and every sum about them.
-//! * [`store`]: what outlives the process: the checkpoint and the ledger; the only user of `rusqlite`.
-//! * [`metrics`]: the page; the only user of `prometheus`.
-//! * [`details`]: who holds what, for people: JSON and a page over rows of the table; pure.
-//! * [`net`]: binds addresses and accepts connections, for [`http`] and for the listener of [`source`].
-//! * [`http`]: serves the page, the landing page and the probes, whatever clients do; the only user of `hyper`.
-//! * [`doctor`]: judges how a Redis is set up, for coturn and for us; pure.
-//! * [`app`]: joins them; one message's way, start and stop.
-//! * [`cli`]: flags and variables, raw; the only user of `clap`.
-//! * [`config`]: what they ask for, validated and typed.
+//! * [`source`]: where messages come from: Redis, coturn itself, captures; the only user of `redis`.
+//! * [`wire`]: bytes of a channel and a payload into typed events. Pure.
+//! * [`state`]: the table of allocations and sessions, and every rule about them. Pure.
+//! * [`metrics`]: the page of metrics; the only user of `prometheus`.
+//! * [`http`]: the web server; the only user of `hyper`.
+//! * [`store`]: what survives a restart: the checkpoint and the ledger; the only user of `rusqlite`.
+//! * [`details`]: lists of allocations and sessions as JSON and HTML. Pure.
+//! * [`doctor`]: judges how a Redis is set up, for coturn and for this exporter. Pure.
+//! * [`app`]: joins them: start, stop, tasks, subcommands.
+//! * [`cli`]: flags and variables as given; the only user of `clap`.
+//! * [`config`]: flags and variables, validated and typed.
 //! * [`clock`]: time as a value; the only reader of clocks.
-//! * [`shutdown`]: one cancel signal for every task.
-//! * [`logging`]: the log on standard error.
+//! * [`net`]: binds addresses and accepts connections, for [`http`] and the listener of [`source`].
 //! * [`resp`]: the protocol of Redis, as frames in a buffer.
-//! * [`plain`]: names from strangers, made harmless for a terminal or a page.
+//! * [`shutdown`]: one stop signal for every task.
+//! * [`logging`]: the log on standard error.
+//! * [`escape`]: bytes from outside, made safe for a terminal or HTML.
 //! * [`version`]: what was built.
+//!
+//! `docs/architecture.md` has the way of one event and where to change what, `docs/semantics.md` every rule behind a
+//! number.
+//!
+//! # Glossary
+//!
+//! * **Allocation**: one relay address that a TURN server holds for a client, from `new` to `deleted`.
+//! * **Lifetime, refresh**: coturn grants an allocation for a time; each refresh of the client grants it again.
+//! * **Realm**: coturn's name for a tenant; the label by which nearly everything is counted.
+//! * **Relay**: the address on the server that peers send to. To *relay* is to pass payload through it.
+//! * **Leg**: one side of a relay: *client* (between client and server) or *peer* (between relay and peers).
+//! * **Session**: all allocations of one user at a time; what a person calls a connection.
+//! * **Gathering**: the allocations that one peer connection asks for at once; it uses one of them, or none.
+//! * **Scrape**: one request of Prometheus for the page; it gets one consistent snapshot.
+//! * **Gap, resync**: a time in which events were not received, and the scan of the status keys in Redis after it.
+//! * **Orphan**: an allocation that nobody uses: *idle* (refreshed without traffic) or *overdue* (no end reported).
 
 pub mod app;
 pub mod cli;

@@ -70,7 +70,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "logging",
-        rooms: &["clock", "config"],
+        rooms: &["clock", "config", "escape"],
         crates: &["thiserror", "tracing", "tracing_subscriber"],
     },
     Room { name: "cli", rooms: &["config", "state", "version"], crates: &["clap", "thiserror"] },

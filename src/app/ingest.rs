@@ -1,9 +1,10 @@
-//! One message's way through the pure parts: parse, apply, count. Holds the table and what is told of the sources;
+//! One message's way through the pure parts: parse, apply, count. Holds the table and the statistics of the sources;
 //! knows neither Redis nor HTTP nor the clock.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::log_once::Episodes;
 use crate::clock::{Clock, Timestamp};
 use crate::details::{Inspect, Listing};
 use crate::doctor::retention::Doubt;
@@ -19,12 +20,21 @@ use crate::state::{
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
 
+/// A row of messages that are rejected for one reason is over when none has come for so long.
+const REJECTIONS_QUIET: Duration = Duration::from_secs(60);
+
+/// How much of a rejected message's channel is logged.
+const SHOWN: usize = 200;
+
 /// The table with the statistics of its sources. One writer at a time.
 #[derive(Debug)]
 pub struct Ingest {
     table: Table,
     sources: Vec<SourceStats>,
+    names: Vec<String>,
     longest_silence: Duration,
+    /// Messages that are not understood, as far as the log says it.
+    rejections: Episodes<(SourceId, Rejection)>,
 }
 
 impl Ingest {
@@ -32,7 +42,13 @@ impl Ingest {
     pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
         let longest_silence = settings.longest_silence();
         let stats = vec![SourceStats::default(); sources.len()];
-        Self { table: Table::new(settings, sources), sources: stats, longest_silence }
+        Self {
+            table: Table::new(settings, sources),
+            sources: stats,
+            names: sources.iter().map(|name| name.as_ref().to_owned()).collect(),
+            longest_silence,
+            rejections: Episodes::new(REJECTIONS_QUIET, usize::MAX),
+        }
     }
 
     /// Takes one published message in. `None` for a heartbeat, which means nothing.
@@ -51,7 +67,7 @@ impl Ingest {
         Ok(Some(self.table.apply(now, source, &key, &event)))
     }
 
-    /// The same, of a message that coturn sent over a connection of its own to us.
+    /// Takes in one message that coturn sent over a connection of its own to us. `None` for a heartbeat.
     ///
     /// # Errors
     ///
@@ -68,31 +84,31 @@ impl Ingest {
         Ok(Some(self.table.apply_from(now, source, connection, &key, &event)))
     }
 
-    /// Takes messages in, in their order; gives how many told of allocations. One that is not understood is counted with
+    /// Takes messages in, in their order; gives how many were about allocations. One that is not understood is counted with
     /// its reason.
     pub fn messages(&mut self, now: Timestamp, source: SourceId, messages: &[Published<'_>]) -> usize {
-        let mut told = 0;
+        let mut understood = 0;
         for messages in messages.chunks(HANDFUL) {
             let mut handful = [const { None }; HANDFUL];
             let mut before = None;
             for (heard, message) in handful.iter_mut().zip(messages) {
                 *heard = match *message {
                     Published::Message { channel, payload } => {
-                        self.hear(now, source, &mut before, channel, payload)
+                        self.read(now, source, &mut before, channel, payload)
                     }
                     Published::TooLong => {
-                        self.rejected(source, Rejection::TooLong);
+                        self.rejected(now, source, Rejection::TooLong, b"");
                         None
                     }
                 };
             }
-            told += self.table.apply_batch(now, &mut handful);
+            understood += self.table.apply_batch(now, &mut handful);
         }
-        told
+        understood
     }
 
     /// Reads a message; `before` is the channel of the last that was understood, and whose it is.
-    fn hear<'a>(
+    fn read<'a>(
         &mut self,
         now: Timestamp,
         source: SourceId,
@@ -103,7 +119,7 @@ impl Ingest {
         // Both legs report together.
         let of_peers = |(client, whose)| Some((whose, wire::parse_peers(client, channel, payload)?));
         let (whose, event) = if let Some((whose, event)) = before.and_then(of_peers) {
-            let event = event.map_err(|reason| self.rejected(source, reason)).ok()?;
+            let event = event.map_err(|reason| self.rejected(now, source, reason, channel)).ok()?;
             self.accepted(now, source, &event);
             (whose, event)
         } else {
@@ -127,7 +143,7 @@ impl Ingest {
                 Ok(Some((key, event)))
             }
             Ok(Message::Heartbeat) => Ok(None),
-            Err(reason) => Err(self.rejected(source, reason)),
+            Err(reason) => Err(self.rejected(now, source, reason, channel)),
         }
     }
 
@@ -138,17 +154,31 @@ impl Ingest {
         }
     }
 
-    /// Counts one that was not.
-    fn rejected(&mut self, source: SourceId, reason: Rejection) -> Rejection {
+    /// Counts a message that was not understood, and logs the first of a row.
+    #[cold]
+    fn rejected(&mut self, now: Timestamp, source: SourceId, reason: Rejection, channel: &[u8]) -> Rejection {
         if let Some(stats) = self.stats(source) {
             stats.rejected(reason);
         }
+        if self.rejections.is_news(now, (source, reason)) {
+            let channel = String::from_utf8_lossy(channel.get(..SHOWN).unwrap_or(channel));
+            let (source, reason) = (self.name(source), reason.as_str());
+            tracing::debug!(source, reason, %channel, "a message is rejected; others like it are counted only");
+        }
         reason
+    }
+
+    fn name(&self, source: SourceId) -> &str {
+        self.names.get(source.0 as usize).map(String::as_str).unwrap_or_default()
     }
 
     /// Lets time pass.
     pub fn advance(&mut self, now: Timestamp) {
         self.table.advance(now);
+        for ((source, reason), messages) in self.rejections.ended(now) {
+            let (source, reason) = (self.name(source), reason.as_str());
+            tracing::debug!(source, reason, messages, "no message was rejected for this reason any more");
+        }
     }
 
     /// The source is subscribed and resynced, or cannot be resynced for lack of rights.
@@ -308,7 +338,7 @@ impl Ingest {
         self.table.caps_reached()
     }
 
-    /// Copies everything that is told.
+    /// Copies everything that is served.
     pub fn view(&self, wall: Timestamp) -> View {
         View { table: self.table.snapshot(), sources: self.sources.clone(), store_ok: None, wall }
     }

@@ -62,8 +62,8 @@ struct Episode {
 }
 
 impl<K: Eq + Hash> Episodes<K> {
-    /// An episode ends `quiet` after its last occurrence. No more than `most` are followed at a time: the keys may come from
-    /// strangers, and lines without end help nobody.
+    /// An episode ends `quiet` after its last occurrence. No more than `most` are followed at a time: the keys may be chosen by
+    /// clients, and lines without end help nobody.
     pub(super) fn new(quiet: Duration, most: usize) -> Self {
         Self { quiet, most, open: HashMap::new() }
     }

@@ -33,6 +33,7 @@ use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::OpenError;
+use commands::prune::PruneFailed;
 use commands::{doctor, prune, record, usage};
 use supervise::TaskExited;
 
@@ -76,8 +77,8 @@ pub enum Error {
     #[error("{0}")]
     Store(OpenError),
     /// Stale keys could not be listed or deleted; which sources, and why.
-    #[error("prune failed for {0}")]
-    Prune(String),
+    #[error("{0}")]
+    Prune(PruneFailed),
     /// A background task exited.
     #[error(transparent)]
     Task(TaskExited),
@@ -97,7 +98,7 @@ const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 /// When it cannot start, or cannot go on.
 pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
     let done = |()| ExitCode::SUCCESS;
-    // A mistake in a flag is told at once; later, a file in the middle of its renewal is a reason to try again.
+    // A mistake in a flag is an error at once; later, a file in the middle of its renewal is a reason to try again.
     for source in &config.sources {
         tls::check(source).map_err(Error::Tls)?;
     }
@@ -116,7 +117,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         Command::Record { output, duration } => {
             block_on(Hangup::Ends, record::record(config.sources, output.as_deref(), duration)).map(done)
         }
-        // Who waited for the answer of these has closed the terminal: they end, as any command does.
+        // Whoever waited for their answer has closed the terminal: they end, as any command does.
         Command::Doctor { json } => {
             block_on(Hangup::Ends, doctor::doctor(config.sources, config.statsdb, config.table, json))
         }

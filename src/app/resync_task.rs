@@ -119,7 +119,7 @@ struct WantedKeys {
     found_at: Timestamp,
 }
 
-/// KeyValues that wait for their turn in the stream.
+/// Values that wait for their turn in the stream.
 struct PendingValues {
     values: KeyValues,
     hashes: Vec<u64>,
@@ -138,7 +138,7 @@ pub(super) struct ResyncTask {
 }
 
 impl ResyncTask {
-    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` tells the time only.
+    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` is asked for the time only.
     pub(super) fn new(
         source: RedisSource,
         server: Server,

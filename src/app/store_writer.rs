@@ -1,4 +1,4 @@
-//! The store beside the table: what scrapers are about to be told is written before they are told, what ended within a
+//! The store beside the table: what scrapers are about to be served is written before they get it, what ended within a
 //! second.
 
 mod ledger_retention;
@@ -53,7 +53,7 @@ pub(super) struct StoreWriter {
 
 #[derive(Debug)]
 struct WriterState {
-    /// The first page has been told to a scraper.
+    /// The first page has been served to a scraper.
     has_begun: AtomicBool,
     /// Why it cannot be written.
     writing: Mutex<LogOnce<String>>,
@@ -176,7 +176,7 @@ impl StoreWriter {
         while may_go && self.store().forget_before(horizon, wall) {}
     }
 
-    /// Writes what ended and, if wanted, what changed, as not told.
+    /// Writes what ended and, if wanted, what changed, as not served.
     fn write(&self, with_changes: bool) {
         let mut store = self.store();
         let now = self.shared.now();
@@ -192,14 +192,14 @@ impl StoreWriter {
         self.note(&store.write(Batch { now, wall, is_exported: false, ended, checkpoint }));
     }
 
-    /// What a scraper is told, once the store has it.
-    fn tell(&self) -> View {
+    /// What a scraper is served, once the store has it.
+    fn page_for_scraper(&self) -> View {
         if !self.state.has_begun.swap(true, Ordering::Relaxed) {
             let mut view = self.shared.observe(Audience::Scraper);
             view.table.begin_at_zero();
             return view;
         }
-        // Held to the end: what was told first is written first.
+        // Held to the end: what was served first is written first.
         let Some(mut store) = self.store_in_time() else {
             // A disk that hangs must not take the page along.
             self.note(&Written::Failed("it takes too long".to_owned()));
@@ -229,7 +229,7 @@ impl StoreWriter {
         self.store.lock().expect("nobody panicked while writing the store")
     }
 
-    /// The same; `None` if it does not become free for long.
+    /// The store, whose users take turns; `None` if it does not become free for long.
     fn store_in_time(&self) -> Option<MutexGuard<'_, Store>> {
         let began = self.shared.now();
         loop {
@@ -242,7 +242,7 @@ impl StoreWriter {
         }
     }
 
-    /// Says once that pages are fetched, and by nobody who can be told.
+    /// Logs once that pages are fetched, and none by a scraper.
     fn note_visitor(&self) {
         let visits = self.state.visits.fetch_add(1, Ordering::Relaxed) + 1;
         if visits == MANY_VISITS && !self.state.has_begun.load(Ordering::Relaxed) {
@@ -285,7 +285,7 @@ fn lock(log: &Mutex<LogOnce<String>>) -> MutexGuard<'_, LogOnce<String>> {
 impl Observe for StoreWriter {
     fn observe(&self, audience: Audience) -> View {
         let mut view = match audience {
-            Audience::Scraper => self.tell(),
+            Audience::Scraper => self.page_for_scraper(),
             Audience::Visitor => {
                 self.note_visitor();
                 self.shared.observe(audience)

@@ -144,7 +144,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 ///
 /// # Errors
 ///
-/// The panic. What `work` borrowed may be half changed: the caller may close and drop it, no more.
+/// The panic. What `work` borrowed may be half changed: close and drop it, no more.
 pub(super) async fn contain<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut work = pin!(work);
     std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {

@@ -27,7 +27,7 @@ struct AllocationsPage<'a> {
     matched: u64,
     orphans: Orphans,
     next_cursor: Option<String>,
-    allocations: Vec<Allocation<'a>>,
+    allocations: Vec<AllocationJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -36,11 +36,11 @@ struct SessionsPage<'a> {
     matched: u64,
     with_orphans: u64,
     next_cursor: Option<String>,
-    sessions: Vec<Session<'a>>,
+    sessions: Vec<SessionJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct Allocation<'a> {
+struct AllocationJson<'a> {
     source: &'a str,
     #[serde(flatten)]
     owner: Owner<'a>,
@@ -67,7 +67,7 @@ struct Allocation<'a> {
 }
 
 #[derive(Serialize)]
-struct Session<'a> {
+struct SessionJson<'a> {
     source: &'a str,
     #[serde(flatten)]
     owner: Owner<'a>,
@@ -103,12 +103,12 @@ struct Legs {
 
 #[derive(Serialize)]
 struct Directions {
-    received: Volume,
-    sent: Volume,
+    received: VolumeJson,
+    sent: VolumeJson,
 }
 
 #[derive(Serialize)]
-struct Volume {
+struct VolumeJson {
     packets: u64,
     bytes: u64,
 }
@@ -153,9 +153,9 @@ fn body(content: &impl Serialize) -> Vec<u8> {
     body
 }
 
-fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> Allocation<'a> {
+fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> AllocationJson<'a> {
     let now = listing.found.now;
-    Allocation {
+    AllocationJson {
         source: &row.source,
         owner: owner(&row.realm, &row.user),
         id: row.id.to_string(),
@@ -181,8 +181,8 @@ fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> A
     }
 }
 
-fn session<'a>(listing: &Listing<SessionRow>, row: &'a SessionRow) -> Session<'a> {
-    Session {
+fn session<'a>(listing: &Listing<SessionRow>, row: &'a SessionRow) -> SessionJson<'a> {
+    SessionJson {
         source: &row.source,
         owner: owner(&row.realm, &row.user),
         client: row.client.map(|client| client.to_string()),
@@ -217,8 +217,8 @@ pub(super) fn left(until: Timestamp, now: Timestamp) -> f64 {
 
 fn legs(traffic: &ByLeg<Traffic>) -> Legs {
     let directions = |traffic: &Traffic| Directions {
-        received: Volume { packets: traffic.received.packets, bytes: traffic.received.bytes },
-        sent: Volume { packets: traffic.sent.packets, bytes: traffic.sent.bytes },
+        received: VolumeJson { packets: traffic.received.packets, bytes: traffic.received.bytes },
+        sent: VolumeJson { packets: traffic.sent.packets, bytes: traffic.sent.bytes },
     };
     Legs { client: directions(&traffic.client), peer: directions(&traffic.peer) }
 }

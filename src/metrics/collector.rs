@@ -126,8 +126,8 @@ fn sessions(page: &mut Page, realms: &[RealmView]) {
 }
 
 fn traffic(page: &mut Page, table: &Snapshot) {
-    type OfRealm = fn(&RealmView) -> &ByLeg<Traffic>;
-    let by_leg: [(Family, Family, OfRealm); 3] = [
+    type TrafficOf = fn(&RealmView) -> &ByLeg<Traffic>;
+    let by_leg: [(Family, Family, TrafficOf); 3] = [
         (names::RELAYED_BYTES, names::RELAYED_PACKETS, |realm| &realm.series.relayed),
         (names::RECOVERED_BYTES, names::RECOVERED_PACKETS, |realm| &realm.series.recovered),
         (names::UNSEEN_BYTES, names::UNSEEN_PACKETS, |realm| &realm.series.unseen),

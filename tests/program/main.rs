@@ -12,6 +12,7 @@
 pub mod common;
 
 mod cli;
+mod dependencies;
 mod details;
 mod doctor;
 mod documents;

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher as _;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
@@ -27,8 +28,25 @@ enum PruneFailure {
     Scan(#[from] ScanError),
     #[error(transparent)]
     Prune(#[from] PruneError),
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output")]
     Output(#[from] io::Error),
+}
+
+/// Stale keys of some sources could not be listed or deleted.
+#[derive(Debug)]
+pub struct PruneFailed {
+    /// The sources' names, and why.
+    sources: Vec<(String, PruneFailure)>,
+}
+
+impl fmt::Display for PruneFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (name, failure)) in self.sources.iter().enumerate() {
+            let before = if at == 0 { "prune failed for " } else { "; " };
+            write!(f, "{before}{name}: {failure}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Goes through the sources one after the other; one that fails does not keep the others from their turn.
@@ -48,11 +66,11 @@ pub(in crate::app) async fn prune(
         match prune_one(&source, limit, apply, &mut out).await {
             Ok(()) => {}
             Err(PruneFailure::Output(error)) => return Err(Error::Output(error)),
-            Err(error) => failed.push(format!("{}: {error}", source.name)),
+            Err(failure) => failed.push((source.name, failure)),
         }
         out.flush().map_err(Error::Output)?;
     }
-    if failed.is_empty() { Ok(()) } else { Err(Error::Prune(failed.join("; "))) }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Prune(PruneFailed { sources: failed })) }
 }
 
 /// What was found and done in one source.

@@ -98,7 +98,7 @@ impl Ingest {
         }
     }
 
-    /// How passing on goes, where it is done.
+    /// How forwarding goes, where it is done.
     pub fn forwarded(&mut self, source: SourceId, state: Option<Forwarded>) {
         if let Some(stats) = self.statsdb(source) {
             let counted =

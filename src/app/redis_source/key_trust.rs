@@ -105,7 +105,7 @@ mod tests {
         let well = |evicted, oom| of("standalone", "1000", "noeviction", evicted, oom);
         assert_eq!(judge(0, &well(0, 0)), None);
         assert_eq!(judge(300, &of("standalone", "1000", "allkeys-lru", 5, 0)), Some(Doubt::Eviction));
-        assert_eq!(judge(600, &well(5, 0)), Some(Doubt::Loss), "the policy was mended, the keys are gone");
+        assert_eq!(judge(600, &well(5, 0)), Some(Doubt::Loss), "the policy was corrected, the keys are gone");
         assert_eq!(judge(3899, &well(5, 0)), Some(Doubt::Loss));
         assert_eq!(judge(3900, &well(5, 0)), None);
         assert_eq!(judge(4000, &well(5, 3)), Some(Doubt::Loss), "refused with OOM");

@@ -22,7 +22,7 @@ const ON_THE_WAY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct ListenerSlots {
     most: usize,
-    /// ListenerSlots that are taken.
+    /// Slots that are taken.
     taken: usize,
     next: u64,
     /// By their numbers: the oldest first.

@@ -34,11 +34,11 @@ pub(super) struct RefusedClients {
     /// The coturn that came first.
     first: Option<IpAddr>,
     is_absence_reported: bool,
-    refused: HashMap<IpAddr, Episode>,
+    refused: HashMap<IpAddr, RefusalEpisode>,
 }
 
 #[derive(Debug)]
-struct Episode {
+struct RefusalEpisode {
     /// Refused connections that are open and have not logged in since.
     open: usize,
     has_logged_in: bool,
@@ -141,7 +141,7 @@ impl RefusedClients {
         if !is_known && self.refused.len() >= ADDRESSES {
             return None;
         }
-        let episode = self.refused.entry(peer).or_insert(Episode {
+        let episode = self.refused.entry(peer).or_insert(RefusalEpisode {
             open: 0,
             has_logged_in: false,
             last: now,
@@ -185,8 +185,9 @@ impl RefusedClients {
 
     /// Lets time pass.
     pub(super) fn advance(&mut self, now: Timestamp) -> Vec<ClientNotice> {
-        let is_over =
-            |_: &IpAddr, episode: &mut Episode| episode.open == 0 && now.since(episode.last) >= episode.quiet;
+        let is_over = |_: &IpAddr, episode: &mut RefusalEpisode| {
+            episode.open == 0 && now.since(episode.last) >= episode.quiet
+        };
         let over = self.refused.extract_if(is_over);
         let mut notices: Vec<_> = over.map(|(peer, _)| ClientNotice::Gone { peer }).collect();
         // Where a client is refused, that is in the log, and is the reason.

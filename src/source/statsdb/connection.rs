@@ -1,7 +1,7 @@
 //! One connection of coturn: commands in, answers out, at coturn's pace and within bounds.
 //!
 //! coturn does not read its answers any more once it has had to connect again (all versions up to 4.17.1). So they may
-//! pile up: when the system takes no more of them and 8 KiB wait here, no more are made, and its commands are taken as
+//! pile up: when the system takes no more of them and 4 KiB wait here, no more are made, and its commands are taken as
 //! before. A connection that has not given the password yet ends there.
 
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::source::dial::Duplex;
 
 /// coturn's commands are shorter than 2 KiB. A thousand clients, each with a command that is not whole and answers that it
 /// does not read, stay below 64 MiB.
-const LIMITS: Limits = Limits { frame: 8 << 10, values: 64, ahead: 8 << 10 };
+const LIMITS: Limits = Limits { frame: 4 << 10, values: 64, ahead: 8 << 10 };
 
 /// Bytes of answers that wait for the other end to read them.
-const UNREAD: usize = 8 << 10;
+const UNREAD: usize = 4 << 10;
 
 /// How long the answer to a wrong password takes. Nothing is read meanwhile, so that guesses take time.
 const WRONG_PASSWORD: Duration = Duration::from_secs(1);
