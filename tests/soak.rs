@@ -26,7 +26,7 @@ use common::poll;
 use common::process::{peak_memory, resident_memory};
 use common::redis::Redis;
 use common::turns;
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::source::inbox::{HANDFUL, Published};
@@ -81,7 +81,7 @@ fn cycle<P: Publish>(lives: &mut Lives, crowd: u64, out: &mut P, mut pass: impl 
 /// An exporter without a network, on a clock of its own.
 struct Bench {
     clock: Arc<ManualClock>,
-    shared: Shared,
+    shared: SharedTable,
     page: TextPage,
     round: Timestamp,
     last: f64,
@@ -118,8 +118,10 @@ impl Bench {
     fn new() -> Self {
         let start = Timestamp::from_millis(1_000);
         let clock = Arc::new(ManualClock::at(start));
-        let shared =
-            Shared::new(Ingest::new(Settings::default(), &["soak"]), Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = SharedTable::new(
+            Ingest::new(Settings::default(), &["soak"]),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
         shared.lock().link_up(start, SOURCE);
         let page = TextPage::of_capture(shared.clone());
         let handful = std::array::from_fn(|_| (Vec::new(), Vec::new()));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::ManualClock;
 use coturn_exporter::details::{Detail, answer};
 use coturn_exporter::metrics::{Audience, Observe as _, Render as _, TextPage};
@@ -214,8 +214,8 @@ fn life(rounds: u64) -> Round {
 }
 
 /// A table whose page is asked for; its time stands still.
-fn told(live: u64) -> Shared {
-    Shared::new(Fleet::new(live, REALMS).table(), Arc::new(ManualClock::at(START)))
+fn told(live: u64) -> SharedTable {
+    SharedTable::new(Fleet::new(live, REALMS).table(), Arc::new(ManualClock::at(START)))
 }
 
 /// Reads what a socket would give, a reading at a time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use coturn_exporter::app::ingest::Shared;
+use coturn_exporter::app::ingest::SharedTable;
 use coturn_exporter::clock::{Clock, ManualClock};
 use coturn_exporter::metrics::{Audience, Render as _, TextPage};
 
@@ -31,7 +31,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let fleet = Fleet::of_users(live, REALMS, 55);
     // All were born at one moment, and nobody else ever was: by now they are of an age with which nothing happens.
     let clock = Arc::new(ManualClock::at(START.plus(YOUNG)));
-    let shared = Shared::new(fleet.table(), Arc::clone(&clock) as Arc<dyn Clock>);
+    let shared = SharedTable::new(fleet.table(), Arc::clone(&clock) as Arc<dyn Clock>);
     shared.lock().advance(clock.now());
     let page = TextPage::of_process(shared.clone(), Arc::default(), Arc::default());
     let scrapes = || {
@@ -68,7 +68,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
 /// The longest that an event took to be counted while `meanwhile` ran, without the time in which other programs had the
 /// processors.
 fn longest_wait(
-    shared: &Shared,
+    shared: &SharedTable,
     clock: &Arc<ManualClock>,
     events: &mut (impl Iterator<Item = Message> + Send),
     meanwhile: impl FnOnce(),

@@ -323,12 +323,12 @@ impl Ingest {
 
 /// The one table, shared by the sources that write and the scrapes that read.
 #[derive(Clone, Debug)]
-pub struct Shared {
+pub struct SharedTable {
     ingest: Arc<Mutex<Ingest>>,
     clock: Arc<dyn Clock>,
 }
 
-impl Shared {
+impl SharedTable {
     /// Shares `ingest`, whose time `clock` tells.
     pub fn new(ingest: Ingest, clock: Arc<dyn Clock>) -> Self {
         Self { ingest: Arc::new(Mutex::new(ingest)), clock }
@@ -359,7 +359,7 @@ impl Shared {
     }
 }
 
-impl Observe for Shared {
+impl Observe for SharedTable {
     fn observe(&self, _: Audience) -> View {
         let now = self.clock.now();
         let mut ingest = self.lock();
@@ -375,7 +375,7 @@ pub(super) fn make_way() {
     std::thread::sleep(PAUSE);
 }
 
-impl Shared {
+impl SharedTable {
     fn walk<W: Walk>(&self, wanted: Wanted) -> Listing<W::Row> {
         let mut walk = W::new(wanted);
         let mut now = self.clock.now();
@@ -393,7 +393,7 @@ impl Shared {
     }
 }
 
-impl Inspect for Shared {
+impl Inspect for SharedTable {
     fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow> {
         self.walk::<AllocationWalk>(wanted)
     }
@@ -405,5 +405,6 @@ impl Inspect for Shared {
 
 mod listener;
 #[cfg(test)]
-#[path = "ingest_tests.rs"]
+mod stats_tests;
+#[cfg(test)]
 mod tests;

@@ -1,29 +1,21 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
-mod callers;
-mod complaint;
-mod complaints;
-mod doctor;
-mod files;
-mod follow;
+mod commands;
 pub mod ingest;
-mod keep;
-mod key_trust;
-mod places;
-mod prune;
-mod receive;
-mod record;
-pub mod replay;
-mod rescan;
-mod retention;
-#[cfg(test)]
-mod rules_tests;
+mod log_once;
+mod open_files;
+mod readiness;
+mod redis_source;
+mod resync_task;
+mod serve;
 mod signals;
-mod strangers;
+mod statsdb_source;
+mod store_writer;
+mod table_clock;
 #[cfg(test)]
 mod testing;
-mod usage;
-mod watch;
+
+pub use commands::replay;
 
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +31,7 @@ use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::OpenError;
+use commands::{doctor, prune, record, usage};
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +105,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             "others may read this password file, or write it"
         );
     }
-    files::raise_limit();
+    open_files::raise_limit();
     match config.command {
         Command::Replay { files, until } => {
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
@@ -129,8 +122,8 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         }
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => {
-            files::fit_connections(&mut config);
-            block_on(Hangup::Survived, watch::watch(config, dropped_log_lines)).map(done)
+            open_files::fit_connections(&mut config);
+            block_on(Hangup::Survived, serve::serve(config, dropped_log_lines)).map(done)
         }
     }
 }

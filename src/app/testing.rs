@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use super::ingest::{Ingest, Shared};
+use super::ingest::{Ingest, SharedTable};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::config::{Endpoint, RedisAddress, RedisSource};
 use crate::state::Settings;
@@ -26,10 +26,10 @@ pub(super) fn at(seconds: u64) -> Timestamp {
 }
 
 /// A table with one source, and the clock that it goes by.
-pub(super) fn shared_table(seconds: u64) -> (Shared, Arc<ManualClock>) {
+pub(super) fn shared_table(seconds: u64) -> (SharedTable, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(at(seconds)));
     let ingest = Ingest::new(Settings::default(), &["redis://test"]);
-    (Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+    (SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }
 
 /// The lines that this thread logs.

@@ -29,7 +29,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Log, LogFormat, LogLevel};
-use queue::Queue;
+use queue::LogQueue;
 
 /// How long the end of the program may wait for lines that are not written yet.
 const LAST_LINES: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 500 });
@@ -50,7 +50,7 @@ pub enum LoggingError {
 #[derive(Debug)]
 pub struct LogGuard {
     /// `None` where each line is written at once.
-    queue: Option<Arc<Queue>>,
+    queue: Option<Arc<LogQueue>>,
 }
 
 impl LogGuard {
@@ -87,7 +87,7 @@ pub fn init(log: Log, may_drop: bool) -> Result<LogGuard, LoggingError> {
         tracing::subscriber::set_global_default(subscriber(log, SystemClock::new(), io::stderr))?;
         return Ok(LogGuard { queue: None });
     }
-    let queue = Arc::new(Queue::new());
+    let queue = Arc::new(LogQueue::new());
     let writer = QueueWriter(Arc::clone(&queue));
     tracing::subscriber::set_global_default(subscriber(log, SystemClock::new(), move || writer.clone()))?;
     let clock = SystemClock::new();
@@ -102,7 +102,7 @@ pub fn init(log: Log, may_drop: bool) -> Result<LogGuard, LoggingError> {
 
 /// Puts each event into the queue.
 #[derive(Clone)]
-struct QueueWriter(Arc<Queue>);
+struct QueueWriter(Arc<LogQueue>);
 
 impl io::Write for QueueWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -117,7 +117,7 @@ impl io::Write for QueueWriter {
 
 /// What stands in the place of lines that were dropped.
 fn dropped_note(format: LogFormat, clock: &impl Clock, lines: u64) -> String {
-    let mut line = Line::begin(format, clock, "warn");
+    let mut line = LogLine::begin(format, clock, "warn");
     line.text("msg", "log lines were dropped here: standard error did not take them in time");
     line.bare("lines", lines);
     line.end()
@@ -128,7 +128,7 @@ fn panic_line(format: LogFormat, clock: &impl Clock, info: &PanicHookInfo<'_>) -
     let payload = info.payload();
     let reason = payload.downcast_ref::<&str>().copied();
     let reason = reason.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let mut line = Line::begin(format, clock, "error");
+    let mut line = LogLine::begin(format, clock, "error");
     line.text("msg", "panicked, which is a bug; please report this");
     line.text("thread", thread::current().name().unwrap_or_default());
     line.text("at", &info.location().map(ToString::to_string).unwrap_or_default());
@@ -153,7 +153,7 @@ where
         LogLevel::Error => LevelFilter::ERROR,
     };
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { format: log.format, clock })
+        .event_format(LineFormat { format: log.format, clock })
         .with_writer(writer)
         .with_ansi(false)
         // A failed write would be told with `eprintln!`, which panics when standard error is gone.
@@ -162,12 +162,12 @@ where
 }
 
 /// Writes an event as a line.
-struct Lines<C> {
+struct LineFormat<C> {
     format: LogFormat,
     clock: C,
 }
 
-impl<C, S, N> FormatEvent<S, N> for Lines<C>
+impl<C, S, N> FormatEvent<S, N> for LineFormat<C>
 where
     C: Clock,
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -180,7 +180,7 @@ where
             Level::INFO => "info",
             Level::DEBUG | Level::TRACE => "debug",
         };
-        let mut line = Line::begin(self.format, &self.clock, level);
+        let mut line = LogLine::begin(self.format, &self.clock, level);
         // The message comes first, wherever it stands among the fields.
         event.record(&mut line);
         line.message_wanted = false;
@@ -190,14 +190,14 @@ where
 }
 
 /// The line so far.
-struct Line {
+struct LogLine {
     format: LogFormat,
     text: String,
     /// Whether only the message is taken at present, or all but the message.
     message_wanted: bool,
 }
 
-impl Line {
+impl LogLine {
     /// A line with its time and level.
     fn begin(format: LogFormat, clock: &impl Clock, level: &str) -> Self {
         let mut line = Self { format, text: String::with_capacity(160), message_wanted: true };
@@ -258,7 +258,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if self.wants(field) {
             self.text(Self::name(field), &format!("{value:?}"));

@@ -22,15 +22,15 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// Lines on their way to the output.
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct LogQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
     limit: usize,
     dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     /// Whole lines that nobody writes yet.
     lines: Vec<u8>,
     /// Bytes that the thread has taken and not yet written.
@@ -51,7 +51,7 @@ struct Batch {
     dropped: u64,
 }
 
-impl Queue {
+impl LogQueue {
     pub(super) fn new() -> Self {
         Self::with_limit(LIMIT)
     }
@@ -121,7 +121,7 @@ impl Queue {
 
     /// Waits for lines; `None` once no more will come.
     fn take(&self) -> Option<Batch> {
-        let idle = |state: &mut State| state.lines.is_empty() && state.dropped == 0;
+        let idle = |state: &mut QueueState| state.lines.is_empty() && state.dropped == 0;
         let waiting = self.changed.wait_while(self.lock(), |state| idle(state) && !state.is_closed);
         let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
         if idle(&mut state) {
@@ -140,7 +140,7 @@ impl Queue {
         self.lock().is_done
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -195,16 +195,16 @@ mod tests {
     }
 
     /// A queue whose output is read piece by piece.
-    fn queue(limit: usize) -> (Arc<Queue>, Receiver<String>) {
+    fn queue(limit: usize) -> (Arc<LogQueue>, Receiver<String>) {
         let (sender, receiver) = sync_channel(0);
-        let queue = Arc::new(Queue::with_limit(limit));
+        let queue = Arc::new(LogQueue::with_limit(limit));
         let writing = Arc::clone(&queue);
         thread::spawn(move || writing.write_onto(Rendezvous(sender), note));
         (queue, receiver)
     }
 
     /// Waits until the thread has taken what there was.
-    fn until_taken(queue: &Queue) {
+    fn until_taken(queue: &LogQueue) {
         while !queue.lock().lines.is_empty() {
             thread::yield_now();
         }
@@ -285,7 +285,7 @@ mod tests {
                 Ok(())
             }
         }
-        let queue = Queue::new();
+        let queue = LogQueue::new();
         let mut out = Flaky(vec![Some(ErrorKind::WouldBlock), Some(ErrorKind::Interrupted)], Vec::new());
         out.0.push(Some(ErrorKind::BrokenPipe));
         queue.push(b"one\n");
@@ -317,7 +317,7 @@ mod tests {
                 Ok(())
             }
         }
-        let queue = Queue::new();
+        let queue = LogQueue::new();
         queue.push(b"one\n");
         queue.finish(Duration::ZERO);
         let mut out = Gone(0);

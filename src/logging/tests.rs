@@ -167,7 +167,7 @@ fn what_was_dropped_is_said_in_the_form_of_the_log() {
 
 #[test]
 fn what_is_queued_is_written_before_the_program_ends() {
-    let queue = Arc::new(Queue::new());
+    let queue = Arc::new(LogQueue::new());
     let guard = LogGuard { queue: Some(Arc::clone(&queue)) };
     let writing = Arc::clone(&queue);
     let written = thread::spawn(move || {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::doctor::setting_states;
 use coturn_exporter::metrics::own::StatusKeys;
@@ -26,7 +26,7 @@ pub(crate) const STEP: f64 = 60.0;
 #[derive(Debug)]
 pub(crate) struct Chronicle {
     clock: Arc<ManualClock>,
-    shared: Shared,
+    shared: SharedTable,
     page: TextPage,
     /// Where the time line begins, in seconds since 1970.
     begin: f64,
@@ -40,7 +40,7 @@ impl Chronicle {
     pub(crate) fn new(settings: Settings, begin: f64) -> Self {
         let at = Timestamp::from_secs_f64(begin).unwrap();
         let clock = Arc::new(ManualClock::at(at));
-        let shared = Shared::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = SharedTable::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
         let page = TextPage::of_capture(shared.clone());
         let mut chronicle = Self { clock, shared, page, begin, samples: BTreeMap::new(), pages: 0 };
         chronicle.link_up();

@@ -1,6 +1,6 @@
 //! A running server, pages of every temper, and a client that sees the bytes.
 
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
@@ -64,7 +64,7 @@ impl Running {
     /// One that has details of a table in which nothing is, served by the name of the tests' requests as well.
     pub(crate) async fn start_with_details(limits: Limits) -> Self {
         let table = Ingest::new(Settings::default(), &["redis://test"]);
-        let details = Shared::new(table, Arc::new(SystemClock::new()));
+        let details = SharedTable::new(table, Arc::new(SystemClock::new()));
         let details: Arc<dyn Inspect> = Arc::new(details);
         let with = |readiness: &Readiness| Site {
             details: Some(details),

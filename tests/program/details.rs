@@ -11,7 +11,7 @@ use common::poll::{self, PATIENCE};
 use common::redis::Redis;
 use common::statsdb::{Allocation, Statsdb};
 use common::traffic::Traffic;
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::SystemClock;
 use coturn_exporter::details::{Detail, answer};
 use coturn_exporter::state::{Settings, SourceId};
@@ -197,8 +197,8 @@ fn the_readme_names_every_field_and_nothing_else() {
 const MANY: u64 = 100_000;
 
 /// A table of so many live allocations, each of a user of its own.
-fn full() -> Shared {
-    let shared = Shared::new(Ingest::new(Settings::default(), &["redis"]), Arc::new(SystemClock::new()));
+fn full() -> SharedTable {
+    let shared = SharedTable::new(Ingest::new(Settings::default(), &["redis"]), Arc::new(SystemClock::new()));
     let now = shared.now();
     shared.lock().link_up(now, SourceId(0));
     for id in 0..MANY {
@@ -212,7 +212,7 @@ fn full() -> Shared {
     shared
 }
 
-fn message(shared: &Shared, id: u64, kind: &str, payload: &str) {
+fn message(shared: &SharedTable, id: u64, kind: &str, payload: &str) {
     let channel = format!("turn/realm/one.example/user/1795343956:user{id}/allocation/{id:018}/{kind}");
     let now = shared.now();
     let done = shared.lock().message(now, SourceId(0), channel.as_bytes(), payload.as_bytes());

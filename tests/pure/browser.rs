@@ -18,7 +18,7 @@ use common::page::Page;
 use common::sums::legs_of_all;
 use common::temp_dir::TempDir;
 use common::traffic::{Legs, Traffic};
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::details::{Detail, answer};
 use coturn_exporter::state::{Settings, SourceId};
@@ -99,7 +99,8 @@ impl Case {
     /// Which allocations the details list as idle orphans at a moment: users and ids.
     fn idle_ids(&self, settings: Settings, offset: f64) -> BTreeSet<(String, String)> {
         let clock = Arc::new(ManualClock::default());
-        let shared = Shared::new(Ingest::new(settings, &["capture"]), Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared =
+            SharedTable::new(Ingest::new(settings, &["capture"]), Arc::clone(&clock) as Arc<dyn Clock>);
         shared.lock().link_up(Timestamp::ZERO, SourceId(0));
         let moment = |at: f64| Timestamp::from_secs_f64(at).expect("a moment");
         for event in self.events.iter().filter(|event| event.at <= self.at(offset)) {

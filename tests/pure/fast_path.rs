@@ -10,7 +10,7 @@ use common::fake_redis::pmessage;
 use common::golden::{self, LATER};
 use common::hostile;
 use common::page::Page;
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::resp::Reader;
@@ -77,7 +77,7 @@ impl Stream {
 /// An exporter without a network.
 struct Bench {
     clock: Arc<ManualClock>,
-    shared: Shared,
+    shared: SharedTable,
     moments: std::vec::IntoIter<Timestamp>,
 }
 
@@ -85,7 +85,7 @@ impl Bench {
     fn new(stream: &Stream) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1)));
         let ingest = Ingest::new(Settings::default(), &["bench"]);
-        let shared = Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
         shared.lock().link_up(clock.now(), SOURCE);
         Self { clock, shared, moments: stream.moments.clone().into_iter() }
     }

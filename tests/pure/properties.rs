@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::common;
 use common::hostile::message;
 use common::page::Page;
-use coturn_exporter::app::ingest::{Ingest, Shared};
+use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
@@ -22,7 +22,7 @@ const SOURCE: SourceId = SourceId(0);
 /// An exporter without a network.
 struct Bench {
     clock: Arc<ManualClock>,
-    shared: Shared,
+    shared: SharedTable,
     page: TextPage,
 }
 
@@ -31,7 +31,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
         let ingest =
             Ingest::new(Settings { max_realms: 5, max_servers: 3, ..Settings::default() }, &["bench"]);
-        let shared = Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
         shared.lock().link_up(clock.now(), SOURCE);
         let page = TextPage::of_capture(shared.clone());
         Self { clock, shared, page }

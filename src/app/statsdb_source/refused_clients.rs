@@ -29,7 +29,7 @@ const ADDRESSES: usize = 1024;
 
 /// All that connect to one listener.
 #[derive(Debug)]
-pub(super) struct Callers {
+pub(super) struct RefusedClients {
     since: Timestamp,
     /// The coturn that came first.
     first: Option<IpAddr>,
@@ -49,7 +49,7 @@ struct Episode {
 
 /// One connection, as far as it matters here.
 #[derive(Debug)]
-pub(super) struct CallerState {
+pub(super) struct ClientState {
     peer: IpAddr,
     is_refused: bool,
     is_coturn: bool,
@@ -57,7 +57,7 @@ pub(super) struct CallerState {
 
 /// What is to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Notice {
+pub(super) enum ClientNotice {
     /// An episode begins: an address has no password, or a wrong one.
     Refused { peer: IpAddr, password: &'static str },
     /// It ends: the address has logged in.
@@ -70,14 +70,14 @@ pub(super) enum Notice {
     NoCoturn,
 }
 
-impl CallerState {
+impl ClientState {
     /// A connection of this peer.
     pub(super) const fn new(peer: SocketAddr) -> Self {
         // An IPv4 client of a socket for both families is the client of an IPv4 socket.
         Self { peer: peer.ip().to_canonical(), is_refused: false, is_coturn: false }
     }
 
-    /// Whether [`Callers::hear`] is to be asked; cheap, for it is asked of every command.
+    /// Whether [`RefusedClients::hear`] is to be asked; cheap, for it is asked of every command.
     pub(super) const fn is_news(&self, heard: &Heard<'_>) -> bool {
         match heard {
             Heard::Published { .. } | Heard::Starting => !self.is_coturn,
@@ -93,7 +93,7 @@ impl CallerState {
     }
 }
 
-impl Callers {
+impl RefusedClients {
     /// Nobody yet; the listener listens since `since`.
     pub(super) fn new(since: Timestamp) -> Self {
         Self { since, first: None, is_absence_reported: false, refused: HashMap::new() }
@@ -108,15 +108,15 @@ impl Callers {
     pub(super) fn hear(
         &mut self,
         now: Timestamp,
-        caller: &mut CallerState,
+        caller: &mut ClientState,
         heard: &Heard<'_>,
-    ) -> Option<Notice> {
+    ) -> Option<ClientNotice> {
         match heard {
             Heard::Published { .. } | Heard::Starting => {
                 caller.is_coturn = true;
                 let is_first = self.first.is_none();
                 let peer = *self.first.get_or_insert(caller.peer);
-                is_first.then_some(Notice::Coturn { peer })
+                is_first.then_some(ClientNotice::Coturn { peer })
             }
             Heard::Refused(Refusal::Login) => self.refuse(now, caller, "missing"),
             Heard::Refused(Refusal::Password) => self.refuse(now, caller, "wrong"),
@@ -130,7 +130,12 @@ impl Callers {
         }
     }
 
-    fn refuse(&mut self, now: Timestamp, caller: &mut CallerState, password: &'static str) -> Option<Notice> {
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        caller: &mut ClientState,
+        password: &'static str,
+    ) -> Option<ClientNotice> {
         let peer = caller.peer;
         let is_known = self.refused.contains_key(&peer);
         if !is_known && self.refused.len() >= ADDRESSES {
@@ -146,11 +151,16 @@ impl Callers {
             episode.open += 1;
         }
         (episode.has_logged_in, episode.last) = (false, now);
-        (!is_known).then_some(Notice::Refused { peer, password })
+        (!is_known).then_some(ClientNotice::Refused { peer, password })
     }
 
     /// A connection is over; `is_cut_off` where it was closed here because it had not logged in in time.
-    pub(super) fn leave(&mut self, now: Timestamp, caller: &CallerState, is_cut_off: bool) -> Option<Notice> {
+    pub(super) fn leave(
+        &mut self,
+        now: Timestamp,
+        caller: &ClientState,
+        is_cut_off: bool,
+    ) -> Option<ClientNotice> {
         if !caller.is_refused {
             return None;
         }
@@ -163,33 +173,33 @@ impl Callers {
     }
 
     /// One refused connection less, if `was_refused`; the last ends the episode if the address has logged in.
-    fn close(&mut self, peer: IpAddr, was_refused: bool) -> Option<Notice> {
+    fn close(&mut self, peer: IpAddr, was_refused: bool) -> Option<ClientNotice> {
         let episode = self.refused.get_mut(&peer)?;
         episode.open = episode.open.saturating_sub(usize::from(was_refused));
         if episode.open > 0 || !episode.has_logged_in {
             return None;
         }
         self.refused.remove(&peer);
-        Some(Notice::LoggedIn { peer })
+        Some(ClientNotice::LoggedIn { peer })
     }
 
     /// Lets time pass.
-    pub(super) fn advance(&mut self, now: Timestamp) -> Vec<Notice> {
+    pub(super) fn advance(&mut self, now: Timestamp) -> Vec<ClientNotice> {
         let is_over =
             |_: &IpAddr, episode: &mut Episode| episode.open == 0 && now.since(episode.last) >= episode.quiet;
         let over = self.refused.extract_if(is_over);
-        let mut notices: Vec<_> = over.map(|(peer, _)| Notice::Gone { peer }).collect();
+        let mut notices: Vec<_> = over.map(|(peer, _)| ClientNotice::Gone { peer }).collect();
         // Where somebody is refused, that has been said, and is the reason.
         let is_absent = self.first.is_none() && self.refused.is_empty();
         if is_absent && !self.is_absence_reported && now.since(self.since) >= PATIENCE {
             self.is_absence_reported = true;
-            notices.push(Notice::NoCoturn);
+            notices.push(ClientNotice::NoCoturn);
         }
         notices
     }
 }
 
-impl Notice {
+impl ClientNotice {
     /// Writes its line.
     pub(super) fn log(self, source: &str) {
         match self {
@@ -227,8 +237,8 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn caller(host: u8) -> CallerState {
-        CallerState::new(([192, 0, 2, host], 40_000).into())
+    fn caller(host: u8) -> ClientState {
+        ClientState::new(([192, 0, 2, host], 40_000).into())
     }
 
     fn peer(host: u8) -> IpAddr {
@@ -237,16 +247,16 @@ mod tests {
 
     #[test]
     fn an_episode_is_reported_once_and_ends_with_a_login() {
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         let mut threads = [caller(1), caller(1)];
-        let begins = Notice::Refused { peer: peer(1), password: "wrong" };
+        let begins = ClientNotice::Refused { peer: peer(1), password: "wrong" };
         assert_eq!(callers.hear(at(1), &mut threads[0], &WRONG), Some(begins));
         assert!(!threads[0].is_news(&REFUSED), "said once for each connection");
         assert_eq!(callers.hear(at(1), &mut threads[1], &REFUSED), None);
         assert_eq!(callers.count(), (1, false));
         // For as long as it keeps its connections.
         assert_eq!(callers.advance(at(100_000)), []);
-        let begins = Notice::Refused { peer: peer(2), password: "missing" };
+        let begins = ClientNotice::Refused { peer: peer(2), password: "missing" };
         assert_eq!(callers.hear(at(100_001), &mut caller(2), &REFUSED), Some(begins));
         assert_eq!(callers.count(), (2, false));
 
@@ -254,12 +264,15 @@ mod tests {
         let mut mended = caller(1);
         assert_eq!(callers.hear(at(100_002), &mut mended, &Heard::LoggedIn), None);
         assert_eq!(callers.leave(at(100_003), &threads[0], false), None);
-        assert_eq!(callers.leave(at(100_003), &threads[1], false), Some(Notice::LoggedIn { peer: peer(1) }));
+        assert_eq!(
+            callers.leave(at(100_003), &threads[1], false),
+            Some(ClientNotice::LoggedIn { peer: peer(1) })
+        );
         assert_eq!(callers.leave(at(100_004), &mended, false), None);
         assert_eq!(callers.count(), (1, false));
         // The next is another episode; on one connection it ends with the login.
         assert!(callers.hear(at(100_005), &mut mended, &WRONG).is_some());
-        let ends = Some(Notice::LoggedIn { peer: peer(1) });
+        let ends = Some(ClientNotice::LoggedIn { peer: peer(1) });
         assert_eq!(callers.hear(at(100_006), &mut mended, &Heard::LoggedIn), ends);
         assert_eq!(callers.leave(at(100_007), &mended, false), None);
     }
@@ -267,7 +280,7 @@ mod tests {
     /// A health check that logs in every second must not make a coturn at the same address many episodes.
     #[test]
     fn a_login_beside_a_refused_connection_ends_nothing() {
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         let mut coturn = caller(1);
         assert!(callers.hear(at(1), &mut coturn, &WRONG).is_some());
         for second in 2..50 {
@@ -284,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_stranger_is_forgotten_ten_minutes_after_the_last_attempt() {
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         assert!(callers.hear(at(0), &mut caller(9), &Heard::Starting).is_some());
         for second in [100, 200, 300] {
             let mut stranger = caller(7);
@@ -293,14 +306,14 @@ mod tests {
             assert_eq!(callers.leave(at(second), &stranger, false), None);
         }
         assert_eq!(callers.advance(at(899)), []);
-        assert_eq!(callers.advance(at(900)), [Notice::Gone { peer: peer(7) }]);
+        assert_eq!(callers.advance(at(900)), [ClientNotice::Gone { peer: peer(7) }]);
         assert_eq!(callers.count(), (0, true));
     }
 
     /// A quiet coturn whose connections are closed here comes again with its next event.
     #[test]
     fn one_that_is_cut_off_is_remembered_until_its_next_event() {
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         assert!(callers.hear(at(0), &mut caller(9), &Heard::Starting).is_some());
         for second in [0, 3600] {
             let mut coturn = caller(7);
@@ -309,13 +322,13 @@ mod tests {
             assert_eq!(callers.leave(at(second + 10), &coturn, true), None);
         }
         assert_eq!(callers.advance(at(3610 + 4499)), []);
-        assert_eq!(callers.advance(at(3610 + 4500)), [Notice::Gone { peer: peer(7) }]);
+        assert_eq!(callers.advance(at(3610 + 4500)), [ClientNotice::Gone { peer: peer(7) }]);
     }
 
     #[test]
     fn addresses_without_end_take_no_memory_without_end() {
-        let mut callers = Callers::new(at(0));
-        let stranger = |n: u32| CallerState::new((std::net::Ipv4Addr::from(n), 1).into());
+        let mut callers = RefusedClients::new(at(0));
+        let stranger = |n: u32| ClientState::new((std::net::Ipv4Addr::from(n), 1).into());
         let said = (0..5000).filter(|&n| callers.hear(at(1), &mut stranger(n), &WRONG).is_some()).count();
         assert_eq!((said, callers.count().0), (1024, 1024));
         // One who was not taken in takes no part.
@@ -325,16 +338,16 @@ mod tests {
 
     #[test]
     fn a_listener_without_a_coturn_says_so_once_after_a_minute() {
-        let mut callers = Callers::new(at(1000));
+        let mut callers = RefusedClients::new(at(1000));
         // A health check is no coturn.
         let mut check = caller(1);
         assert!(!check.is_news(&Heard::Nothing) && !check.is_news(&Heard::Stored));
         callers.hear(at(1001), &mut check, &Heard::LoggedIn);
         assert_eq!(callers.advance(at(1059)), []);
-        assert_eq!(callers.advance(at(1060)), [Notice::NoCoturn]);
+        assert_eq!(callers.advance(at(1060)), [ClientNotice::NoCoturn]);
         assert_eq!(callers.advance(at(5000)), []);
         let mut coturn = caller(2);
-        let first = Some(Notice::Coturn { peer: peer(2) });
+        let first = Some(ClientNotice::Coturn { peer: peer(2) });
         assert_eq!(callers.hear(at(6000), &mut coturn, &Heard::Starting), first);
         assert!(!coturn.is_news(&Heard::Starting));
         assert_eq!(callers.count(), (0, true));
@@ -345,24 +358,24 @@ mod tests {
 
     #[test]
     fn one_who_reports_is_a_coturn_and_one_who_is_refused_is_the_reason() {
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         let published = Heard::Published { channel: b"turn/x", payload: b"y" };
         assert!(callers.hear(at(1), &mut caller(2), &published).is_some());
         assert_eq!(callers.advance(at(60)), []);
 
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         let mut refused = caller(2);
         callers.hear(at(1), &mut refused, &WRONG);
         assert_eq!(callers.advance(at(60)), []);
         callers.leave(at(61), &refused, false);
-        assert_eq!(callers.advance(at(661)), [Notice::Gone { peer: peer(2) }, Notice::NoCoturn]);
+        assert_eq!(callers.advance(at(661)), [ClientNotice::Gone { peer: peer(2) }, ClientNotice::NoCoturn]);
     }
 
     #[test]
     fn an_ipv4_client_of_a_socket_for_both_families_is_one_address() {
-        let mut callers = Callers::new(at(0));
+        let mut callers = RefusedClients::new(at(0));
         let mapped = std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
-        assert!(callers.hear(at(1), &mut CallerState::new((mapped, 1).into()), &WRONG).is_some());
+        assert!(callers.hear(at(1), &mut ClientState::new((mapped, 1).into()), &WRONG).is_some());
         assert_eq!(callers.hear(at(1), &mut caller(1), &WRONG), None);
     }
 }

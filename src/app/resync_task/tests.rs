@@ -12,7 +12,7 @@ use crate::source::subscription::{Link, subscribe};
 const KEY: &str = "turn/realm/r/user/alice/allocation/000000000000000001/status";
 
 /// A scan of a Redis beside its subscription, whose messages are taken in; gives the steps.
-async fn scanning(talker: &Talker) -> (JoinHandle<LinkError>, mpsc::Receiver<Step>) {
+async fn scanning(talker: &Talker) -> (JoinHandle<LinkError>, mpsc::Receiver<ResyncStep>) {
     let source = talker.source();
     let Link { mut messages, pulse, server } = subscribe(&source).await.unwrap();
     tokio::spawn(async move {
@@ -21,8 +21,8 @@ async fn scanning(talker: &Talker) -> (JoinHandle<LinkError>, mpsc::Receiver<Ste
         }
     });
     let (out, steps) = mpsc::channel(8);
-    let rescan = Rescan::new(source, server, pulse, shared_table(10_000).0, out);
-    (tokio::spawn(rescan.run()), steps)
+    let resync_task = ResyncTask::new(source, server, pulse, shared_table(10_000).0, out);
+    (tokio::spawn(resync_task.run()), steps)
 }
 
 /// A Redis with one key. It notes when it is asked for the value and for a PONG after that, and gives neither.
@@ -59,11 +59,11 @@ async fn a_value_waits_for_a_pong_that_was_asked_for_after_it_was_read() {
     let talker = one_key(Arc::clone(&asked));
     let (scanning, mut steps) = scanning(&talker).await;
     let mut read = None;
-    let mut take = |steps: &mut mpsc::Receiver<Step>| {
+    let mut take = |steps: &mut mpsc::Receiver<ResyncStep>| {
         while let Ok(step) = steps.try_recv() {
             match step {
-                Step::Found(dated, wanted) => drop(wanted.send(dated.keys)),
-                Step::Read(values) => read = Some(values),
+                ResyncStep::Found(dated, wanted) => drop(wanted.send(dated.keys)),
+                ResyncStep::Read(values) => read = Some(values),
                 _ => {}
             }
         }
@@ -124,8 +124,8 @@ async fn a_scan_that_fails_is_told_once_for_each_reason_and_again_after_one_that
         let wanted = ended + 1;
         until("the end of a scan", || {
             while let Ok(step) = steps.try_recv() {
-                ended += u32::from(matches!(step, Step::ScanFailed | Step::ScanOver(_)));
-                over += u32::from(matches!(step, Step::ScanOver(Ok(()))));
+                ended += u32::from(matches!(step, ResyncStep::ScanFailed | ResyncStep::ScanOver(_)));
+                over += u32::from(matches!(step, ResyncStep::ScanOver(Ok(()))));
             }
             ended >= wanted
         })

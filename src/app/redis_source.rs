@@ -1,15 +1,16 @@
 //! One Redis source from connection to connection: subscribe, resync, take messages in, notice the end, try again.
 
+mod key_trust;
+mod setup_log;
+
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
-use super::complaint::Complaint;
-use super::complaints::Complaints;
-use super::ingest::{Shared, make_way};
-use super::key_trust::KeyTrust;
-use super::rescan::{Rescan, Step};
-use super::watch::Board;
+use super::ingest::{SharedTable, make_way};
+use super::log_once::LogOnce;
+use super::readiness::SourceReadiness;
+use super::resync_task::{ResyncStep, ResyncTask};
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::retention::Doubt;
@@ -22,28 +23,35 @@ use crate::source::resync::{Part, ScanError};
 use crate::source::setup::Setup;
 use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
 use crate::state::{Look, Scanned, SourceId};
+use key_trust::KeyTrust;
+use setup_log::SetupLog;
 
 /// Messages that go before a step of the scan at most: as long as a step may take.
 const BETWEEN_STEPS: usize = 4 * BATCH;
 
 /// Follows one source for as long as the program runs.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct RedisTask {
     source: RedisSource,
     id: SourceId,
-    shared: Shared,
-    board: Board,
-    complaint: Complaint,
+    shared: SharedTable,
+    readiness: SourceReadiness,
+    complaint: LogOnce,
     /// What was said about the setup of its Redis.
-    complaints: Complaints,
+    complaints: SetupLog,
     /// Whether a missing key proves something there.
     trust: KeyTrust,
 }
 
-impl Follower {
-    pub(super) fn new(source: RedisSource, id: SourceId, shared: Shared, board: Board) -> Self {
-        let (complaints, trust) = (Complaints::default(), KeyTrust::default());
-        Self { source, id, shared, board, complaint: Complaint::none(), complaints, trust }
+impl RedisTask {
+    pub(super) fn new(
+        source: RedisSource,
+        id: SourceId,
+        shared: SharedTable,
+        readiness: SourceReadiness,
+    ) -> Self {
+        let (complaints, trust) = (SetupLog::default(), KeyTrust::default());
+        Self { source, id, shared, readiness, complaint: LogOnce::none(), complaints, trust }
     }
 
     /// Never ends by itself; may be dropped at any time.
@@ -75,15 +83,16 @@ impl Follower {
         self.complaints.link_begins();
         // Where the source has sentinels, its name does not tell.
         tracing::info!(source = %self.source.name, %server, "subscribed");
-        self.board.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
+        self.readiness.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
 
         let (steps_to_us, mut steps) = mpsc::channel(1);
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
         beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
-        let rescan = Rescan::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
-        beside.spawn(rescan.run());
-        let mut resync = Resync::default();
+        let resync_task =
+            ResyncTask::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
+        beside.spawn(resync_task.run());
+        let mut resync = ResyncProgress::default();
         let (mut taken, mut since_step) = (0, 0);
         loop {
             // Messages first: those that wait for too long are lost. But a flood must not keep the scan from its turn.
@@ -125,20 +134,20 @@ impl Follower {
         })
     }
 
-    fn take_step(&mut self, resync: &mut Resync, step: Step) {
+    fn take_step(&mut self, resync: &mut ResyncProgress, step: ResyncStep) {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         match step {
-            Step::Heard(moment) => ingest.heard_until(self.id, moment),
-            Step::ScanBegins => {
-                *resync = Resync { began: now, ..Resync::default() };
+            ResyncStep::Heard(moment) => ingest.heard_until(self.id, moment),
+            ResyncStep::ScanBegins => {
+                *resync = ResyncProgress { began: now, ..ResyncProgress::default() };
                 ingest.scan_begins(now, self.id);
             }
-            Step::Configured(setup) => {
+            ResyncStep::Configured(setup) => {
                 drop(ingest);
                 resync.doubt = self.take_setup(now, &setup);
             }
-            Step::Found(found, wanted) => {
+            ResyncStep::Found(found, wanted) => {
                 let since_found = now.since(found.at);
                 let mut to_read = Vec::new();
                 for found in found.keys {
@@ -159,7 +168,7 @@ impl Follower {
                 }
                 let _ = wanted.send(to_read);
             }
-            Step::Read(values) => {
+            ResyncStep::Read(values) => {
                 let waited = now.since(values.found_at);
                 for (found, value) in values.keys.iter().zip(values.read.iter()) {
                     let Some(value) = value else { continue };
@@ -171,8 +180,8 @@ impl Follower {
                     }
                 }
             }
-            Step::ScanFailed => ingest.scan_failed(self.id),
-            Step::ScanOver(result) => {
+            ResyncStep::ScanFailed => ingest.scan_failed(self.id),
+            ResyncStep::ScanOver(result) => {
                 drop(ingest);
                 self.finish_scan(resync, result);
             }
@@ -196,7 +205,7 @@ impl Follower {
         doubt
     }
 
-    fn finish_scan(&mut self, resync: &Resync, result: Result<(), ScanError>) {
+    fn finish_scan(&mut self, resync: &ResyncProgress, result: Result<(), ScanError>) {
         let source = self.source.name.as_str();
         let now = self.shared.now();
         let StatusKeys { live, stale } = resync.keys;
@@ -211,7 +220,7 @@ impl Follower {
                 self.complaints.ages_unknown(source, resync.undated);
                 self.complaints.resync(source, None);
                 // The first of a link is news; that of each five minutes is not.
-                if self.board.is_waiting(self.id) {
+                if self.readiness.is_waiting(self.id) {
                     tracing::info!(source, live, stale, seconds = took.as_secs_f64(), "status keys read");
                 }
             }
@@ -221,7 +230,7 @@ impl Follower {
             }
         }
         self.shared.lock().link_up(now, self.id);
-        self.board.set(self.id, None);
+        self.readiness.set(self.id, None);
     }
 
     /// Looks at every allocation of the source, a few thousand at a time; gives how many live ones have no key.
@@ -237,7 +246,7 @@ impl Follower {
     }
 
     fn complain(&mut self, error: &LinkError) {
-        self.board.set(self.id, Some(format!("{}: {error}", self.source.name)));
+        self.readiness.set(self.id, Some(format!("{}: {error}", self.source.name)));
         if self.complaint.is_new(error) {
             tracing::warn!(source = %self.source.name, %error, "not watching; trying again");
         }
@@ -252,7 +261,7 @@ fn panic_again(error: JoinError) {
 }
 
 #[derive(Default)]
-struct Resync {
+struct ResyncProgress {
     began: Timestamp,
     keys: StatusKeys,
     /// Keys whose values were worth reading.
@@ -264,13 +273,13 @@ struct Resync {
 }
 
 /// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.
-async fn listen(pulse: Pulse, shared: Shared, out: mpsc::Sender<Step>) -> LinkError {
+async fn listen(pulse: Pulse, shared: SharedTable, out: mpsc::Sender<ResyncStep>) -> LinkError {
     loop {
         let asked = shared.now();
         if let Err(error) = pulse.beat_at_master().await {
             return error;
         }
-        let _ = out.send(Step::Heard(asked)).await;
+        let _ = out.send(ResyncStep::Heard(asked)).await;
         sleep(BEAT).await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::app::rescan::{Dated, Values};
+use crate::app::resync_task::{DatedKeys, KeyValues};
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::ManualClock;
 use crate::source::backoff;
@@ -17,8 +17,8 @@ const BORN: &[u8] =
     b"new lifetime=600, type=UDP, local=192.0.2.1:3478, remote=198.51.100.7:40000, ssl=NONE, cipher=NONE";
 const SOURCE: SourceId = SourceId(0);
 
-fn follower(shared: &Shared, source: RedisSource) -> Follower {
-    Follower::new(source, SOURCE, shared.clone(), Board::new(&["redis://test"]))
+fn task(shared: &SharedTable, source: RedisSource) -> RedisTask {
+    RedisTask::new(source, SOURCE, shared.clone(), SourceReadiness::new(&["redis://test"]))
 }
 
 fn anywhere() -> RedisSource {
@@ -29,8 +29,8 @@ fn found(idle: u64) -> FoundKey {
     FoundKey { key: KEY.to_vec(), idle: Some(Duration::from_secs(idle)) }
 }
 
-fn end(follower: &mut Follower, resync: &mut Resync) {
-    follower.take_step(resync, Step::ScanOver(Ok(())));
+fn end(task: &mut RedisTask, resync: &mut ResyncProgress) {
+    task.take_step(resync, ResyncStep::ScanOver(Ok(())));
 }
 
 /// A key is as old when its turn comes as Redis said, and the time since then.
@@ -38,12 +38,12 @@ fn end(follower: &mut Follower, resync: &mut Resync) {
 fn a_key_goes_on_ageing_while_it_waits_for_its_turn() {
     let wanted = |waits: u64| {
         let (shared, clock) = shared_table(10_000);
-        let (mut follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
-        follower.take_step(&mut resync, Step::ScanBegins);
+        let (mut task, mut resync) = (task(&shared, anywhere()), ResyncProgress::default());
+        task.take_step(&mut resync, ResyncStep::ScanBegins);
         clock.set(at(10_000 + waits));
         let (answer, mut wanted) = tokio::sync::oneshot::channel();
-        let dated = Dated { keys: vec![found(3680)], at: at(10_000), part: Part::default() };
-        follower.take_step(&mut resync, Step::Found(dated, answer));
+        let dated = DatedKeys { keys: vec![found(3680)], at: at(10_000), part: Part::default() };
+        task.take_step(&mut resync, ResyncStep::Found(dated, answer));
         wanted.try_recv().unwrap().len()
     };
     // The longest lifetime is an hour, the grace 90 s.
@@ -54,13 +54,13 @@ fn a_key_goes_on_ageing_while_it_waits_for_its_turn() {
 fn a_value_goes_on_ageing_while_it_waits_for_its_turn() {
     let adopted = |waits: u64| {
         let (shared, clock) = shared_table(10_000);
-        let (mut follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
-        follower.take_step(&mut resync, Step::ScanBegins);
+        let (mut task, mut resync) = (task(&shared, anywhere()), ResyncProgress::default());
+        task.take_step(&mut resync, ResyncStep::ScanBegins);
         clock.set(at(10_000 + waits));
         let values =
-            Values { keys: vec![found(680)], read: ReadValues::of(&[Some(BORN)]), found_at: at(10_000) };
-        follower.take_step(&mut resync, Step::Read(values));
-        end(&mut follower, &mut resync);
+            KeyValues { keys: vec![found(680)], read: ReadValues::of(&[Some(BORN)]), found_at: at(10_000) };
+        task.take_step(&mut resync, ResyncStep::Read(values));
+        end(&mut task, &mut resync);
         let view = shared.lock().view(shared.now());
         let keys = view.sources[0].status_keys.unwrap();
         (view.table.sources[0].live, keys.live, keys.stale)
@@ -70,16 +70,16 @@ fn a_value_goes_on_ageing_while_it_waits_for_its_turn() {
 }
 
 /// A source that is up, and one allocation that was born on it.
-fn one_live(shared: &Shared, clock: &Arc<ManualClock>) -> (Follower, Resync) {
-    let (mut follower, mut resync) = (follower(shared, anywhere()), Resync::default());
-    follower.take_step(&mut resync, Step::ScanBegins);
-    end(&mut follower, &mut resync);
+fn one_live(shared: &SharedTable, clock: &Arc<ManualClock>) -> (RedisTask, ResyncProgress) {
+    let (mut task, mut resync) = (task(shared, anywhere()), ResyncProgress::default());
+    task.take_step(&mut resync, ResyncStep::ScanBegins);
+    end(&mut task, &mut resync);
     let Ok(Message::Allocation(key, event @ Event::New(_))) = crate::wire::parse(KEY, BORN) else {
         panic!("a birth")
     };
     assert!(shared.lock().message(shared.now(), SOURCE, KEY, BORN).unwrap().is_some(), "{key:?} {event:?}");
     clock.set(at(10_100));
-    (follower, resync)
+    (task, resync)
 }
 
 #[test]
@@ -88,15 +88,15 @@ fn a_db_that_lacks_the_keys_of_what_lives_is_told_by_log_and_metric() {
     let _collecting = lines.collect();
     for is_there in [false, true] {
         let (shared, clock) = shared_table(10_000);
-        let (mut follower, mut resync) = one_live(&shared, &clock);
-        follower.take_step(&mut resync, Step::ScanBegins);
+        let (mut task, mut resync) = one_live(&shared, &clock);
+        task.take_step(&mut resync, ResyncStep::ScanBegins);
         if is_there {
             let (answer, _) = tokio::sync::oneshot::channel();
-            let dated = Dated { keys: vec![found(100)], at: at(10_100), part: Part::default() };
-            follower.take_step(&mut resync, Step::Found(dated, answer));
+            let dated = DatedKeys { keys: vec![found(100)], at: at(10_100), part: Part::default() };
+            task.take_step(&mut resync, ResyncStep::Found(dated, answer));
         }
         clock.set(at(10_101));
-        end(&mut follower, &mut resync);
+        end(&mut task, &mut resync);
         assert_eq!(shared.lock().view(at(10_101)).sources[0].settings_ok.get("dbname"), Some(&is_there));
         assert_eq!(lines.with("does redis-statsdb name another dbname?"), 1, "once, of the first of the two");
     }
@@ -127,8 +127,8 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
         }
     });
     let (shared, clock) = shared_table(10_000);
-    let follower = follower(&shared, talker.source());
-    let following = tokio::spawn(follower.run());
+    let task = task(&shared, talker.source());
+    let following = tokio::spawn(task.run());
     let so_many_attempts = async |more: u32, waits: Duration| {
         for _ in 0..more {
             // It waits for its next attempt.
@@ -178,9 +178,9 @@ fn a_source_is_up_after_a_scan_or_where_none_is_permitted() {
         [(None, false, false), (Some(Ok(())), true, true), (Some(Err(forbidden())), true, false)]
     {
         let (shared, _) = shared_table(10_000);
-        let (mut follower, mut resync) = (follower(&shared, anywhere()), Resync::default());
-        follower.take_step(&mut resync, Step::ScanBegins);
-        follower.take_step(&mut resync, over.map_or(Step::ScanFailed, Step::ScanOver));
+        let (mut task, mut resync) = (task(&shared, anywhere()), ResyncProgress::default());
+        task.take_step(&mut resync, ResyncStep::ScanBegins);
+        task.take_step(&mut resync, over.map_or(ResyncStep::ScanFailed, ResyncStep::ScanOver));
         let view = shared.lock().view(shared.now());
         assert_eq!((view.table.sources[0].up, view.sources[0].resync_ok), (is_up, Some(is_ok)));
     }
@@ -212,6 +212,6 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
     clock.set(at(10_005));
     talker.say_to(b"PING", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
     let step = steps.recv().await;
-    assert!(matches!(step, Some(Step::Heard(moment)) if moment == at(10_000)));
+    assert!(matches!(step, Some(ResyncStep::Heard(moment)) if moment == at(10_000)));
     listening.abort();
 }

@@ -28,13 +28,22 @@ fn statsdb() -> Statsdb {
     }
 }
 
-async fn receiver(shared: &Shared) -> (Receiver, std::net::SocketAddr) {
+async fn receiver(shared: &SharedTable) -> (StatsdbTask, std::net::SocketAddr) {
     let listener = Listener::bind(&statsdb()).await.unwrap();
     let address = listener.addresses()[0];
-    (Receiver::new(statsdb(), listener, SOURCE, shared.clone(), Board::new(&["redis://test"])), address)
+    (
+        StatsdbTask::new(
+            statsdb(),
+            listener,
+            SOURCE,
+            shared.clone(),
+            SourceReadiness::new(&["redis://test"]),
+        ),
+        address,
+    )
 }
 
-fn stats(shared: &Shared) -> SourceStats {
+fn stats(shared: &SharedTable) -> SourceStats {
     shared.lock().view(shared.now()).sources[0].clone()
 }
 
@@ -125,7 +134,7 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     });
     let (shared, clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(pass_on::pass_on(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(forwarding::forward(forward.clone(), talker.source(), shared.clone()));
     let said = |reason: u32| lines.with(&format!("reason {reason}"));
     let attempt = async |times: u32, waits: Duration| {
         for _ in 0..times {
@@ -170,7 +179,7 @@ async fn an_error_of_the_redis_loses_one_command_and_is_said_once_until_it_is_ov
     });
     let (shared, clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(pass_on::pass_on(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(forwarding::forward(forward.clone(), talker.source(), shared.clone()));
     until("a connection", || forward.state().up).await;
     for _ in 0..5 {
         forward.offer(&[b"SET", b"k", b"v"]);
@@ -205,7 +214,7 @@ async fn what_was_not_answered_when_the_link_ends_is_counted_as_lost() {
     });
     let (shared, _clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(pass_on::pass_on(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(forwarding::forward(forward.clone(), talker.source(), shared.clone()));
     until("a connection", || forward.state().up).await;
     for _ in 0..12 {
         forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::super::callers::CallerState;
-use super::super::places::Place;
-use super::super::strangers::Nuisance;
-use super::{Desk, pass_on};
+use super::connection_slots::ListenerSlot;
+use super::refused_clients::ClientState;
+use super::suspicious_clients::Suspicion;
+use super::{ListenerContext, forwarding};
 use crate::source::statsdb::{Caller, Connection, ConnectionRefusal, Ended, Heard, Reception};
 use crate::state::{ClosedBy, ConnectionId};
 
@@ -21,17 +21,17 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 const TURN: usize = 1024;
 
 /// What is known of a connection while it is open.
-struct Talk {
+struct ConnectionContext {
     peer: IpAddr,
     /// Its number in the table, which knows only those that have logged in or said a first command: what strangers do
     /// costs it nothing.
     id: Option<ConnectionId>,
-    state: CallerState,
+    state: ClientState,
 }
 
 /// Why a connection is over.
 #[derive(Debug)]
-enum Parting {
+enum ConnectionEnd {
     /// The TLS handshake failed.
     NoTalk,
     /// It ended.
@@ -40,27 +40,30 @@ enum Parting {
     Refused(ConnectionRefusal),
 }
 
-impl Desk {
+impl ListenerContext {
     /// Serves a connection to its end; gives it if what it reported is to be judged by that.
     pub(super) async fn receive(
         self,
         reception: Reception,
         caller: Caller,
-        place: Place,
+        place: ListenerSlot,
     ) -> Option<ConnectionId> {
         let peer = caller.peer;
-        let mut talk = Talk { peer: peer.ip().to_canonical(), id: None, state: CallerState::new(peer) };
+        let mut talk =
+            ConnectionContext { peer: peer.ip().to_canonical(), id: None, state: ClientState::new(peer) };
         let first = tokio::select! {
             // What it has said already comes first.
             biased;
             first = self.first_words(reception, caller, &mut talk) => first,
-            () = place.leave.notified() => Err(Parting::Refused(ConnectionRefusal::GaveWay)),
-            () = sleep(FIRST_WORDS) => Err(Parting::Refused(ConnectionRefusal::Silent)),
+            () = place.leave.notified() => Err(ConnectionEnd::Refused(ConnectionRefusal::GaveWay)),
+            () = sleep(FIRST_WORDS) => Err(ConnectionEnd::Refused(ConnectionRefusal::Silent)),
         };
         let has_spoken = first.is_ok() && self.places().has_spoken(&place);
         let parting = match first {
-            Ok(mut connection) if has_spoken => Parting::Ended(self.listen(&mut connection, &mut talk).await),
-            Ok(_) => Parting::Refused(ConnectionRefusal::GaveWay),
+            Ok(mut connection) if has_spoken => {
+                ConnectionEnd::Ended(self.listen(&mut connection, &mut talk).await)
+            }
+            Ok(_) => ConnectionEnd::Refused(ConnectionRefusal::GaveWay),
             Err(parting) => parting,
         };
         self.places().leave(&place, has_spoken);
@@ -73,23 +76,23 @@ impl Desk {
         &self,
         reception: Reception,
         caller: Caller,
-        talk: &mut Talk,
-    ) -> Result<Connection, Parting> {
+        talk: &mut ConnectionContext,
+    ) -> Result<Connection, ConnectionEnd> {
         let peer = caller.peer;
         let mut connection = reception.receive(caller).await.map_err(|error| {
             tracing::debug!(%peer, %error, "no TLS handshake");
-            Parting::NoTalk
+            ConnectionEnd::NoTalk
         })?;
         let mut taken = 0;
         while !connection.is_accepted() {
-            connection.ready().await.map_err(Parting::Ended)?;
+            connection.ready().await.map_err(ConnectionEnd::Ended)?;
             taken += self.take_in(&mut connection, talk);
             give_way(&mut taken).await;
         }
         Ok(connection)
     }
 
-    async fn listen(&self, connection: &mut Connection, talk: &mut Talk) -> Ended {
+    async fn listen(&self, connection: &mut Connection, talk: &mut ConnectionContext) -> Ended {
         let mut taken = 0;
         loop {
             if let Err(ended) = connection.ready().await {
@@ -100,14 +103,14 @@ impl Desk {
         }
     }
 
-    fn take_in(&self, connection: &mut Connection, talk: &mut Talk) -> usize {
+    fn take_in(&self, connection: &mut Connection, talk: &mut ConnectionContext) -> usize {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         if let Some(id) = talk.id {
             ingest.connection_active(now, id);
         }
         let mut notices = Vec::new();
-        let Talk { peer, id, state } = talk;
+        let ConnectionContext { peer, id, state } = talk;
         let taken = connection.take(|heard, is_accepted| {
             if state.is_news(&heard) {
                 notices.extend(self.callers().hear(now, state, &heard));
@@ -127,23 +130,23 @@ impl Desk {
                 _ => {}
             }
             if let Some(forward) = &self.forward {
-                pass_on::offer(forward, &heard);
+                forwarding::offer(forward, &heard);
             }
         });
         drop(ingest);
         self.report(&notices);
         if let Some(protocol) = connection.take_foreign() {
-            self.note_stranger(talk.peer, Nuisance::Foreign, Some(protocol));
+            self.note_stranger(talk.peer, Suspicion::Foreign, Some(protocol));
         }
         taken
     }
 
     /// A connection is gone, and perhaps the process that held it.
-    fn part(&self, talk: &Talk, parting: &Parting) -> Option<ConnectionId> {
+    fn part(&self, talk: &ConnectionContext, parting: &ConnectionEnd) -> Option<ConnectionId> {
         let refusal = match parting {
-            Parting::Refused(reason) => Some(*reason),
-            Parting::Ended(Ended::Unread) => Some(ConnectionRefusal::Unread),
-            Parting::Ended(_) | Parting::NoTalk => None,
+            ConnectionEnd::Refused(reason) => Some(*reason),
+            ConnectionEnd::Ended(Ended::Unread) => Some(ConnectionRefusal::Unread),
+            ConnectionEnd::Ended(_) | ConnectionEnd::NoTalk => None,
         };
         let now = self.shared.now();
         let notice = self.callers().leave(now, &talk.state, refusal.is_some());
@@ -152,10 +155,10 @@ impl Desk {
             self.shared.lock().refused_connection(self.id, reason);
             // Of a client without the right password that has been said.
             if !talk.state.is_refused() {
-                self.note_stranger(talk.peer, Nuisance::Silent, None);
+                self.note_stranger(talk.peer, Suspicion::Silent, None);
             }
         }
-        let ended = if let Parting::Ended(ended) = parting { *ended } else { Ended::ByUs };
+        let ended = if let ConnectionEnd::Ended(ended) = parting { *ended } else { Ended::ByUs };
         self.close(talk.id?, ended)
     }
 

@@ -7,7 +7,7 @@ use crate::doctor::{Setting, SettingState};
 
 /// Of one source, from link to link.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(super) struct SetupLog {
     /// Settings that are wrong, with the value that was named.
     settings: BTreeMap<&'static str, String>,
     /// Why a missing key proves nothing; said once a link.
@@ -18,7 +18,7 @@ pub(super) struct Complaints {
     no_ages: bool,
 }
 
-impl Complaints {
+impl SetupLog {
     /// A new link: what is wrong with its keys is said anew. Settings are those of the server, not of the link.
     pub(super) fn link_begins(&mut self) {
         *self = Self { settings: std::mem::take(&mut self.settings), ..Self::default() };

@@ -1,5 +1,11 @@
 //! The listener as a source: coturn's connections come and go, and what they say goes into the table at once.
 
+mod connection;
+mod connection_slots;
+mod forwarding;
+mod refused_clients;
+mod suspicious_clients;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +14,16 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::callers::{Callers, Notice};
-use super::ingest::Shared;
-use super::places::Places;
-use super::strangers::{Nuisance, Strangers};
-use super::watch::Board;
+use super::ingest::SharedTable;
+use super::readiness::SourceReadiness;
 use crate::config::Statsdb;
 use crate::net::MOST_ENDING;
 use crate::source::forward::Forward;
 use crate::source::statsdb::{ConnectionRefusal, ForeignProtocol, Listener, Standing};
 use crate::state::{ConnectionId, EndedConnections, SourceId, VERDICT_AFTER};
-
-mod pass_on;
-mod talk;
+use connection_slots::ListenerSlots;
+use refused_clients::{ClientNotice, RefusedClients};
+use suspicious_clients::{Suspicion, SuspiciousClients};
 
 /// How often it is said how far coturn has been heard.
 const TICK: Duration = Duration::from_secs(1);
@@ -39,55 +42,55 @@ const JUDGED_TOGETHER: usize = 16;
 
 /// Receives for as long as the program runs.
 #[derive(Debug)]
-pub(super) struct Receiver {
+pub(super) struct StatsdbTask {
     statsdb: Statsdb,
     listener: Listener,
-    desk: Desk,
-    board: Board,
+    desk: ListenerContext,
+    readiness: SourceReadiness,
 }
 
 /// What a connection needs.
 #[derive(Clone, Debug)]
-struct Desk {
+struct ListenerContext {
     id: SourceId,
-    shared: Shared,
+    shared: SharedTable,
     forward: Option<Forward>,
     /// A closed connection says nothing about its coturn.
     is_behind_proxy: bool,
     /// The source's name.
     name: Arc<str>,
-    callers: Arc<Mutex<Callers>>,
-    strangers: Arc<Mutex<Strangers>>,
-    places: Arc<Mutex<Places>>,
+    callers: Arc<Mutex<RefusedClients>>,
+    strangers: Arc<Mutex<SuspiciousClients>>,
+    places: Arc<Mutex<ListenerSlots>>,
     standing: Arc<Standing>,
 }
 
-impl Receiver {
+impl StatsdbTask {
     pub(super) fn new(
         statsdb: Statsdb,
         listener: Listener,
         id: SourceId,
-        shared: Shared,
-        board: Board,
+        shared: SharedTable,
+        readiness: SourceReadiness,
     ) -> Self {
         let forward = statsdb.forward.as_ref().map(|_| Forward::default());
-        let desk = Desk {
+        let desk = ListenerContext {
             id,
             forward,
             is_behind_proxy: statsdb.is_behind_proxy,
             name: statsdb.name.as_str().into(),
-            callers: Arc::new(Mutex::new(Callers::new(shared.now()))),
+            callers: Arc::new(Mutex::new(RefusedClients::new(shared.now()))),
             strangers: Arc::default(),
-            places: Arc::new(Mutex::new(Places::new(statsdb.max_connections))),
+            places: Arc::new(Mutex::new(ListenerSlots::new(statsdb.max_connections))),
             standing: listener.standing(),
             shared,
         };
-        Self { statsdb, listener, desk, board }
+        Self { statsdb, listener, desk, readiness }
     }
 
     /// Never ends by itself; may be dropped at any time.
     pub(super) async fn run(self) {
-        let Self { statsdb, mut listener, desk, board } = self;
+        let Self { statsdb, mut listener, desk, readiness } = self;
         for address in listener.addresses() {
             tracing::info!(source = %statsdb.name, statsdb = %address, "waiting for coturn");
         }
@@ -96,13 +99,13 @@ impl Receiver {
             let mut ingest = desk.shared.lock();
             ingest.listens(now, desk.id);
         }
-        board.set(desk.id, None);
+        readiness.set(desk.id, None);
         let mut talks = JoinSet::new();
         let most_open = statsdb.max_connections.saturating_add(MOST_ENDING);
         if let (Some(to), Some(forward)) = (statsdb.forward.clone(), desk.forward.clone()) {
             let shared = desk.shared.clone();
             talks.spawn(async move {
-                pass_on::pass_on(forward, to, shared).await;
+                forwarding::forward(forward, to, shared).await;
                 None
             });
         }
@@ -125,7 +128,7 @@ impl Receiver {
                     } else {
                         Listener::turn_away(&caller);
                         desk.shared.lock().refused_connection(desk.id, ConnectionRefusal::Full);
-                        desk.note_stranger(peer, Nuisance::Full, None);
+                        desk.note_stranger(peer, Suspicion::Full, None);
                     }
                 }
                 _ = ticks.tick() => {
@@ -165,21 +168,21 @@ impl Receiver {
     }
 }
 
-impl Desk {
-    fn callers(&self) -> MutexGuard<'_, Callers> {
+impl ListenerContext {
+    fn callers(&self) -> MutexGuard<'_, RefusedClients> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+    fn strangers(&self) -> MutexGuard<'_, SuspiciousClients> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
+    fn places(&self) -> MutexGuard<'_, ListenerSlots> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs what has changed among the callers, and shows it on the page and in INFO.
-    fn report(&self, notices: &[Notice]) {
+    fn report(&self, notices: &[ClientNotice]) {
         if notices.is_empty() {
             return;
         }
@@ -196,7 +199,7 @@ impl Desk {
     }
 
     /// Logs a connection that is no coturn's, if it is the first of its kind from there.
-    fn note_stranger(&self, peer: IpAddr, nuisance: Nuisance, speaks: Option<ForeignProtocol>) {
+    fn note_stranger(&self, peer: IpAddr, nuisance: Suspicion, speaks: Option<ForeignProtocol>) {
         if self.strangers().note(self.shared.now(), peer, nuisance) {
             nuisance.log(&self.name, peer, speaks);
         }
@@ -231,6 +234,6 @@ fn propagate<T>(ended: Result<T, JoinError>) -> Option<T> {
 }
 
 #[cfg(test)]
-mod callers_tests;
+mod absence_tests;
 #[cfg(test)]
 mod tests;

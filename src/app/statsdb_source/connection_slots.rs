@@ -20,9 +20,9 @@ const ON_THE_WAY: Duration = Duration::from_millis(250);
 
 /// Who has a place, and who must give way first.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ListenerSlots {
     most: usize,
-    /// Places that are taken.
+    /// ListenerSlots that are taken.
     taken: usize,
     next: u64,
     /// By their numbers: the oldest first.
@@ -39,20 +39,20 @@ struct SilentConnection {
 
 /// A place that was given.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ListenerSlot {
     number: u64,
     /// Notified when the connection must give way.
     pub(super) leave: Arc<Notify>,
 }
 
-impl Places {
+impl ListenerSlots {
     /// So many, all of them free.
     pub(super) fn new(most: usize) -> Self {
         Self { most, taken: 0, next: 0, silent: BTreeMap::new(), of_address: HashMap::new() }
     }
 
     /// A place for a new connection; `None` if all are taken by connections that are not silent.
-    pub(super) fn admit(&mut self, now: Timestamp, peer: IpAddr) -> Option<Place> {
+    pub(super) fn admit(&mut self, now: Timestamp, peer: IpAddr) -> Option<ListenerSlot> {
         let of_address = self.of_address.get(&peer);
         if let Some(numbers) = of_address.filter(|numbers| numbers.len() >= PER_ADDRESS)
             && let Some(&oldest) = numbers.first()
@@ -70,16 +70,16 @@ impl Places {
         let leave = Arc::new(Notify::new());
         self.silent.insert(number, SilentConnection { peer, since: now, leave: Arc::clone(&leave) });
         self.of_address.entry(peer).or_default().insert(number);
-        Some(Place { number, leave })
+        Some(ListenerSlot { number, leave })
     }
 
     /// The connection is silent no more; false if it has lost its place already.
-    pub(super) fn has_spoken(&mut self, place: &Place) -> bool {
+    pub(super) fn has_spoken(&mut self, place: &ListenerSlot) -> bool {
         self.forget(place.number).is_some()
     }
 
     /// The connection is gone; `has_spoken` as it was answered.
-    pub(super) fn leave(&mut self, place: &Place, has_spoken: bool) {
+    pub(super) fn leave(&mut self, place: &ListenerSlot, has_spoken: bool) {
         if has_spoken || self.forget(place.number).is_some() {
             self.taken = self.taken.saturating_sub(1);
         }
@@ -120,14 +120,14 @@ mod tests {
     }
 
     /// Whether it was asked to leave.
-    fn must_leave(place: &Place) -> bool {
+    fn must_leave(place: &ListenerSlot) -> bool {
         let mut leave = std::pin::pin!(place.leave.notified());
         leave.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn the_oldest_that_is_silent_gives_way_to_a_newcomer() {
-        let mut places = Places::new(3);
+        let mut places = ListenerSlots::new(3);
         let [one, two, three] = [1, 2, 3].map(|host| places.admit(at(0), peer(host)).unwrap());
         assert!(places.has_spoken(&one));
         let four = places.admit(at(1), peer(4)).unwrap();
@@ -147,9 +147,10 @@ mod tests {
 
     #[test]
     fn an_address_keeps_no_more_silent_ones_than_its_share() {
-        let mut places = Places::new(10 * PER_ADDRESS);
+        let mut places = ListenerSlots::new(10 * PER_ADDRESS);
         let other = places.admit(at(0), peer(1)).unwrap();
-        let share: Vec<Place> = (0..PER_ADDRESS).map(|_| places.admit(at(0), peer(2)).unwrap()).collect();
+        let share: Vec<ListenerSlot> =
+            (0..PER_ADDRESS).map(|_| places.admit(at(0), peer(2)).unwrap()).collect();
         // What these say may be on its way.
         let young = places.admit(at(249), peer(2)).unwrap();
         assert!(!share.iter().any(must_leave));

@@ -7,7 +7,7 @@ use std::hash::BuildHasher as _;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use super::Error;
+use crate::app::Error;
 use crate::config::RedisSource;
 use crate::doctor::is_stale;
 use crate::plain::plain;
@@ -20,7 +20,7 @@ use crate::wire;
 
 /// Why a source could not be gone through.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum PruneFailure {
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
@@ -36,14 +36,18 @@ enum Failure {
 /// # Errors
 ///
 /// Some source failed; an output that takes no more.
-pub(super) async fn prune(sources: Vec<RedisSource>, settings: Settings, apply: bool) -> Result<(), Error> {
+pub(in crate::app) async fn prune(
+    sources: Vec<RedisSource>,
+    settings: Settings,
+    apply: bool,
+) -> Result<(), Error> {
     let limit = settings.max_lifetime.saturating_add(settings.grace);
     let mut out = BufWriter::new(io::stdout());
     let mut failed = Vec::new();
     for source in sources {
         match prune_one(&source, limit, apply, &mut out).await {
             Ok(()) => {}
-            Err(Failure::Output(error)) => return Err(Error::Output(error)),
+            Err(PruneFailure::Output(error)) => return Err(Error::Output(error)),
             Err(error) => failed.push(format!("{}: {error}", source.name)),
         }
         out.flush().map_err(Error::Output)?;
@@ -53,7 +57,7 @@ pub(super) async fn prune(sources: Vec<RedisSource>, settings: Settings, apply: 
 
 /// What was found and done in one source.
 #[derive(Default)]
-struct Tally {
+struct PruneTally {
     keys: u64,
     stale: u64,
     pruned: Pruned,
@@ -64,15 +68,15 @@ async fn prune_one(
     limit: Duration,
     apply: bool,
     out: &mut (impl Write + Send),
-) -> Result<(), Failure> {
+) -> Result<(), PruneFailure> {
     let server = locate(source).await?;
     let walk = Walk::begin(source, &server).await?;
     let asking = resync::ages(source, &server).await?;
     let pruner = if apply { Some(Pruner::begin(source, &server, limit).await?) } else { None };
     writeln!(out, "{}", plain(source.name.as_bytes()))?;
-    let mut tally = Tally::default();
+    let mut tally = PruneTally::default();
     let result = go_through(walk, asking, pruner, limit, &mut tally, out).await;
-    let Tally { keys, stale, pruned: Pruned { deleted, revived, gone } } = tally;
+    let PruneTally { keys, stale, pruned: Pruned { deleted, revived, gone } } = tally;
     if result.is_ok() {
         let limit = limit.as_secs();
         writeln!(out, "{stale} of {keys} status keys have been idle for more than {limit} s")?;
@@ -92,10 +96,10 @@ async fn go_through(
     (mut asking, mut ages): (Asking, Ages),
     mut pruner: Option<Pruner>,
     limit: Duration,
-    tally: &mut Tally,
+    tally: &mut PruneTally,
     out: &mut (impl Write + Send),
-) -> Result<(), Failure> {
-    let mut seen = Seen::default();
+) -> Result<(), PruneFailure> {
+    let mut seen = SeenKeys::default();
     while let Some(found) = walk.step().await? {
         asking.about(&found.keys).await?;
         let mut stale = Vec::new();
@@ -129,12 +133,12 @@ fn list(stale: &[FoundKey], out: &mut impl Write) -> io::Result<()> {
 
 /// The keys that were seen, by their hash: eight bytes each, however long their names are.
 #[derive(Default)]
-struct Seen {
+struct SeenKeys {
     hashes: HashSet<u64>,
     hasher: RandomState,
 }
 
-impl Seen {
+impl SeenKeys {
     fn is_new(&mut self, key: &[u8]) -> bool {
         self.hashes.insert(self.hasher.hash_one(key))
     }

@@ -1,6 +1,8 @@
 //! The store beside the table: what scrapers are about to be told is written before they are told, what ended within a
 //! second.
 
+mod ledger_retention;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -9,12 +11,12 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::ingest::Shared;
-use super::retention::{FEW, LARGE, Sweeping};
+use super::ingest::SharedTable;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::metrics::{Audience, Observe, View};
 use crate::store::{Batch, OpenError, Store, Written};
+use ledger_retention::{FEW, LARGE, RetentionGuard};
 
 /// How often what ended is written.
 const BEAT: Duration = Duration::from_millis(500);
@@ -39,17 +41,17 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// The table with its store: what the page is made from.
 #[derive(Clone, Debug)]
-pub(super) struct Keeper {
-    shared: Shared,
+pub(super) struct StoreWriter {
+    shared: SharedTable,
     store: Arc<Mutex<Store>>,
-    state: Arc<State>,
+    state: Arc<WriterState>,
     retention: Duration,
-    sweeping: Arc<Mutex<Sweeping>>,
+    sweeping: Arc<Mutex<RetentionGuard>>,
     path: Arc<Path>,
 }
 
 #[derive(Debug)]
-struct State {
+struct WriterState {
     /// The first page has been told to a scraper.
     has_begun: AtomicBool,
     is_ok: AtomicBool,
@@ -59,7 +61,7 @@ struct State {
     visits: AtomicU32,
 }
 
-impl Keeper {
+impl StoreWriter {
     /// Opens the store and goes on from it.
     ///
     /// # Errors
@@ -69,7 +71,7 @@ impl Keeper {
         store: &config::Store,
         sources: &[&str],
         rest_separator: u8,
-        shared: Shared,
+        shared: SharedTable,
     ) -> Result<Self, OpenError> {
         let config::Store { path, retention } = store.clone();
         let sources: Vec<String> = sources.iter().map(|&name| name.to_owned()).collect();
@@ -86,18 +88,18 @@ impl Keeper {
                 refused = restored.refused,
                 "store opened"
             );
-            let state = State {
+            let state = WriterState {
                 has_begun: AtomicBool::new(false),
                 is_ok: AtomicBool::new(true),
                 is_file_ok: AtomicBool::new(true),
                 visits: AtomicU32::new(0),
             };
-            let sweeping = Arc::new(Mutex::new(Sweeping::new(now, shared.to_wall(now))));
+            let sweeping = Arc::new(Mutex::new(RetentionGuard::new(now, shared.to_wall(now))));
             let (store, state, path) = (Arc::new(Mutex::new(store)), Arc::new(state), path.into());
             Ok(Self { shared, store, state, retention, sweeping, path })
         });
         match opening.await {
-            Ok(keeper) => keeper,
+            Ok(writer) => writer,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -119,14 +121,14 @@ impl Keeper {
             if checks {
                 checked = now;
             }
-            let keeper = self.clone();
+            let writer = self.clone();
             blocking(move || {
                 if checks {
-                    keeper.check_file(now);
+                    writer.check_file(now);
                 }
-                keeper.write(sweeps);
+                writer.write(sweeps);
                 if sweeps {
-                    keeper.sweep(now);
+                    writer.sweep(now);
                 }
             })
             .await;
@@ -271,7 +273,7 @@ impl Keeper {
     }
 }
 
-impl Observe for Keeper {
+impl Observe for StoreWriter {
     fn observe(&self, audience: Audience) -> View {
         let mut view = match audience {
             Audience::Scraper => self.tell(),
@@ -280,7 +282,7 @@ impl Observe for Keeper {
                 self.shared.observe(audience)
             }
         };
-        let State { is_ok, is_file_ok, .. } = &*self.state;
+        let WriterState { is_ok, is_file_ok, .. } = &*self.state;
         view.store_ok = Some(is_ok.load(Ordering::Relaxed) && is_file_ok.load(Ordering::Relaxed));
         view
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Error;
+use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Moment, Usage as Request, UsageFormat};
 use crate::plain::plain;
@@ -13,7 +13,7 @@ use crate::store::ledger::{self, FIGURES, Question, Usage};
 /// # Errors
 ///
 /// A store that cannot be read; an output that takes no more.
-pub(super) fn print(request: &Request, out: &mut impl Write) -> Result<(), Error> {
+pub(in crate::app) fn print(request: &Request, out: &mut impl Write) -> Result<(), Error> {
     let question = question(request, SystemClock::new().now());
     let answers = ledger::usage(&request.path, &question).map_err(Error::Store)?;
     let written = match request.format {

@@ -16,7 +16,7 @@ const EPISODES: usize = 64;
 
 /// What is wrong with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Nuisance {
+pub(super) enum Suspicion {
     /// It was cut off: it speaks another protocol.
     Foreign,
     /// It was closed: it said nothing in time, gave way to another, or did not read.
@@ -27,10 +27,10 @@ pub(super) enum Nuisance {
 
 /// The episodes of one listener.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(HashMap<(IpAddr, Nuisance), StrangeEpisode>);
+pub(super) struct SuspiciousClients(HashMap<(IpAddr, Suspicion), SuspicionEpisode>);
 
 #[derive(Debug)]
-struct StrangeEpisode {
+struct SuspicionEpisode {
     last: Timestamp,
     connections: u64,
 }
@@ -39,13 +39,13 @@ struct StrangeEpisode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndedEpisode {
     peer: IpAddr,
-    nuisance: Nuisance,
+    nuisance: Suspicion,
     connections: u64,
 }
 
-impl Strangers {
+impl SuspiciousClients {
     /// A connection of that kind; whether an episode begins with it.
-    pub(super) fn note(&mut self, now: Timestamp, peer: IpAddr, nuisance: Nuisance) -> bool {
+    pub(super) fn note(&mut self, now: Timestamp, peer: IpAddr, nuisance: Suspicion) -> bool {
         let peer = peer.to_canonical();
         if let Some(episode) = self.0.get_mut(&(peer, nuisance)) {
             episode.last = now;
@@ -54,7 +54,7 @@ impl Strangers {
         }
         let has_room = self.0.len() < EPISODES;
         if has_room {
-            self.0.insert((peer, nuisance), StrangeEpisode { last: now, connections: 1 });
+            self.0.insert((peer, nuisance), SuspicionEpisode { last: now, connections: 1 });
         }
         has_room
     }
@@ -71,7 +71,7 @@ impl Strangers {
     }
 }
 
-impl Nuisance {
+impl Suspicion {
     /// Writes the line with which an episode begins.
     pub(super) fn log(self, source: &str, peer: IpAddr, speaks: Option<ForeignProtocol>) {
         let peer = peer.to_canonical();
@@ -104,13 +104,13 @@ impl EndedEpisode {
     pub(super) fn log(self, source: &str) {
         let Self { peer, nuisance, connections } = self;
         match nuisance {
-            Nuisance::Foreign => {
+            Suspicion::Foreign => {
                 tracing::info!(source, %peer, connections, "no client was cut off from there any more");
             }
-            Nuisance::Silent => {
+            Suspicion::Silent => {
                 tracing::info!(source, %peer, connections, "no silent connection was closed from there any more");
             }
-            Nuisance::Full => {
+            Suspicion::Full => {
                 tracing::info!(source, %peer, connections, "no connection was turned away from there any more");
             }
         }
@@ -128,25 +128,25 @@ mod tests {
 
     #[test]
     fn an_episode_is_logged_when_it_begins_and_when_it_is_over() {
-        let mut strangers = Strangers::default();
+        let mut strangers = SuspiciousClients::default();
         let peer: IpAddr = Ipv4Addr::LOCALHOST.into();
         let mapped: IpAddr = Ipv4Addr::LOCALHOST.to_ipv6_mapped().into();
-        assert!(strangers.note(at(0), peer, Nuisance::Foreign));
-        assert!(!strangers.note(at(500), mapped, Nuisance::Foreign));
-        assert!(strangers.note(at(500), peer, Nuisance::Silent), "another thing");
+        assert!(strangers.note(at(0), peer, Suspicion::Foreign));
+        assert!(!strangers.note(at(500), mapped, Suspicion::Foreign));
+        assert!(strangers.note(at(500), peer, Suspicion::Silent), "another thing");
         assert_eq!(strangers.advance(at(1099)), []);
         let mut over = strangers.advance(at(1100));
         over.sort_by_key(|episode| episode.connections);
         let ended = |nuisance, connections| EndedEpisode { peer, nuisance, connections };
-        assert_eq!(over, [ended(Nuisance::Silent, 1), ended(Nuisance::Foreign, 2)]);
-        assert!(strangers.note(at(1101), peer, Nuisance::Foreign));
+        assert_eq!(over, [ended(Suspicion::Silent, 1), ended(Suspicion::Foreign, 2)]);
+        assert!(strangers.note(at(1101), peer, Suspicion::Foreign));
     }
 
     #[test]
     fn addresses_without_end_make_no_lines_without_end() {
-        let mut strangers = Strangers::default();
+        let mut strangers = SuspiciousClients::default();
         let lines = (0..5000_u32)
-            .filter(|&host| strangers.note(at(1), Ipv4Addr::from(host).into(), Nuisance::Foreign))
+            .filter(|&host| strangers.note(at(1), Ipv4Addr::from(host).into(), Suspicion::Foreign))
             .count();
         assert_eq!((lines, strangers.0.len()), (EPISODES, EPISODES));
     }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use super::Error;
+use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::RedisSource;
 use crate::shutdown::{self, Hangup, Shutdown};
@@ -28,7 +28,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// An output that cannot be opened or takes no more.
-pub(super) async fn record(
+pub(in crate::app) async fn record(
     sources: Vec<RedisSource>,
     output: Option<&Path>,
     duration: Option<Duration>,

@@ -12,7 +12,7 @@ use crate::store::ledger::{self, By, Question};
 const SOURCE: SourceId = SourceId(0);
 const HOUR: u64 = 3600;
 
-fn call(shared: &Shared, id: u64) {
+fn call(shared: &SharedTable, id: u64) {
     let now = shared.now();
     let channel = format!("turn/realm/r/user/user{id}/allocation/{id:018}/status");
     let mut ingest = shared.lock();
@@ -30,8 +30,8 @@ async fn a_finished_session_stays_for_its_retention_and_no_longer() {
     let path = dir.join("store.db");
     let (shared, clock) = shared_table(10_000 * HOUR);
     let config = config::Store { path: path.clone(), retention: Duration::from_secs(24 * HOUR) };
-    let keeper = Keeper::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
-    let keeping = tokio::spawn(keeper.run());
+    let writer = StoreWriter::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
+    let keeping = tokio::spawn(writer.run());
     let users = || {
         let question = Question { by: vec![By::User], ..Question::default() };
         let answers = ledger::usage(&path, &question).unwrap();
@@ -95,9 +95,9 @@ async fn left_after(name: &str, retention_hours: u64, steps: &[(u64, u64)]) -> V
     let start = at(10_000 * HOUR);
     let clock = Arc::new(Skewed { monotonic: ManualClock::at(start), ahead: AtomicU64::new(0) });
     let ingest = Ingest::new(Settings::default(), &["redis://test"]);
-    let shared = Shared::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
+    let shared = SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
     let config = config::Store { path: path.clone(), retention: Duration::from_secs(retention_hours * HOUR) };
-    let keeper = Keeper::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
+    let writer = StoreWriter::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
     let sessions = || {
         let answers = ledger::usage(&path, &Question::default()).unwrap();
         answers.first().map_or(0, |all| all.figures[0])
@@ -106,13 +106,13 @@ async fn left_after(name: &str, retention_hours: u64, steps: &[(u64, u64)]) -> V
         call(&shared, id);
     }
     clock.monotonic.set(start.plus(Duration::from_secs(20)));
-    keeper.write(true);
+    writer.write(true);
     assert_eq!(sessions(), SESSIONS);
     let mut left = Vec::new();
     for &(seconds, ahead) in steps {
         clock.monotonic.set(start.plus(Duration::from_secs(seconds)));
         clock.ahead.store(ahead, Ordering::Relaxed);
-        keeper.sweep(shared.now());
+        writer.sweep(shared.now());
         left.push(sessions());
     }
     std::fs::remove_dir_all(&dir).unwrap();

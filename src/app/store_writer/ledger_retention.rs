@@ -26,7 +26,7 @@ pub(super) const LARGE: u64 = 10;
 
 /// What is to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remark {
+pub(super) enum RetentionNotice {
     /// The wall clock has jumped; nothing goes until the clocks have agreed for a day.
     Jumped {
         /// By so much; ahead or back.
@@ -43,40 +43,45 @@ pub(super) enum Remark {
 
 /// What the clocks and the ledger were like when it was last asked.
 #[derive(Debug)]
-pub(super) struct Sweeping {
+pub(super) struct RetentionGuard {
     /// How far the wall clock was ahead of the monotonic one, in milliseconds.
     ahead: i64,
     waits_until: Option<Timestamp>,
     announced: Option<Timestamp>,
 }
 
-impl Sweeping {
+impl RetentionGuard {
     pub(super) const fn new(now: Timestamp, wall: Timestamp) -> Self {
         Self { ahead: ahead(now, wall), waits_until: None, announced: None }
     }
 
     /// Looks at the clocks; whether the wall clock may be believed.
-    pub(super) fn look(&mut self, now: Timestamp, wall: Timestamp) -> (bool, Option<Remark>) {
+    pub(super) fn look(&mut self, now: Timestamp, wall: Timestamp) -> (bool, Option<RetentionNotice>) {
         let by = Duration::from_millis(ahead(now, wall).abs_diff(self.ahead));
         if by > JUMP {
             self.ahead = ahead(now, wall);
             // What was found too old by the clock as it was is to be looked at anew.
             self.announced = None;
             let was_waiting = self.waits_until.replace(now.plus(NOTICE)).is_some();
-            return (false, (!was_waiting).then_some(Remark::Jumped { by }));
+            return (false, (!was_waiting).then_some(RetentionNotice::Jumped { by }));
         }
         match self.waits_until {
             Some(until) if now < until => (false, None),
             Some(_) => {
                 self.waits_until = None;
-                (true, Some(Remark::Agreed))
+                (true, Some(RetentionNotice::Agreed))
             }
             None => (true, None),
         }
     }
 
     /// Whether sessions may go now, of which there are so many; `is_large` if they are a large part of the ledger.
-    pub(super) fn may_go(&mut self, now: Timestamp, sessions: u64, is_large: bool) -> (bool, Option<Remark>) {
+    pub(super) fn may_go(
+        &mut self,
+        now: Timestamp,
+        sessions: u64,
+        is_large: bool,
+    ) -> (bool, Option<RetentionNotice>) {
         if sessions <= FEW || !is_large {
             self.announced = None;
             return (true, None);
@@ -85,7 +90,7 @@ impl Sweeping {
             return (now.since(at) >= NOTICE, None);
         }
         self.announced = Some(now);
-        (false, Some(Remark::Announced { sessions }))
+        (false, Some(RetentionNotice::Announced { sessions }))
     }
 }
 
@@ -93,7 +98,7 @@ const fn ahead(now: Timestamp, wall: Timestamp) -> i64 {
     wall.as_millis().cast_signed().saturating_sub(now.as_millis().cast_signed())
 }
 
-impl Remark {
+impl RetentionNotice {
     /// Writes its line.
     pub(super) fn log(self) {
         let day = NOTICE.as_secs();
@@ -129,25 +134,25 @@ mod tests {
     }
 
     /// The wall clock is so many seconds ahead.
-    fn look(sweeping: &mut Sweeping, seconds: u64, ahead: u64) -> (bool, Option<Remark>) {
+    fn look(sweeping: &mut RetentionGuard, seconds: u64, ahead: u64) -> (bool, Option<RetentionNotice>) {
         sweeping.look(at(seconds), at(seconds + ahead))
     }
 
     #[test]
     fn after_a_jump_nothing_goes_until_the_clocks_have_agreed_for_a_day() {
         let year = 365 * DAY;
-        let mut sweeping = Sweeping::new(at(100_000), at(100_000));
+        let mut sweeping = RetentionGuard::new(at(100_000), at(100_000));
         assert_eq!(look(&mut sweeping, 100_060, 3599), (true, None), "a time server mended it");
-        let jumped = Remark::Jumped { by: Duration::from_secs(year) };
+        let jumped = RetentionNotice::Jumped { by: Duration::from_secs(year) };
         assert_eq!(look(&mut sweeping, 100_120, year), (false, Some(jumped)));
         // Back after a minute: that is a jump as well, and no news.
         assert_eq!(look(&mut sweeping, 100_180, 0), (false, None));
         assert_eq!(look(&mut sweeping, 100_179 + DAY, 0), (false, None));
-        assert_eq!(look(&mut sweeping, 100_180 + DAY, 0), (true, Some(Remark::Agreed)));
+        assert_eq!(look(&mut sweeping, 100_180 + DAY, 0), (true, Some(RetentionNotice::Agreed)));
         assert_eq!(look(&mut sweeping, 100_240 + DAY, 0), (true, None));
         // One that stays is believed after a day.
         assert!(look(&mut sweeping, 300_000, 7200).1.is_some());
-        assert_eq!(look(&mut sweeping, 300_000 + DAY, 7200), (true, Some(Remark::Agreed)));
+        assert_eq!(look(&mut sweeping, 300_000 + DAY, 7200), (true, Some(RetentionNotice::Agreed)));
         // Many small steps are one jump.
         let steps = (1..=4).map(|step| look(&mut sweeping, 500_000 + step, 7200 + 1000 * step).0);
         assert_eq!(steps.collect::<Vec<_>>(), [true, true, true, false]);
@@ -155,10 +160,10 @@ mod tests {
 
     #[test]
     fn a_large_part_goes_a_day_after_it_was_announced() {
-        let mut sweeping = Sweeping::new(at(0), at(0));
+        let mut sweeping = RetentionGuard::new(at(0), at(0));
         assert_eq!(sweeping.may_go(at(60), FEW, true), (true, None));
         assert_eq!(sweeping.may_go(at(60), 100_000, false), (true, None));
-        let announced = Remark::Announced { sessions: 1000 };
+        let announced = RetentionNotice::Announced { sessions: 1000 };
         assert_eq!(sweeping.may_go(at(60), 1000, true), (false, Some(announced)));
         assert_eq!(sweeping.may_go(at(59 + DAY), 1000, true), (false, None));
         assert_eq!(sweeping.may_go(at(60 + DAY), 1000, true), (true, None));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use super::Error;
+use crate::app::Error;
 use crate::config::{Endpoint, RedisSource, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
 use crate::doctor::listener::{denied_peer, judge_listener};
@@ -19,7 +19,7 @@ use crate::state::Settings;
 /// # Errors
 ///
 /// An output that takes no more; what is wrong with a Redis is a finding.
-pub(super) async fn doctor(
+pub(in crate::app) async fn doctor(
     sources: Vec<RedisSource>,
     statsdb: Option<Statsdb>,
     settings: Settings,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ingest::Ingest;
-use super::testing::at;
+use super::Ingest;
+use crate::app::testing::at;
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::state::{Look, Settings, SourceId};
 

@@ -5,8 +5,8 @@ use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
-use super::ingest::{Ingest, Shared};
+use crate::app::Error;
+use crate::app::ingest::{Ingest, SharedTable};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::metrics::{Audience, Render, TextPage};
 use crate::source::capture::Reader;
@@ -22,7 +22,7 @@ const SOURCE: &str = "capture";
 /// A capture that cannot be read, named with its line.
 pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -> Result<Vec<u8>, Error> {
     let clock = Arc::new(ManualClock::default());
-    let shared = Shared::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
+    let shared = SharedTable::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
     shared.lock().link_up(Timestamp::ZERO, SourceId(0));
     for file in files {
         feed(file, until, &clock, &shared)?;
@@ -34,7 +34,7 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
 }
 
 /// [`replay`], onto `out`.
-pub(super) fn print(
+pub(in crate::app) fn print(
     settings: Settings,
     files: &[PathBuf],
     until: Option<Timestamp>,
@@ -44,7 +44,12 @@ pub(super) fn print(
     out.write_all(&page).and_then(|()| out.flush()).map_err(Error::Output)
 }
 
-fn feed(path: &Path, until: Option<Timestamp>, clock: &ManualClock, shared: &Shared) -> Result<(), Error> {
+fn feed(
+    path: &Path,
+    until: Option<Timestamp>,
+    clock: &ManualClock,
+    shared: &SharedTable,
+) -> Result<(), Error> {
     let open = |error| Error::Open { path: path.to_owned(), error };
     let file = File::open(path).map_err(open)?;
     for captured in Reader::new(BufReader::new(file), path.display().to_string()) {

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio::try_join;
 
-use super::complaint::Complaint;
-use super::ingest::Shared;
+use super::ingest::SharedTable;
+use super::log_once::LogOnce;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::ASKED;
@@ -49,16 +49,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 const WAITING: usize = 1;
 
 /// What the tasks beside the stream hand over to the one who takes messages in.
-pub(super) enum Step {
+pub(super) enum ResyncStep {
     /// Everything published before this moment stands before this step.
     Heard(Timestamp),
     ScanBegins,
     /// What Redis says of its settings, mode and memory.
     Configured(Setup),
     /// Keys as found; the answer is those whose values are wanted.
-    Found(Dated, oneshot::Sender<Vec<FoundKey>>),
+    Found(DatedKeys, oneshot::Sender<Vec<FoundKey>>),
     /// Keys with their values, read before what has been taken in by now was published.
-    Read(Values),
+    Read(KeyValues),
     /// It will be tried again.
     ScanFailed,
     /// It came to its end, or is not permitted.
@@ -67,7 +67,7 @@ pub(super) enum Step {
 
 /// Keys with their idle times.
 #[derive(Debug)]
-pub(super) struct Dated {
+pub(super) struct DatedKeys {
     pub(super) keys: Vec<FoundKey>,
     /// When those were right.
     pub(super) at: Timestamp,
@@ -77,7 +77,7 @@ pub(super) struct Dated {
 
 /// Keys with their values.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(super) struct KeyValues {
     pub(super) keys: Vec<FoundKey>,
     pub(super) read: ReadValues,
     pub(super) found_at: Timestamp,
@@ -85,12 +85,12 @@ pub(super) struct Values {
 
 /// Keys that were asked for and not handed over, by hash: a key may come twice, and what is known of it comes later.
 #[derive(Default)]
-struct Asked {
+struct RequestedKeys {
     keys: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
 
-impl Asked {
+impl RequestedKeys {
     fn hashes<'a>(&self, keys: impl Iterator<Item = &'a FoundKey>) -> Vec<u64> {
         keys.map(|found| self.hasher.hash_one(&found.key)).collect()
     }
@@ -114,38 +114,38 @@ impl Asked {
 }
 
 /// Keys whose values are wanted.
-struct Wanted {
+struct WantedKeys {
     keys: Vec<FoundKey>,
     hashes: Vec<u64>,
     found_at: Timestamp,
 }
 
-/// Values that wait for their turn in the stream.
-struct Coming {
-    values: Values,
+/// KeyValues that wait for their turn in the stream.
+struct PendingValues {
+    values: KeyValues,
     hashes: Vec<u64>,
     pong: Pong,
 }
 
 /// The scans beside the stream.
 #[derive(Debug)]
-pub(super) struct Rescan {
+pub(super) struct ResyncTask {
     source: RedisSource,
     server: Server,
     pulse: Pulse,
-    shared: Shared,
-    out: mpsc::Sender<Step>,
+    shared: SharedTable,
+    out: mpsc::Sender<ResyncStep>,
     setup: SetupQuestions,
 }
 
-impl Rescan {
+impl ResyncTask {
     /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` tells the time only.
     pub(super) fn new(
         source: RedisSource,
         server: Server,
         pulse: Pulse,
-        shared: Shared,
-        out: mpsc::Sender<Step>,
+        shared: SharedTable,
+        out: mpsc::Sender<ResyncStep>,
     ) -> Self {
         Self { source, server, pulse, shared, out, setup: SetupQuestions::default() }
     }
@@ -153,10 +153,10 @@ impl Rescan {
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
     pub(super) async fn run(mut self) -> LinkError {
         let mut backoff = Backoff::new();
-        let mut complaint = Complaint::none();
+        let mut complaint = LogOnce::none();
         let mut unanswered = 0;
         loop {
-            let _ = self.out.send(Step::ScanBegins).await;
+            let _ = self.out.send(ResyncStep::ScanBegins).await;
             let scanned = self.scan().await;
             unanswered = match &scanned {
                 Err(ScanError::Command(error)) if error.is_io_error() => unanswered + 1,
@@ -168,19 +168,19 @@ impl Rescan {
                     return error;
                 }
                 Err(ScanError::Command(error)) if unanswered > UNANSWERED => {
-                    let _ = self.out.send(Step::ScanOver(Err(ScanError::Unanswered(error)))).await;
+                    let _ = self.out.send(ResyncStep::ScanOver(Err(ScanError::Unanswered(error)))).await;
                     RESYNC
                 }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
                     if complaint.is_new(&error) {
                         tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
                     }
-                    let _ = self.out.send(Step::ScanFailed).await;
+                    let _ = self.out.send(ResyncStep::ScanFailed).await;
                     backoff.next_wait(fastrand::f64())
                 }
                 over => {
                     complaint.is_over();
-                    let _ = self.out.send(Step::ScanOver(over)).await;
+                    let _ = self.out.send(ResyncStep::ScanOver(over)).await;
                     backoff = Backoff::new();
                     RESYNC
                 }
@@ -192,10 +192,10 @@ impl Rescan {
     async fn scan(&mut self) -> Result<(), ScanError> {
         let mut walk = Walk::begin(&self.source, &self.server).await?;
         let setup = self.setup.ask(&mut walk, &ASKED).await?;
-        let _ = self.out.send(Step::Configured(setup)).await;
+        let _ = self.out.send(ResyncStep::Configured(setup)).await;
         let (ask_ages, ages) = resync::ages(&self.source, &self.server).await?;
         let (ask_values, values) = resync::values(&self.source, &self.server).await?;
-        let asked = Asked::default();
+        let asked = RequestedKeys::default();
         let (to_date, found) = mpsc::channel(WAITING);
         let (to_hear_ages, undated) = mpsc::channel(WAITING);
         let (to_show, dated) = mpsc::channel(WAITING);
@@ -208,7 +208,7 @@ impl Rescan {
             ask(ask_ages, found, |found: &Found| &found.keys, to_hear_ages),
             self.date(ages, undated, to_show),
             self.show(&asked, dated, to_read),
-            ask(ask_values, wanted, |wanted: &Wanted| &wanted.keys, to_hear_values),
+            ask(ask_values, wanted, |wanted: &WantedKeys| &wanted.keys, to_hear_values),
             self.read(values, unread, to_hand_over),
             self.hand_over(&asked, coming),
         )?;
@@ -231,32 +231,32 @@ impl Rescan {
         &self,
         mut ages: Ages,
         mut undated: mpsc::Receiver<Found>,
-        out: mpsc::Sender<Dated>,
+        out: mpsc::Sender<DatedKeys>,
     ) -> Result<(), ScanError> {
         while let Some(Found { keys, part }) = undated.recv().await {
             let keys = ages.of(keys).await?;
-            let _ = out.send(Dated { keys, at: self.shared.now(), part }).await;
+            let _ = out.send(DatedKeys { keys, at: self.shared.now(), part }).await;
         }
         Ok(())
     }
 
     async fn show(
         &self,
-        asked: &Asked,
-        mut dated: mpsc::Receiver<Dated>,
-        out: mpsc::Sender<Wanted>,
+        asked: &RequestedKeys,
+        mut dated: mpsc::Receiver<DatedKeys>,
+        out: mpsc::Sender<WantedKeys>,
     ) -> Result<(), ScanError> {
         while let Some(mut dated) = dated.recv().await {
             asked.keep_new(&mut dated.keys);
             let (found_at, (answer, wanted)) = (dated.at, oneshot::channel());
-            let _ = self.out.send(Step::Found(dated, answer)).await;
+            let _ = self.out.send(ResyncStep::Found(dated, answer)).await;
             let keys = wanted.await.unwrap_or_default();
             if keys.is_empty() {
                 continue;
             }
             let hashes = asked.hashes(keys.iter());
             asked.begin(&hashes);
-            let _ = out.send(Wanted { keys, hashes, found_at }).await;
+            let _ = out.send(WantedKeys { keys, hashes, found_at }).await;
         }
         Ok(())
     }
@@ -264,23 +264,27 @@ impl Rescan {
     async fn read(
         &self,
         mut values: resync::Values,
-        mut unread: mpsc::Receiver<Wanted>,
-        out: mpsc::Sender<Coming>,
+        mut unread: mpsc::Receiver<WantedKeys>,
+        out: mpsc::Sender<PendingValues>,
     ) -> Result<(), ScanError> {
-        while let Some(Wanted { keys, hashes, found_at }) = unread.recv().await {
+        while let Some(WantedKeys { keys, hashes, found_at }) = unread.recv().await {
             let read = values.of(&keys).await?;
             let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
-            let values = Values { keys, read, found_at };
-            let _ = out.send(Coming { values, hashes, pong }).await;
+            let values = KeyValues { keys, read, found_at };
+            let _ = out.send(PendingValues { values, hashes, pong }).await;
         }
         Ok(())
     }
 
     /// Hands values over once everything published before they were read has been taken in.
-    async fn hand_over(&self, asked: &Asked, mut coming: mpsc::Receiver<Coming>) -> Result<(), ScanError> {
-        while let Some(Coming { values, hashes, pong }) = coming.recv().await {
+    async fn hand_over(
+        &self,
+        asked: &RequestedKeys,
+        mut coming: mpsc::Receiver<PendingValues>,
+    ) -> Result<(), ScanError> {
+        while let Some(PendingValues { values, hashes, pong }) = coming.recv().await {
             pong.heard().await.map_err(ScanError::Pulse)?;
-            let _ = self.out.send(Step::Read(values)).await;
+            let _ = self.out.send(ResyncStep::Read(values)).await;
             // What is shown from now on comes after that.
             asked.end(&hashes);
         }

@@ -58,9 +58,9 @@ async fn a_listener_that_no_coturn_comes_to_says_so_once() {
     };
     let listener = Listener::bind(&statsdb).await.unwrap();
     let address = listener.addresses()[0];
-    let shared = Shared::new(Ingest::new(Settings::default(), &[name]), clock.clone());
-    let board = Board::new(&[name]);
-    let receiver = Receiver::new(statsdb, listener, SourceId(0), shared, board);
+    let shared = SharedTable::new(Ingest::new(Settings::default(), &[name]), clock.clone());
+    let readiness = SourceReadiness::new(&[name]);
+    let receiver = StatsdbTask::new(statsdb, listener, SourceId(0), shared, readiness);
     let running = tokio::spawn(receiver.run());
     let until = async |text: &str| {
         let logged = async {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::super::complaint::Complaint;
-use super::super::ingest::Shared;
+use crate::app::ingest::SharedTable;
+use crate::app::log_once::LogOnce;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::source::backoff::{Backoff, LASTED};
@@ -65,9 +65,9 @@ impl Refusals {
 }
 
 /// For as long as the program runs.
-pub(super) async fn pass_on(forward: Forward, to: RedisSource, shared: Shared) {
+pub(super) async fn forward(forward: Forward, to: RedisSource, shared: SharedTable) {
     let mut backoff = Backoff::new();
-    let mut complaint = Complaint::none();
+    let mut complaint = LogOnce::none();
     let mut refusals = Refusals::default();
     loop {
         let mut connected = None;

@@ -4,9 +4,9 @@ use std::fmt::Display;
 
 /// The last thing that was said.
 #[derive(Debug, Default)]
-pub(super) struct Complaint(Option<String>);
+pub(super) struct LogOnce(Option<String>);
 
-impl Complaint {
+impl LogOnce {
     pub(super) const fn none() -> Self {
         Self(None)
     }
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn it_is_said_once_and_again_when_it_changes_or_comes_back() {
-        let mut complaint = Complaint::none();
+        let mut complaint = LogOnce::none();
         assert!(complaint.is_new(&"a"));
         assert!(!complaint.is_new(&"a"));
         assert!(complaint.is_new(&"b"));

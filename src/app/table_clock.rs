@@ -1,0 +1,109 @@
+//! Lets time pass in the table where no message does it, and logs what the table found out.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::ingest::SharedTable;
+use crate::state::{Beyond, Discovery, LongLifetime, SourceId};
+
+/// How often the table is given the time when no message does it.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+pub(super) async fn let_time_pass(shared: SharedTable, names: Vec<String>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Beyond::default();
+    loop {
+        ticks.tick().await;
+        let now = shared.now();
+        let (beyond, findings) = {
+            let mut ingest = shared.lock();
+            ingest.advance(now);
+            (ingest.beyond(), ingest.take_findings())
+        };
+        tell_of_caps(&mut told, beyond);
+        for finding in findings {
+            report(finding, &names);
+        }
+    }
+}
+
+/// What the table found out goes to the log.
+fn report(finding: Discovery, names: &[String]) {
+    let name = |source: SourceId| names.get(source.0 as usize).map(String::as_str).unwrap_or_default();
+    match finding {
+        Discovery::ServerRestarted { source, server, port, allocations } => tracing::info!(
+            source = name(source),
+            server = %server,
+            port,
+            allocations,
+            "coturn was restarted: its ids begin anew; what the old process held has ended (cause replaced)"
+        ),
+        Discovery::AddressShared { source, server, port } => tracing::warn!(
+            source = name(source),
+            server = %server,
+            port,
+            "two coturns report the same server address; for a day ids that begin anew are not taken for a restart there"
+        ),
+        Discovery::ProcessEnded { source, peer, restarted: true } => tracing::info!(
+            source = name(source),
+            %peer,
+            "coturn was restarted: all of its connections closed and a new process reports; its allocations have ended \
+             (cause replaced)"
+        ),
+        Discovery::ProcessEnded { source, peer, restarted: false } => tracing::warn!(
+            source = name(source),
+            %peer,
+            "coturn is gone: all of its connections closed at once and none came back; its allocations have ended \
+             (cause abandoned)"
+        ),
+        Discovery::LongLifetime { source, seconds, outcome: LongLifetime::Believed } => tracing::warn!(
+            source = name(source),
+            lifetime_seconds = seconds,
+            flag = "--allocation.max-lifetime",
+            "coturn grants longer lifetimes than the flag says; orphans and leftover keys are judged by the flag: set it \
+             to coturn's max-allocate-lifetime, to this lifetime at least"
+        ),
+        Discovery::LongLifetime { source, seconds, outcome: LongLifetime::Cut } => tracing::warn!(
+            source = name(source),
+            lifetime_seconds = seconds,
+            flag = "--allocation.max-lifetime",
+            "a lifetime above a day is taken as a day: if coturn's max-allocate-lifetime is so long, set the flag to it; \
+             if not, somebody else publishes under turn/"
+        ),
+        Discovery::ConnectionsCut { source, peer } => tracing::warn!(
+            source = name(source),
+            %peer,
+            flag = "--statsdb.behind-proxy",
+            "connections of a coturn that lives were closed on their way; for a day closed connections from there end \
+             no allocations. Set the flag if a proxy, load balancer or NAT is between coturn and this exporter"
+        ),
+    }
+}
+
+/// A cap that is reached is said once; how often is on the page.
+fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
+    if beyond.allocations && !told.allocations {
+        tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
+    }
+    if beyond.ended && !told.ended {
+        tracing::warn!(
+            flag = "--allocation.max-count",
+            "the table is full; records of allocations that have ended give way to live ones"
+        );
+    }
+    if beyond.realms && !told.realms {
+        tracing::warn!(
+            flag = "--metrics.max-realms",
+            "more realms than that, or names longer than 128 bytes: they share the realm _other"
+        );
+    }
+    if beyond.servers && !told.servers {
+        tracing::warn!(
+            flag = "--metrics.max-servers",
+            "more servers than that, or names longer than 128 bytes: they share the server _other"
+        );
+    }
+    *told = beyond;
+}
