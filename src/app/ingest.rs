@@ -10,7 +10,7 @@ use crate::doctor::retention::Doubt;
 use crate::doctor::{Setting, SettingState};
 use crate::metrics::own::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
-use crate::source::inbox::{HANDFUL, Published};
+use crate::source::pubsub::{BATCH, Published};
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};
 use crate::state::{
     Applied, Beyond, ConnectionId, Discovery, Ended, Heard, Look, Restored, Saved, Scanned, Settings,
@@ -72,10 +72,10 @@ impl Ingest {
     /// its reason.
     pub fn messages(&mut self, now: Timestamp, source: SourceId, messages: &[Published<'_>]) -> usize {
         let mut told = 0;
-        for messages in messages.chunks(HANDFUL) {
-            let mut handful = [const { None }; HANDFUL];
+        for messages in messages.chunks(BATCH) {
+            let mut batch = [const { None }; BATCH];
             let mut before = None;
-            for (heard, message) in handful.iter_mut().zip(messages) {
+            for (heard, message) in batch.iter_mut().zip(messages) {
                 *heard = match *message {
                     Published::Message { channel, payload } => {
                         self.hear(now, source, &mut before, channel, payload)
@@ -86,8 +86,8 @@ impl Ingest {
                     }
                 };
             }
-            self.table.fetch(&mut handful);
-            for heard in handful.iter().flatten() {
+            self.table.fetch(&mut batch);
+            for heard in batch.iter().flatten() {
                 self.table.take(now, heard);
                 told += 1;
             }

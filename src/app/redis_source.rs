@@ -17,17 +17,17 @@ use crate::doctor::retention::Doubt;
 use crate::doctor::setting_states;
 use crate::metrics::own::StatusKeys;
 use crate::source::backoff::Backoff;
-use crate::source::inbox::BATCH;
-use crate::source::redis::LinkError;
+use crate::source::error::LinkError;
+use crate::source::pubsub::FRAMES_PER_CALL;
 use crate::source::resync::{Part, ScanError};
 use crate::source::setup::Setup;
-use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
+use crate::source::subscription::{Link, LinkCheck, Messages, PING_INTERVAL, subscribe};
 use crate::state::{Look, Scanned, SourceId};
 use key_trust::KeyTrust;
 use setup_log::SetupLog;
 
 /// Messages that go before a step of the scan at most: as long as a step may take.
-const BETWEEN_STEPS: usize = 4 * BATCH;
+const BETWEEN_STEPS: usize = 4 * FRAMES_PER_CALL;
 
 /// Follows one source for as long as the program runs.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl RedisTask {
 
     /// From a confirmed subscription to its loss.
     async fn attend(&mut self, link: Link) -> LinkError {
-        let Link { mut messages, pulse, server } = link;
+        let Link { mut messages, check, server } = link;
         let now = self.shared.now();
         self.shared.lock().subscribed(now, self.id);
         self.complaint.is_over();
@@ -88,9 +88,9 @@ impl RedisTask {
         let (steps_to_us, mut steps) = mpsc::channel(1);
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
-        beside.spawn(listen(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
+        beside.spawn(listen(check.clone(), self.shared.clone(), steps_to_us.clone()));
         let resync_task =
-            ResyncTask::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
+            ResyncTask::new(self.source.clone(), server, check, self.shared.clone(), steps_to_us);
         beside.spawn(resync_task.run());
         let mut resync = ResyncProgress::default();
         let (mut taken, mut since_step) = (0, 0);
@@ -119,7 +119,7 @@ impl RedisTask {
                 }
             }
             // A flood is always ready; whom a step has woken would wait for this thread, and for long.
-            if taken >= BATCH {
+            if taken >= FRAMES_PER_CALL {
                 taken = 0;
                 yield_now().await;
             }
@@ -273,14 +273,14 @@ struct ResyncProgress {
 }
 
 /// Asks for signs of life, and says how far the stream has been heard, until an answer does not come.
-async fn listen(pulse: Pulse, shared: SharedTable, out: mpsc::Sender<ResyncStep>) -> LinkError {
+async fn listen(check: LinkCheck, shared: SharedTable, out: mpsc::Sender<ResyncStep>) -> LinkError {
     loop {
         let asked = shared.now();
-        if let Err(error) = pulse.beat_at_master().await {
+        if let Err(error) = check.check_master().await {
             return error;
         }
         let _ = out.send(ResyncStep::Heard(asked)).await;
-        sleep(BEAT).await;
+        sleep(PING_INTERVAL).await;
     }
 }
 

@@ -19,7 +19,7 @@ use super::readiness::SourceReadiness;
 use crate::config::Statsdb;
 use crate::net::MOST_ENDING;
 use crate::source::forward::Forward;
-use crate::source::statsdb::{ConnectionRefusal, ForeignProtocol, Listener, Standing};
+use crate::source::statsdb::{ConnectionRefusal, ForeignProtocol, Listener, ListenerStatus};
 use crate::state::{ConnectionId, EndedConnections, SourceId, VERDICT_AFTER};
 use connection_slots::ListenerSlots;
 use refused_clients::{ClientNotice, RefusedClients};
@@ -62,7 +62,7 @@ struct ListenerContext {
     callers: Arc<Mutex<RefusedClients>>,
     strangers: Arc<Mutex<SuspiciousClients>>,
     places: Arc<Mutex<ListenerSlots>>,
-    standing: Arc<Standing>,
+    status: Arc<ListenerStatus>,
 }
 
 impl StatsdbTask {
@@ -82,7 +82,7 @@ impl StatsdbTask {
             callers: Arc::new(Mutex::new(RefusedClients::new(shared.now()))),
             strangers: Arc::default(),
             places: Arc::new(Mutex::new(ListenerSlots::new(statsdb.max_connections))),
-            standing: listener.standing(),
+            status: listener.status(),
             shared,
         };
         Self { statsdb, listener, desk, readiness }
@@ -124,7 +124,7 @@ impl StatsdbTask {
                     let peer = caller.peer.ip().to_canonical();
                     let place = desk.places().admit(desk.shared.now(), peer);
                     if let Some(place) = place {
-                        talks.spawn(desk.clone().receive(listener.reception(), caller, place));
+                        talks.spawn(desk.clone().receive(listener.setup(), caller, place));
                     } else {
                         Listener::turn_away(&caller);
                         desk.shared.lock().refused_connection(desk.id, ConnectionRefusal::Full);
@@ -191,7 +191,7 @@ impl ListenerContext {
             let mut ingest = self.shared.lock();
             let (refused, coturn_seen) = self.callers().count();
             ingest.callers(self.id, refused, coturn_seen);
-            self.standing.set(refused, coturn_seen);
+            self.status.set(refused, coturn_seen);
         }
         for notice in notices {
             notice.log(&self.name);

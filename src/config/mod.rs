@@ -14,12 +14,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, RedisUrlError};
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
-pub use redis_url::{
-    RedisUrlError, message_without_credentials, split_list as split_redis_urls, without_credentials,
-};
+pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
 pub use secret::Secret;
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;

@@ -16,8 +16,8 @@ use crate::config::RedisSource;
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::backoff::Backoff;
 use crate::source::capture::Writer;
-use crate::source::inbox::Published;
-use crate::source::redis::LinkError;
+use crate::source::error::LinkError;
+use crate::source::pubsub::Published;
 use crate::source::subscription::{Messages, subscribe};
 
 /// How long the output may take for what was recorded when the signal came.
@@ -136,7 +136,7 @@ impl Recorder {
                     complaint = None;
                     tracing::info!(source = %source.name, "recording");
                     let since = self.clock.now();
-                    let lost = link.pulse.until_lost();
+                    let lost = link.check.until_lost();
                     tokio::pin!(lost);
                     let error = loop {
                         tokio::select! {

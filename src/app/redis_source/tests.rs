@@ -199,7 +199,7 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
             _ => empty_redis(words),
         }
     });
-    let Link { mut messages, pulse, .. } = subscribe(&talker.source()).await.unwrap();
+    let Link { mut messages, check, .. } = subscribe(&talker.source()).await.unwrap();
     tokio::spawn(async move {
         while messages.ready().await.and_then(|()| messages.take(|_| ())).is_ok() {
             yield_now().await;
@@ -207,7 +207,7 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
     });
     let (shared, clock) = shared_table(10_000);
     let (out, mut steps) = mpsc::channel(1);
-    let listening = tokio::spawn(listen(pulse, shared, out));
+    let listening = tokio::spawn(listen(check, shared, out));
     until("the question", || pings.load(Ordering::SeqCst) > 1).await;
     clock.set(at(10_005));
     talker.say_to(b"PING", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");

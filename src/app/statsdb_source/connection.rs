@@ -10,7 +10,9 @@ use super::connection_slots::ListenerSlot;
 use super::refused_clients::ClientState;
 use super::suspicious_clients::Suspicion;
 use super::{ListenerContext, forwarding};
-use crate::source::statsdb::{Caller, Connection, ConnectionRefusal, Ended, Heard, Reception};
+use crate::source::statsdb::{
+    ClientCommand, Connection, ConnectionRefusal, ConnectionSetup, Disconnected, IncomingConnection,
+};
 use crate::state::{ClosedBy, ConnectionId};
 
 /// How long a connection may take to log in, or, where no password is asked for, to say a first command: a TLS handshake
@@ -35,7 +37,7 @@ enum ConnectionEnd {
     /// The TLS handshake failed.
     NoTalk,
     /// It ended.
-    Ended(Ended),
+    Ended(Disconnected),
     /// We closed it.
     Refused(ConnectionRefusal),
 }
@@ -44,8 +46,8 @@ impl ListenerContext {
     /// Serves a connection to its end; gives it if what it reported is to be judged by that.
     pub(super) async fn receive(
         self,
-        reception: Reception,
-        caller: Caller,
+        reception: ConnectionSetup,
+        caller: IncomingConnection,
         place: ListenerSlot,
     ) -> Option<ConnectionId> {
         let peer = caller.peer;
@@ -74,12 +76,12 @@ impl ListenerContext {
     /// Listens until the connection has logged in, or, where no password is asked for, has said a command.
     async fn first_words(
         &self,
-        reception: Reception,
-        caller: Caller,
+        reception: ConnectionSetup,
+        caller: IncomingConnection,
         talk: &mut ConnectionContext,
     ) -> Result<Connection, ConnectionEnd> {
         let peer = caller.peer;
-        let mut connection = reception.receive(caller).await.map_err(|error| {
+        let mut connection = reception.set_up(caller).await.map_err(|error| {
             tracing::debug!(%peer, %error, "no TLS handshake");
             ConnectionEnd::NoTalk
         })?;
@@ -92,7 +94,7 @@ impl ListenerContext {
         Ok(connection)
     }
 
-    async fn listen(&self, connection: &mut Connection, talk: &mut ConnectionContext) -> Ended {
+    async fn listen(&self, connection: &mut Connection, talk: &mut ConnectionContext) -> Disconnected {
         let mut taken = 0;
         loop {
             if let Err(ended) = connection.ready().await {
@@ -119,12 +121,12 @@ impl ListenerContext {
                 *id = Some(ingest.connection_opened(now, self.id, *peer));
             }
             match (heard, *id) {
-                (Heard::Published { channel, payload }, Some(id)) => {
+                (ClientCommand::Published { channel, payload }, Some(id)) => {
                     // One that was not understood is counted with its reason.
                     let _ = ingest.message_from(now, self.id, id, channel, payload);
                 }
-                (Heard::Starting, Some(id)) => ingest.process_started(now, id),
-                (Heard::Refused(reason) | Heard::Foreign(reason), _) => {
+                (ClientCommand::Starting, Some(id)) => ingest.process_started(now, id),
+                (ClientCommand::Refused(reason) | ClientCommand::Foreign(reason), _) => {
                     ingest.refused_command(self.id, reason);
                 }
                 _ => {}
@@ -145,7 +147,7 @@ impl ListenerContext {
     fn part(&self, talk: &ConnectionContext, parting: &ConnectionEnd) -> Option<ConnectionId> {
         let refusal = match parting {
             ConnectionEnd::Refused(reason) => Some(*reason),
-            ConnectionEnd::Ended(Ended::Unread) => Some(ConnectionRefusal::Unread),
+            ConnectionEnd::Ended(Disconnected::Unread) => Some(ConnectionRefusal::Unread),
             ConnectionEnd::Ended(_) | ConnectionEnd::NoTalk => None,
         };
         let now = self.shared.now();
@@ -158,17 +160,20 @@ impl ListenerContext {
                 self.note_stranger(talk.peer, Suspicion::Silent, None);
             }
         }
-        let ended = if let ConnectionEnd::Ended(ended) = parting { *ended } else { Ended::ByUs };
+        let ended = if let ConnectionEnd::Ended(ended) = parting { *ended } else { Disconnected::ByUs };
         self.close(talk.id?, ended)
     }
 
-    fn close(&self, id: ConnectionId, ended: Ended) -> Option<ConnectionId> {
-        let by =
-            if ended == Ended::ByThem && !self.is_behind_proxy { ClosedBy::Peer } else { ClosedBy::Other };
+    fn close(&self, id: ConnectionId, ended: Disconnected) -> Option<ConnectionId> {
+        let by = if ended == Disconnected::ByThem && !self.is_behind_proxy {
+            ClosedBy::Peer
+        } else {
+            ClosedBy::Other
+        };
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         let reports = ingest.connection_closed(now, self.id, id, by);
-        if reports && ended != Ended::ByThem {
+        if reports && ended != Disconnected::ByThem {
             ingest.interrupted(now, self.id, id);
         }
         (reports && by == ClosedBy::Peer).then_some(id)

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::source::statsdb::{Heard, Refusal};
+use crate::source::statsdb::{ClientCommand, CommandRefusal};
 
 /// How long after its last refused connection an address is forgotten that has not logged in.
 const QUIET: Duration = Duration::from_secs(600);
@@ -78,11 +78,11 @@ impl ClientState {
     }
 
     /// Whether [`RefusedClients::hear`] is to be asked; cheap, for it is asked of every command.
-    pub(super) const fn is_news(&self, heard: &Heard<'_>) -> bool {
+    pub(super) const fn is_news(&self, heard: &ClientCommand<'_>) -> bool {
         match heard {
-            Heard::Published { .. } | Heard::Starting => !self.is_coturn,
-            Heard::Refused(Refusal::Login | Refusal::Password) => !self.is_refused,
-            Heard::LoggedIn => true,
+            ClientCommand::Published { .. } | ClientCommand::Starting => !self.is_coturn,
+            ClientCommand::Refused(CommandRefusal::Login | CommandRefusal::Password) => !self.is_refused,
+            ClientCommand::LoggedIn => true,
             _ => false,
         }
     }
@@ -109,18 +109,18 @@ impl RefusedClients {
         &mut self,
         now: Timestamp,
         caller: &mut ClientState,
-        heard: &Heard<'_>,
+        heard: &ClientCommand<'_>,
     ) -> Option<ClientNotice> {
         match heard {
-            Heard::Published { .. } | Heard::Starting => {
+            ClientCommand::Published { .. } | ClientCommand::Starting => {
                 caller.is_coturn = true;
                 let is_first = self.first.is_none();
                 let peer = *self.first.get_or_insert(caller.peer);
                 is_first.then_some(ClientNotice::Coturn { peer })
             }
-            Heard::Refused(Refusal::Login) => self.refuse(now, caller, "missing"),
-            Heard::Refused(Refusal::Password) => self.refuse(now, caller, "wrong"),
-            Heard::LoggedIn => {
+            ClientCommand::Refused(CommandRefusal::Login) => self.refuse(now, caller, "missing"),
+            ClientCommand::Refused(CommandRefusal::Password) => self.refuse(now, caller, "wrong"),
+            ClientCommand::LoggedIn => {
                 let was_refused = std::mem::take(&mut caller.is_refused);
                 let episode = self.refused.get_mut(&caller.peer)?;
                 episode.has_logged_in = true;
@@ -230,8 +230,8 @@ impl ClientNotice {
 mod tests {
     use super::*;
 
-    const REFUSED: Heard<'_> = Heard::Refused(Refusal::Login);
-    const WRONG: Heard<'_> = Heard::Refused(Refusal::Password);
+    const REFUSED: ClientCommand<'_> = ClientCommand::Refused(CommandRefusal::Login);
+    const WRONG: ClientCommand<'_> = ClientCommand::Refused(CommandRefusal::Password);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
@@ -262,7 +262,7 @@ mod tests {
 
         // It is mended: the new process logs in before the end of the old one has been noticed.
         let mut mended = caller(1);
-        assert_eq!(callers.hear(at(100_002), &mut mended, &Heard::LoggedIn), None);
+        assert_eq!(callers.hear(at(100_002), &mut mended, &ClientCommand::LoggedIn), None);
         assert_eq!(callers.leave(at(100_003), &threads[0], false), None);
         assert_eq!(
             callers.leave(at(100_003), &threads[1], false),
@@ -273,7 +273,7 @@ mod tests {
         // The next is another episode; on one connection it ends with the login.
         assert!(callers.hear(at(100_005), &mut mended, &WRONG).is_some());
         let ends = Some(ClientNotice::LoggedIn { peer: peer(1) });
-        assert_eq!(callers.hear(at(100_006), &mut mended, &Heard::LoggedIn), ends);
+        assert_eq!(callers.hear(at(100_006), &mut mended, &ClientCommand::LoggedIn), ends);
         assert_eq!(callers.leave(at(100_007), &mended, false), None);
     }
 
@@ -285,7 +285,7 @@ mod tests {
         assert!(callers.hear(at(1), &mut coturn, &WRONG).is_some());
         for second in 2..50 {
             let mut check = caller(1);
-            assert_eq!(callers.hear(at(second), &mut check, &Heard::LoggedIn), None);
+            assert_eq!(callers.hear(at(second), &mut check, &ClientCommand::LoggedIn), None);
             assert_eq!(callers.leave(at(second), &check, false), None);
             assert_eq!(callers.hear(at(second), &mut coturn, &REFUSED), None);
         }
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_stranger_is_forgotten_ten_minutes_after_the_last_attempt() {
         let mut callers = RefusedClients::new(at(0));
-        assert!(callers.hear(at(0), &mut caller(9), &Heard::Starting).is_some());
+        assert!(callers.hear(at(0), &mut caller(9), &ClientCommand::Starting).is_some());
         for second in [100, 200, 300] {
             let mut stranger = caller(7);
             let notice = callers.hear(at(second), &mut stranger, &REFUSED);
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn one_that_is_cut_off_is_remembered_until_its_next_event() {
         let mut callers = RefusedClients::new(at(0));
-        assert!(callers.hear(at(0), &mut caller(9), &Heard::Starting).is_some());
+        assert!(callers.hear(at(0), &mut caller(9), &ClientCommand::Starting).is_some());
         for second in [0, 3600] {
             let mut coturn = caller(7);
             assert_eq!(callers.hear(at(second), &mut coturn, &WRONG).is_some(), second == 0);
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!((said, callers.count().0), (1024, 1024));
         // One who was not taken in takes no part.
         assert_eq!(callers.leave(at(2), &stranger(4999), false), None);
-        assert_eq!(callers.hear(at(2), &mut stranger(4999), &Heard::LoggedIn), None);
+        assert_eq!(callers.hear(at(2), &mut stranger(4999), &ClientCommand::LoggedIn), None);
     }
 
     #[test]
@@ -341,17 +341,17 @@ mod tests {
         let mut callers = RefusedClients::new(at(1000));
         // A health check is no coturn.
         let mut check = caller(1);
-        assert!(!check.is_news(&Heard::Nothing) && !check.is_news(&Heard::Stored));
-        callers.hear(at(1001), &mut check, &Heard::LoggedIn);
+        assert!(!check.is_news(&ClientCommand::Nothing) && !check.is_news(&ClientCommand::Stored));
+        callers.hear(at(1001), &mut check, &ClientCommand::LoggedIn);
         assert_eq!(callers.advance(at(1059)), []);
         assert_eq!(callers.advance(at(1060)), [ClientNotice::NoCoturn]);
         assert_eq!(callers.advance(at(5000)), []);
         let mut coturn = caller(2);
         let first = Some(ClientNotice::Coturn { peer: peer(2) });
-        assert_eq!(callers.hear(at(6000), &mut coturn, &Heard::Starting), first);
-        assert!(!coturn.is_news(&Heard::Starting));
+        assert_eq!(callers.hear(at(6000), &mut coturn, &ClientCommand::Starting), first);
+        assert!(!coturn.is_news(&ClientCommand::Starting));
         assert_eq!(callers.count(), (0, true));
-        let published = Heard::Published { channel: b"turn/x", payload: b"y" };
+        let published = ClientCommand::Published { channel: b"turn/x", payload: b"y" };
         assert_eq!(callers.hear(at(6001), &mut caller(3), &published), None);
         assert_eq!(callers.advance(at(9000)), []);
     }
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn one_who_reports_is_a_coturn_and_one_who_is_refused_is_the_reason() {
         let mut callers = RefusedClients::new(at(0));
-        let published = Heard::Published { channel: b"turn/x", payload: b"y" };
+        let published = ClientCommand::Published { channel: b"turn/x", payload: b"y" };
         assert!(callers.hear(at(1), &mut caller(2), &published).is_some());
         assert_eq!(callers.advance(at(60)), []);
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::answer::{Client, Heard, Refusal};
+use super::answer::{Client, ClientCommand, CommandRefusal};
 use super::foreign::ForeignProtocol;
-use super::standing::Standing;
+use super::status::ListenerStatus;
 use crate::config::Secret;
 use crate::resp::{Frame, Limits, Reader, write};
 use crate::source::dial::Duplex;
@@ -71,7 +71,7 @@ impl ConnectionRefusal {
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Disconnected {
     /// The other end closed it, in good order or not.
     ByThem,
     /// We did: it did not speak the protocol.
@@ -103,7 +103,7 @@ pub struct Connection {
     /// It was cut off for what it speaks, and nobody has asked yet.
     foreign: Option<ForeignProtocol>,
     /// It ends so when the answers are out.
-    ending: Option<Ended>,
+    ending: Option<Disconnected>,
 }
 
 impl fmt::Debug for Connection {
@@ -113,14 +113,18 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Duplex>, password: Option<Secret>, standing: Arc<Standing>) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn Duplex>,
+        password: Option<Secret>,
+        status: Arc<ListenerStatus>,
+    ) -> Self {
         let (input, output) = tokio::io::split(stream);
         let limits = if password.is_some() { BEFORE_LOGIN } else { LIMITS };
         Self {
             input,
             output,
             reader: Reader::of_commands(limits),
-            client: Client::new(password, standing),
+            client: Client::new(password, status),
             answers: Vec::new(),
             sent: 0,
             must_flush: false,
@@ -148,7 +152,7 @@ impl Connection {
     /// # Errors
     ///
     /// How it ended.
-    pub async fn ready(&mut self) -> Result<(), Ended> {
+    pub async fn ready(&mut self) -> Result<(), Disconnected> {
         if let Some(held) = &mut self.held {
             held.as_mut().await;
             self.held = None;
@@ -173,7 +177,7 @@ impl Connection {
             };
             tokio::select! {
                 read = self.input.read(self.reader.space()) => match read {
-                    Ok(0) => return Err(Ended::ByThem),
+                    Ok(0) => return Err(Disconnected::ByThem),
                     Ok(length) => {
                         if self.speaks.is_none() {
                             let bytes = self.reader.space().get(..length).unwrap_or_default();
@@ -199,7 +203,7 @@ impl Connection {
 
     /// Answers what has been read and hands it on, a batch at most, with whether the client is accepted by then; gives
     /// how much it was.
-    pub fn take(&mut self, mut visit: impl FnMut(Heard<'_>, bool)) -> usize {
+    pub fn take(&mut self, mut visit: impl FnMut(ClientCommand<'_>, bool)) -> usize {
         for taken in 0..BATCH {
             if self.ending.is_some() {
                 self.is_drained = true;
@@ -214,11 +218,11 @@ impl Connection {
             let (heard, is_over) = match self.reader.frame() {
                 Ok(Some(Frame::Many(words))) => {
                     let heard = self.client.answer(&words, out);
-                    (heard, heard == Heard::Bye)
+                    (heard, heard == ClientCommand::Bye)
                 }
                 Ok(Some(Frame::TooLong | Frame::One(_))) => {
                     write::error(out, "ERR the command is too long");
-                    (self.client.said_no_command(Refusal::TooLong), false)
+                    (self.client.said_no_command(CommandRefusal::TooLong), false)
                 }
                 Ok(None) => {
                     self.is_drained = true;
@@ -226,20 +230,22 @@ impl Connection {
                 }
                 Err(error) => {
                     write::error(out, &format!("ERR Protocol error: {error}"));
-                    self.ending = Some(Ended::ByUs);
-                    (self.client.said_no_command(Refusal::Malformed), false)
+                    self.ending = Some(Disconnected::ByUs);
+                    (self.client.said_no_command(CommandRefusal::Malformed), false)
                 }
             };
             if is_over {
-                self.ending = Some(Ended::ByThem);
+                self.ending = Some(Disconnected::ByThem);
             }
             match heard {
-                Heard::Foreign(reason) => {
-                    let http = (reason == Refusal::Attack).then_some(ForeignProtocol::Http);
+                ClientCommand::Foreign(reason) => {
+                    let http = (reason == CommandRefusal::Attack).then_some(ForeignProtocol::Http);
                     self.foreign = http.or(self.speaks).or(Some(ForeignProtocol::Other));
-                    self.ending = Some(Ended::ByUs);
+                    self.ending = Some(Disconnected::ByUs);
                 }
-                Heard::Refused(Refusal::Password) => self.held = Some(Box::pin(sleep(WRONG_PASSWORD))),
+                ClientCommand::Refused(CommandRefusal::Password) => {
+                    self.held = Some(Box::pin(sleep(WRONG_PASSWORD)))
+                }
                 _ => {}
             }
             visit(heard, self.client.is_accepted());
@@ -249,7 +255,7 @@ impl Connection {
             let unread = self.answers.len() - self.sent;
             if self.client.must_log_in() && unread > UNREAD_BEFORE_LOGIN {
                 self.fall_silent();
-                self.ending = Some(Ended::Unread);
+                self.ending = Some(Disconnected::Unread);
             }
             // Not the answers, but that nobody reads them, is remembered.
             self.is_deaf |= unread > UNREAD;
@@ -276,15 +282,15 @@ impl Connection {
     }
 }
 
-fn ended_by(error: &io::Error) -> Ended {
+fn ended_by(error: &io::Error) -> Disconnected {
     match error.kind() {
         // The last: TLS that ended without a word.
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe
-        | ErrorKind::UnexpectedEof => Ended::ByThem,
-        ErrorKind::InvalidData => Ended::ByUs,
-        _ => Ended::Lost,
+        | ErrorKind::UnexpectedEof => Disconnected::ByThem,
+        ErrorKind::InvalidData => Disconnected::ByUs,
+        _ => Disconnected::Lost,
     }
 }
 

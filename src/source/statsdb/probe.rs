@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::standing::{OURS, StandingRead};
+use super::status::{OURS, ReportedStatus};
 use crate::config::{ListenAddress, Statsdb};
 use crate::doctor::listener::{ListenerFacts, ListenerSeen, PasswordForm};
 use crate::resp;
@@ -77,8 +77,8 @@ fn understand(answers: &str) -> ListenerSeen {
     if answers.lines().any(|line| line.starts_with("-NOAUTH") || line.starts_with("-WRONGPASS")) {
         return ListenerSeen::Refused;
     }
-    match StandingRead::parse(answers) {
-        Some(StandingRead { has_password, coturn_seen, refused_clients }) => {
+    match ReportedStatus::parse(answers) {
+        Some(ReportedStatus { has_password, coturn_seen, refused_clients }) => {
             ListenerSeen::Exporter { has_password, coturn_seen, refused_clients }
         }
         None => ListenerSeen::Stranger,
