@@ -25,7 +25,7 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench steps instructions soak fuzz mutants check fmt pictures clean
+.PHONY: help run build test bench steps instructions soak fuzz attacks mutants check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ soak: ## A hundred million events on a virtual clock, ten million through a Redi
 # In a debug build, which checks every sum for overflow.
 fuzz: ## Ten million hostile events on the state machine; FUZZ_SEED=... for those of an earlier run
 	FUZZ_EVENTS=$(FUZZ_EVENTS) $(CARGO) test --locked --lib state::tests::fuzz -- --nocapture
+
+# With optimizations, one attack at a time, and as many programs beside it that only count as there are processors.
+attacks: ## The attacks of make test on a busy machine: p99 of an honest scraper and coturn below 250 ms
+	tests/install-tools.sh
+	ATTACKS_BUSY=1 $(CARGO) test --locked --profile costs --test attacks -- --nocapture --test-threads=1
 
 # For development: hours. MUTANTS_SEED=14 MUTANTS_SAMPLE=40 MUTANTS_MODULES='src/wire src/resp' make mutants
 mutants: ## The mutation score of state, wire, store and resp, of a random sample (tests/README.md)

@@ -14,7 +14,7 @@
 )]
 
 #[path = "../tests/common/mod.rs"]
-mod common;
+pub mod common;
 #[path = "parts/contest.rs"]
 mod contest;
 #[path = "parts/document.rs"]

@@ -12,20 +12,20 @@
     reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
 )]
 
-mod common;
+pub mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{Cause, CoturnLog};
-use common::exporter::Exporter;
-use common::page::Page;
-use common::page_server::serve_peers;
+use common::models::sums::legs_of_all;
 use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::sums::legs_of_all;
-use common::webdriver::{Browser, Window};
+use common::readers::coturn_log::{Cause, CoturnLog};
+use common::readers::page::Page;
+use common::servers::coturn::{Coturn, Settings};
+use common::servers::exporter::Exporter;
+use common::servers::page_server::serve_peers;
+use common::servers::redis::Redis;
+use common::servers::webdriver::{Browser, Window};
 use serde_json::{Value, json};
 
 const REALM: &str = "browser.example";

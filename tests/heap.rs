@@ -8,14 +8,14 @@
     reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
 )]
 
-mod common;
+pub mod common;
 
 use std::alloc::System;
 use std::time::Duration;
 
-use common::fake_redis::pmessage;
-use common::statsdb::{Allocation, counters};
-use common::traffic::Traffic;
+use common::models::traffic::Traffic;
+use common::net::statsdb::{Allocation, counters};
+use common::servers::fake_redis::pmessage;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
 use coturn_exporter::resp::Reader;

@@ -12,19 +12,19 @@
     reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
 )]
 
-mod common;
+pub mod common;
 
 use std::alloc::System;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::exporter::Exporter;
-use common::flood::Flood;
-use common::lives::{End, Lives, Publish, Rules};
-use common::page::Page;
+use common::models::lives::{End, Lives, Publish, Rules};
+use common::net::flood::Flood;
 use common::poll;
-use common::process::{peak_memory, resident_memory};
-use common::redis::Redis;
+use common::readers::page::Page;
+use common::servers::exporter::Exporter;
+use common::servers::process::{peak_memory, resident_memory};
+use common::servers::redis::Redis;
 use common::turns;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};

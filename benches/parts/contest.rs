@@ -11,10 +11,10 @@ use std::time::Duration;
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::LIMITS;
 
-use crate::common::exporter::Exporter;
-use crate::common::listener;
 use crate::common::poll;
-use crate::common::redis::Redis;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener;
+use crate::common::servers::redis::Redis;
 use crate::gauge::{cpu_micros, memory};
 use crate::publisher::{PATIENCE, Publisher, Ready, address_of, taken_in};
 use crate::row::Row;

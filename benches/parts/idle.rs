@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::common::http;
+use crate::common::net::http;
+use crate::common::net::ports::Port;
 use crate::common::poll;
-use crate::common::ports::Port;
-use crate::common::redis::Redis;
+use crate::common::servers::redis::Redis;
 use crate::gauge::{Watch, cpu_nanos, median, memory};
 use crate::row::Row;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::exporter::Exporter;
 use crate::common::poll;
-use crate::common::redis::Redis;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 use crate::gauge::Watch;
 use crate::publisher::{Publisher, Ready, address_of, of_subscribers, taken_in};
 use crate::row::Row;

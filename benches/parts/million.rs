@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::exporter::Exporter;
 use crate::common::poll;
-use crate::common::redis::Redis;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 use crate::gauge::{Watch, median, memory, peak_memory};
 use crate::publisher::{Publisher, address_of, taken_in};
 use crate::row::Row;

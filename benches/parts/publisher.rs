@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::common::exporter::Exporter;
 use crate::common::poll;
-use crate::common::redis::Redis;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 use crate::gauge::Watch;
 use crate::stream::{Fleet, Message, commands};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::exporter::Exporter;
 use crate::common::poll;
-use crate::common::redis::Redis;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 use crate::gauge::{Watch, cpu_micros, memory, peak_memory};
 use crate::million::{NO_CAP, YOUNG};
 use crate::publisher::{PATIENCE, Publisher, address_of};

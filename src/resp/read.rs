@@ -235,11 +235,6 @@ impl Reader {
         }
     }
 
-    /// Other limits for the frames that follow, for a client that has logged in.
-    pub const fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
     /// Where more bytes may be put; never empty when [`Self::frame`] has given all there was.
     pub fn space(&mut self) -> &mut [u8] {
         let held = self.end - self.start;

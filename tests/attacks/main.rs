@@ -1,4 +1,4 @@
-//! What an attacker does who reaches the listener or the page, and who is served all the same.
+//! What an attacker does who reaches the listener, the page or the Redis, and who is served all the same.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,9 @@
 )]
 
 #[path = "../common/mod.rs"]
-mod common;
+pub mod common;
 
+mod honest;
 mod listener;
 mod page;
+mod replies;

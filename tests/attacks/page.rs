@@ -7,19 +7,18 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common;
-use common::exporter::Exporter;
-use common::http;
-use common::listener::listening;
-use common::poll::PATIENCE;
-use common::statsdb::{Allocation, Statsdb};
-use common::turns;
+use super::honest::{Honest, MOST_MEMORY};
+use crate::common::net::http;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::PATIENCE;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::turns;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 const REFUSALS: &str = "coturn_exporter_http_refusals_total";
 const SCRAPER: &str = "X-Prometheus-Scrape-Timeout-Seconds: 10";
-const MIB: u64 = 1 << 20;
 
 /// A connection from an address of its own choice that reads no faster than it must.
 fn attacker(address: SocketAddr, from: Ipv4Addr) -> TcpStream {
@@ -54,18 +53,19 @@ fn until_live(exporter: &Exporter, realm: &str, wanted: u64) {
 }
 
 /// Realms that have their series from the start make the page large.
-fn with_realms(count: usize) -> Exporter {
-    let max = format!("--metrics.max-realms={count}");
+fn with_realms(count: usize) -> (Exporter, SocketAddr) {
+    // One more for the honest coturn.
+    let max = format!("--metrics.max-realms={}", count + 1);
     let realms: Vec<String> = (0..count).map(|n| format!("--metrics.realm=realm{n}.example")).collect();
     let args: Vec<&str> = [max.as_str()].into_iter().chain(realms.iter().map(String::as_str)).collect();
-    let (exporter, _) = listening(&args);
-    exporter
+    listening(&args)
 }
 
 #[test]
 fn idle_and_half_asked_connections_shut_nobody_out() {
     const MANY: u8 = 6;
-    let (exporter, _) = listening(&[]);
+    let (exporter, statsdb) = listening(&[]);
+    let honest = Honest::begin(&exporter, statsdb, None);
     let mut open = Vec::new();
     // 768 from six addresses, in turn silent, half-asked and idle: more than there is room for.
     for n in 0..128 {
@@ -87,6 +87,7 @@ fn idle_and_half_asked_connections_shut_nobody_out() {
             open.push(attacker(exporter.address, Ipv4Addr::new(127, 0, 1, from)));
         }
     }
+    honest.end(&exporter, open);
     let page = exporter.page();
     let gave_way = page.count(REFUSALS, &[("reason", "connection_limit")]);
     assert!(gave_way >= 768 - 512, "{gave_way} gave way");
@@ -96,19 +97,21 @@ fn idle_and_half_asked_connections_shut_nobody_out() {
 
 #[test]
 fn one_address_takes_no_more_than_its_share() {
-    let (exporter, _) = listening(&[]);
+    let (exporter, statsdb) = listening(&[]);
+    let honest = Honest::begin(&exporter, statsdb, None);
     let greedy: Vec<TcpStream> =
         (0..200).map(|_| attacker(exporter.address, Ipv4Addr::new(127, 0, 1, 1))).collect();
     honest_round(&exporter);
     exporter.until_value(REFUSALS, &[("reason", "address_limit")], 200.0 - 128.0);
-    drop(greedy);
+    honest.end(&exporter, greedy);
 }
 
 #[test]
 fn sixty_gzip_clients_at_once_leave_the_scraper_its_turn() {
     const CLIENTS: u8 = 60;
     let _turn = turns::take();
-    let exporter = with_realms(100);
+    let (exporter, statsdb) = with_realms(100);
+    let honest = Honest::begin(&exporter, statsdb, None);
     let address = exporter.address;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -134,6 +137,7 @@ fn sixty_gzip_clients_at_once_leave_the_scraper_its_turn() {
         let answered = rounds.iter().filter(|round| round.is_ok()).count();
         assert_eq!(answered, rounds.len(), "every scrape is answered");
     });
+    honest.end(&exporter, ());
     assert_eq!(exporter.page().count(REFUSALS, &[("reason", "busy")]), 0);
 }
 
@@ -141,10 +145,10 @@ fn sixty_gzip_clients_at_once_leave_the_scraper_its_turn() {
 fn sixty_answers_that_nobody_reads_take_bounded_memory() {
     const UNREAD: usize = 60;
     let _turn = turns::take();
-    let exporter = with_realms(250);
+    let (exporter, statsdb) = with_realms(250);
     let page = honest_round(&exporter);
-    assert!((page * UNREAD) as u64 > 2 * 64 * MIB, "{page} bytes: too little to show anything");
-    let idle = exporter.peak_memory();
+    let honest = Honest::begin(&exporter, statsdb, None);
+    assert!((page * UNREAD) as u64 > 2 * MOST_MEMORY, "{page} bytes: too little to show anything");
     let mut unread = Vec::new();
     for n in 0..UNREAD {
         let mut stream = attacker(exporter.address, Ipv4Addr::new(127, 0, 1, 1));
@@ -156,13 +160,11 @@ fn sixty_answers_that_nobody_reads_take_bounded_memory() {
             honest_round(&exporter);
         }
     }
-    let grown = exporter.peak_memory() - idle;
-    assert!(grown < 64 * MIB, "{} MiB for {UNREAD} unread answers", grown / MIB);
     let cut_off = exporter.page().count(REFUSALS, &[("reason", "unsent_limit")]);
     assert!(cut_off > 0, "the slowest are cut off");
     let lines = exporter.log().lines().filter(|line| line.contains("clients do not read the page")).count();
     assert_eq!(lines, 1, "{}", exporter.log());
-    drop(unread);
+    honest.end(&exporter, unread);
     honest_round(&exporter);
 }
 
@@ -170,6 +172,7 @@ fn sixty_answers_that_nobody_reads_take_bounded_memory() {
 fn names_without_end_do_not_make_the_page_large() {
     let (exporter, statsdb) = listening(&[]);
     let before = honest_round(&exporter);
+    let honest = Honest::begin(&exporter, statsdb, None);
     let mut coturn = Statsdb::at(statsdb);
     for n in 0..100_u64 {
         // U+FFFD takes three bytes on the page for each of these.
@@ -180,8 +183,9 @@ fn names_without_end_do_not_make_the_page_large() {
     }
     coturn.open(&Allocation::new("one.example", "alice", 1000), 600);
     until_live(&exporter, "_other", 100);
+    honest.end(&exporter, ());
     let grown = honest_round(&exporter) - before;
-    // Two more realms, each of which takes some 20 KiB.
+    // Three more realms, each of which takes some 20 KiB.
     assert!(grown < 128 << 10, "the page grew by {grown} bytes");
     assert_eq!(
         exporter.page().count("coturn_exporter_folded_label_values_total", &[("label", "realm")]),
@@ -237,6 +241,7 @@ fn at_the_limit_of_open_files_each_server_keeps_its_share() {
         .next()
         .and_then(|text| text.trim_matches('"').parse().ok())
         .expect("an address");
+    let honest = Honest::begin(&exporter, statsdb, None);
     // From several threads: faster than those that give way can end.
     let attackers: Vec<_> = [statsdb, exporter.address].repeat(2).into_iter().zip(1..).collect();
     let mut open: Vec<TcpStream> = std::thread::scope(|scope| {
@@ -255,7 +260,7 @@ fn at_the_limit_of_open_files_each_server_keeps_its_share() {
     }
     assert!(exporter.page().value("process_open_fds", &[]).expect("it is Linux") < f64::from(LIMIT));
     assert!(!exporter.log().contains("cannot accept connections"), "{}", exporter.log());
-    drop(open);
+    honest.end(&exporter, open);
     exporter.until_value("coturn_exporter_statsdb_connections", &[], 0.0);
     Statsdb::at(statsdb).open(&Allocation::new("r", "u", 1), 600);
     until_live(&exporter, "r", 1);

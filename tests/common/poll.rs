@@ -7,14 +7,14 @@ use std::time::Duration;
 use coturn_exporter::clock::{Clock, SystemClock, Timestamp};
 
 /// For anything that merely has to happen: far longer than it takes, for the machine may be busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks: short, so that tests are fast; not nothing, so that what they wait for gets the processor.
-pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+pub const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Looks until `look` answers `Ok`; after `within`, panics with what was awaited and what the last look saw.
 #[track_caller]
-pub(crate) fn until<T>(within: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn until<T>(within: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let watch = Stopwatch::start();
     loop {
         match look() {
@@ -28,25 +28,25 @@ pub(crate) fn until<T>(within: Duration, what: &str, mut look: impl FnMut() -> R
 }
 
 /// Lets others run for a moment before the next look.
-pub(crate) fn pause() {
+pub fn pause() {
     std::thread::park_timeout(BETWEEN_LOOKS);
 }
 
 /// Time passed since a moment.
 #[derive(Debug)]
-pub(crate) struct Stopwatch {
+pub struct Stopwatch {
     clock: SystemClock,
     started: Timestamp,
 }
 
 impl Stopwatch {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let clock = SystemClock::new();
         let started = clock.now();
         Self { clock, started }
     }
 
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         self.clock.now().since(self.started)
     }
 }

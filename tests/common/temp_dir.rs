@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// See the file's head.
 #[derive(Debug)]
-pub(crate) struct TempDir(PathBuf);
+pub struct TempDir(PathBuf);
 
 impl TempDir {
     /// A new, empty directory whose name says what it is for.
-    pub(crate) fn new(what: &str) -> Self {
+    pub fn new(what: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         // Cargo's own place for such things, under `target`.
@@ -19,7 +19,7 @@ impl TempDir {
     }
 
     /// One with a short path, for a unix socket: the system takes about a hundred bytes.
-    pub(crate) fn short() -> Self {
+    pub fn short() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         Self::make(std::env::temp_dir().join(format!("cx-{}-{serial}", std::process::id())))
@@ -32,12 +32,12 @@ impl TempDir {
         Self(path)
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file into it and says where it is.
-    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
         path

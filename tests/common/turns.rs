@@ -8,6 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The turn of this test, for as long as the guard lives. One that failed in its turn gives it back all the same.
-pub(crate) fn take() -> MutexGuard<'static, ()> {
+pub fn take() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

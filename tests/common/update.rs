@@ -5,14 +5,14 @@ use std::ffi::OsStr;
 
 /// Whether `UPDATE_<what>` asks for it.
 #[track_caller]
-pub(crate) fn is_wanted(what: &str) -> bool {
+pub fn is_wanted(what: &str) -> bool {
     let variable = format!("UPDATE_{what}");
     let set = |name: &str| std::env::var_os(name);
     decide(&variable, set(&variable).as_deref(), set("CI").as_deref()).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// The same for values of the variable and of `CI`; an empty one is as good as none.
-pub(crate) fn decide(variable: &str, value: Option<&OsStr>, ci: Option<&OsStr>) -> Result<bool, String> {
+pub fn decide(variable: &str, value: Option<&OsStr>, ci: Option<&OsStr>) -> Result<bool, String> {
     let is_set = |value: Option<&OsStr>| value.is_some_and(|value| !value.is_empty());
     match (is_set(value), is_set(ci)) {
         (true, true) => {

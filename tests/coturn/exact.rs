@@ -8,15 +8,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::common;
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{Cause, CoturnLog, Session, sum};
-use common::exporter::Exporter;
-use common::page::{Page, Series};
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::uclient::{Job, Kind, Uclient};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::coturn_log::{Cause, CoturnLog, Session, sum};
+use crate::common::readers::page::{Page, Series};
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient};
 
 const DB: u8 = 3;
 
@@ -338,7 +337,7 @@ fn compare_messages(page: &Page, logs: &[CoturnLog], differences: &mut Vec<Strin
 }
 
 fn assert_zero(page: &Page, name: &str) {
-    for (series, value) in page.iter().filter(|(series, _)| series.name == name) {
+    for (series, value) in page.named(name) {
         assert!(value == 0.0, "{series} is {value}");
     }
 }

@@ -9,7 +9,7 @@
 )]
 
 #[path = "../common/mod.rs"]
-mod common;
+pub mod common;
 
 mod exact;
 mod published;

@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::common;
-use common::capture::Message;
-use common::coturn::{Coturn, Settings};
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::traffic::{Legs, Traffic};
-use common::uclient::{Job, Kind, Uclient};
-use common::witness::Witness;
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::capture::Message;
+use crate::common::readers::witness::Witness;
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient};
 
 const DB: u8 = 3;
 

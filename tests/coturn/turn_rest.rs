@@ -4,14 +4,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common;
-use common::coturn::{Coturn, Settings};
-use common::exporter::Exporter;
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::temp_dir::TempDir;
-use common::uclient::{Job, Kind, Uclient};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient};
+use crate::common::temp_dir::TempDir;
 use serde_json::Value;
 
 const SECRET: &str = "shared-with-the-service";

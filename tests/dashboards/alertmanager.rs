@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common;
-use common::alertmanager::{Alertmanager, amtool};
-use common::poll::{self, PATIENCE};
-use common::prometheus::{Prometheus, Rule};
-use common::promtool::{alerts_dir, rule_files};
-use common::webhook::Webhook;
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::promtool::{alerts_dir, rule_files};
+use crate::common::servers::alertmanager::{Alertmanager, amtool};
+use crate::common::servers::prometheus::{Prometheus, Rule};
+use crate::common::servers::webhook::Webhook;
 use serde_json::Value;
 
 /// Where the example's receivers are.

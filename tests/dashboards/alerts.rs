@@ -4,12 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::common;
-use common::dashboards;
-use common::own_labels::{Names, own_labels};
-use common::prometheus::{Prometheus, Rule};
-use common::promql;
-use common::promtool::{self, alerts_dir, rule_files};
+use crate::common::readers::dashboards;
+use crate::common::readers::own_labels::{Names, own_labels};
+use crate::common::readers::promql;
+use crate::common::readers::promtool::{self, alerts_dir, rule_files};
+use crate::common::servers::prometheus::{Prometheus, Rule};
 use coturn_exporter::metrics::names;
 
 fn paths(folder: &str) -> Vec<String> {

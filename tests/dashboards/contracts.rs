@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common;
-use common::dashboards;
-use common::prometheus::Prometheus;
-use common::promql;
-use common::promtool;
+use crate::common::readers::dashboards;
+use crate::common::readers::promql;
+use crate::common::readers::promtool;
+use crate::common::servers::prometheus::Prometheus;
 use coturn_exporter::metrics::names::{self, FamilyType};
 
 /// Metrics that stand on no dashboard and in no alert, each with the reason.

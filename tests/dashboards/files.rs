@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::common;
-use common::dashboards::{self, Dashboard, Kind};
-use common::grafana;
-use common::promql::{self, Selected};
-use common::update;
+use crate::common::readers::dashboards::{self, Dashboard, Kind};
+use crate::common::readers::grafana;
+use crate::common::readers::promql::{self, Selected};
+use crate::common::update;
 use serde_json::{Value, json};
 
 /// Stands for `$__rate_interval`: nobody writes such a range.

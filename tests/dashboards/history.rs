@@ -6,13 +6,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::common;
-use common::chronicle::{Chronicle, STEP};
-use common::dashboards::{self, Dashboard, Kind};
-use common::prometheus::Prometheus;
-use common::promtool;
-use common::story::{Ending, Life, Told, sorted};
-use common::temp_dir::TempDir;
+use crate::common::models::chronicle::{Chronicle, STEP};
+use crate::common::models::story::{Ending, Life, Told, sorted};
+use crate::common::readers::dashboards::{self, Dashboard, Kind};
+use crate::common::readers::promtool;
+use crate::common::servers::prometheus::Prometheus;
+use crate::common::temp_dir::TempDir;
 use coturn_exporter::state::Settings;
 
 /// 22 November 2026, 6:00 UTC.

@@ -5,16 +5,15 @@
 //! reports, contradictions, nonsense, a gap, leftover keys. It goes on in waves until all of it is seen, for a counter
 //! must rise between two scrapes. Lifetimes are seconds instead of minutes, and so are the windows of the panels.
 
-use crate::common;
-use common::dashboards::{self, Dashboard, Kind, Query};
-use common::exporter::Exporter;
-use common::poll::{self, PATIENCE};
-use common::prometheus::{Prometheus, Rule};
-use common::promtool::{promql_blocks, rule_files, runbooks};
-use common::redis::{self, Redis};
-use common::statsdb::{Allocation, Statsdb, counters};
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::statsdb::{Allocation, Statsdb, counters};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::dashboards::{self, Dashboard, Kind, Query};
+use crate::common::readers::promtool::{promql_blocks, rule_files, runbooks};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::prometheus::{Prometheus, Rule};
+use crate::common::servers::redis::{self, Redis};
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const JOB: &str = "coturn";

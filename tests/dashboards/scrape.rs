@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::common;
-use common::capture::{self, Message};
-use common::exporter::Exporter;
-use common::http;
-use common::page::Series;
-use common::poll::{self, PATIENCE};
-use common::prometheus::{JOB, Prometheus, promtool_check};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::traffic::{Legs, Traffic};
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::net::http;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::capture::{self, Message};
+use crate::common::readers::page::Series;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::prometheus::{JOB, Prometheus, promtool_check};
+use crate::common::servers::redis::Redis;
 use flate2::read::GzDecoder;
 
 const CAPTURE: &str = "mixed-4.6.1.jsonl";

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use crate::common;
-use common::chronicle::{Chronicle, SOURCE};
-use common::promtool::{fired_by, firing_at, test_rules};
-use common::story::{Ending, Life, Told, sorted};
-use common::{golden, naive};
+use crate::common::models::chronicle::{Chronicle, SOURCE};
+use crate::common::models::naive;
+use crate::common::models::story::{Ending, Life, Told, sorted};
+use crate::common::readers::golden;
+use crate::common::readers::promtool::{fired_by, firing_at, test_rules};
 use coturn_exporter::state::Settings;
 use serde_json::{Value, json};
 

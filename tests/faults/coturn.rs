@@ -4,20 +4,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::common;
-use common::balance::Books;
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{CoturnLog, Session};
-use common::exporter::Exporter;
-use common::page::Page;
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::published::Published;
-use common::redis::Redis;
-use common::sums::{assert_between, legs};
-use common::traffic::Legs;
-use common::uclient::{Job, Uclient, wait_for_all};
-use common::witness::Witness;
+use crate::common::models::balance::Books;
+use crate::common::models::sums::{assert_between, legs};
+use crate::common::models::traffic::Legs;
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::coturn_log::{CoturnLog, Session};
+use crate::common::readers::page::Page;
+use crate::common::readers::published::Published;
+use crate::common::readers::witness::Witness;
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Uclient, wait_for_all};
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];

@@ -3,17 +3,16 @@
 
 use std::io::Write;
 
-use crate::common;
-use common::balance::Books;
-use common::exporter::Exporter;
-use common::flood::Flood;
-use common::page::Page;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::sums::legs;
-use common::traffic::{Legs, Traffic};
-use common::turns;
+use crate::common::models::balance::Books;
+use crate::common::models::sums::legs;
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::net::flood::Flood;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::page::Page;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
+use crate::common::turns;
 
 const HONEST: &str = "honest.example";
 const IN_HONEST: [(&str, &str); 1] = [("realm", HONEST)];

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common;
-use common::balance::Books;
-use common::exporter::Exporter;
-use common::flood::Flood;
-use common::page::Page;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::stale;
-use common::statsdb::{Allocation, Statsdb};
-use common::turns;
+use crate::common::models::balance::Books;
+use crate::common::net::flood::Flood;
+use crate::common::net::stale;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::page::Page;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
+use crate::common::turns;
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];

@@ -3,21 +3,20 @@
 
 use std::time::Duration;
 
-use crate::common;
-use common::balance::Books;
-use common::coturn::{Coturn, Settings};
-use common::exporter::Exporter;
-use common::flood::Flood;
-use common::page::Page;
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::published::Published;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb, counters};
-use common::sums::{assert_between, legs};
-use common::traffic::{Legs, Traffic};
-use common::uclient::{Job, Kind, Uclient, wait_for_all};
-use common::witness::Witness;
+use crate::common::models::balance::Books;
+use crate::common::models::sums::{assert_between, legs};
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::net::flood::Flood;
+use crate::common::net::statsdb::{Allocation, Statsdb, counters};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::page::Page;
+use crate::common::readers::published::Published;
+use crate::common::readers::witness::Witness;
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient, wait_for_all};
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];

@@ -9,18 +9,17 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::common;
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{self, CoturnLog};
-use common::exporter::Exporter;
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE};
-use common::ports::Port;
-use common::prometheus::Prometheus;
-use common::redis::Redis;
-use common::temp_dir::TempDir;
-use common::traffic::{Legs, Traffic};
-use common::uclient::{Job, Kind, Uclient, wait_for_all};
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::net::ports::Port;
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::coturn_log::{self, CoturnLog};
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::prometheus::Prometheus;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient, wait_for_all};
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];
@@ -370,7 +369,7 @@ fn the_ledger_is_what_coturn_logged_whatever_was_killed() {
     println!("{used:#?}");
     // Nobody has ended c: it is not over for the exporter before its lifetime is.
     let told = used.get("c").copied().unwrap_or_default();
-    common::sums::assert_between(Legs::default(), told, of_user(&logs, "c"));
+    crate::common::models::sums::assert_between(Legs::default(), told, of_user(&logs, "c"));
     assert_a_row_says_who_how_and_for_how_long(&lives.store(), of_user(&logs, "d").peer);
     let since = usage(&lives.store(), &["--since", "1h", "--top", "1"]);
     assert_eq!(since.len(), 1, "{since:?}");

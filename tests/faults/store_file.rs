@@ -6,13 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 use rusqlite::Connection;
 
 const REALM: &str = "one.example";

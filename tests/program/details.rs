@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::SystemClock;
 use coturn_exporter::details::{Detail, answer};

@@ -5,17 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::common;
-use common::command::{Ended, exporter, shell};
-use common::coturn::{Coturn, Settings};
-use common::exporter::Exporter;
-use common::listener::listening;
-use common::poll::{self, PATIENCE};
-use common::ports::Port;
-use common::redis::{Redis, restore_idle};
-use common::rights::{FORWARD, LEAST, ROLE, grant, in_db};
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
+use crate::common::net::ports::Port;
+use crate::common::net::rights::{FORWARD, LEAST, ROLE, grant, in_db};
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::command::{Ended, exporter, shell};
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::{Redis, restore_idle};
+use crate::common::temp_dir::TempDir;
 
 /// What `doctor --json` said.
 struct Report {

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::common;
-use common::http;
-use common::page::Page;
-use common::poll::{self, PATIENCE};
-use common::ports::Port;
-use common::statsdb::{Allocation, Statsdb};
+use crate::common::net::http;
+use crate::common::net::ports::Port;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::page::Page;
 use rustix::process::{Pid, Signal, kill_process};
 
 const DROPPED: &str = "coturn_exporter_dropped_log_lines_total";

@@ -9,11 +9,10 @@ use coturn_exporter::source::connect::locate;
 use coturn_exporter::source::prune::{Guard, PruneError, Pruned, Pruner};
 use coturn_exporter::source::resync::FoundKey;
 
-use crate::common;
-use common::command::{Ended, exporter};
-use common::redis::{Redis, restore_idle};
-use common::rights::{LEAST, PRUNE_BY_SCRIPT, PRUNE_BY_TRANSACTION, grant, in_db};
-use common::statsdb::Allocation;
+use crate::common::net::rights::{LEAST, PRUNE_BY_SCRIPT, PRUNE_BY_TRANSACTION, grant, in_db};
+use crate::common::net::statsdb::Allocation;
+use crate::common::servers::command::{Ended, exporter};
+use crate::common::servers::redis::{Redis, restore_idle};
 
 /// What the defaults make of the longest grant and the grace.
 const LIMIT: u64 = 3690;

@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 
-use crate::common;
-use common::exporter::Exporter;
-use common::poll::{self, PATIENCE};
-use common::process::Process;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::process::Process;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 use rustix::process::{Pid, Signal, kill_process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coturn-exporter");

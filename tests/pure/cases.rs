@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::common;
-use common::golden;
-use common::page::Page;
-use common::temp_dir::TempDir;
+use crate::common::readers::golden;
+use crate::common::readers::page::Page;
+use crate::common::temp_dir::TempDir;
 use coturn_exporter::metrics::names;
 use coturn_exporter::state::{SessionBy, Settings};
 

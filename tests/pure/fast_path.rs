@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common;
-use common::capture::{self, Message};
-use common::fake_redis::pmessage;
-use common::golden::{self, LATER};
-use common::hostile;
-use common::page::Page;
+use crate::common::models::hostile;
+use crate::common::readers::capture::{self, Message};
+use crate::common::readers::golden::{self, LATER};
+use crate::common::readers::page::Page;
+use crate::common::servers::fake_redis::pmessage;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};

@@ -5,25 +5,23 @@
 //! hours later, when all of it has ended.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test pure golden::` writes the expected pages anew. Read the difference before it is committed:
-//! these pages say what the exporter does, `truth.rs`, `browser.rs` and `cases.rs` say what is right.
+//! these pages say what the exporter does, `truth/`, `browser.rs` and `cases.rs` say what is right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::common;
-use common::golden::{self, LATER};
-use common::naive;
-use common::prometheus::promtool_check;
-use common::update;
+use crate::common::models::naive;
+use crate::common::readers::golden::{self, LATER};
+use crate::common::readers::page::{Page, Series};
+use crate::common::servers::prometheus::promtool_check;
+use crate::common::update;
 use coturn_exporter::state::{SessionBy, Settings};
 
-/// The one case whose expected page is kept in full: the contract of names, types and help texts. The others hold
-/// samples only, so that a better sentence does not touch them all.
-const WITH_COMMENTS: &str = "mixed-4.6.1";
-
-/// So many realms that their zeros would be most of the repository; only what is not 0 is kept.
-const WITHOUT_ZEROS: &str = "case-many-realms";
+/// The one case whose expected page is kept whole: the contract of names, types and help texts, and of which series there
+/// are. Of the others the samples are kept that are not 0, so that a difference is short enough to be read. A series that
+/// should be 0 and is not is a difference all the same, and `every_realm_has_the_same_series` finds one that is missing.
+const WHOLE: &str = "mixed-4.6.1";
 
 /// What a replay of a case is set to: the defaults, with few exceptions.
 fn settings(case: &str) -> Settings {
@@ -39,9 +37,7 @@ fn page(case: &str, until: Option<f64>) -> String {
 
 /// What is kept of a page.
 fn kept(case: &str, page: &str) -> String {
-    let wanted = |line: &&str| {
-        (case == WITH_COMMENTS || !line.starts_with('#')) && !(case == WITHOUT_ZEROS && line.ends_with(" 0"))
-    };
+    let wanted = |line: &&str| case == WHOLE || !(line.starts_with('#') || line.ends_with(" 0"));
     page.lines().filter(wanted).fold(String::new(), |text, line| text + line + "\n")
 }
 
@@ -83,8 +79,9 @@ fn difference(expected: &str, got: &str) -> String {
     for name in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let (old, new) = (old.get(name), new.get(name));
         if old != new {
-            let told = |value: Option<&&str>| value.map_or("absent".to_owned(), |value| (*value).to_owned());
-            writeln!(difference, "    {name}: expected {}, got {}", told(old), told(new)).expect("a String");
+            let text =
+                |value: Option<&&str>| value.map_or("0 or absent".to_owned(), |value| (*value).to_owned());
+            writeln!(difference, "    {name}: expected {}, got {}", text(old), text(new)).expect("a String");
         }
     }
     if difference.is_empty() {
@@ -144,15 +141,52 @@ fn promtool_has_no_objection_to_any_page() {
     assert!(complaints.is_empty(), "{complaints}");
 }
 
+/// What the zeros of the expected pages would show: each realm has all series from the moment it is seen, so has each
+/// server, and so has the page for the rest. The oldest of what lives has a series only while something lives.
+#[test]
+fn every_realm_has_the_same_series() {
+    let series_by_owner = |page: &Page| {
+        let mut found = BTreeMap::<_, BTreeSet<Series>>::new();
+        for (series, _) in page.iter().filter(|(series, _)| !series.name.starts_with("coturn_oldest_")) {
+            let mut series = series.clone();
+            let owner =
+                ["realm", "server"].into_iter().find_map(|label| Some((label, series.labels.remove(label)?)));
+            found.entry(owner.unwrap_or(("page", String::new()))).or_default().insert(series);
+        }
+        found
+    };
+    let whole = series_by_owner(&Page::parse(&page(WHOLE, None)));
+    let expected: BTreeMap<_, _> = whole.into_iter().map(|((kind, _), series)| (kind, series)).collect();
+    assert!(expected.len() == 3 && expected.values().all(|series| series.len() > 1), "{expected:#?}");
+    for case in golden::names(".jsonl") {
+        for ((kind, name), found) in series_by_owner(&Page::parse(&page(&case, None))) {
+            let missing: Vec<_> = expected[kind].difference(&found).map(ToString::to_string).collect();
+            let more: Vec<_> = found.difference(&expected[kind]).map(ToString::to_string).collect();
+            let same = missing.is_empty() && more.is_empty();
+            assert!(same, "{case}, {kind} {name:?}: without {missing:?}, with {more:?}");
+        }
+    }
+}
+
 /// The instrument itself: what it does not see, no test sees.
 #[test]
 fn a_difference_is_found_and_named() {
     let page = "a{b=\"c d\"} 1\ne 2\n";
     assert_eq!(difference(page, page), "");
     let found = difference(page, "a{b=\"c d\"} 3\nf 2\n");
-    for line in ["a{b=\"c d\"}: expected 1, got 3", "e: expected 2, got absent", "f: expected absent, got 2"]
-    {
+    for line in [
+        "a{b=\"c d\"}: expected 1, got 3",
+        "e: expected 2, got 0 or absent",
+        "f: expected 0 or absent, got 2",
+    ] {
         assert!(found.contains(line), "{found}");
     }
     assert!(difference(page, "e 2\na{b=\"c d\"} 1\n").contains("another order"));
+    // What should be 0 is not kept, and is found when it is not 0.
+    let keep = |page: &str| kept("case-nonsense", page);
+    assert_eq!(keep("# HELP a A.\na 0\nb 10\n"), "b 10\n");
+    assert_eq!(
+        difference(&keep("a 0\nb 10\n"), &keep("a 7\nb 10\n")).trim(),
+        "a: expected 0 or absent, got 7"
+    );
 }

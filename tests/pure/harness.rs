@@ -1,18 +1,18 @@
 //! The instruments themselves: a reader that overlooks something would make every other test worth less.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common;
-use common::coturn_log::{Cause, CoturnLog};
-use common::page::Page;
-use common::poll::{self, PATIENCE};
-use common::process::Process;
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
-use common::update;
-use common::vocabulary;
+use crate::common::models::traffic::Traffic;
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::coturn_log::{Cause, CoturnLog};
+use crate::common::readers::page::Page;
+use crate::common::readers::vocabulary;
+use crate::common::servers::process::Process;
+use crate::common::temp_dir::TempDir;
+use crate::common::update;
 use coturn_exporter::metrics::names;
 
 /// A page with the exporter's own names, written by hand.
@@ -49,7 +49,7 @@ fn what_coturn_has_not_reported_is_0() {
 
 /// What a page says no to.
 #[track_caller]
-fn refuses(ask: impl FnOnce(&Page) + std::panic::UnwindSafe) -> String {
+fn refuses(ask: impl FnOnce(&Page)) -> String {
     let page = Page::parse(PAGE);
     let refusal =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ask(&page))).expect_err("answered");
@@ -58,11 +58,13 @@ fn refuses(ask: impl FnOnce(&Page) + std::panic::UnwindSafe) -> String {
 
 #[test]
 fn a_name_that_no_page_has_is_an_error_and_not_0() {
-    let asks: [fn(&Page); 4] = [
+    let asks: [fn(&Page); 6] = [
         |page| _ = page.count("coturn_allocation_closed_total", &[]),
         |page| _ = page.sum("coturn_allocation_closed_total", &[]),
         |page| _ = page.value("coturn_allocation_closed_total", &[]),
         |page| _ = page.count_or_absent("coturn_allocation_closed_total", &[]),
+        |page| _ = page.label_values("coturn_allocation_closed_total", "cause"),
+        |page| _ = page.has_family("coturn_allocation_closed_total"),
     ];
     for ask in asks {
         let refusal = refuses(ask);
@@ -70,6 +72,10 @@ fn a_name_that_no_page_has_is_an_error_and_not_0() {
     }
     let refusal = refuses(|page| _ = page.count("coturn_session_allocations", &[]));
     assert!(refusal.contains("coturn_session_allocations_sum"), "a histogram has no value: {refusal}");
+    let refusal = refuses(|page| _ = page.named("coturn_session_allocation_sum").count());
+    assert!(refusal.contains("coturn_session_allocations_sum"), "{refusal}");
+    let refusal = refuses(|page| _ = page.has_family("coturn_session_allocations_sum"));
+    assert!(refusal.contains("there is no coturn_session_allocations_sum"), "a part of a family: {refusal}");
 }
 
 #[test]
@@ -82,9 +88,22 @@ fn a_label_or_a_value_that_no_page_has_is_an_error_and_not_0() {
         ("coturn_relayed_bytes_total", "leg", "peers", "never has leg=\"peers\""),
         ("coturn_session_allocations_bucket", "le", "+inf", "never has le=\"+inf\""),
     ] {
-        let refusal = refuses(|page| _ = page.count(name, &[(label, value)]));
-        assert!(refusal.contains(expected), "{refusal}");
+        let asks: [&dyn Fn(&Page); 3] = [
+            &|page| _ = page.count(name, &[(label, value)]),
+            &|page| _ = page.count_or_absent(name, &[(label, value)]),
+            &|page| _ = page.value(name, &[(label, value)]),
+        ];
+        for ask in asks {
+            let refusal = refuses(|page| ask(page));
+            assert!(refusal.contains(expected), "{refusal}");
+        }
     }
+    // A family that is not on this page has the same labels and values.
+    let refusal = refuses(|page| _ = page.label_values("coturn_sessions", "user"));
+    assert!(refusal.contains("coturn_sessions has no label user"), "{refusal}");
+    // No series has both.
+    let refusal = refuses(|page| _ = page.count(CLOSED, &[("cause", "expired"), ("cause", "missed")]));
+    assert!(refusal.contains("cause is asked for twice"), "{refusal}");
 }
 
 #[test]
@@ -100,7 +119,7 @@ fn every_label_has_known_values_or_is_free() {
         for label in family.labels {
             assert!(
                 vocabulary::is_known(family.name, label),
-                "{} {label}: say in common/vocabulary.rs",
+                "{} {label}: say in common/readers/vocabulary.rs",
                 family.name
             );
         }
@@ -140,26 +159,66 @@ fn nothing_is_written_anew_where_ci_is_set() {
     }
 }
 
-/// Whoever reads such a variable by itself has not asked whether `CI` is set.
-#[test]
-fn only_one_place_reads_the_variables_that_write_anew() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+/// Each Rust file of the tests and the benchmarks, with its text.
+fn test_files() -> Vec<(PathBuf, String)> {
+    let mut folders =
+        ["tests", "benches"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).to_vec();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of tests") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).expect("text");
+                files.push((path, text));
+            }
         }
     }
-    let mut read = 0;
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
-        let text = std::fs::read_to_string(file).expect("text");
-        read += 1;
+    assert!(files.len() > 60, "{} files", files.len());
+    files
+}
+
+/// Whoever reads such a variable by itself has not asked whether `CI` is set.
+#[test]
+fn only_one_place_reads_the_variables_that_write_anew() {
+    for (file, text) in test_files() {
         let reads = concat!("(\"UPD", "ATE_");
         let is_the_place = file.ends_with("common/update.rs") || file.ends_with("harness.rs");
         assert!(is_the_place || !text.contains(reads), "{}: use common/update.rs", file.display());
     }
-    assert!(read > 60, "{read} files");
+}
+
+/// The words of a program's text: names and keywords, without comments.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .filter(|word| !word.is_empty())
+}
+
+/// The compiler takes `common` for a library and finds nothing dead in it (`common/mod.rs`). This finds what no file
+/// names but the one that defines it, once.
+#[test]
+fn nothing_in_common_is_unused() {
+    const ITEMS: [&str; 7] = ["fn", "struct", "enum", "const", "static", "trait", "type"];
+    let files = test_files();
+    let mut named = BTreeMap::<&str, usize>::new();
+    let mut defined = Vec::new();
+    for (file, text) in &files {
+        let words: Vec<_> = words(text).collect();
+        let in_common = file.components().any(|part| part.as_os_str() == "common");
+        for window in words.windows(3) {
+            let &[first, item, name] = window else { unreachable!("three words") };
+            if !ITEMS.contains(&item) {
+                *named.entry(name).or_default() += 1;
+            } else if in_common && ["pub", "const", "async"].contains(&first) {
+                defined.push((name, file));
+            }
+        }
+    }
+    assert!(defined.len() > 200, "{} items", defined.len());
+    let unused: Vec<_> = defined.iter().filter(|(name, _)| !named.contains_key(name)).collect();
+    assert!(unused.is_empty(), "no test uses these: {unused:#?}");
 }
 
 #[test]

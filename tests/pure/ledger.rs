@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::common;
-use common::temp_dir::TempDir;
+use crate::common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
 use coturn_exporter::state::{Settings, SourceId};

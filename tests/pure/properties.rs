@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common;
-use common::hostile::message;
-use common::page::Page;
+use crate::common::models::hostile::message;
+use crate::common::readers::page::Page;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use crate::common;
-use common::temp_dir::TempDir;
+use crate::common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
 use coturn_exporter::state::{Settings, SourceId, turn_rest};

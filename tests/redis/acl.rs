@@ -2,11 +2,12 @@
 
 use redis::ErrorKind;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::redis::Redis;
-use common::rights::{FORWARD, LEAST, OTHER_DB, PRUNE_BY_SCRIPT, PRUNE_BY_TRANSACTION, ROLE, grant, in_db};
-use common::statsdb::{Allocation, Statsdb};
+use crate::common::net::rights::{
+    FORWARD, LEAST, OTHER_DB, PRUNE_BY_SCRIPT, PRUNE_BY_TRANSACTION, ROLE, grant, in_db,
+};
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 
 const REALM: &str = "one.example";
 

@@ -6,13 +6,12 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::rights::{LEAST, ROLE, grant};
-use common::statsdb::{Allocation, Statsdb};
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::rights::{LEAST, ROLE, grant};
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 
 const REALM: &str = "one.example";
 

@@ -1,8 +1,7 @@
 //! A Redis that loads its data after a restart: it takes connections and subscriptions, and nothing else.
 
-use crate::common;
-use common::exporter::Exporter;
-use common::redis::Redis;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
 
 const UP: &str = "coturn_exporter_source_up";
 

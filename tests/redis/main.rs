@@ -9,13 +9,12 @@
 )]
 
 #[path = "../common/mod.rs"]
-mod common;
+pub mod common;
 
 mod acl;
 mod link;
 mod loading;
 mod managed;
-mod replies;
 mod retention;
 mod sentinel;
 mod stream;

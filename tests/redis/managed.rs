@@ -3,14 +3,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::common;
-use common::command::exporter;
-use common::exporter::Exporter;
-use common::fake_redis::{FakeRedis, pmessage};
-use common::poll::{self, PATIENCE};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::command::exporter;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fake_redis::{FakeRedis, pmessage};
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const LIVE: [(&str, &str); 2] = [("realm", REALM), ("transport", "udp")];

@@ -3,13 +3,12 @@
 
 use serde_json::Value;
 
-use crate::common;
-use common::cluster::Cluster;
-use common::exporter::Exporter;
-use common::page::Page;
-use common::poll::{self, PATIENCE};
-use common::redis::{Redis, restore_idle};
-use common::statsdb::Allocation;
+use crate::common::net::statsdb::Allocation;
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::page::Page;
+use crate::common::servers::cluster::Cluster;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::{Redis, restore_idle};
 
 const REALM: &str = "one.example";
 const LIVE: [(&str, &str); 2] = [("realm", REALM), ("transport", "udp")];
@@ -92,7 +91,7 @@ fn said(exporter: &Exporter) -> usize {
 
 /// What `doctor` finds: all faults and pieces of advice by their ids, and all that it says.
 fn doctor(url: &str) -> (Vec<(String, String)>, Vec<Value>) {
-    let ended = common::command::exporter(&["doctor", "--json", "--redis.url", url]);
+    let ended = crate::common::servers::command::exporter(&["doctor", "--json", "--redis.url", url]);
     let report: Value =
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let findings = report["findings"].as_array().expect("an array").clone();

@@ -1,17 +1,16 @@
 //! Sentinel: the exporter watches whichever Redis is the master, and follows when another becomes it.
 
-use crate::common;
-use common::certificates::Authority;
-use common::command;
-use common::exporter::Exporter;
-use common::poll::{self, PATIENCE};
-use common::ports::Port;
-use common::redis::Redis;
-use common::rights::{LEAST, ROLE, grant};
-use common::sentinel::{MASTER, Sentinel};
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::certificates::Authority;
+use crate::common::net::ports::Port;
+use crate::common::net::rights::{LEAST, ROLE, grant};
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::command;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::sentinel::{MASTER, Sentinel};
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 

@@ -3,14 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common;
-use common::exporter::Exporter;
-use common::fake_redis::{FakeRedis, pmessage};
-use common::flood::Flood;
-use common::poll;
-use common::redis::{Redis, restore_idle};
-use common::statsdb::{Allocation, counters};
-use common::traffic::Traffic;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::flood::Flood;
+use crate::common::net::statsdb::{Allocation, counters};
+use crate::common::poll;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fake_redis::{FakeRedis, pmessage};
+use crate::common::servers::redis::{Redis, restore_idle};
 
 const REALM: &str = "one.example";
 const UP: &str = "coturn_exporter_source_up";

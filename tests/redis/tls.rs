@@ -3,16 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common;
-use common::certificates::{Authority, Pair};
-use common::command;
-use common::exporter::Exporter;
-use common::poll::PATIENCE;
-use common::ports::Port;
-use common::process::Process;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
+use crate::common::net::certificates::{Authority, Pair};
+use crate::common::net::ports::Port;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::PATIENCE;
+use crate::common::servers::command;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::process::Process;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 

@@ -2,11 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::common;
-use common::exporter::Exporter;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::temp_dir::TempDir;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 

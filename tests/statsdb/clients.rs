@@ -4,18 +4,17 @@
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 
-use crate::common;
-use common::certificates::Authority;
-use common::command::{exporter as run, shell};
-use common::exporter::Exporter;
-use common::listener::listening;
-use common::poll::{self, PATIENCE};
-use common::ports::Port;
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb, counters};
-use common::temp_dir::TempDir;
-use common::traffic::Traffic;
-use common::turns;
+use crate::common::models::traffic::Traffic;
+use crate::common::net::certificates::Authority;
+use crate::common::net::ports::Port;
+use crate::common::net::statsdb::{Allocation, Statsdb, counters};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::servers::command::{exporter as run, shell};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
+use crate::common::turns;
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];
@@ -221,11 +220,11 @@ fn one_who_reads_no_answers_is_listened_to_all_the_same() {
     let (exporter, address) = listening(&[]);
     let mut deaf = TcpStream::connect(address).expect("it listens");
     deaf.set_write_timeout(Some(PATIENCE)).expect("a socket option");
-    let mut echo = b"*2\r\n$4\r\nECHO\r\n$60000\r\n".to_vec();
-    echo.extend(vec![b'7'; 60_000]);
+    let mut echo = b"*2\r\n$4\r\nECHO\r\n$6000\r\n".to_vec();
+    echo.extend(vec![b'7'; 6_000]);
     echo.extend_from_slice(b"\r\n");
     // Far more than all buffers on the way hold.
-    for _ in 0..1_000 {
+    for _ in 0..10_000 {
         deaf.write_all(&echo).expect("it is listened to");
     }
     let allocation = Allocation::new(REALM, "alice", 1);

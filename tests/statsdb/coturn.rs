@@ -3,20 +3,19 @@
 
 use std::time::Duration;
 
-use crate::common;
-use common::balance::Books;
-use common::coturn::{Coturn, Settings};
-use common::coturn_log::{Cause, CoturnLog};
-use common::exporter::Exporter;
-use common::idle_cutter::IdleCutter;
-use common::listener::listening;
-use common::page::Page;
-use common::peer::EchoPeer;
-use common::poll::{self, PATIENCE};
-use common::sums::{assert_between, legs};
-use common::temp_dir::TempDir;
-use common::traffic::Legs;
-use common::uclient::{Job, Kind, Uclient, wait_for_all};
+use crate::common::models::balance::Books;
+use crate::common::models::sums::{assert_between, legs};
+use crate::common::models::traffic::Legs;
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::coturn_log::{Cause, CoturnLog};
+use crate::common::readers::page::Page;
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::idle_cutter::IdleCutter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::uclient::{Job, Kind, Uclient, wait_for_all};
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];

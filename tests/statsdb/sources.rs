@@ -9,16 +9,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::common;
-use common::balance::Books;
-use common::exporter::Exporter;
-use common::listener::listening;
-use common::page::Page;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::redis::Redis;
-use common::statsdb::{Allocation, Statsdb};
-use common::sums::legs;
-use common::traffic::{Legs, Traffic};
+use crate::common::models::balance::Books;
+use crate::common::models::sums::legs;
+use crate::common::models::traffic::{Legs, Traffic};
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::page::Page;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
+use crate::common::servers::redis::Redis;
 
 const REALM: &str = "one.example";
 const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];

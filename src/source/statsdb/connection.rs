@@ -1,8 +1,8 @@
 //! One connection of coturn: commands in, answers out, at coturn's pace and within bounds.
 //!
 //! coturn does not read its answers any more once it has had to connect again (all versions up to 4.17.1). So they may
-//! pile up: when the system takes no more of them and 256 KiB wait here, no more are made, and its commands are taken as
-//! before. Whoever has not given the password yet has less room, and its connection ends there.
+//! pile up: when the system takes no more of them and 8 KiB wait here, no more are made, and its commands are taken as
+//! before. A connection that has not given the password yet ends there.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -20,23 +20,21 @@ use crate::config::Secret;
 use crate::resp::{Frame, Limits, Reader, write};
 use crate::source::dial::Duplex;
 
-/// coturn's commands are shorter than 2 KiB.
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 64, ahead: 64 << 10 };
-
-/// The same before the password: a login is one short command.
-const BEFORE_LOGIN: Limits = Limits { frame: 8 << 10, values: 64, ahead: 4 << 10 };
+/// coturn's commands are shorter than 2 KiB. A thousand clients, each with a command that is not whole and answers that it
+/// does not read, stay below 64 MiB.
+const LIMITS: Limits = Limits { frame: 8 << 10, values: 64, ahead: 8 << 10 };
 
 /// Bytes of answers that wait for the other end to read them.
-const UNREAD: usize = 256 << 10;
-
-/// The same before the password.
-const UNREAD_BEFORE_LOGIN: usize = 16 << 10;
+const UNREAD: usize = 8 << 10;
 
 /// How long the answer to a wrong password takes. Nothing is read meanwhile, so that guesses take time.
 const WRONG_PASSWORD: Duration = Duration::from_secs(1);
 
 /// Commands handed on at once, at most: the table is locked for that many.
 const BATCH: usize = 1024;
+
+/// How long the other end may leave so many answers unread. Nothing is read from it meanwhile.
+const DEAF_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -119,11 +117,10 @@ impl Connection {
         status: Arc<ListenerStatus>,
     ) -> Self {
         let (input, output) = tokio::io::split(stream);
-        let limits = if password.is_some() { BEFORE_LOGIN } else { LIMITS };
         Self {
             input,
             output,
-            reader: Reader::of_commands(limits),
+            reader: Reader::of_commands(LIMITS),
             client: Client::new(password, status),
             answers: Vec::new(),
             sent: 0,
@@ -157,6 +154,7 @@ impl Connection {
             held.as_mut().await;
             self.held = None;
         }
+        self.relieve().await;
         while self.is_drained {
             if let Some(ending) = self.ending {
                 let rest = self.answers.split_off(self.sent);
@@ -209,12 +207,12 @@ impl Connection {
                 self.is_drained = true;
                 return taken;
             }
-            if self.held.is_some() {
+            // Before more is answered, the system gets what waits.
+            if self.held.is_some() || self.unread() > UNREAD {
                 return taken;
             }
             let mut ignored = Vec::new();
             let out = if self.is_deaf { &mut ignored } else { &mut self.answers };
-            let must_log_in = self.client.must_log_in();
             let (heard, is_over) = match self.reader.frame() {
                 Ok(Some(Frame::Many(words))) => {
                     let heard = self.client.answer(&words, out);
@@ -249,18 +247,29 @@ impl Connection {
                 _ => {}
             }
             visit(heard, self.client.is_accepted());
-            if must_log_in && !self.client.must_log_in() {
-                self.reader.set_limits(LIMITS);
-            }
-            let unread = self.answers.len() - self.sent;
-            if self.client.must_log_in() && unread > UNREAD_BEFORE_LOGIN {
-                self.fall_silent();
-                self.ending = Some(Disconnected::Unread);
-            }
-            // Not the answers, but that nobody reads them, is remembered.
-            self.is_deaf |= unread > UNREAD;
         }
         BATCH
+    }
+
+    const fn unread(&self) -> usize {
+        self.answers.len() - self.sent
+    }
+
+    /// Where many answers wait: gives the system some of them. If it takes none for a while, the other end does not read.
+    async fn relieve(&mut self) {
+        while self.unread() > UNREAD && self.ending.is_none() {
+            let unsent = self.answers.get(self.sent..).unwrap_or_default();
+            if let Ok(Ok(length @ 1..)) = timeout(DEAF_AFTER, self.output.write(unsent)).await {
+                self.must_flush = true;
+                self.was_sent(length);
+                continue;
+            }
+            // Not the answers, but that nobody reads them, is remembered.
+            self.fall_silent();
+            if self.client.must_log_in() {
+                self.ending = Some(Disconnected::Unread);
+            }
+        }
     }
 
     /// So many bytes of the answers went out. They are not held for long: a client that always leaves some unread must

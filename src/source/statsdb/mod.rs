@@ -33,6 +33,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection is silent before its other end is asked whether it is there; coturn may be silent for days.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// Bytes of answers that the system keeps for a client that does not read them. Linux takes twice as much, and, where it is
+/// not told, megabytes.
+const SEND_BUFFER: usize = 16 << 10;
+
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -138,7 +142,9 @@ impl ConnectionSetup {
         let stream = incoming.stream;
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         let stream: Box<dyn Duplex> = match self.tls {
             Some(tls) => Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??),
             None => Box::new(stream),
