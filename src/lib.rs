@@ -25,6 +25,7 @@
 //! * [`shutdown`]: one cancel signal for every task.
 //! * [`logging`]: the log on standard error.
 //! * [`resp`]: the protocol of Redis, as frames in a buffer.
+//! * [`percent`]: percent-decoding of URLs and queries.
 //! * [`plain`]: names from strangers, made harmless for a terminal or a page.
 //! * [`version`]: what was built.
 
@@ -38,6 +39,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod percent;
 pub mod plain;
 pub mod resp;
 pub mod shutdown;

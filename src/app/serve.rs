@@ -15,7 +15,7 @@ use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::details::Inspect;
-use crate::http::{About, Limits, Server, Site};
+use crate::http::{About, Site, WebLimits, WebServer};
 use crate::metrics::{TextPage, WebRefusals};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
@@ -45,7 +45,7 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
         None => None,
     };
-    let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
+    let server = WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?;
     let refusals = Arc::new(WebRefusals::default());
     let site = Site {
         telemetry_path: config.web.telemetry_path,
@@ -59,10 +59,10 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         details_hosts: config.web.details_hosts,
         refusals,
     };
-    let limits = Limits {
+    let limits = WebLimits {
         connections: config.web.max_connections,
         max_requests: config.web.max_requests,
-        ..Limits::default()
+        ..WebLimits::default()
     };
 
     let stop = Shutdown::new();

@@ -15,28 +15,28 @@ use clap::{Parser, Subcommand};
 #[command(name = crate::version::NAME, version = crate::version::line(), next_line_help = true)]
 pub(super) struct Args {
     #[command(subcommand)]
-    pub(super) command: Option<Command>,
+    pub(super) command: Option<CommandArgs>,
     #[command(flatten)]
-    pub(super) web: Web,
+    pub(super) web: WebArgs,
     #[command(flatten)]
-    pub(super) log: Log,
+    pub(super) log: LogArgs,
     #[command(flatten)]
-    pub(super) redis: Redis,
+    pub(super) redis: RedisArgs,
     #[command(flatten)]
-    pub(super) statsdb: Statsdb,
+    pub(super) statsdb: StatsdbArgs,
     #[command(flatten)]
-    pub(super) allocation: Allocation,
+    pub(super) allocation: AllocationArgs,
     #[command(flatten)]
-    pub(super) session: Session,
+    pub(super) session: SessionArgs,
     #[command(flatten)]
-    pub(super) metrics: Metrics,
+    pub(super) metrics: MetricsArgs,
     #[command(flatten)]
-    pub(super) store: Store,
+    pub(super) store: StoreArgs,
 }
 
 /// What to do instead of watching.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CommandArgs {
     /// Read captures and print the metrics as of their last event; their time stamps are the clock.
     Replay {
         /// Captures (JSON Lines), read in this order as one stream.
@@ -99,7 +99,7 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Web")]
-pub(super) struct Web {
+pub(super) struct WebArgs {
     /// Address to serve metrics on; repeatable. Without a host: all addresses, IPv6 and IPv4.
     #[arg(
         id = "web.listen-address",
@@ -155,7 +155,7 @@ pub(super) struct Web {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
-pub(super) struct Log {
+pub(super) struct LogArgs {
     /// Least important lines to write: debug, info, warn or error.
     #[arg(
         id = "log.level",
@@ -180,7 +180,7 @@ pub(super) struct Log {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
-pub(super) struct Redis {
+pub(super) struct RedisArgs {
     /// Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]`,
     /// `unix:///path[?db=1]` or `redis+sentinel://[user:password@]host[:port],.../MASTER[/db]`;
     /// `rediss://` and `rediss+sentinel://` speak TLS; `valkey://` and `valkeys://` are other names of `redis://` and
@@ -243,7 +243,7 @@ pub(super) struct Redis {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Statsdb")]
-pub(super) struct Statsdb {
+pub(super) struct StatsdbArgs {
     /// Address that coturn's redis-statsdb may name instead of a Redis. Without --redis.url no Redis is watched then.
     #[arg(
         id = "statsdb.listen-address",
@@ -305,7 +305,7 @@ pub(super) struct Statsdb {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Allocations")]
-pub(super) struct Allocation {
+pub(super) struct AllocationArgs {
     /// coturn's max-allocate-lifetime: the longest grant, and the age past which an idle allocation is an
     /// orphan.
     #[arg(
@@ -351,7 +351,7 @@ pub(super) struct Allocation {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Sessions")]
-pub(super) struct Session {
+pub(super) struct SessionArgs {
     /// Whose allocations form a session: user, or client (user and client host, for a user name that
     /// clients share).
     #[arg(
@@ -398,7 +398,7 @@ pub(super) struct Session {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Metrics")]
-pub(super) struct Metrics {
+pub(super) struct MetricsArgs {
     /// Realms with series of their own; the others share the realm `_other`.
     #[arg(
         id = "metrics.max-realms",
@@ -432,7 +432,7 @@ pub(super) struct Metrics {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Store")]
-pub(super) struct Store {
+pub(super) struct StoreArgs {
     /// `SQLite` file that outlives the exporter: what was told of live allocations, so that a restart loses and doubles
     /// nothing, and the ledger of finished sessions. Without it everything is in memory.
     #[arg(id = "store.path", long, env = "COTURN_EXPORTER_STORE_PATH", value_name = "FILE", global = true)]

@@ -49,7 +49,7 @@ pub enum ConfigError {
         /// As typed.
         value: String,
         /// The words that are, separated by commas.
-        accepted: &'static str,
+        accepted: String,
     },
     /// Not what can stand between a timestamp and a user id.
     #[error(

@@ -87,7 +87,7 @@ pub enum Command {
         apply: bool,
     },
     /// Ask the ledger who used how much.
-    Usage(Usage),
+    Usage(UsageQuery),
 }
 
 impl Command {
@@ -100,15 +100,15 @@ impl Command {
 
 /// A question to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct UsageQuery {
     /// The store with the ledger.
     pub path: PathBuf,
     /// One line for each of these together; at least one, no two alike.
     pub by: Vec<By>,
     /// Only sessions that ended then or later.
-    pub since: Option<Moment>,
+    pub since: Option<UsageTime>,
     /// Only sessions that ended before then.
-    pub until: Option<Moment>,
+    pub until: Option<UsageTime>,
     /// Only so many lines.
     pub top: Option<u32>,
     /// What the answer looks like.
@@ -117,7 +117,7 @@ pub struct Usage {
 
 /// A moment as people say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum UsageTime {
     /// By the calendar.
     At(Timestamp),
     /// So long before now.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::error::RedisUrlError;
 use super::redis_source::{Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 use super::secret::Secret;
+use crate::percent;
 
 /// The port of a Redis that names none.
 const DEFAULT_PORT: u16 = 6379;
@@ -167,18 +168,9 @@ fn number<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-/// `%41` becomes `A`; `None` for half an escape or for what is not UTF-8 then.
+/// `None` for half an escape or for what is not UTF-8 once it is decoded.
 fn decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(if byte == b'%' { hex(bytes.next()?)? * 16 + hex(bytes.next()?)? } else { byte });
-    }
-    String::from_utf8(decoded).ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    String::from_utf8(percent::decode(text)?).ok()
 }
 
 /// The URLs of a list, which commas separate; commas between sentinels are part of their URL.

@@ -3,7 +3,7 @@
 //! Opens nothing and renders nothing. hyper's own header timer is not used because it also runs while a kept-alive
 //! connection is idle, where scrapers rightly stay for a minute; nor does hyper limit how long a client takes to read.
 
-use super::Limits;
+use super::WebLimits;
 use super::long_url::RequestLine;
 use super::progress::{ConnectionProgress, ConnectionStage};
 use crate::metrics::WebRefusal;
@@ -31,7 +31,7 @@ const MAX_HEAD: usize = 16 * 1024;
 pub(super) async fn serve<A, F>(
     stream: TcpStream,
     progress: &Arc<ConnectionProgress>,
-    limits: &Limits,
+    limits: &WebLimits,
     stop: impl Future<Output = ()>,
     answer: A,
 ) -> Option<WebRefusal>

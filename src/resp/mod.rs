@@ -15,5 +15,5 @@ mod tests;
 pub mod write;
 
 pub use bounds::{ReplyBounds, ReplyLimits, ReplyTooLong};
-pub use read::{Frame, Limits, ProtocolError, Reader, Span, Value, Values};
+pub use read::{Frame, FrameLimits, ProtocolError, Reader, RespValue, RespValues, Span};
 pub use write::command;

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -20,6 +19,7 @@ use super::error::LinkError;
 use super::server::RedisServer;
 use super::tls::{self, TlsError};
 use crate::config::{Endpoint, Tls};
+use crate::net::{fail_unconfirmed_after, keep_alive};
 
 /// Silence after which the system itself asks whether the other end is there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -74,12 +74,9 @@ async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     }
     let (stream, _) = select_ok(attempts).await?;
     stream.set_nodelay(true)?;
-    // A peer that vanished without a word is noticed while nothing is sent, and while something is.
-    let socket = SockRef::from(&stream);
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(2 * KEEPALIVE))?;
+    // The first notices a peer that is gone while nothing is sent, the second while something is.
+    keep_alive(&stream, KEEPALIVE)?;
+    fail_unconfirmed_after(&stream, 2 * KEEPALIVE)?;
     Ok(stream)
 }
 

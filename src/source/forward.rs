@@ -18,7 +18,7 @@ use super::handshake::{handshake, set_name};
 use super::login::in_time;
 use super::reply_error::{error_reply, protocol_error};
 use crate::config::RedisSource;
-use crate::resp::{self, Frame, Limits, Reader, Value};
+use crate::resp::{self, Frame, FrameLimits, Reader, RespValue};
 
 /// The name of its connection, for `CLIENT LIST`: without it, the connection looks like a coturn's.
 pub(super) const FORWARDER: &str = "coturn-exporter-forward";
@@ -30,7 +30,7 @@ const WAITING: usize = 8 << 20;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Answers are numbers and statuses.
-const LIMITS: Limits = Limits { frame: 4096, values: 8, ahead: 64 << 10 };
+const LIMITS: FrameLimits = FrameLimits { frame: 4096, values: 8, ahead: 64 << 10 };
 
 /// The error of a master that has become a replica: another is the master now.
 const READ_ONLY: &[u8] = b"READONLY";
@@ -188,7 +188,7 @@ impl Forward {
                     reader.frame().map_err(|error| LinkError::Lost(protocol_error(error)))?
                 {
                     let error = match frame {
-                        Frame::One(Value::Error(text)) => Some(text),
+                        Frame::One(RespValue::Error(text)) => Some(text),
                         Frame::TooLong => Some(&b"an answer that is too long"[..]),
                         Frame::One(_) | Frame::Many(_) => None,
                     };

@@ -11,7 +11,7 @@ use super::error::LinkError;
 use super::reply_error::{MASTER_DOWN, error_reply, is_busy, protocol_error, unexpected_reply, wants_login};
 use crate::config::{RedisSource, Secret};
 use crate::doctor::facts::MasterLink;
-use crate::resp::{Frame, Reader, Value, command};
+use crate::resp::{Frame, Reader, RespValue, command};
 
 /// What Redis before 6, which knows no users, says of an AUTH with one.
 const KNOWS_NO_USERS: &str = "wrong number of arguments for 'auth' command";
@@ -114,8 +114,8 @@ async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]])
     send(stream, &bytes).await?;
     loop {
         match reader.frame().map_err(protocol_error)? {
-            Some(Frame::One(Value::Error(text))) => return Err(error_reply(text)),
-            Some(Frame::One(Value::Simple(b"OK" | b"PONG"))) => return Ok(()),
+            Some(Frame::One(RespValue::Error(text))) => return Err(error_reply(text)),
+            Some(Frame::One(RespValue::Simple(b"OK" | b"PONG"))) => return Ok(()),
             Some(Frame::Many(values)) if matches!(values.bulk(0), Some(b"psubscribe" | b"pong")) => {
                 return Ok(());
             }

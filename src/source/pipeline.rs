@@ -15,10 +15,10 @@ use super::login::{DEADLINE, in_time};
 use super::reply_error::{error_reply, protocol_error};
 use super::server::RedisServer;
 use crate::config::RedisSource;
-use crate::resp::{Frame, Limits, Reader, Value, command};
+use crate::resp::{Frame, FrameLimits, Reader, RespValue, command};
 
 /// coturn's values are shorter than 2 KiB; a longer one than this is passed over.
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
+const LIMITS: FrameLimits = FrameLimits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
 
 /// Opens a connection, logged in, on which all commands begin with `words`.
 ///
@@ -147,12 +147,12 @@ pub(super) enum Reply<'a> {
 impl<'a> Reply<'a> {
     fn of(frame: Frame<'a>) -> Self {
         match frame {
-            Frame::One(Value::Bulk(bytes)) => Self::Bytes(bytes),
-            Frame::One(Value::Integer(number)) => Self::Number(number),
-            Frame::One(Value::Null) => Self::Nothing,
-            Frame::One(Value::Error(text)) => Self::Error(error_reply(text)),
+            Frame::One(RespValue::Bulk(bytes)) => Self::Bytes(bytes),
+            Frame::One(RespValue::Integer(number)) => Self::Number(number),
+            Frame::One(RespValue::Null) => Self::Nothing,
+            Frame::One(RespValue::Error(text)) => Self::Error(error_reply(text)),
             Frame::TooLong => Self::TooLong,
-            Frame::One(Value::Simple(_)) | Frame::Many(_) => Self::Other,
+            Frame::One(RespValue::Simple(_)) | Frame::Many(_) => Self::Other,
         }
     }
 }

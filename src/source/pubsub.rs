@@ -2,7 +2,7 @@
 
 use super::error::LinkError;
 use super::reply_error::protocol_error;
-use crate::resp::{Frame, Limits, ProtocolError, Reader, Span, Value};
+use crate::resp::{Frame, FrameLimits, ProtocolError, Reader, RespValue, Span};
 
 /// Frames handed on at one call, or a few more: the table is locked for that many.
 pub const FRAMES_PER_CALL: usize = 1024;
@@ -11,7 +11,7 @@ pub const FRAMES_PER_CALL: usize = 1024;
 pub const BATCH: usize = 16;
 
 /// coturn's messages are shorter than 2 KiB; one that is longer than this is skipped and only counted.
-pub const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
+pub const LIMITS: FrameLimits = FrameLimits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
 
 /// One published message, where it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl PubSub {
                 _ => NextFrame::Nothing,
             },
             Ok(Some(Frame::TooLong)) => NextFrame::Message(None),
-            Ok(Some(Frame::One(Value::Error(text)))) => NextFrame::Error(text.into()),
+            Ok(Some(Frame::One(RespValue::Error(text)))) => NextFrame::Error(text.into()),
             Ok(Some(Frame::One(_))) => NextFrame::Nothing,
             Err(error) => NextFrame::Garbled(error),
         }

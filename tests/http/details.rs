@@ -1,7 +1,7 @@
 //! The details over a socket: whole answers, also to who writes endless addresses.
 
 use crate::support::{Running, SOON, patient};
-use coturn_exporter::http::Limits;
+use coturn_exporter::http::WebLimits;
 use coturn_exporter::metrics::WebRefusal;
 
 const LISTS: [&str; 3] = ["/api/v1/allocations", "/api/v1/sessions", "/allocations"];
@@ -102,7 +102,7 @@ async fn an_address_that_is_too_long_is_answered_and_forgotten() {
 
 #[tokio::test]
 async fn an_endless_address_is_cut_off() {
-    let server = Running::start_with_details(Limits { head: SOON, ..patient() }).await;
+    let server = Running::start_with_details(WebLimits { head: SOON, ..patient() }).await;
     let mut client = server.client().await;
     client.send("GET /api/v1/allocations?user=").await.unwrap();
     let piece = vec![b'a'; 1 << 16];

@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::RedisSource;
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::backoff::Backoff;
-use crate::source::capture::Writer;
+use crate::source::capture::CaptureWriter;
 use crate::source::error::LinkError;
 use crate::source::pubsub::Published;
 use crate::source::subscription::{Messages, subscribe};
@@ -42,7 +42,7 @@ pub(in crate::app) async fn record(
     };
     let mut recorder = Recorder {
         clock: Arc::new(SystemClock::new()),
-        writer: Writer::new(out),
+        writer: CaptureWriter::new(out),
         output: Ok(()),
         messages: 0,
         left_out: 0,
@@ -116,7 +116,7 @@ async fn after(limit: Duration) {
 
 struct Recorder {
     clock: Arc<dyn Clock>,
-    writer: Writer<Box<dyn Write + Send>>,
+    writer: CaptureWriter<Box<dyn Write + Send>>,
     /// What came of writing, since the last flush.
     output: io::Result<()>,
     messages: u64,

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
+
 use super::status::{ListenerStatus, OURS};
 use crate::config::Secret;
-use crate::resp::{Values, write};
+use crate::resp::{RespValues, write};
 
 /// What a command was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,7 @@ impl Client {
     }
 
     /// Answers one command.
-    pub(super) fn answer<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
+    pub(super) fn answer<'a>(&mut self, words: &RespValues<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
         let Some(name) = words.bulk(0) else { return ClientCommand::Empty };
         let mut lower = [0; 16];
         let lower = lower.get_mut(..name.len()).map_or(&[][..], |lower| {
@@ -196,7 +198,7 @@ impl Client {
         &mut self,
         name: &[u8],
         lower: &[u8],
-        words: &Values<'a>,
+        words: &RespValues<'a>,
         out: &mut Vec<u8>,
     ) -> ClientCommand<'a> {
         let argument = |place| words.bulk(place).unwrap_or_default();
@@ -314,7 +316,7 @@ impl Client {
     }
 
     /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`.
-    fn hello<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
+    fn hello<'a>(&mut self, words: &RespValues<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
         let refused = |out: &mut Vec<u8>, text: &str| {
             write::error(out, text);
             ClientCommand::Refused(CommandRefusal::Arguments)
@@ -384,7 +386,7 @@ impl Client {
     }
 
     /// `INFO [part ...]`: the parts that are asked for, or all of them.
-    fn info(&self, words: &Values<'_>, out: &mut Vec<u8>) {
+    fn info(&self, words: &RespValues<'_>, out: &mut Vec<u8>) {
         let mut asked = (1..words.len()).filter_map(|place| words.bulk(place)).peekable();
         let is_all = asked.peek().is_none();
         let asked: Vec<&[u8]> = asked.collect();
@@ -406,10 +408,9 @@ fn unknown(out: &mut Vec<u8>, name: &[u8]) {
     write::error(out, &format!("ERR unknown command '{}'", name.escape_ascii()));
 }
 
-/// Compares in a time that does not tell how much is right.
+/// Compares in a time that does not show how many bytes are right.
 fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
-    let differences = ours.iter().zip(theirs).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
-    ours.len() == theirs.len() && differences == 0
+    ours.ct_eq(theirs).into()
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ use super::answer::{Client, ClientCommand, CommandRefusal};
 use super::foreign::ForeignProtocol;
 use super::status::ListenerStatus;
 use crate::config::Secret;
-use crate::resp::{Frame, Limits, Reader, write};
+use crate::resp::{Frame, FrameLimits, Reader, write};
 use crate::source::dial::Duplex;
 
 /// coturn's commands are shorter than 2 KiB. A thousand clients, each with a command that is not whole and answers that it
 /// does not read, stay below 64 MiB.
-const LIMITS: Limits = Limits { frame: 8 << 10, values: 64, ahead: 8 << 10 };
+const LIMITS: FrameLimits = FrameLimits { frame: 8 << 10, values: 64, ahead: 8 << 10 };
 
 /// Bytes of answers that wait for the other end to read them.
 const UNREAD: usize = 8 << 10;

@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -20,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::dial::Duplex;
 use super::tls::{self, TlsError};
 use crate::config::{Secret, Statsdb};
-use crate::net::{Acceptor, BindError, bind};
+use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer};
 
 pub use answer::{ClientCommand, CommandRefusal};
 pub use connection::{Connection, ConnectionRefusal, Disconnected};
@@ -33,8 +32,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection is silent before its other end is asked whether it is there; coturn may be silent for days.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Bytes of answers that the system keeps for a client that does not read them. Linux takes twice as much, and, where it is
-/// not told, megabytes.
+/// Bytes of answers that the system keeps for a client that does not read them. Linux takes twice as much; without a limit
+/// it takes megabytes.
 const SEND_BUFFER: usize = 16 << 10;
 
 /// Why there is no listener.
@@ -141,10 +140,8 @@ impl ConnectionSetup {
     pub async fn set_up(self, incoming: IncomingConnection) -> io::Result<Connection> {
         let stream = incoming.stream;
         stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_send_buffer_size(SEND_BUFFER)?;
+        keep_alive(&stream, KEEPALIVE)?;
+        set_send_buffer(&stream, SEND_BUFFER)?;
         let stream: Box<dyn Duplex> = match self.tls {
             Some(tls) => Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??),
             None => Box::new(stream),

@@ -1,11 +1,11 @@
 //! What a client says, and what it is answered.
 
 use super::*;
-use crate::resp::{Frame, Limits, Reader};
+use crate::resp::{Frame, FrameLimits, Reader};
 
 /// The answer to a command line, as text, and what was heard.
 fn say(client: &mut Client, line: &str) -> (String, String) {
-    let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
+    let mut reader = Reader::of_commands(FrameLimits { frame: 1024, values: 16, ahead: 0 });
     let bytes = format!("{line}\r\n");
     reader.space()[..bytes.len()].copy_from_slice(bytes.as_bytes());
     reader.filled(bytes.len());
@@ -173,7 +173,7 @@ fn without_the_password_nothing_is_taken() {
         assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Password)", "{wrong}: {answer}");
     }
     let mut out = Vec::new();
-    let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
+    let mut reader = Reader::of_commands(FrameLimits { frame: 1024, values: 16, ahead: 0 });
     let empty = b"*2\r\n$4\r\nAUTH\r\n$0\r\n\r\n";
     reader.space()[..empty.len()].copy_from_slice(empty);
     reader.filled(empty.len());
