@@ -55,21 +55,21 @@ pub(super) enum CommandArgs {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
-    /// Look at the Redis: its settings, its ACL, its keys and who is connected; say what to change.
+    /// Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change.
     ///
-    /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is, 2 for a command line that cannot be used.
+    /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is wrong, 2 for a command line that cannot be used.
     Doctor {
         /// Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault),
-        /// message, why and mend.
+        /// message, why and fix.
         #[arg(id = "json", long)]
         json: bool,
     },
     /// List the status keys that no live allocation can own; with --apply, delete them.
     ///
     /// A key is such a leftover when it has been idle for longer than --allocation.max-lifetime and --allocation.grace
-    /// together. Exit code 0 when that worked, 1 when it did not.
+    /// together. Exit code 0 on success, 1 on failure.
     Prune {
-        /// Delete them, unless they come back to life meanwhile.
+        /// Delete them, except those that were used again in the meantime.
         #[arg(id = "apply", long)]
         apply: bool,
     },
@@ -136,7 +136,7 @@ pub(super) struct WebArgs {
         default_value = "512"
     )]
     pub(super) max_connections: String,
-    /// Also serve who holds what: /allocations and /api/v1/. They show user names and client addresses.
+    /// Also serve the single allocations and sessions: /allocations and /api/v1/. They show user names and client addresses.
     #[arg(
         id = "web.enable-details",
         long,
@@ -244,7 +244,8 @@ pub(super) struct RedisArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Statsdb")]
 pub(super) struct StatsdbArgs {
-    /// Address that coturn's redis-statsdb may name instead of a Redis. Without --redis.url no Redis is watched then.
+    /// Listen on this address for coturn, whose redis-statsdb names it instead of a Redis. No Redis is watched then, unless
+    /// --redis.url is given.
     #[arg(
         id = "statsdb.listen-address",
         long,
@@ -253,7 +254,7 @@ pub(super) struct StatsdbArgs {
         global = true
     )]
     pub(super) listen_address: Option<String>,
-    /// File with the password that coturn must give there.
+    /// File with the password that coturn must give to this listener.
     #[arg(
         id = "statsdb.password-file",
         long,
@@ -266,12 +267,12 @@ pub(super) struct StatsdbArgs {
     #[arg(id = "statsdb.open", long, env = "COTURN_EXPORTER_STATSDB_OPEN", value_name = "BOOL", num_args = 0..=1,
         default_value = "false", default_missing_value = "true", require_equals = true)]
     pub(super) open: String,
-    /// A proxy, load balancer or NAT is between coturn and this listener: a closed connection ends no allocations, they
-    /// stay until they are due or coturn is seen to be restarted.
+    /// A proxy, load balancer or NAT is between coturn and this listener: a closed connection then ends no allocations;
+    /// they stay until they expire or coturn restarts.
     #[arg(id = "statsdb.behind-proxy", long, env = "COTURN_EXPORTER_STATSDB_BEHIND_PROXY", value_name = "BOOL",
         num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
     pub(super) behind_proxy: String,
-    /// Certificate (PEM) to speak TLS there, with the certificates between it and its CA.
+    /// Certificate (PEM) of this listener, with the certificates between it and its CA; the listener then speaks TLS.
     #[arg(
         id = "statsdb.tls-cert-file",
         long,
@@ -289,7 +290,7 @@ pub(super) struct StatsdbArgs {
         global = true
     )]
     pub(super) tls_key_file: Option<OsString>,
-    /// Connections open there at one time.
+    /// Connections that may be open to this listener at one time.
     #[arg(
         id = "statsdb.max-connections",
         long,
@@ -298,7 +299,7 @@ pub(super) struct StatsdbArgs {
         default_value = "1024"
     )]
     pub(super) max_connections: String,
-    /// Redis that gets all that coturn says there, for others who read it.
+    /// Redis that every command of coturn is forwarded to, for other programs that read it.
     #[arg(id = "statsdb.forward-url", long, env = "COTURN_EXPORTER_STATSDB_FORWARD_URL", value_name = "URL")]
     pub(super) forward_url: Option<String>,
 }
@@ -433,8 +434,8 @@ pub(super) struct MetricsArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Store")]
 pub(super) struct StoreArgs {
-    /// `SQLite` file that outlives the exporter: what was told of live allocations, so that a restart loses and doubles
-    /// nothing, and the ledger of finished sessions. Without it everything is in memory.
+    /// `SQLite` file that outlives the exporter: the state of live allocations, so that a restart neither loses nor counts
+    /// anything twice, and the ledger of finished sessions. Without it everything is in memory.
     #[arg(id = "store.path", long, env = "COTURN_EXPORTER_STORE_PATH", value_name = "FILE", global = true)]
     pub(super) path: Option<OsString>,
     /// Time a finished session stays in the ledger.

@@ -19,7 +19,7 @@ use crate::state::Settings;
 /// More of anything that has a cap is a typing error.
 const MANY: u64 = u32::MAX as u64;
 
-/// Flags that mean nothing to a command that looks at the keys of a Redis.
+/// Flags without effect on a command that looks at the keys of a Redis.
 const NOT_FOR_KEYS: &[&str] =
     &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
 
@@ -36,7 +36,7 @@ const NOT_FOR_THE_DOCTOR: &[&str] = &[
     "store.",
 ];
 
-/// Flags that mean nothing to a command that reads the ledger.
+/// Flags without effect on a command that reads the ledger.
 const NOT_FOR_THE_LEDGER: &[&str] =
     &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
 
@@ -337,7 +337,7 @@ impl Given<'_> {
         self.each_of(id, typed, split, parse)
     }
 
-    /// The same, where `split` knows which commas separate.
+    /// Every value of a repeatable flag; a variable holds them as a list that `split` takes apart.
     fn each_of<T>(
         &self,
         id: &str,

@@ -92,7 +92,7 @@ pub enum ConfigError {
     /// Not the URL of a Redis.
     #[error(transparent)]
     RedisUrl(#[from] RedisUrlError),
-    /// Two sources that could not be told apart in labels.
+    /// Two sources that are one Redis.
     #[error(
         "{first} and {second} are one Redis, whose subscribers get the events of all its dbs: everything would count \
          twice; name it once, with the db of coturn's redis-statsdb"
@@ -111,13 +111,13 @@ pub enum ConfigError {
     },
     /// A password file that cannot be read.
     #[error(
-        "cannot read {path:?}: {source}; check the path and the rights of the user that runs the exporter"
+        "cannot read {path:?}: {error}; check the path and the rights of the user that runs the exporter"
     )]
     PasswordFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A password file that holds no password.
     #[error("{path:?} does not hold a password: it must be one line of UTF-8 text, at most {max} bytes long")]
@@ -142,9 +142,9 @@ pub enum ConfigError {
     /// TLS settings that no source would use.
     #[error("no Redis URL asks for TLS; write rediss:// or rediss+sentinel://, or leave the flag out")]
     TlsUnused,
-    /// A listener that anybody could tell anything.
+    /// A listener that every host can write to.
     #[error(
-        "{address} can be reached from other hosts, and whoever reaches it can tell of allocations; set \
+        "{address} can be reached from other hosts, and whoever reaches it can report allocations; set \
          --statsdb.password-file, listen on 127.0.0.1, or say --statsdb.open"
     )]
     StatsdbOpen {

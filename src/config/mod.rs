@@ -1,4 +1,4 @@
-//! What the program is to do, validated and typed. Knows nothing of flags or variables, and opens nothing but
+//! The configuration, validated and typed. Knows nothing of flags or variables, and opens nothing but
 //! password files.
 
 mod error;
@@ -26,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::state::Settings;
 use crate::store::ledger::By;
 
-/// Everything the program is told. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
+/// Everything that flags and variables configure. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// What to do.

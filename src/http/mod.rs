@@ -11,7 +11,6 @@ mod details;
 mod gzip;
 mod host;
 mod landing;
-mod long_url;
 mod network;
 mod pages;
 mod progress;
@@ -70,7 +69,7 @@ pub struct WebLimits {
 impl Default for WebLimits {
     fn default() -> Self {
         Self {
-            // Scrapers and probes need a handful; half the usual 1024 file handles leave room for everything else.
+            // Scrapers and probes need a few; half the usual 1024 file handles leave room for everything else.
             connections: 512,
             // As node_exporter.
             max_requests: 40,

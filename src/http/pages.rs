@@ -199,7 +199,7 @@ mod tests {
 
     type Scripting = Result<Vec<u8>, String>;
 
-    /// The pages, what tells that a rendering began, and what ends it.
+    /// The pages, what reports that a rendering began, and what ends it.
     fn scripted(max_requests: usize, wait: Duration) -> (Arc<Pages>, Receiver<()>, Sender<Scripting>) {
         let (entered, has_entered) = channel();
         let (send, script) = channel();

@@ -75,7 +75,7 @@ pub(super) fn audience<B>(request: &Request<B>) -> Audience {
     if waits && request.method() == Method::GET { Audience::Scraper } else { Audience::Visitor }
 }
 
-/// The response that carries a page, or tells why there is none.
+/// The response that carries a page, or says why there is none.
 pub(super) fn page(content_type: &str, page: Result<(Bytes, Coding), PageError>) -> Response<Bytes> {
     match page {
         Ok((body, coding)) => {
@@ -266,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_page_says_how_it_is_coded_and_that_it_depends() {
-        for (coding, told) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
+        for (coding, header) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
             let response = page("text/plain", Ok((Bytes::from("body"), coding)));
-            assert_eq!(header_of(&response, "content-encoding"), told);
+            assert_eq!(header_of(&response, "content-encoding"), header);
             assert_eq!(header_of(&response, "vary"), Some("Accept-Encoding"));
             assert_eq!(header_of(&response, "content-length"), Some("4"));
         }

@@ -47,7 +47,7 @@ impl WebSlots {
         Self { limit, per_network, order: Arc::default(), open: Mutex::default() }
     }
 
-    /// A place for a new connection; if there is none, an older connection is told to end.
+    /// A place for a new connection; if there is none, an older connection must end.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> WebSlot {
         let network = ClientNetwork::from(peer);
         let progress = Arc::new(ConnectionProgress::new(network, Arc::clone(&self.order)));
@@ -151,7 +151,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The places that were told to end, by their position.
+    /// The connections that must end, by their position.
     fn ended(places: &[WebSlot]) -> Vec<usize> {
         let is_ended = |place: &WebSlot| !place.places.open().by_number.contains_key(&place.number);
         places.iter().enumerate().filter(|(_, place)| is_ended(place)).map(|(at, _)| at).collect()

@@ -11,11 +11,11 @@ const BACKLOG: u32 = 4096;
 
 /// A listen address that could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; {}", advice(.source, .flag))]
+#[error("cannot listen on {address}: {error}; {}", advice(.error, .flag))]
 pub struct BindError {
     address: String,
     flag: &'static str,
-    source: io::Error,
+    error: io::Error,
 }
 
 fn advice(error: &io::Error, flag: &str) -> String {
@@ -45,7 +45,7 @@ pub async fn bind(address: &ListenAddress, flag: &'static str) -> Result<Vec<Tcp
             Err(error) => Err(error),
         },
     };
-    bound.map_err(|source| BindError { address: address.to_string(), flag, source })
+    bound.map_err(|error| BindError { address: address.to_string(), flag, error })
 }
 
 /// Which address families an IPv6 socket takes connections of.

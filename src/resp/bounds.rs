@@ -8,7 +8,7 @@ use super::line::MAX_LINE;
 pub struct ReplyLimits {
     /// Bytes of a reply, its headers included.
     pub bytes: usize,
-    /// RespValues of a reply, arrays among them.
+    /// Values of a reply, arrays among them.
     pub values: usize,
     /// Bytes of a value within an array within an array (a key that SCAN finds). A longer one is empty from here on.
     pub inner: usize,
@@ -34,13 +34,13 @@ enum At {
     Garbage,
 }
 
-/// See the head of the file.
+/// Follows the frames of a stream of replies and stops one that is over the limits.
 #[derive(Debug)]
 pub struct ReplyBounds {
     limits: ReplyLimits,
     at: At,
     line: Vec<u8>,
-    /// RespValues to come of each array that is not at its end.
+    /// Values to come of each array that is not at its end.
     missing: Vec<usize>,
     /// Of the present reply.
     bytes: usize,

@@ -1,7 +1,7 @@
 //! RESP2, the protocol of Redis: bytes in, frames out, and the few frames that are sent. Pure: no I/O, no clock.
 //!
 //! Small and strict: what no Redis and no client of one would send ends the conversation. Memory is bounded: a frame
-//! that is too long is passed over as it comes and told as such.
+//! that is too long is skipped as it comes, and reported as too long.
 
 mod bounds;
 mod line;

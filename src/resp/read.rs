@@ -22,9 +22,9 @@ const LEAST_SPACE: usize = 1024;
 /// What is kept of a frame at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
-    /// Bytes of a frame, its headers included. One that is longer is passed over.
+    /// Bytes of a frame, its headers included. A longer one is skipped.
     pub frame: usize,
-    /// RespValues in an array; the same holds.
+    /// Values in an array. A frame with more of them is skipped too.
     pub values: usize,
     /// Bytes that are read ahead of a frame; the buffer never grows over both and a line.
     pub ahead: usize,
@@ -193,7 +193,7 @@ enum Element {
     TooLong { body: usize, bytes: usize },
 }
 
-/// See the head of the file.
+/// A buffer that a socket fills, and the frames in it.
 #[derive(Debug)]
 pub struct Reader {
     limits: FrameLimits,
@@ -288,7 +288,9 @@ impl Reader {
         }
     }
 
-    /// Goes on to the end of the frame, if it is there.
+    /// Goes on to the end of the frame, if it is there. One loop with one arm for each state, so that a frame can be left at any
+    /// byte and taken up there; it is long because the states are many, and each arm is short. `at_once` spares nearly every
+    /// frame this way.
     fn advance(&mut self) -> Result<Option<Read>, ProtocolError> {
         loop {
             match self.place {

@@ -34,7 +34,7 @@ pub struct Captured {
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}: {problem}")]
 pub struct CaptureError {
-    /// The capture, as the reader was told.
+    /// The name of the capture.
     pub file: String,
     /// The line, from 1.
     pub line: u64,

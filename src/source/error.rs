@@ -1,4 +1,5 @@
-//! Why a Redis cannot be watched, in the operator's words.
+//! Why there is no connection to a Redis, and what the operator can do about it. An error carries its cause in its text and
+//! has no `source()`.
 
 use std::fmt;
 use std::io;
@@ -43,8 +44,8 @@ pub enum LinkError {
         /// How it stands to its master, where it says.
         link: Option<MasterLink>,
     },
-    /// A Redis that does not want us, or not now.
-    #[error("Redis is of no use: {0}")]
+    /// A Redis that refuses every client, or every client for now.
+    #[error("Redis cannot serve this client now: {0}")]
     Unusable(RedisError),
     /// Wrong or missing password.
     #[error("Redis refuses the login: {0}; set the password (--redis.password-file) or the ACL user")]
@@ -52,7 +53,7 @@ pub enum LinkError {
     /// The db does not exist, or the user may not change to it.
     #[error("{0}; check the db in the URL; for a db other than 0 the ACL user needs +select")]
     Db(RedisError),
-    /// Without PING, a connection that is dead cannot be told from a quiet one.
+    /// Without PING, a connection that is dead looks like a quiet one.
     #[error("Redis refuses PING, by which a dead connection is noticed: {0}; the ACL user needs +ping")]
     PingRefused(RedisError),
     /// The subscription is not allowed.
@@ -124,7 +125,7 @@ impl SentinelError {
 
 impl fmt::Display for SentinelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no sentinel tells where the master {:?} is", self.master)?;
+        write!(f, "no sentinel says where the master {:?} is", self.master)?;
         for (number, (endpoint, problem)) in self.answers.iter().enumerate() {
             write!(f, "{} {endpoint}: {problem}", if number == 0 { ":" } else { ";" })?;
         }

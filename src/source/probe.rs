@@ -1,4 +1,4 @@
-//! Reads for `doctor` what a Redis tells of itself, and hands on the answers. Changes nothing in Redis, reads no value of a
+//! Asks a Redis about itself for `doctor`, and hands on the answers. Changes nothing in Redis, reads no value of a
 //! key that exists, and judges nothing.
 //!
 //! What the ACL forbids is a fact too: the next question is asked all the same.
@@ -98,7 +98,7 @@ pub async fn probe(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unre
 }
 
 /// A connection that Redis lets us use, in db 0: what is wrong with the db shall not look like a wrong login. And what
-/// it says to a PING: it may serve nobody, and still tell of itself.
+/// it says to a PING: it may serve no client and still answer questions about itself.
 async fn log_in(source: &RedisSource) -> Result<(MultiplexedConnection, Look<()>), LinkError> {
     let mut connection = connect(&in_db_0(source)).await?;
     // A Redis that wants a password says so to the first command only.
@@ -323,7 +323,7 @@ impl Prober {
         }
     }
 
-    /// A sample of the status keys of the selected db. What is forbidden is told by the rights.
+    /// A sample of the status keys of the selected db. The rights show what is forbidden.
     async fn keys(&mut self, number: u32) -> Db {
         let mut db = Db { number, ..Db::default() };
         let mut cursor = 0;

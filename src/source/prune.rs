@@ -1,5 +1,5 @@
 //! Deletes status keys that were found stale, unless they came back to life meanwhile: Redis looks at the idle time
-//! again and deletes in one step. Reads no value; which keys are stale is for the caller to say.
+//! again and deletes in one step. Reads no value; the caller decides which keys are stale.
 //!
 //! One script does it; where scripts are forbidden, a transaction. Neither touches an idle time by looking: OBJECT
 //! IDLETIME in a script, WATCH and MULTI leave it alone (7.0.15). WATCH notices a SET and a DEL, not a GET, which is no
@@ -53,9 +53,9 @@ pub enum PruneError {
     /// A command failed.
     #[error("a command failed: {0}")]
     Command(RedisError),
-    /// Idle times cannot be told.
+    /// Redis does not know idle times.
     #[error(
-        "Redis does not tell how long keys have been idle, which an LFU maxmemory-policy makes impossible; set \
+        "Redis does not say how long keys have been idle, which an LFU maxmemory-policy makes impossible; set \
          maxmemory-policy to volatile-lru or noeviction and wait for idle times to build up"
     )]
     NoIdleTime,
@@ -73,7 +73,7 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Reading the status keys: what lives, where the subscription cannot tell. SCAN and OBJECT IDLETIME, then GET; never
-//! KEYS, which holds Redis up.
+//! Reads the status keys: the allocations that a subscription does not show, because nothing is published about them now.
+//! SCAN and OBJECT IDLETIME, then GET; never KEYS, which blocks Redis.
 //!
 //! The order matters: a GET sets a key's idle time to zero (7.0.15), and the idle time is the only sign of its age.
 
@@ -57,7 +57,7 @@ pub enum ScanError {
 pub struct FoundKey {
     /// The key, as stored.
     pub key: Vec<u8>,
-    /// Time since it was last set or read; `None` where Redis cannot tell (an LFU policy), or was not asked yet.
+    /// Time since it was last set or read; `None` where Redis does not know it (an LFU policy) or was not asked yet.
     pub idle: Option<Duration>,
 }
 
@@ -77,14 +77,14 @@ impl Part {
         }
     }
 
-    /// How many there are in all of the db, if there are so `many` in this part; `None` where it is too small to tell.
+    /// An estimate of how many there are in the whole db, if there are `many` in this part; `None` for an empty part.
     pub fn extrapolate(self, many: usize) -> Option<usize> {
         let many = u64::try_from(many).ok()?.checked_mul(1 << 32)?;
         usize::try_from(many.checked_div(self.0)?).ok()
     }
 }
 
-/// What a step of a walk found.
+/// What one step of a scan found.
 #[derive(Debug, Default)]
 pub struct ScannedKeys {
     /// Keys, perhaps none; one may come twice. Their idle times are not known yet.
@@ -93,7 +93,7 @@ pub struct ScannedKeys {
     pub part: Part,
 }
 
-/// A walk over the keys.
+/// A scan of the keys.
 #[derive(Debug)]
 pub struct KeyScan {
     connection: MultiplexedConnection,
@@ -102,7 +102,7 @@ pub struct KeyScan {
 }
 
 impl KeyScan {
-    /// Connects to the server that the subscription is on: keys of another would tell of another stream.
+    /// Connects to the server that the subscription is on: the keys of another server belong to another stream.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl KeyScan {
     ///
     /// # Errors
     ///
-    /// [`ScanError`]; the walk is over then.
+    /// [`ScanError`]; the scan is over then.
     pub async fn step(&mut self) -> Result<Option<ScannedKeys>, ScanError> {
         let Some(cursor) = self.cursor else { return Ok(None) };
         let mut scan = cmd("SCAN");
@@ -141,7 +141,7 @@ impl KeyScan {
     }
 }
 
-/// Opens a connection where the idle times of keys are asked for.
+/// Opens a connection that asks for the idle times of keys.
 ///
 /// # Errors
 ///
@@ -154,7 +154,7 @@ pub async fn ages(
     Ok((writer, IdleTimeReader(reader)))
 }
 
-/// Opens a connection where the values of keys are asked for, which sets their idle times to zero.
+/// Opens a connection that asks for the values of keys, which sets their idle times to zero.
 ///
 /// # Errors
 ///
@@ -181,7 +181,7 @@ impl PipelineWriter {
     }
 }
 
-/// Idle times, in the order in which they were asked for.
+/// Reads idle times, in the order in which they were asked for.
 #[derive(Debug)]
 pub struct IdleTimeReader(PipelineReader);
 
@@ -216,7 +216,7 @@ impl IdleTimeReader {
     }
 }
 
-/// ValueReader, in the order in which they were asked for.
+/// Reads values, in the order in which they were asked for.
 #[derive(Debug)]
 pub struct ValueReader(PipelineReader);
 
@@ -245,7 +245,7 @@ impl ValueReader {
     }
 }
 
-/// ValueReader in the order of their keys, in one piece of memory.
+/// Values in the order of their keys, in one piece of memory.
 #[derive(Debug, Default)]
 pub struct ReadValues {
     bytes: Vec<u8>,

@@ -1,8 +1,8 @@
-//! The subscription to a Redis that coturn publishes to, with its check. Messages are handed on straight out of the
-//! buffer that the socket is read into; what they mean is `wire`'s business.
+//! The subscription to a Redis that coturn publishes to, and the check that its other end still answers. Messages are handed
+//! on straight out of the buffer that the socket is read into; what they mean is `wire`'s business.
 //!
-//! Nothing waits here but what is in that buffer. Who takes messages slowly is read for slowly: they pile up at Redis
-//! then, which cuts off whoever lets too many pile up.
+//! Nothing is queued but what is in that buffer. Whoever takes messages slowly is read for slowly: they pile up in Redis,
+//! which closes the connection of a subscriber that lets too many pile up.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -235,8 +235,8 @@ impl LinkCheck {
         Ok(Pong { answered, pending: Arc::clone(&self.pending) })
     }
 
-    /// The same, and the sentinels do not name another master meanwhile. A master that is cut off from them is not told
-    /// of its end: it keeps its subscribers, and answers their PINGs.
+    /// PING and its PONG, while the sentinels are asked whether this is still the master. A master that is cut off from
+    /// them does not know that another one replaced it: it keeps its subscribers, and answers their PINGs.
     ///
     /// Sentinels that do not answer change nothing: they are not needed as long as the master lives.
     ///

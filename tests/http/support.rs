@@ -31,7 +31,7 @@ pub(crate) const NEVER: Duration = Duration::from_secs(3_600);
 /// so that writing it must wait for the reader.
 pub(crate) const LARGE: usize = 40 << 20;
 
-/// WebLimits of which none is reached by the clock.
+/// Limits of which none is reached by the clock.
 pub(crate) fn patient() -> WebLimits {
     WebLimits { head: NEVER, answer: NEVER, idle: NEVER, drain: NEVER, ..WebLimits::default() }
 }

@@ -150,7 +150,11 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
     until("another complaint", || said(1) > 0).await;
     assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
     // It is busy, and no right is missing.
-    assert_eq!((lines.with("Redis is of no use"), lines.with("+psubscribe")), (2, 0), "{lines:?}");
+    assert_eq!(
+        (lines.with("Redis cannot serve this client now"), lines.with("+psubscribe")),
+        (2, 0),
+        "{lines:?}"
+    );
 
     // Well again and lost, twice: the loss is told each time.
     refuses.store(false, Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! What coturn's client library wants to hear, command by command, as a Redis would say it. Pure: it keeps no keys, for
-//! the table is made of what is published.
+//! The answer to each command of coturn's client library, in the words of a Redis. Pure: it stores no keys, because the
+//! published messages say the same.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub enum ClientCommand<'a> {
         /// The payload.
         payload: &'a [u8],
     },
-    /// `SET key value`: what is published says the same.
+    /// `SET key value`: a published message says the same.
     Set {
         /// The key.
         key: &'a [u8],
@@ -194,6 +194,7 @@ impl Client {
         answered
     }
 
+    /// One arm for each command that is known here: long, but each arm stands by itself.
     fn answer_to<'a>(
         &mut self,
         name: &[u8],

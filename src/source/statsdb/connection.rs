@@ -37,7 +37,7 @@ const BATCH: usize = 1024;
 const DEAF_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the last answer may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Why a connection was closed, or not taken at all. The names are label values: few, and fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub enum Disconnected {
     Lost,
 }
 
-/// See the head of the file.
+/// One connection of coturn, or of any other client of the listener.
 pub struct Connection {
     input: ReadHalf<Box<dyn Duplex>>,
     output: WriteHalf<Box<dyn Duplex>>,
@@ -158,12 +158,12 @@ impl Connection {
         while self.is_drained {
             if let Some(ending) = self.ending {
                 let rest = self.answers.split_off(self.sent);
-                let farewell = async {
+                let last_answer = async {
                     self.output.write_all(&rest).await?;
                     self.output.shutdown().await
                 };
-                // Whether it is heard does not matter.
-                let _ = timeout(FAREWELL, farewell).await;
+                // It does not matter whether the client reads it.
+                let _ = timeout(LAST_ANSWER, last_answer).await;
                 return Err(ending);
             }
             let unsent = self.answers.get(self.sent..).unwrap_or_default();
@@ -213,10 +213,10 @@ impl Connection {
             }
             let mut ignored = Vec::new();
             let out = if self.is_deaf { &mut ignored } else { &mut self.answers };
-            let (heard, is_over) = match self.reader.frame() {
+            let (command, is_over) = match self.reader.frame() {
                 Ok(Some(Frame::Many(words))) => {
-                    let heard = self.client.answer(&words, out);
-                    (heard, heard == ClientCommand::Bye)
+                    let command = self.client.answer(&words, out);
+                    (command, command == ClientCommand::Bye)
                 }
                 Ok(Some(Frame::TooLong | Frame::One(_))) => {
                     write::error(out, "ERR the command is too long");
@@ -235,7 +235,7 @@ impl Connection {
             if is_over {
                 self.ending = Some(Disconnected::ByThem);
             }
-            match heard {
+            match command {
                 ClientCommand::Foreign(reason) => {
                     let http = (reason == CommandRefusal::Attack).then_some(ForeignProtocol::Http);
                     self.foreign = http.or(self.speaks).or(Some(ForeignProtocol::Other));
@@ -246,7 +246,7 @@ impl Connection {
                 }
                 _ => {}
             }
-            visit(heard, self.client.is_accepted());
+            visit(command, self.client.is_accepted());
         }
         BATCH
     }
