@@ -242,7 +242,7 @@ impl Connection {
                     self.ending = Some(Disconnected::ByUs);
                 }
                 ClientCommand::Refused(CommandRefusal::Password) => {
-                    self.held = Some(Box::pin(sleep(WRONG_PASSWORD)))
+                    self.held = Some(Box::pin(sleep(WRONG_PASSWORD)));
                 }
                 _ => {}
             }
