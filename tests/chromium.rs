@@ -370,10 +370,8 @@ fn look_at_the_page(stage: &Stage, window: &Window, leaked: &BTreeSet<(String, u
         let on_top: BTreeSet<_> =
             rows.iter().take(leaked.len()).map(|row| (text(row, 2), text(row, 1))).collect();
         let wanted = leaked.iter().map(|(user, id)| (user.clone(), format!("{id:018}"))).collect();
-        let in_words = rows
-            .iter()
-            .filter(|row| text(row, 3).starts_with("Idle orphan: kept alive, unused for "))
-            .count();
+        let in_words =
+            rows.iter().filter(|row| text(row, 3).starts_with("Idle orphan: refreshed, unused for ")).count();
         let others = rows.iter().skip(leaked.len()).filter(|row| text(row, 0) == "live").count();
         if on_top == wanted && in_words == leaked.len() && others >= 4 {
             Ok(())

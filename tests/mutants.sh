@@ -16,8 +16,8 @@ read -ra MODULES <<<"${MUTANTS_MODULES:-src/state src/wire src/store src/resp}"
 readonly OUT=${MUTANTS_OUT:-target/mutants}
 # Tests of the library that take seconds each.
 readonly SLOW=(tests::random:: a_peak_is_given_back long_url every_split a_slice_is_bounded)
-# Of the tests that start no server (tests/pure), those that notice most for their time.
-readonly REPLAYS=(cases:: truth:: store_lives::)
+# Of the tests that start no server (tests/pure, tests/store), those that notice most for their time.
+readonly REPLAYS=(cases:: truth:: lives::)
 
 command -v cargo-mutants >/dev/null || {
   echo 'mutants: cargo-mutants is missing: cargo install cargo-mutants --locked' >&2
@@ -72,8 +72,8 @@ for module in "${MODULES[@]}"; do
 done >"$OUT/sample.txt"
 
 stage quick "$OUT/sample.txt" "$OUT/after-quick.txt" --lib -- "${SLOW[@]/#/--skip=}"
-stage replays "$OUT/after-quick.txt" "$OUT/after-replays.txt" --test=pure -- "${REPLAYS[@]}"
-stage all "$OUT/after-replays.txt" "$OUT/survivors.txt" --lib --test=pure
+stage replays "$OUT/after-quick.txt" "$OUT/after-replays.txt" --test=pure --test=store -- "${REPLAYS[@]}"
+stage all "$OUT/after-replays.txt" "$OUT/survivors.txt" --lib --test=pure --test=store
 
 printf '%-10s %6s %9s %7s %10s\n' module tried unviable killed survivors
 for module in "${MODULES[@]}"; do

@@ -8,7 +8,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::details::{Inspect, Listing};
 use crate::doctor::retention::Doubt;
 use crate::doctor::{Setting, SettingState};
-use crate::metrics::own::{SourceStats, StatusKeys};
+use crate::metrics::source_stats::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
 use crate::source::pubsub::{BATCH, Published};
 use crate::state::details::{AllocationRow, AllocationWalk, SessionRow, SessionWalk, Walk, Wanted};

@@ -5,12 +5,14 @@ pub mod ingest;
 mod log_once;
 mod open_files;
 mod readiness;
+mod reconnect;
 mod redis_source;
 mod resync_task;
 mod serve;
 mod signals;
 mod statsdb_source;
 mod store_writer;
+mod supervise;
 mod table_clock;
 #[cfg(test)]
 mod testing;
@@ -32,6 +34,7 @@ use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::OpenError;
 use commands::{doctor, prune, record, usage};
+use supervise::TaskExited;
 
 /// Why the program cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +78,9 @@ pub enum Error {
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("prune failed for {0}")]
     Prune(String),
-    /// A part that never ends has ended.
-    #[error("{0}")]
-    Fell(String),
+    /// A background task exited.
+    #[error(transparent)]
+    Task(TaskExited),
 }
 
 /// Threads that messages and scrapes are worked on with; rendering has threads of its own.

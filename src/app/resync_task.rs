@@ -15,11 +15,10 @@ use tokio::time::sleep;
 use tokio::try_join;
 
 use super::ingest::SharedTable;
-use super::log_once::LogOnce;
+use super::reconnect::Failures;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::ASKED;
-use crate::source::backoff::Backoff;
 use crate::source::error::LinkError;
 use crate::source::pipeline::PipelineWriter;
 use crate::source::resync::{
@@ -54,7 +53,7 @@ const WAITING: usize = 1;
 /// What the tasks beside the stream hand over to the one who takes messages in.
 pub(super) enum ResyncStep {
     /// Everything published before this moment stands before this step.
-    Heard(Timestamp),
+    ReceivedUntil(Timestamp),
     ScanBegins,
     /// What Redis says of its settings, mode and memory.
     Configured(Setup),
@@ -155,8 +154,7 @@ impl ResyncTask {
 
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
     pub(super) async fn run(mut self) -> LinkError {
-        let mut backoff = Backoff::new();
-        let mut complaint = LogOnce::none();
+        let mut failures = Failures::default();
         let mut unanswered = 0;
         loop {
             let _ = self.out.send(ResyncStep::ScanBegins).await;
@@ -175,16 +173,15 @@ impl ResyncTask {
                     RESYNC
                 }
                 Err(error @ (ScanError::Link(_) | ScanError::Command(_))) => {
-                    if complaint.is_new(&error) {
+                    if failures.is_news(&error) {
                         tracing::warn!(source = %self.source.name, %error, "reading the status keys failed; trying again");
                     }
                     let _ = self.out.send(ResyncStep::ScanFailed).await;
-                    backoff.next_wait(fastrand::f64())
+                    failures.next_wait()
                 }
                 over => {
-                    complaint.is_over();
+                    failures.end();
                     let _ = self.out.send(ResyncStep::ScanOver(over)).await;
-                    backoff = Backoff::new();
                     RESYNC
                 }
             };

@@ -1,9 +1,8 @@
-//! The running exporter: the sources, the web server and the passing of time around one table.
+//! The running exporter: the sources, the web server, the store and the passing of time around one table.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-
-use tokio::task::{JoinError, JoinSet};
 
 use super::Error;
 use super::ingest::{Ingest, SharedTable};
@@ -11,9 +10,10 @@ use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
 use super::statsdb_source::StatsdbTask;
 use super::store_writer::StoreWriter;
+use super::supervise::{Supervisor, TaskExited, contain};
 use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Web};
 use crate::details::Inspect;
 use crate::http::{About, Site, WebLimits, WebServer};
 use crate::metrics::{TextPage, WebRefusals};
@@ -26,62 +26,33 @@ use crate::version;
 ///
 /// # Errors
 ///
-/// An address that cannot be bound; a part that fell over.
+/// A store that cannot be used; an address that cannot be bound; a background task that exited.
 pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<(), Error> {
-    let names = config.sources.iter().map(|source| source.name.as_str());
-    let names: Vec<&str> = names.chain(config.statsdb.iter().map(|statsdb| statsdb.name.as_str())).collect();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let shared = SharedTable::new(Ingest::new(config.table.clone(), &names), clock);
-    let readiness = SourceReadiness::new(&names);
-    let source_names = names.iter().map(|&name| name.to_owned()).collect();
-    let writer = match &config.store {
-        Some(store) => {
-            let writer = StoreWriter::open(store, &names, config.table.rest_separator, shared.clone());
-            Some(writer.await.map_err(Error::Store)?)
-        }
-        None => None,
-    };
-    let listener = match &config.statsdb {
-        Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
-        None => None,
-    };
-    let server = WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?;
-    let refusals = Arc::new(WebRefusals::default());
-    let site = Site {
-        telemetry_path: config.web.telemetry_path,
-        page: Arc::new(match &writer {
-            Some(writer) => TextPage::of_process(writer.clone(), dropped_log_lines, Arc::clone(&refusals)),
-            None => TextPage::of_process(shared.clone(), dropped_log_lines, Arc::clone(&refusals)),
-        }),
-        readiness: readiness.probe(),
-        about: about(),
-        details: config.web.enable_details.then(|| Arc::new(shared.clone()) as Arc<dyn Inspect>),
-        details_hosts: config.web.details_hosts,
-        refusals,
-    };
+    let parts = Parts::open(&config).await?;
     let limits = WebLimits {
         connections: config.web.max_connections,
         max_requests: config.web.max_requests,
         ..WebLimits::default()
     };
+    let site = parts.site(&config.web, dropped_log_lines);
+    let Parts { names, shared, readiness, writer, listener, server } = parts;
 
     let stop = Shutdown::new();
-    let mut parts = JoinSet::new();
+    let mut tasks = Supervisor::new(stop.clone());
     let mut ids = (0..).map(SourceId);
     for (source, id) in config.sources.into_iter().zip(&mut ids) {
         let task = RedisTask::new(source, id, shared.clone(), readiness.clone());
-        parts.spawn(until(stop.clone(), task.run()));
+        tasks.spawn("Redis source", task.run());
     }
     if let (Some(statsdb), Some(listener), Some(id)) = (config.statsdb, listener, ids.next()) {
-        let receiver = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness.clone());
-        parts.spawn(until(stop.clone(), receiver.run()));
+        let task = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness);
+        tasks.spawn("statsdb listener", task.run());
     }
-    parts.spawn(until(stop.clone(), let_time_pass(shared.clone(), source_names)));
+    tasks.spawn("passing of time", let_time_pass(shared, names));
     if let Some(writer) = &writer {
-        parts.spawn(until(stop.clone(), writer.clone().run()));
+        tasks.spawn("store writer", writer.clone().run());
     }
-    let serving = server.serve(site, limits, stop.clone());
-    tokio::pin!(serving);
+    let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
     let mut is_serving = true;
     let ended = tokio::select! {
         // The signals first: whoever reads that we listen may end us at once.
@@ -89,37 +60,80 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         signal = shutdown::on_signal(Hangup::Survived) => signal.map_err(Error::Signal).map(|signal| {
             tracing::info!(signal, "stopping");
         }),
-        // None of them ends by itself.
-        Some(ended) = parts.join_next() => Err(Error::Fell(describe(ended))),
-        () = &mut serving => {
+        exited = tasks.exited() => Err(Error::Task(exited)),
+        served = &mut serving => {
             is_serving = false;
-            Err(Error::Fell("the web server ended, which is a bug".to_owned()))
+            Err(Error::Task(match served {
+                Ok(()) => TaskExited::Returned { task: WEB_SERVER },
+                Err(panic) => TaskExited::panicked(WEB_SERVER, &panic),
+            }))
         }
     };
     stop.trigger();
     if is_serving {
-        serving.await;
+        serving.await.map_err(|panic| Error::Task(TaskExited::panicked(WEB_SERVER, &panic)))?;
     }
-    while let Some(part) = parts.join_next().await {
-        part.map_err(|error| Error::Fell(describe(Err(error))))?;
-    }
+    tasks.finish().await.map_err(Error::Task)?;
     if let Some(writer) = writer {
         writer.finish().await;
     }
     ended
 }
 
-async fn until(stop: Shutdown, part: impl Future<Output = ()>) {
-    tokio::select! {
-        () = stop.triggered() => {}
-        () = part => {}
-    }
+/// The name of the task that serves pages.
+const WEB_SERVER: &str = "web server";
+
+/// What the tasks work on, opened and bound.
+struct Parts {
+    /// Of the sources, in the order of their numbers.
+    names: Vec<String>,
+    shared: SharedTable,
+    readiness: SourceReadiness,
+    writer: Option<StoreWriter>,
+    listener: Option<Listener>,
+    server: WebServer,
 }
 
-fn describe(ended: Result<(), JoinError>) -> String {
-    match ended {
-        Ok(()) => "a part of the program ended".to_owned(),
-        Err(error) => format!("a part of the program fell over, which is a bug: {error}"),
+impl Parts {
+    async fn open(config: &Config) -> Result<Self, Error> {
+        let names = config.sources.iter().map(|source| source.name.as_str());
+        let names: Vec<&str> =
+            names.chain(config.statsdb.iter().map(|statsdb| statsdb.name.as_str())).collect();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let shared = SharedTable::new(Ingest::new(config.table.clone(), &names), clock);
+        let writer = match &config.store {
+            Some(store) => {
+                let writer = StoreWriter::open(store, &names, config.table.rest_separator, shared.clone());
+                Some(writer.await.map_err(Error::Store)?)
+            }
+            None => None,
+        };
+        let listener = match &config.statsdb {
+            Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
+            None => None,
+        };
+        let server = WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?;
+        let readiness = SourceReadiness::new(&names);
+        let names = names.into_iter().map(str::to_owned).collect();
+        Ok(Self { names, shared, readiness, writer, listener, server })
+    }
+
+    /// What the web server shows.
+    fn site(&self, web: &Web, dropped_log_lines: Arc<AtomicU64>) -> Site {
+        let refusals = Arc::new(WebRefusals::default());
+        let page = match &self.writer {
+            Some(writer) => TextPage::of_process(writer.clone(), dropped_log_lines, Arc::clone(&refusals)),
+            None => TextPage::of_process(self.shared.clone(), dropped_log_lines, Arc::clone(&refusals)),
+        };
+        Site {
+            telemetry_path: web.telemetry_path.clone(),
+            page: Arc::new(page),
+            readiness: self.readiness.probe(),
+            about: about(),
+            details: web.enable_details.then(|| Arc::new(self.shared.clone()) as Arc<dyn Inspect>),
+            details_hosts: web.details_hosts.clone(),
+            refusals,
+        }
     }
 }
 
@@ -143,9 +157,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_panic_under_the_lock_of_the_table_ends_the_program() {
         let (shared, _) = shared_table(10_000);
-        let mut parts = JoinSet::new();
-        parts.spawn(until(Shutdown::new(), let_time_pass(shared.clone(), Vec::new())));
-        let there = tokio::time::timeout(2 * TICK, parts.join_next()).await;
+        let mut tasks = Supervisor::new(Shutdown::new());
+        tasks.spawn("passing of time", let_time_pass(shared.clone(), Vec::new()));
+        let there = tokio::time::timeout(2 * TICK, tasks.exited()).await;
         assert!(there.is_err(), "it goes on as long as nothing happens: {there:?}");
         let writer = shared.clone();
         let panicked = std::thread::spawn(move || {
@@ -153,9 +167,8 @@ mod tests {
             panic!("in the middle of a change");
         });
         assert!(panicked.join().is_err());
-        let ended = tokio::time::timeout(2 * TICK, parts.join_next()).await.unwrap().unwrap();
-        let said = describe(ended);
-        assert!(said.contains("fell over, which is a bug"), "{said}");
+        let exited = tokio::time::timeout(2 * TICK, tasks.exited()).await.unwrap().to_string();
+        assert!(exited.contains("panicked, which is a bug"), "{exited}");
         let served =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.observe(Audience::Scraper)));
         assert!(served.is_err(), "half a table was served");

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ingest::SharedTable;
+use super::log_once::LogOnce;
+use super::supervise::blocking;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::metrics::{Audience, Observe, View};
@@ -54,9 +55,10 @@ pub(super) struct StoreWriter {
 struct WriterState {
     /// The first page has been told to a scraper.
     has_begun: AtomicBool,
-    is_ok: AtomicBool,
-    /// The file is the one that was opened.
-    is_file_ok: AtomicBool,
+    /// Why it cannot be written.
+    writing: Mutex<LogOnce<String>>,
+    /// Why its file is not the one that was opened.
+    file: Mutex<LogOnce<String>>,
     /// Pages that were fetched by others.
     visits: AtomicU32,
 }
@@ -75,7 +77,7 @@ impl StoreWriter {
     ) -> Result<Self, OpenError> {
         let config::Store { path, retention } = store.clone();
         let sources: Vec<String> = sources.iter().map(|&name| name.to_owned()).collect();
-        let opening = spawn_blocking(move || {
+        blocking(move || {
             let names: Vec<&str> = sources.iter().map(String::as_str).collect();
             let mut store = Store::open(&path, &names, rest_separator)?;
             let now = shared.now();
@@ -90,18 +92,15 @@ impl StoreWriter {
             );
             let state = WriterState {
                 has_begun: AtomicBool::new(false),
-                is_ok: AtomicBool::new(true),
-                is_file_ok: AtomicBool::new(true),
+                writing: Mutex::default(),
+                file: Mutex::default(),
                 visits: AtomicU32::new(0),
             };
             let sweeping = Arc::new(Mutex::new(RetentionGuard::new(now, shared.to_wall(now))));
             let (store, state, path) = (Arc::new(Mutex::new(store)), Arc::new(state), path.into());
             Ok(Self { shared, store, state, retention, sweeping, path })
-        });
-        match opening.await {
-            Ok(writer) => writer,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        })
+        .await
     }
 
     /// Writes what ended, again and again. Never ends by itself.
@@ -142,17 +141,17 @@ impl StoreWriter {
         }
     }
 
-    /// Looks whether the file is still the store's, and says so when that changes.
+    /// Looks whether the file is still the store's, and logs when that changes.
     fn check_file(&self, now: Timestamp) {
         let checked = self.store().check_file(now);
-        let was_ok = self.state.is_file_ok.swap(checked.is_ok(), Ordering::Relaxed);
+        let mut file = lock(&self.state.file);
         match checked {
-            Err(trouble) if was_ok => tracing::error!(
+            Err(trouble) if file.is_news(trouble.to_string()) => tracing::error!(
                 path = %self.path.display(),
                 %trouble,
-                "the store is not written any more; serving on, but a restart may count again what is told meanwhile"
+                "the store is not written any more; serving on, but a restart may count again what is served meanwhile"
             ),
-            Ok(()) if !was_ok => {
+            Ok(()) if file.solve() => {
                 tracing::info!(path = %self.path.display(), "the file of the store is there again");
             }
             _ => {}
@@ -256,21 +255,31 @@ impl StoreWriter {
     }
 
     fn note(&self, written: &Written) {
+        let mut writing = lock(&self.state.writing);
         match written {
-            Written::Yes if !self.state.is_ok.load(Ordering::Relaxed) => {
-                // It hung, and went on.
-                tracing::info!("the store is written again");
-            }
-            Written::Yes | Written::StillFailing => return,
-            Written::Failed(_) if !self.state.is_ok.load(Ordering::Relaxed) => return,
-            Written::Failed(error) => tracing::error!(
+            Written::Failed(error) if writing.is_news(error.clone()) => tracing::error!(
                 error,
-                "the store cannot be written; serving on, but a restart may count again what is told meanwhile"
+                "the store cannot be written; serving on, but a restart may count again what is served meanwhile"
             ),
-            Written::Again(lost) => tracing::info!(lost, "the store is written again"),
+            // It took too long, and went on.
+            Written::Yes if writing.solve() => tracing::info!("the store is written again"),
+            Written::Again(lost) => {
+                writing.solve();
+                tracing::info!(lost, "the store is written again");
+            }
+            Written::Yes | Written::StillFailing | Written::Failed(_) => {}
         }
-        self.state.is_ok.store(!matches!(written, Written::Failed(_)), Ordering::Relaxed);
     }
+
+    /// Whether what is served is in the store.
+    fn is_ok(&self) -> bool {
+        !lock(&self.state.writing).is_there() && !lock(&self.state.file).is_there()
+    }
+}
+
+/// What is logged of the store holds no half truths: a panic beside it spoils nothing.
+fn lock(log: &Mutex<LogOnce<String>>) -> MutexGuard<'_, LogOnce<String>> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observe for StoreWriter {
@@ -282,18 +291,8 @@ impl Observe for StoreWriter {
                 self.shared.observe(audience)
             }
         };
-        let WriterState { is_ok, is_file_ok, .. } = &*self.state;
-        view.store_ok = Some(is_ok.load(Ordering::Relaxed) && is_file_ok.load(Ordering::Relaxed));
+        view.store_ok = Some(self.is_ok());
         view
-    }
-}
-
-/// Runs `work` off the async threads; a panic of it is ours.
-async fn blocking(work: impl FnOnce() + Send + 'static) {
-    if let Err(error) = spawn_blocking(work).await
-        && let Ok(panic) = error.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ingest::SharedTable;
+use super::log_once::LogOnce;
 use crate::state::{Beyond, Discovery, LongLifetime, SourceId};
 
 /// How often the table is given the time when no message does it.
@@ -13,7 +14,7 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 pub(super) async fn let_time_pass(shared: SharedTable, names: Vec<String>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = Beyond::default();
+    let mut caps = Caps::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
@@ -22,15 +23,15 @@ pub(super) async fn let_time_pass(shared: SharedTable, names: Vec<String>) {
             ingest.advance(now);
             (ingest.beyond(), ingest.take_findings())
         };
-        tell_of_caps(&mut told, beyond);
+        caps.log(beyond);
         for finding in findings {
-            report(finding, &names);
+            log(finding, &names);
         }
     }
 }
 
-/// What the table found out goes to the log.
-fn report(finding: Discovery, names: &[String]) {
+/// Logs what the table found out.
+fn log(finding: Discovery, names: &[String]) {
     let name = |source: SourceId| names.get(source.0 as usize).map(String::as_str).unwrap_or_default();
     match finding {
         Discovery::ServerRestarted { source, server, port, allocations } => tracing::info!(
@@ -82,28 +83,48 @@ fn report(finding: Discovery, names: &[String]) {
     }
 }
 
-/// A cap that is reached is said once; how often is on the page.
-fn tell_of_caps(told: &mut Beyond, beyond: Beyond) {
-    if beyond.allocations && !told.allocations {
-        tracing::warn!(flag = "--allocation.max-count", "the table is full; more allocations are refused");
+/// The caps of the table, each of which is logged when it is reached; how often is on the page.
+#[derive(Default)]
+struct Caps {
+    allocations: LogOnce,
+    ended: LogOnce,
+    realms: LogOnce,
+    servers: LogOnce,
+}
+
+impl Caps {
+    fn log(&mut self, reached: Beyond) {
+        let is_news = |cap: &mut LogOnce, is_reached: bool| {
+            if is_reached {
+                cap.is_news(())
+            } else {
+                cap.solve();
+                false
+            }
+        };
+        if is_news(&mut self.allocations, reached.allocations) {
+            tracing::warn!(
+                flag = "--allocation.max-count",
+                "the table is full; more allocations are refused"
+            );
+        }
+        if is_news(&mut self.ended, reached.ended) {
+            tracing::warn!(
+                flag = "--allocation.max-count",
+                "the table is full; records of allocations that have ended give way to live ones"
+            );
+        }
+        if is_news(&mut self.realms, reached.realms) {
+            tracing::warn!(
+                flag = "--metrics.max-realms",
+                "more realms than that, or names longer than 128 bytes: they share the realm _other"
+            );
+        }
+        if is_news(&mut self.servers, reached.servers) {
+            tracing::warn!(
+                flag = "--metrics.max-servers",
+                "more servers than that, or names longer than 128 bytes: they share the server _other"
+            );
+        }
     }
-    if beyond.ended && !told.ended {
-        tracing::warn!(
-            flag = "--allocation.max-count",
-            "the table is full; records of allocations that have ended give way to live ones"
-        );
-    }
-    if beyond.realms && !told.realms {
-        tracing::warn!(
-            flag = "--metrics.max-realms",
-            "more realms than that, or names longer than 128 bytes: they share the realm _other"
-        );
-    }
-    if beyond.servers && !told.servers {
-        tracing::warn!(
-            flag = "--metrics.max-servers",
-            "more servers than that, or names longer than 128 bytes: they share the server _other"
-        );
-    }
-    *told = beyond;
 }

@@ -34,11 +34,16 @@ pub(super) fn shared_table(seconds: u64) -> (SharedTable, Arc<ManualClock>) {
 
 /// The lines that this thread logs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<String>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<String>>>, Option<&'static str>);
 
 impl Lines {
     pub(super) fn with(&self, words: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// Whoever logs a line with these words panics.
+    pub(super) fn that_panic_at(words: &'static str) -> Self {
+        Self(Arc::default(), Some(words))
     }
 
     /// Collects them from now on, until the guard goes.
@@ -67,7 +72,9 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
+        let panics = self.1.is_some_and(|words| line.0.contains(words));
         self.0.lock().unwrap().push(line.0);
+        assert!(!panics, "a bug in the middle of a connection");
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}

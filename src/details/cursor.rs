@@ -1,5 +1,5 @@
-//! The cursor: where a page ended, as text that the next query hands back. It names its list and its order, so that it
-//! is not taken for another's.
+//! The cursor: where a page ended, as text that the next query contains. It names its list and its order, so that it
+//! cannot be used with another one.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Rows as JSON. The names of the fields are a promise: README.md has them.
+//! Rows as JSON. The names of the fields are a contract; README.md lists them.
 
 use std::borrow::Cow;
 
@@ -87,7 +87,7 @@ struct Session<'a> {
     bytes_per_second: u64,
 }
 
-/// Names need not be UTF-8: beside the readable form stands the one that is exact, and that a filter takes.
+/// Names need not be UTF-8, so there are two forms: one to read, and an exact one that a filter accepts.
 #[derive(Serialize)]
 struct Owner<'a> {
     realm: Cow<'a, str>,
@@ -148,7 +148,7 @@ fn next_cursor(list: List, query: &Query, next: Option<&Place>) -> Option<String
 }
 
 fn body(content: &impl Serialize) -> Vec<u8> {
-    // Strings and numbers only: nothing that JSON cannot hold.
+    // Strings and numbers only, so it cannot fail.
     let mut body = serde_json::to_vec(content).unwrap_or_default();
     body.push(b'\n');
     body

@@ -1,13 +1,13 @@
-//! Details for the person whom an alert woke: the allocations and sessions of this moment, as JSON and as a page.
+//! Details for an operator who follows up an alert: the allocations and sessions of this moment, as JSON and as a page.
 //!
-//! Pure: a query comes in, an answer goes out, rows come from whoever implements [`Inspect`]. Knows neither sockets nor
-//! the table's lock. Names come from strangers: JSON is made by a library, and whatever goes into HTML is escaped.
+//! Pure: a query in, an answer out; rows come through [`Inspect`]. Knows neither sockets nor the table's lock. Names are
+//! chosen by clients: JSON is made by a library, and everything in HTML is escaped.
 
 mod cursor;
+mod human;
 mod json;
 mod page;
 mod query;
-mod words;
 
 use crate::clock::Timestamp;
 use crate::state::details::{AllocationRow, Found, SessionRow, Wanted};
@@ -15,14 +15,14 @@ use query::{List, Query};
 
 /// Where rows come from.
 pub trait Inspect: Send + Sync + 'static {
-    /// The allocations that are wanted.
+    /// The requested allocations.
     fn allocations(&self, wanted: Wanted) -> Listing<AllocationRow>;
 
-    /// The sessions that are wanted.
+    /// The requested sessions.
     fn sessions(&self, wanted: Wanted) -> Listing<SessionRow>;
 }
 
-/// Rows, and what the clock on the wall says.
+/// Rows, and the wall clock.
 #[derive(Clone, Debug)]
 pub struct Listing<R> {
     /// The rows.
@@ -31,7 +31,7 @@ pub struct Listing<R> {
     pub wall: Timestamp,
 }
 
-/// A place of the details.
+/// One resource of the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// The allocations as JSON.
@@ -40,9 +40,9 @@ pub enum Detail {
     Sessions,
     /// The allocations as HTML.
     Page,
-    /// What makes the page refresh itself.
+    /// The script that refreshes the page.
     Script,
-    /// What the page looks like.
+    /// The style sheet of the page.
     Style,
 }
 
@@ -61,17 +61,17 @@ impl Detail {
         (Self::Style, page::STYLE_PATH),
     ];
 
-    /// The place at a path.
+    /// The resource at a path.
     pub fn at(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, at)| *at == path).map(|(detail, _)| detail)
     }
 
-    /// Whether a path is taken by one of them.
+    /// Whether a path belongs to one of them.
     pub fn takes(path: &str) -> bool {
         Self::at(path).is_some()
     }
 
-    /// What its answers are.
+    /// The type of its answers.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Allocations | Self::Sessions => "application/json",
@@ -82,16 +82,16 @@ impl Detail {
     }
 }
 
-/// What a query gets.
+/// The answer to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The query could be understood; else the body says why not.
+    /// The query is valid; otherwise the body says why it is not.
     pub ok: bool,
-    /// All of it.
+    /// The whole body.
     pub body: Vec<u8>,
 }
 
-/// Answers a query (what stands behind `?`), without knowing where it came from.
+/// Answers a query: the part of a URL after `?`.
 pub fn answer(inspect: &dyn Inspect, detail: Detail, query: &str) -> Answer {
     let answered = match detail {
         Detail::Allocations => Query::parse(List::Allocations, query)
@@ -109,7 +109,7 @@ pub fn answer(inspect: &dyn Inspect, detail: Detail, query: &str) -> Answer {
     }
 }
 
-/// The body that tells what is wrong, in one sentence.
+/// The body of an error, in one sentence.
 pub fn refusal(detail: Detail, sentence: &str) -> Vec<u8> {
     match detail {
         Detail::Allocations | Detail::Sessions => json::error(sentence),

@@ -1,17 +1,17 @@
-//! The page over the list of allocations: one table, made here in full. Its script only fetches it again and exchanges
-//! what is live, so it works without one too.
+//! The page of the list of allocations: one table, complete as served. Its script only fetches it again and replaces the
+//! part that changes, so the page works without scripts too.
 //!
-//! Everything that is not written in this file goes through [`Html`]; names go through `plain` before, so that what
-//! cannot be seen is seen.
+//! Every text that is not written in this file goes through [`Html`]; names go through [`printable`] before, so that
+//! invisible characters are shown.
 
 use std::fmt::Write as _;
 
 use super::cursor;
+use super::human::{bytes, span};
 use super::query::{List, Query, encode};
-use super::words::{bytes, span};
 use super::{Listing, PAGE};
 use crate::clock::Timestamp;
-use crate::plain::{Html, plain};
+use crate::escape::{Html, printable};
 use crate::state::Orphan;
 use crate::state::details::{AllocationRow, Order, Sort, State};
 
@@ -20,7 +20,7 @@ pub(super) const STYLE_PATH: &str = "/allocations.css";
 pub(super) const SCRIPT: &str = include_str!("page.js");
 pub(super) const STYLE: &str = include_str!("page.css");
 
-/// A column: its heading, what it sorts by, and whether large values are what one looks for first.
+/// A column: its heading, its sort order, and whether a first click puts large values on top.
 struct Column {
     heading: &'static str,
     sort: Option<Sort>,
@@ -67,7 +67,7 @@ pub(super) fn error(sentence: &str) -> String {
     document("Allocations", &main, false)
 }
 
-/// A sentence of ours, in which quoted parts are escaped for a terminal already.
+/// A sentence of this program, in which quoted parts are escaped already.
 fn plain_sentence(sentence: &str) -> String {
     sentence.chars().filter(|c| !c.is_control()).collect()
 }
@@ -158,7 +158,7 @@ fn table(out: &mut String, listing: &Listing<AllocationRow>, query: &Query) {
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in &listing.found.rows {
-        tell(out, row, listing.found.now);
+        write_row(out, row, listing.found.now);
     }
     out.push_str("</tbody>\n</table>\n</div>\n");
 }
@@ -186,12 +186,12 @@ fn heading(out: &mut String, column: &Column, query: &Query) {
     );
 }
 
-fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
+fn write_row(out: &mut String, row: &AllocationRow, now: Timestamp) {
     let class = match (row.reason, row.state) {
         (Some(reason), _) => reason.as_str(),
         (None, state) => state.as_str(),
     };
-    let user = if row.user.is_empty() { "(none)".to_owned() } else { plain(&row.user) };
+    let user = if row.user.is_empty() { "(none)".to_owned() } else { printable(&row.user) };
     let key =
         format!("{}/{}/{}/{}", encode(row.source.as_bytes()), encode(&row.realm), encode(&row.user), row.id);
     let at_least = if row.adopted { "\u{2265} " } else { "" };
@@ -205,9 +205,9 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         out,
         "<tr class=\"{class}\" data-id=\"{}\"><td>{}</td><th scope=\"row\">",
         row.id,
-        Html(&words(row, now))
+        Html(&state_text(row, now))
     );
-    // An empty filter is none, so nobody's allocations cannot be linked to.
+    // An empty filter is no filter, so the empty user has no link.
     if row.user.is_empty() {
         let _ = write!(out, "{user}");
     } else {
@@ -224,8 +224,8 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         "</th><td>{}</td><td class=\"number\" title=\"{}\">{at_least}{}</td><td class=\"number\">{}</td>\
          <td class=\"number\">{left}</td><td class=\"number\" title=\"{}\">{}</td><td class=\"number\">{}/s</td>\
          <td>{} {}</td><td>{}</td></tr>",
-        Html(&plain(&row.realm)),
-        if row.adopted { "first met in the middle of its life: it may be older" } else { "" },
+        Html(&printable(&row.realm)),
+        if row.adopted { "first seen in the middle of its life: it may be older" } else { "" },
         span(row.age),
         span(now.since(row.active)),
         row.bytes,
@@ -233,21 +233,21 @@ fn tell(out: &mut String, row: &AllocationRow, now: Timestamp) {
         bytes(row.rate),
         Html(&client),
         row.transport.as_str(),
-        Html(&plain(row.server.as_bytes())),
+        Html(&printable(row.server.as_bytes())),
     );
 }
 
-/// Where in its life an allocation is; of an orphan, why it is one.
-fn words(row: &AllocationRow, now: Timestamp) -> String {
+/// The state of an allocation; of an orphan, the reason.
+fn state_text(row: &AllocationRow, now: Timestamp) -> String {
     match (row.reason, row.state) {
         (Some(Orphan::Idle), _) => {
-            format!("Idle orphan: kept alive, unused for {}", span(now.since(row.active)))
+            format!("Idle orphan: refreshed, unused for {}", span(now.since(row.active)))
         }
         (Some(Orphan::Overdue), _) => {
-            format!("Overdue orphan: lifetime ended {} ago, no end told", span(now.since(row.expires)))
+            format!("Overdue orphan: lifetime ended {} ago, no end reported", span(now.since(row.expires)))
         }
         (None, State::Live) => "live".to_owned(),
-        (None, State::Overdue) => "released; the end was not told".to_owned(),
+        (None, State::Overdue) => "released; no end reported".to_owned(),
         (None, State::Gone) => "ended with its server's process".to_owned(),
         (None, State::Closing) => "ended just now".to_owned(),
     }
@@ -267,7 +267,7 @@ fn pages(out: &mut String, listing: &Listing<AllocationRow>, query: &Query) {
     out.push_str("</nav>\n");
 }
 
-/// This page with the same filters in another order, or further on.
+/// A link to this page with the same filters, in another order or from a cursor on.
 fn link(query: &Query, order: Order, cursor: Option<&str>) -> String {
     let mut out = format!("{PAGE}?sort={}", Query::sort_text(order));
     for (name, value) in &query.given {

@@ -1,18 +1,19 @@
-//! The query: from what stands behind `?` to what is wanted. Whatever is not understood is refused in one sentence.
+//! The query: from the part of a URL after `?` to what the table is asked for. An invalid query is refused in one
+//! sentence.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::cursor;
+use crate::escape::printable;
 use crate::percent;
-use crate::plain::plain;
 use crate::state::Orphan;
 use crate::state::details::{Filter, Order, Place, Sort, State, Wanted};
 
-/// The longest query that is read, in bytes. A cursor with the longest name that coturn takes fits thrice.
+/// The longest query that is read, in bytes. Three times the longest cursor, which holds the longest name of coturn.
 pub(super) const MAX_LENGTH: usize = 4096;
 
-/// Rows of a page where the query does not say.
+/// Rows of a page without `limit` in the query.
 const DEFAULT_LIMIT: usize = 100;
 
 /// Rows of a page at most.
@@ -26,7 +27,7 @@ pub(super) enum List {
 }
 
 impl List {
-    /// What it can be put in order by.
+    /// Whether it can be sorted so.
     pub(super) fn takes(self, sort: Sort) -> bool {
         match self {
             Self::Allocations => sort != Sort::Allocations,
@@ -44,11 +45,11 @@ impl List {
 pub(super) enum QueryError {
     #[error("the query is longer than {MAX_LENGTH} bytes")]
     TooLong,
-    #[error("{0} is no parameter here; there are {PARAMETERS}")]
+    #[error("{0} is not a parameter here; the parameters are {PARAMETERS}")]
     Unknown(String),
     #[error("{0} is given twice")]
     Twice(&'static str),
-    #[error("{0:?} has a % without two hexadecimal digits behind it")]
+    #[error("{0:?} has a % without two hexadecimal digits after it")]
     Encoding(String),
     #[error("limit must be a whole number from 1 to {MAX_LIMIT}, not {0:?}")]
     Limit(String),
@@ -56,15 +57,15 @@ pub(super) enum QueryError {
     MinAge(String),
     #[error("{name} must be {accepted}, not {given:?}")]
     Choice { name: &'static str, accepted: String, given: String },
-    #[error("a session is never overdue or gone: its allocations that are stand in /api/v1/allocations")]
+    #[error("a session is never overdue or gone: see its allocations in /api/v1/allocations")]
     SessionOverdue,
-    #[error("cursor is not one that this list gave for this sort; leave it out to begin anew")]
+    #[error("cursor is not one that this list gave for this sort; leave it out to start from the first row")]
     Cursor,
 }
 
 const PARAMETERS: &str = "realm, user, state, reason, min_age, sort, limit and cursor";
 
-/// A query that is understood, and its parameters as they were given, to be shown again.
+/// A valid query, and its parameters as given, to show them again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) list: List,
@@ -110,7 +111,7 @@ impl Query {
                 "realm" => query.filter.realm = Some(value.clone()),
                 "user" => query.filter.user = Some(value.clone()),
                 "cursor" => cursor = Some(value.clone()),
-                _ => query.take(name, &plain(&value))?,
+                _ => query.take(name, &printable(&value))?,
             }
             if !matches!(name, "sort" | "cursor") {
                 query.given.push((name, value));
@@ -150,7 +151,7 @@ impl Query {
         Ok(())
     }
 
-    /// What the table is asked for.
+    /// The question to the table.
     pub(super) fn wanted(&self) -> Wanted {
         Wanted {
             filter: self.filter.clone(),
@@ -205,7 +206,7 @@ fn age(value: &str) -> Option<Duration> {
 /// Percent-decoding as forms encode: `+` is a blank.
 fn decode(text: &str) -> Result<Vec<u8>, QueryError> {
     let decoded = percent::decode(&text.replace('+', " "));
-    decoded.ok_or_else(|| QueryError::Encoding(plain(text.as_bytes())))
+    decoded.ok_or_else(|| QueryError::Encoding(printable(text.as_bytes())))
 }
 
 /// A name as a query takes it: every byte that is not a letter, a digit or one of `-._~` as `%` and two digits.
@@ -224,7 +225,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 fn quoted(name: &[u8]) -> String {
     const SHOWN: usize = 40;
-    let shown: String = plain(name).chars().take(SHOWN).collect();
+    let shown: String = printable(name).chars().take(SHOWN).collect();
     format!("{shown:?}")
 }
 
@@ -265,9 +266,9 @@ mod tests {
             ("limit=1001", "from 1 to 1000"),
             ("limit=1e2", "from 1 to 1000"),
             ("limit=99999999999999999999999", "from 1 to 1000"),
-            ("colour=red", "\"colour\" is no parameter here"),
-            ("Realm=x", "\"Realm\" is no parameter"),
-            ("%ff%00=x", "is no parameter"),
+            ("colour=red", "\"colour\" is not a parameter here"),
+            ("Realm=x", "\"Realm\" is not a parameter"),
+            ("%ff%00=x", "is not a parameter"),
             ("user=a&user=b", "user is given twice"),
             ("user=&user=", "user is given twice"),
             ("user=%zz", "without two hexadecimal digits"),

@@ -1,4 +1,4 @@
-//! Whole answers over a small table: what fields there are, what strangers' names become, what is refused.
+//! Whole answers over a small table: the fields, names of clients in JSON and HTML, refused queries.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -60,19 +60,19 @@ fn small() -> Small {
     };
     let mut table = Table::new(settings, &["redis://127.0.0.1:6379/0"]);
     table.link_up(at(0), SourceId(0));
-    let mut tell = |seconds, realm: &[u8], user: &[u8], id, event: &Event<'_>| {
+    let mut report = |seconds, realm: &[u8], user: &[u8], id, event: &Event<'_>| {
         let key = Key { realm: Some(realm), user, id: AllocationId(id) };
         table.apply(at(seconds), SourceId(0), &key, event);
     };
     let path = Path { transport: Transport::Tcp, local: b"192.0.2.1:3478", remote: b"198.51.100.7:40000" };
     let new = Event::New(Grant { lifetime: 600, path: Some(path) });
-    tell(0, b"one.example", b"1795343956:leaky", 1, &new);
-    tell(0, b"one.example", b"1795343956:busy", 2, &new);
+    report(0, b"one.example", b"1795343956:leaky", 1, &new);
+    report(0, b"one.example", b"1795343956:busy", 2, &new);
     let volume = |packets, bytes| Volume { packets, bytes };
     let traffic = Traffic { received: volume(100, 20_000), sent: volume(50, 5000) };
-    tell(90, b"one.example", b"1795343956:busy", 2, &Event::Traffic(Leg::Peer, traffic));
+    report(90, b"one.example", b"1795343956:busy", 2, &Event::Traffic(Leg::Peer, traffic));
     for (user, id) in HOSTILE.into_iter().zip(10..) {
-        tell(95, b"<i>realm</i>", user, id, &new);
+        report(95, b"<i>realm</i>", user, id, &new);
     }
     table.advance(at(100));
     Small(Mutex::new(table))
@@ -209,10 +209,10 @@ fn what_is_not_understood_is_refused_with_a_sentence() {
     for query in ["limit=-1", "colour=red", "cursor=x", "user=%f", "sort=<b>"] {
         for detail in [Detail::Allocations, Detail::Sessions] {
             let (ok, body) = ask(detail, query);
-            let told: Value = serde_json::from_str(&body).unwrap();
-            assert!(!ok && fields(&told) == BTreeSet::from(["error"]), "{query}: {body}");
+            let answered: Value = serde_json::from_str(&body).unwrap();
+            assert!(!ok && fields(&answered) == BTreeSet::from(["error"]), "{query}: {body}");
             assert!(
-                !told["error"].as_str().unwrap().is_empty() && body.lines().count() == 1,
+                !answered["error"].as_str().unwrap().is_empty() && body.lines().count() == 1,
                 "{query}: {body}"
             );
         }
@@ -269,7 +269,7 @@ fn the_page_puts_orphans_on_top_in_words() {
     let (_, html) = ask(Detail::Page, "");
     check_markup(&html);
     let row = html.split("<tbody>").nth(1).unwrap().split("</tr>").next().unwrap();
-    assert!(row.contains("Idle orphan: kept alive, unused for 1 min 40 s"), "{row}");
+    assert!(row.contains("Idle orphan: refreshed, unused for 1 min 40 s"), "{row}");
     assert!(row.contains("1795343956:leaky") && row.contains("class=\"idle\""), "{row}");
     assert!(html.contains("1 orphan</strong> (1 idle, 0 overdue) among 8 allocations"), "{html}");
 }

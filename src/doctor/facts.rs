@@ -1,5 +1,4 @@
-//! What was seen of a Redis, as plain values: gathered by `source::inspect`, judged beside this file. Judges nothing
-//! and asks nobody.
+//! What was seen of a Redis, as plain values: collected by `source`, judged by the other files of this folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,18 +6,18 @@ use std::time::Duration;
 
 use super::retention::Retention;
 
-/// Whose state is judged, and by which settings of ours.
+/// Which Redis is judged, and by which settings of the exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The source's name: its URL without user and password, with the db.
     pub name: String,
-    /// `redis-cli` with what it takes to reach this Redis, ready for a shell; without a login.
+    /// `redis-cli` with the arguments that reach this Redis, quoted for a shell; without a login.
     pub redis_cli: String,
     /// The db that status keys are read from.
     pub db: u32,
     /// The ACL user that the exporter logs in as; `None` is Redis' default user.
     pub user: Option<String>,
-    /// A key idle for longer belongs to no live allocation.
+    /// A key that is idle for longer belongs to no live allocation.
     pub stale_after: Duration,
 }
 
@@ -34,14 +33,14 @@ impl Subject {
     }
 }
 
-/// What came of a question to Redis.
+/// The result of a question to Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look<T> {
     /// The answer.
     Seen(T),
-    /// The ACL forbids to ask.
+    /// The ACL forbids the question.
     Forbidden,
-    /// There was no usable answer: the command is unknown there, or failed. What Redis said.
+    /// No usable answer: the command is unknown there, or failed. The error of Redis.
     Failed(String),
 }
 
@@ -73,7 +72,7 @@ pub struct Unreachable {
     pub text: String,
 }
 
-/// What kept `doctor` from looking at a Redis.
+/// What prevented `doctor` from checking a Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// No connection, or no answer on it.
@@ -91,14 +90,14 @@ pub enum Obstacle {
     Sentinel,
     /// The sentinels call a replica the master.
     Replica,
-    /// Redis answers, and serves nobody now.
+    /// Redis answers, but cannot serve clients now.
     Refusal,
 }
 
-/// What was seen of a Redis that answers and lets us in.
+/// What was seen of a Redis that answers and accepts the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The ACL user we are.
+    /// The ACL user of the connection.
     pub user: Look<String>,
     /// The version of Redis.
     pub version: Look<Version>,
@@ -112,15 +111,15 @@ pub struct Seen {
     pub retention: Look<Retention>,
     /// What the exporter needs, tried.
     pub rights: Rights,
-    /// Commands that our user may call without needing them, among the dangerous ones.
+    /// Dangerous commands that the user may call without needing them.
     pub excess: Look<Vec<String>>,
-    /// Who else is connected.
+    /// The other connections.
     pub clients: Look<Clients>,
     /// Patterns that anyone is subscribed to.
     pub patterns: Look<u64>,
-    /// Dbs that were looked into, with their status keys; the configured one among them if it could be selected.
+    /// Dbs that were read, with their status keys; the configured one among them if it could be selected.
     pub dbs: Vec<Db>,
-    /// Whether other dbs than the configured one could be looked into.
+    /// Whether other dbs than the configured one could be read.
     pub other_dbs: Look<()>,
 }
 
@@ -136,7 +135,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// From `7.2.4`; what follows the first parts is left aside.
+    /// From `7.2.4`; the rest is ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(|part| {
             let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
@@ -154,7 +153,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// What a Redis is to others.
+/// The role of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// It takes writes.
@@ -232,7 +231,7 @@ impl FromIterator<(String, String)> for ConfigValues {
 /// What the exporter needs to do, each tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// `PING`. What is not for lack of rights here is what Redis says to every command at this moment.
+    /// `PING`. An error here that is not about rights is Redis's answer to every command at this moment.
     pub ping: Look<()>,
     /// `SELECT` of the configured db; not tried for db 0, in which every connection begins.
     pub select: Look<()>,
@@ -255,7 +254,7 @@ pub struct Clients {
     pub publishers: Vec<Duration>,
     /// Exporters that forward what coturn reports to them: how long ago their last command was.
     pub forwarders: Vec<Duration>,
-    /// All others, our own not among them.
+    /// All others, without those of `doctor`.
     pub others: usize,
 }
 
@@ -264,7 +263,7 @@ pub struct Clients {
 pub struct Db {
     /// Its number.
     pub number: u32,
-    /// How long each key has been idle, where Redis can tell.
+    /// How long each key has been idle, where Redis reports it.
     pub idle: Vec<Option<Duration>>,
     /// Whether these are all.
     pub complete: bool,

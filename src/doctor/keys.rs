@@ -41,7 +41,7 @@ impl Count {
     }
 }
 
-/// Whether the live status keys are in the db that is read, as far as the keys tell; `None` where there are none.
+/// Whether the live status keys are in the db that is read, as far as the keys show; `None` where there are none.
 pub fn dbname_ok(configured: u32, dbs: &[Db], stale_after: Duration) -> Option<bool> {
     let may_live = |db: &&Db| Count::of(db, stale_after).may_live();
     if dbs.iter().filter(may_live).any(|db| db.number != configured) {
@@ -67,13 +67,13 @@ pub(super) fn dbname(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         let message = format!("status keys of coturn are {also}in db {place}; the exporter reads db {ours}");
         let why = "their events arrive all the same, but after a start or a gap the exporter cannot read what is live";
         let url = subject.url_of(*first);
-        verdicts.push(Verdict::new(Severity::Fault, id, message).because(why).mend(format!(
+        verdicts.push(Verdict::new(Severity::Fault, id, message).because(why).fix(format!(
             "--redis.url {url}, or redis-statsdb=\"... dbname={ours} ...\" in turnserver.conf"
         )));
     } else if here {
         verdicts.push(Verdict::new(Severity::Ok, id, format!("status keys are in db {ours}, which is read")));
     } else if dbs.iter().all(|db| db.number != ours) {
-        let message = format!("db {ours} could not be looked into; not judged: whether coturn writes to it");
+        let message = format!("db {ours} could not be read; not judged: whether coturn writes to it");
         verdicts.push(Verdict::new(Severity::Info, id, message));
     } else {
         let message = format!("no live status keys: whether coturn writes to db {ours} is not known");
@@ -87,9 +87,9 @@ pub(super) fn dbname(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
             "stale-keys-elsewhere",
             format!("leftover status keys in db {place}"),
         );
-        let why = "no coturn with that db has started since; nobody else will remove them";
+        let why = "no coturn with that db has started since; nothing else will remove them";
         let url = subject.url_of(*first);
-        verdicts.push(verdict.because(why).mend(format!("coturn-exporter prune --redis.url {url}")));
+        verdicts.push(verdict.because(why).fix(format!("coturn-exporter prune --redis.url {url}")));
     }
     let what = format!("SELECT of another db than {ours}");
     verdicts.extend(Verdict::unseen(
@@ -107,8 +107,7 @@ pub(super) fn stale(seen: &Seen, subject: &Subject) -> Option<Verdict> {
     let count = Count::of(db, subject.stale_after);
     let (all, of) = (db.idle.len(), if db.complete { "" } else { "the first " });
     if count.unknown == all {
-        let message =
-            "Redis does not tell how long keys have been idle: leftovers cannot be told from the live";
+        let message = "Redis does not report how long keys have been idle: leftovers cannot be distinguished from live ones";
         return Some(Verdict::new(Severity::Advice, id, message));
     }
     let limit = subject.stale_after.as_secs();
@@ -120,8 +119,8 @@ pub(super) fn stale(seen: &Seen, subject: &Subject) -> Option<Verdict> {
         format!("{} of {of}{all} status keys have been idle for more than {limit} s: leftovers", count.stale);
     let why = "coturn died or lost the end of those allocations; they take memory until a coturn with this db starts";
     let url = subject.url_of(subject.db);
-    let mend = format!("coturn-exporter prune --redis.url {url}");
-    Some(Verdict::new(Severity::Advice, id, message).because(why).mend(mend))
+    let fix = format!("coturn-exporter prune --redis.url {url}");
+    Some(Verdict::new(Severity::Advice, id, message).because(why).fix(fix))
 }
 
 fn list(numbers: &[u32]) -> String {

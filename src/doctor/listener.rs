@@ -1,5 +1,5 @@
-//! Judges the listener that coturn reports to without a Redis: whether the exporter listens there, with which password,
-//! and who has come. Also what coturn 4.17 makes of the address that its `redis-statsdb` names.
+//! Judges the listener that coturn reports to without a Redis: whether the exporter listens there, whether the password
+//! is right, and which clients have connected. Also how coturn 4.17 treats the host that its `redis-statsdb` names.
 
 use super::{Finding, Severity, Verdict};
 
@@ -20,7 +20,7 @@ pub struct ListenerFacts {
     pub seen: ListenerSeen,
 }
 
-/// What matters of a password that is not shown.
+/// What matters about a password, without the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordForm {
     /// It contains a blank or a quote.
@@ -32,8 +32,8 @@ pub struct PasswordForm {
 pub enum ListenerSeen {
     /// No connection, or no answer; what the system says.
     Unreachable(String),
-    /// A connection, but nothing that an exporter would say.
-    Stranger,
+    /// A connection, but the answers are not those of an exporter.
+    OtherProgram,
     /// The password is missing or wrong.
     Refused,
     /// It speaks TLS, which is not tried here.
@@ -59,21 +59,20 @@ pub fn judge_listener(facts: &ListenerFacts) -> Vec<Finding> {
             verdicts.push(coturn(*coturn_seen));
             verdicts.extend(clients(*refused_clients));
         }
-        ListenerSeen::Unreachable(_) | ListenerSeen::Stranger | ListenerSeen::Tls => {}
+        ListenerSeen::Unreachable(_) | ListenerSeen::OtherProgram | ListenerSeen::Tls => {}
     }
     if facts.password.is_some_and(|password| password.is_cut_by_coturn) {
         verdicts.push(
             Verdict::new(Severity::Fault, "listener-password", "the password contains a blank or a quote")
                 .because("coturn takes a password up to the first blank, and is refused")
-                .mend("another password in --statsdb.password-file, of letters and digits"),
+                .fix("another password in --statsdb.password-file, of letters and digits"),
         );
     }
     verdicts.push(line(facts));
     verdicts.into_iter().map(|verdict| of_source(verdict, &facts.name)).collect()
 }
 
-/// What coturn 4.17 makes of `host` where it is the host of its `redis-statsdb`; nothing where that is this host's
-/// loopback.
+/// What coturn 4.17 does with `host` as the host of its `redis-statsdb`; `None` if that is a loopback address.
 pub fn denied_peer(source: &str, host: &str) -> Option<Finding> {
     let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if is_loopback || host == "localhost" {
@@ -85,7 +84,7 @@ pub fn denied_peer(source: &str, host: &str) -> Option<Finding> {
             "it is added to denied-peer-ip (\"auto denied-peer-ip\"): if it is also the address that a coturn relays \
              on, calls from relay to relay fail",
         )
-        .mend("in redis-statsdb use ip=127.0.0.1, or an address on which no coturn relays");
+        .fix("in redis-statsdb use ip=127.0.0.1, or an address on which no coturn relays");
     Some(of_source(verdict, source))
 }
 
@@ -97,18 +96,17 @@ fn reach(facts: &ListenerFacts) -> Verdict {
             let message = format!("nothing answers at {ip} port {port}: {text}");
             Verdict::new(Severity::Fault, "listener", message)
                 .because(lost)
-                .mend(format!("coturn-exporter --statsdb.listen-address {listen}"))
+                .fix(format!("coturn-exporter --statsdb.listen-address {listen}"))
         }
-        ListenerSeen::Stranger => {
+        ListenerSeen::OtherProgram => {
             let message = format!("what answers at {ip} port {port} is not this exporter");
             Verdict::new(Severity::Fault, "listener", message)
                 .because("what coturn reports there does not reach the exporter")
-                .mend("stop the other program, or set another --statsdb.listen-address")
+                .fix("stop the other program, or set another --statsdb.listen-address")
         }
         ListenerSeen::Tls => {
-            let message = format!(
-                "something listens at {ip} port {port}; not judged: what it says, for that takes TLS"
-            );
+            let message =
+                format!("something listens at {ip} port {port}; not judged: its answers, which need TLS");
             Verdict::new(Severity::Info, "listener", message)
         }
         ListenerSeen::Refused | ListenerSeen::Exporter { .. } => {
@@ -122,23 +120,23 @@ fn refused(facts: &ListenerFacts) -> Verdict {
     if facts.password.is_some() {
         Verdict::new(Severity::Fault, "listener-login", "the password of --statsdb.password-file is refused")
             .because(why)
-            .mend("restart the exporter if the file has changed since it started, or give doctor its file")
+            .fix("restart the exporter if the file has changed since it started, or give doctor its file")
     } else {
-        Verdict::new(Severity::Fault, "listener-login", "a password is wanted, and none is given")
+        Verdict::new(Severity::Fault, "listener-login", "a password is required, and none is given")
             .because(why)
-            .mend("--statsdb.password-file FILE, the same as the exporter has")
+            .fix("--statsdb.password-file FILE, the same as the exporter has")
     }
 }
 
 fn login(facts: &ListenerFacts, has_password: bool) -> Verdict {
     match (facts.password, has_password) {
         (Some(_), true) => Verdict::new(Severity::Ok, "listener-login", "the password is accepted"),
-        (None, _) => Verdict::new(Severity::Ok, "listener-login", "no password is wanted"),
+        (None, _) => Verdict::new(Severity::Ok, "listener-login", "no password is required"),
         (Some(_), false) => {
-            let message = "the exporter that runs asks for no password";
+            let message = "the running exporter requires no password";
             Verdict::new(Severity::Advice, "listener-login", message)
-                .because("whoever can connect can report")
-                .mend("restart the exporter with the same --statsdb.password-file")
+                .because("every client that can connect can report")
+                .fix("restart the exporter with the same --statsdb.password-file")
         }
     }
 }
@@ -150,14 +148,14 @@ fn coturn(coturn_seen: bool) -> Verdict {
     let message = "no coturn has connected since the exporter started";
     Verdict::new(Severity::Advice, "listener-coturn", message)
         .because("nothing is counted; a coturn that already ran connects with its next event")
-        .mend("the line below in turnserver.conf, and restart coturn")
+        .fix("the line below in turnserver.conf, and restart coturn")
 }
 
 fn clients(refused_clients: u64) -> Option<Verdict> {
     let message = format!("{refused_clients} client address(es) have no or a wrong password");
     let verdict = Verdict::new(Severity::Fault, "listener-clients", message)
         .because("if one is a coturn, nothing that it reports is counted")
-        .mend("password=... in its redis-statsdb; the exporter's log names the address (\"a client is refused\")");
+        .fix("password=... in its redis-statsdb; the exporter's log names the address (\"a client is refused\")");
     (refused_clients > 0).then_some(verdict)
 }
 
@@ -170,18 +168,18 @@ fn line(facts: &ListenerFacts) -> Verdict {
             "coturn on this host connects so; from another host ip is an address of this one. coturn 4.17 and later \
              refuse this ip as a peer (\"auto denied-peer-ip\"): it must be 127.0.0.1, or one on which no coturn relays",
         )
-        .mend(format!(
+        .fix(format!(
             "redis-statsdb=\"ip={} dbname=0 {password}port={} connect_timeout=30\"",
             facts.ip, facts.port
         ))
 }
 
 fn of_source(verdict: Verdict, source: &str) -> Finding {
-    let Verdict { id, severity, message, why, mend } = verdict;
-    let mend = mend.map(|mend| match mend {
-        super::Mend::Redis(text) | super::Mend::Other(text) => text,
+    let Verdict { id, severity, message, why, fix } = verdict;
+    let fix = fix.map(|fix| match fix {
+        super::Fix::Redis(text) | super::Fix::Other(text) => text,
     });
-    Finding { source: source.to_owned(), id, severity, message, why, mend }
+    Finding { source: source.to_owned(), id, severity, message, why, fix }
 }
 
 #[cfg(test)]
@@ -205,14 +203,14 @@ mod tests {
     fn judged(password: Option<bool>, seen: ListenerSeen) -> Vec<(&'static str, Severity)> {
         let findings = judge_listener(&facts(password, seen));
         for finding in &findings {
-            let is_amiss = matches!(finding.severity, Severity::Fault | Severity::Advice);
-            assert!(!is_amiss || finding.why.is_some() && finding.mend.is_some(), "{finding:?}");
+            let is_wrong = matches!(finding.severity, Severity::Fault | Severity::Advice);
+            assert!(!is_wrong || finding.why.is_some() && finding.fix.is_some(), "{finding:?}");
         }
         findings.iter().map(|finding| (finding.id, finding.severity)).collect()
     }
 
     #[test]
-    fn each_state_of_a_listener_is_told_apart() {
+    fn each_state_of_a_listener_has_its_findings() {
         use Severity::{Advice, Fault, Info, Ok};
         const LINE: (&str, Severity) = ("turnserver-conf", Info);
         let well = [("listener", Ok), ("listener-login", Ok), ("listener-coturn", Ok), LINE];
@@ -230,7 +228,7 @@ mod tests {
             let refused = judged(password, ListenerSeen::Refused);
             assert_eq!(refused, [("listener", Ok), ("listener-login", Fault), LINE]);
         }
-        assert_eq!(judged(None, ListenerSeen::Stranger), [("listener", Fault), LINE]);
+        assert_eq!(judged(None, ListenerSeen::OtherProgram), [("listener", Fault), LINE]);
         assert_eq!(judged(None, ListenerSeen::Tls), [("listener", Info), LINE]);
         let down = ListenerSeen::Unreachable("Connection refused".to_owned());
         assert_eq!(judged(Some(true), down), [("listener", Fault), ("listener-password", Fault), LINE]);
@@ -240,12 +238,12 @@ mod tests {
     fn the_line_is_the_one_that_coturn_takes() {
         let line = |password| judge_listener(&facts(password, WELL)).pop().unwrap();
         assert_eq!(
-            line(None).mend.unwrap(),
+            line(None).fix.unwrap(),
             "redis-statsdb=\"ip=127.0.0.1 dbname=0 port=6390 connect_timeout=30\""
         );
         let line = line(Some(false));
         assert_eq!(
-            line.mend.unwrap(),
+            line.fix.unwrap(),
             "redis-statsdb=\"ip=127.0.0.1 dbname=0 password=SECRET port=6390 connect_timeout=30\""
         );
         assert!(line.why.unwrap().contains("4.17"));
@@ -259,7 +257,7 @@ mod tests {
         for host in ["192.0.2.1", "redis.example", "2001:db8::1"] {
             let finding = denied_peer("redis://r/0", host).unwrap();
             assert_eq!((finding.severity, finding.id), (Severity::Info, "statsdb-host"));
-            assert!(finding.message.contains(host) && finding.mend.unwrap().contains("127.0.0.1"));
+            assert!(finding.message.contains(host) && finding.fix.unwrap().contains("127.0.0.1"));
         }
     }
 }

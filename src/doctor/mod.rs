@@ -1,7 +1,7 @@
-//! Is this Redis set up right for coturn and for us? Facts in, findings out: what is wrong, why it matters, what mends
-//! it. Pure: no I/O, no clock; `source::inspect` gathers the facts.
+//! Checks whether a Redis is set up right for coturn and for this exporter. Facts in, findings out: what is wrong, why it
+//! matters, how to fix it. Pure: no I/O, no clock; `source` collects the facts.
 //!
-//! Ids and field names are a contract: people's scripts read them.
+//! Ids and field names are a contract: scripts read them.
 
 pub mod facts;
 mod keys;
@@ -26,16 +26,16 @@ pub use settings::{ASKED, SETTINGS, Setting, SettingState, setting_states};
 pub enum Severity {
     /// As it should be.
     Ok,
-    /// Worth knowing; nothing to do.
+    /// Useful to know; nothing to do.
     Info,
-    /// It works, and could be better.
+    /// It works, but could be better.
     Advice,
     /// Something is lost, or will be. Only this makes `doctor` end with exit code 1.
     Fault,
 }
 
 impl Severity {
-    /// The word in both outputs.
+    /// The word for it in both outputs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -46,24 +46,24 @@ impl Severity {
     }
 }
 
-/// One thing that was looked at. Its fields are those of the JSON output.
+/// The result of one check. Its fields are those of the JSON output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which Redis: its URL without user and password.
     pub source: String,
-    /// What was looked at; lower case words with dashes, the same in every version.
+    /// What was checked: lower case words with dashes, the same in every version.
     pub id: &'static str,
     /// How much it matters.
     pub severity: Severity,
     /// What was found.
     pub message: String,
-    /// Why it matters; `null` where nothing is amiss.
+    /// Why it matters; `null` where nothing is wrong.
     pub why: Option<String>,
-    /// The command that mends it, or the flag or configuration to change; `null` where there is nothing to mend.
-    pub mend: Option<String>,
+    /// The command that fixes it, or the flag or setting to change; `null` where there is nothing to fix.
+    pub fix: Option<String>,
 }
 
-/// Judges what was seen.
+/// Judges the facts.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let subject = &facts.subject;
     let mut verdicts = Vec::new();
@@ -86,31 +86,31 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     verdicts.into_iter().map(|verdict| verdict.about(subject)).collect()
 }
 
-/// A finding that does not know yet whose it is.
+/// A finding without its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Verdict {
     id: &'static str,
     severity: Severity,
     message: String,
     why: Option<String>,
-    mend: Option<Mend>,
+    fix: Option<Fix>,
 }
 
-/// What mends a fault.
+/// How to fix a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Mend {
+enum Fix {
     /// A command to Redis, as `redis-cli` takes it.
     Redis(String),
-    /// Anything else, as it is to be read.
+    /// Anything else, as text for the operator.
     Other(String),
 }
 
 impl Verdict {
     fn new(severity: Severity, id: &'static str, message: impl Into<String>) -> Self {
-        Self { id, severity, message: message.into(), why: None, mend: None }
+        Self { id, severity, message: message.into(), why: None, fix: None }
     }
 
-    /// The line about a look that could not be taken; none where it could.
+    /// The line about a check that could not be made; `None` if it was made.
     fn unseen<T>(look: &Look<T>, id: &'static str, what: &str, not_judged: &str) -> Option<Self> {
         let message = match look {
             Look::Seen(_) => return None,
@@ -129,22 +129,22 @@ impl Verdict {
     }
 
     fn redis(mut self, command: impl Into<String>) -> Self {
-        self.mend = Some(Mend::Redis(command.into()));
+        self.fix = Some(Fix::Redis(command.into()));
         self
     }
 
-    fn mend(mut self, what: impl Into<String>) -> Self {
-        self.mend = Some(Mend::Other(what.into()));
+    fn fix(mut self, what: impl Into<String>) -> Self {
+        self.fix = Some(Fix::Other(what.into()));
         self
     }
 
     fn about(self, subject: &Subject) -> Finding {
-        let Self { id, severity, message, why, mend } = self;
-        let mend = mend.map(|mend| match mend {
-            Mend::Redis(command) => format!("{} {command}", subject.redis_cli),
-            Mend::Other(what) => what,
+        let Self { id, severity, message, why, fix } = self;
+        let fix = fix.map(|fix| match fix {
+            Fix::Redis(command) => format!("{} {command}", subject.redis_cli),
+            Fix::Other(what) => what,
         });
-        Finding { source: subject.name.clone(), id, severity, message, why, mend }
+        Finding { source: subject.name.clone(), id, severity, message, why, fix }
     }
 }
 

@@ -1,20 +1,20 @@
-//! The findings as people and programs read them. Text for a terminal of 100 columns, with everything escaped that is
-//! not plainly visible: some of it comes from strangers.
+//! The findings as text for a terminal of 100 columns, and as JSON. In the text everything that is not plainly visible is
+//! escaped, for parts of it come from outside.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::{Finding, Severity};
-use crate::plain::plain;
+use crate::escape::printable;
 
-/// The widest line of running text; a command that mends something is never broken.
+/// The widest line of running text; a command that fixes something is never broken.
 const COLUMNS: usize = 100;
 
 /// Where running text begins.
 const INDENT: usize = 14;
 
-/// One object, one line: `{"ok": bool, "findings": [{"source", "id", "severity", "message", "why", "mend"}]}`; `ok` when
+/// One object, one line: `{"ok": bool, "findings": [{"source", "id", "severity", "message", "why", "fix"}]}`; `ok` when
 /// there is no fault. See [`Finding`] for the fields.
 ///
 /// # Errors
@@ -30,7 +30,7 @@ pub fn json(findings: &[Finding]) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Report { ok, findings }).map(|line| line + "\n")
 }
 
-/// A block for each Redis, a line for each finding, below it why it matters and what mends it.
+/// A block for each source, a line for each finding, below it why it matters and how to fix it.
 pub fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
     let mut source = None;
@@ -39,7 +39,7 @@ pub fn text(findings: &[Finding]) -> String {
             if source.is_some() {
                 out.push('\n');
             }
-            out.push_str(&plain(finding.source.as_bytes()));
+            out.push_str(&printable(finding.source.as_bytes()));
             out.push('\n');
             source = Some(&finding.source);
         }
@@ -48,9 +48,9 @@ pub fn text(findings: &[Finding]) -> String {
         if let Some(why) = &finding.why {
             wrap(&mut out, &format!("          why {why}"));
         }
-        if let Some(mend) = &finding.mend {
-            out.push_str("         mend ");
-            out.push_str(&plain(mend.as_bytes()));
+        if let Some(fix) = &finding.fix {
+            out.push_str("          fix ");
+            out.push_str(&printable(fix.as_bytes()));
             out.push('\n');
         }
     }
@@ -59,10 +59,7 @@ pub fn text(findings: &[Finding]) -> String {
     let verdict = if faults == 0 { "Nothing is wrong" } else { "Something is wrong" };
     // Writing to a string cannot fail.
     let _ = writeln!(out, "\n{verdict}. Faults: {faults}, advice: {advice}.");
-    if findings
-        .iter()
-        .any(|finding| finding.mend.as_deref().is_some_and(|mend| mend.starts_with("redis-cli")))
-    {
+    if findings.iter().any(|finding| finding.fix.as_deref().is_some_and(|fix| fix.starts_with("redis-cli"))) {
         wrap(
             &mut out,
             "redis-cli changes the running Redis (log in with --user and --askpass where it asks for it); CONFIG \
@@ -74,7 +71,7 @@ pub fn text(findings: &[Finding]) -> String {
 
 /// Adds `text` in lines of at most [`COLUMNS`]; the lines after the first are indented if the first is.
 fn wrap(out: &mut String, text: &str) {
-    let text = plain(text.as_bytes());
+    let text = printable(text.as_bytes());
     let indent = if text.starts_with(' ') { INDENT } else { 0 };
     let mut column = 0;
     // Blanks at the start are the first line's own indentation.

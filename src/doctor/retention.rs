@@ -1,5 +1,5 @@
 //! Judges whether Redis takes and keeps every status key: where it does not, a missing key proves nothing. Pure: also
-//! for the resync, which ends allocations for want of a key only where that is proof.
+//! for the resync, which ends allocations with a missing key only where that is proof.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::facts::{ConfigValues, Look, Seen, Subject};
 use super::rights::user_of;
 use super::{Setting, Severity, Verdict, settings, shell_word};
 
-/// What mends a cluster, for coturn knows no cluster.
+/// The fix for a cluster, which coturn does not support.
 const NO_CLUSTER: &str =
     "a standalone Redis for redis-statsdb and --redis.url, or none: --statsdb.listen-address";
 
@@ -18,7 +18,7 @@ pub struct Retention {
     pub values: ConfigValues,
     /// Keys evicted since it started.
     pub evicted: u64,
-    /// Writes refused for want of memory since it started.
+    /// Writes refused for lack of memory since it started.
     pub refused_writes: u64,
 }
 
@@ -131,7 +131,7 @@ impl fmt::Display for Doubt {
         f.write_str(match self {
             Self::Cluster => "Redis Cluster: this node refuses the keys of other nodes' slots",
             Self::Eviction => "Redis may evict status keys when its memory is full",
-            Self::Loss => "Redis has lately evicted keys, or refused them for want of memory",
+            Self::Loss => "Redis has recently evicted keys, or refused them for lack of memory",
             Self::UnknownMemory => "INFO gives no answer: whether Redis evicts keys is not known",
             Self::Unknown => "INFO gives no answer: whether Redis takes and keeps all keys is not known",
         })
@@ -163,21 +163,21 @@ pub(super) fn cluster(enabled: &str) -> Verdict {
     Verdict::new(Severity::Fault, id, "this is a node of a Redis Cluster, which coturn does not know")
         .because(
             "the node refuses the status keys of other nodes' slots (MOVED): after a start the exporter finds only \
-             some of the live allocations; after a gap it ends none for want of a key, so those that ended meanwhile \
-             stay until they are due. Events arrive all the same",
+             some of the live allocations; after a gap it ends none because its key is missing, so those that ended \
+             meanwhile stay live until they are due. Events arrive all the same",
         )
-        .mend(NO_CLUSTER)
+        .fix(NO_CLUSTER)
 }
 
 fn refused_writes(known: &Retention) -> Option<Verdict> {
     let limit = known.values.get(settings::MAXMEMORY).filter(|limit| *limit != "0")?;
     let refused = Some(known.refused_writes).filter(|refused| *refused > 0)?;
-    let message = format!("Redis has refused {refused} write(s) for want of memory; maxmemory is {limit}");
+    let message = format!("Redis has refused {refused} write(s) for lack of memory; maxmemory is {limit}");
     let verdict = Verdict::new(Severity::Fault, settings::MAXMEMORY, message)
         .because(
             "coturn's status keys may be among them: after a gap or a start live allocations are not found",
         )
-        .mend("CONFIG SET maxmemory with a larger value, then CONFIG RESETSTAT");
+        .fix("CONFIG SET maxmemory with a larger value, then CONFIG RESETSTAT");
     Some(verdict)
 }
 
@@ -188,7 +188,7 @@ fn evicted(known: &Retention) -> Option<Verdict> {
             "status keys may be among them: until each live allocation has set its key again, a missing key proves \
              nothing, and a start does not find them",
         )
-        .mend("a maxmemory-policy that spares keys without a time to live; then CONFIG RESETSTAT");
+        .fix("a maxmemory-policy that spares keys without a time to live; then CONFIG RESETSTAT");
     Some(verdict)
 }
 
@@ -198,7 +198,7 @@ fn unknown(seen: &Seen, subject: &Subject) -> Verdict {
         Some(verdict) => Verdict { severity: Severity::Advice, ..verdict },
         None => Verdict::new(Severity::Advice, "info", format!("INFO does not say {what}")),
     };
-    let verdict = verdict.because("the exporter then ends no allocation for want of its key");
+    let verdict = verdict.because("the exporter then ends no allocation because its key is missing");
     let user = shell_word(&user_of(seen, subject));
     match seen.retention {
         Look::Forbidden => verdict.redis(format!("ACL SETUSER {user} +info")),

@@ -1,4 +1,4 @@
-//! Judges what our ACL user may do: what the exporter needs, and what it does not.
+//! Judges what the exporter's ACL user may do: what it needs, and what it does not.
 
 use super::facts::{Look, Seen, Subject};
 use super::{Severity, Verdict, shell_word};
@@ -10,7 +10,7 @@ const RULES: &str = "resetchannels '&turn/*' '~turn/*' -@all +psubscribe +ping +
 /// Commands whose subcommands are rights of their own.
 const WITH_SUBCOMMANDS: [&str; 7] = ["acl", "client", "cluster", "config", "memory", "object", "pubsub"];
 
-/// The name of our ACL user.
+/// The name of the exporter's ACL user.
 pub(super) fn user_of(seen: &Seen, subject: &Subject) -> String {
     let configured = || subject.user.clone().unwrap_or_else(|| "default".to_owned());
     seen.user.seen().cloned().unwrap_or_else(configured)
@@ -36,7 +36,7 @@ pub(super) fn needed(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
             "ping",
             "PING",
             &rights.ping,
-            "the exporter asks with it whether Redis is there, and gives up",
+            "the exporter uses it to check the connection, and cannot work without it",
             "+ping",
         ),
         (
@@ -58,20 +58,20 @@ pub(super) fn needed(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         ),
     ];
     let user = shell_word(&user_of(seen, subject));
-    // Every command fails while Redis serves nobody; that is one finding.
-    let serves_nobody = matches!(rights.ping, Look::Failed(_));
+    // While Redis cannot serve clients every command fails; that is one finding.
+    let cannot_serve = matches!(rights.ping, Look::Failed(_));
     let verdict = |(id, what, look, why, rules): (_, &str, &Look<()>, _, _)| match look {
         Look::Seen(()) => Verdict::new(Severity::Ok, id, format!("{what} is allowed")),
         Look::Forbidden => Verdict::new(Severity::Fault, id, format!("{what} is forbidden to this user"))
             .because(why)
             .redis(format!("ACL SETUSER {user} {rules}")),
         Look::Failed(text) if id == "ping" => unserved(text),
-        Look::Failed(text) if serves_nobody => {
+        Look::Failed(text) if cannot_serve => {
             Verdict::new(Severity::Info, id, format!("{what} fails now: {text}; not judged: the right to it"))
         }
         Look::Failed(text) => {
             let verdict = Verdict::new(Severity::Fault, id, format!("{what} fails: {text}")).because(why);
-            verdict.mend(if id == "select" {
+            verdict.fix(if id == "select" {
                 "--redis.url with the db that coturn's redis-statsdb names (dbname=); `databases` in redis.conf says \
                  how many there are"
             } else {
@@ -82,16 +82,16 @@ pub(super) fn needed(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
     rows.into_iter().filter(|row| row.0 != "select" || subject.db != 0).map(verdict).collect()
 }
 
-/// What Redis says instead of PONG.
+/// Redis answers a PING with an error.
 fn unserved(text: &str) -> Verdict {
-    let message = format!("Redis serves nobody now: {text}");
-    let why = "the exporter tries again until Redis does; what coturn reports meanwhile may be lost";
+    let message = format!("Redis cannot serve clients now: {text}");
+    let why = "the exporter retries until it can; what coturn reports meanwhile may be lost";
     if text.starts_with("MASTERDOWN") {
         return Verdict::new(Severity::Info, "ping", message + "; see role").because(why);
     }
     Verdict::new(Severity::Fault, "ping", message)
         .because(why)
-        .mend("run doctor again when that is over; the log of Redis says why it takes so long")
+        .fix("run doctor again when that is over; the log of Redis says why it takes so long")
 }
 
 pub(super) fn excess(seen: &Seen, subject: &Subject) -> Option<Verdict> {
@@ -105,7 +105,11 @@ pub(super) fn excess(seen: &Seen, subject: &Subject) -> Option<Verdict> {
         );
     };
     if excess.is_empty() {
-        return Some(Verdict::new(Severity::Ok, id, "the user may do nothing dangerous that was asked for"));
+        return Some(Verdict::new(
+            Severity::Ok,
+            id,
+            "the user has none of the dangerous rights that were checked",
+        ));
     }
     let user = user_of(seen, subject);
     let message = format!("the user may also call {}", excess.join(", "));
@@ -115,7 +119,7 @@ pub(super) fn excess(seen: &Seen, subject: &Subject) -> Option<Verdict> {
     let no_touch = if seen.no_touch == Look::Seen(true) { " '+client|no-touch'" } else { "" };
     let verdict = Verdict::new(Severity::Info, id, message)
         .because(
-            "the exporter needs none of them (prune --apply: EVAL and UNLINK); who has its password has them",
+            "the exporter needs none of them (prune --apply: EVAL and UNLINK); anybody with its password has them",
         )
         .redis(format!("ACL SETUSER {own} on '>PASSWORD' resetkeys {RULES}{select} +role{no_touch}"));
     Some(verdict)

@@ -1,4 +1,4 @@
-//! Judges the server itself: reachable, version, role, and who else is connected. Says only what can be known.
+//! Judges the server itself: reachable, version, role, and which other clients are connected.
 
 use std::time::Duration;
 
@@ -20,29 +20,29 @@ pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
     match obstacle {
         Obstacle::Login => fault("login", format!("the login is refused: {text}"))
             .because(sees_nothing)
-            .mend("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB"),
+            .fix("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB"),
         Obstacle::Connection => fault("reachable", format!("not reachable: {text}"))
             .because("without Redis the exporter sees nothing, and what coturn reports meanwhile is lost")
-            .mend("start Redis, or set --redis.url to where it answers"),
+            .fix("start Redis, or set --redis.url to where it answers"),
         Obstacle::Protocol => fault("reachable", format!("no Redis answers: {text}"))
             .because(sees_nothing)
-            .mend("--redis.url with the port of Redis; rediss:// where that port speaks TLS"),
+            .fix("--redis.url with the port of Redis; rediss:// where that port speaks TLS"),
         Obstacle::Tls { fix } => fault("reachable", format!("no TLS connection: {text}"))
-            .because("the exporter talks to nobody whose certificate proves nothing")
-            .mend(fix.clone().unwrap_or_else(|| {
+            .because("the exporter does not use a server whose certificate it cannot verify")
+            .fix(fix.clone().unwrap_or_else(|| {
                 "--redis.url or the files of --redis.tls-ca-file, --redis.tls-cert-file and --redis.tls-key-file, as \
                  the finding says"
                     .to_owned()
             })),
         Obstacle::Sentinel => fault("reachable", text.clone())
             .because("without the master's address the exporter connects to no Redis")
-            .mend("--redis.url with the sentinels' addresses and the name that they give the master"),
+            .fix("--redis.url with the sentinels' addresses and the name that they give the master"),
         Obstacle::Replica => fault("reachable", text.clone())
-            .because("the exporter watches no replica, and tries again until the sentinels name a master")
-            .mend("run doctor again when the failover is over"),
-        Obstacle::Refusal => fault("reachable", format!("Redis answers, and serves nobody now: {text}"))
+            .because("the exporter does not subscribe to a replica; it retries until the sentinels name a master")
+            .fix("run doctor again when the failover is over"),
+        Obstacle::Refusal => fault("reachable", format!("Redis answers, but cannot serve clients now: {text}"))
             .because(sees_nothing)
-            .mend("run doctor again when that is over; the log of Redis says why"),
+            .fix("run doctor again when that is over; the log of Redis says why"),
     }
 }
 
@@ -59,8 +59,8 @@ pub(super) fn version(seen: &Seen) -> Option<Verdict> {
         let message = format!("Redis is {version}; 5.0 is the oldest that works");
         return Some(
             Verdict::new(Severity::Fault, "version", message)
-                .because("commands that the exporter and prune need are not there")
-                .mend("install a newer Redis"),
+                .because("commands that the exporter and prune need are missing")
+                .fix("install a newer Redis"),
         );
     }
     Some(Verdict::new(Severity::Ok, "version", format!("Redis is {version}")))
@@ -98,14 +98,14 @@ pub(super) fn role(seen: &Seen, subject: &Subject) -> Option<Verdict> {
         Role::Master => return Some(Verdict::new(Severity::Ok, "role", "Redis is a master")),
         Role::Other(word) => {
             let verdict =
-                Verdict::new(Severity::Fault, "role", format!("this is no data server but a {word}"));
+                Verdict::new(Severity::Fault, "role", format!("this is not a data server but a {word}"));
             return Some(
-                verdict.because("coturn cannot write here").mend("--redis.url with the Redis of coturn"),
+                verdict.because("coturn cannot write here").fix("--redis.url with the Redis of coturn"),
             );
         }
         Role::Replica(link) => *link,
     };
-    let mend = "the master's address, in --redis.url and in coturn's redis-statsdb";
+    let fix = "the master's address, in --redis.url and in coturn's redis-statsdb";
     if link == MasterLink::Syncing {
         let message =
             "Redis is a replica that is being synchronized with its master: it has no complete copy yet";
@@ -114,27 +114,27 @@ pub(super) fn role(seen: &Seen, subject: &Subject) -> Option<Verdict> {
         return Some(
             Verdict::new(Severity::Advice, "role", message)
                 .because(why)
-                .mend(format!("run doctor again when that is done; or {mend}")),
+                .fix(format!("run doctor again when that is done; or {fix}")),
         );
     }
     let connected = link == MasterLink::Connected;
-    // Keys that were set lately came from somewhere: coturn then writes to the master, and reading here works.
+    // Keys that were set lately were replicated: coturn writes to the master, and reading here works.
     let alive = |idle: &Option<_>| idle.is_some_and(|idle| !is_stale(idle, subject.stale_after));
     let fed = connected && seen.dbs.iter().any(|db| db.idle.iter().any(alive));
     let (severity, why) = if fed {
         (
             Severity::Advice,
-            "coturn writes to its master; a replica that loses the master goes silent, unnoticed",
+            "coturn writes to its master; a replica that loses its master stops delivering, without an error",
         )
     } else {
         (
             Severity::Fault,
-            "Redis refuses the keys that a coturn sets here, and passes on nothing that it publishes here",
+            "Redis refuses the keys that a coturn sets here, and delivers nothing that it publishes here",
         )
     };
     let message =
         if connected { "Redis is a replica" } else { "Redis is a replica that has lost its master" };
-    Some(Verdict::new(severity, "role", message).because(why).mend(mend))
+    Some(Verdict::new(severity, "role", message).because(why).fix(fix))
 }
 
 pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
@@ -143,7 +143,7 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         verdicts.extend(Verdict::unseen(&seen.clients, "clients", "CLIENT LIST", not_judged));
         if let Some(patterns) = seen.patterns.seen().filter(|patterns| **patterns > 0) {
-            let message = format!("{patterns} pattern(s) are subscribed to, by whom is unknown");
+            let message = format!("{patterns} pattern(s) are subscribed to; by which clients is unknown");
             verdicts.push(Verdict::new(Severity::Info, "subscribers", message));
         }
         return verdicts;
@@ -156,7 +156,7 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         more => {
             let message = format!("{more} connections are subscribed to patterns");
             Verdict::new(Severity::Info, "subscribers", message).because(
-                "if several exporters watch one coturn, their metrics must not be added up, and each spoils the idle \
+                "if several exporters watch one coturn, their metrics must not be added up, and each resets the idle \
                  times of keys for the others",
             )
         }
@@ -165,7 +165,7 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
     if let Some(latest) = clients.forwarders.iter().min() {
         let message = format!(
             "{} connection(s) of exporters that forward to this Redis what their own coturn reports \
-             (--statsdb.forward-url); the last command came {} ago",
+             (--statsdb.forward-url); the last command was {} ago",
             clients.forwarders.len(),
             age(*latest)
         );
@@ -175,7 +175,7 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
     verdicts
 }
 
-/// Whether coturn is among the connections. A connection that has published says so by its last command only.
+/// Whether coturn is among the connections. Only the last command of a connection shows that it has published.
 fn coturn(clients: &Clients, subject: &Subject) -> Verdict {
     let id = "coturn";
     let (recent, silent): (Vec<_>, Vec<_>) =
@@ -200,19 +200,19 @@ fn coturn(clients: &Clients, subject: &Subject) -> Verdict {
         ));
     }
     if !clients.forwarders.is_empty() {
-        let message = "no connection that published is of a coturn itself; the forwarding exporter has it";
+        let message = "no coturn itself is connected; the forwarding exporter has it";
         return Verdict::new(Severity::Info, id, message);
     }
     match clients.others {
-        0 => Verdict::new(Severity::Advice, id, "nobody else is connected, so neither is coturn")
+        0 => Verdict::new(Severity::Advice, id, "no other client is connected, so coturn is not either")
             .because("coturn connects when it starts, and stays")
-            .mend(
+            .fix(
                 "redis-statsdb=\"ip=HOST dbname=DB port=PORT\" in turnserver.conf; look for NOAUTH in coturn's log",
             ),
         others => {
             let message = format!("{others} other connection(s), none of which published with its last command");
             Verdict::new(Severity::Info, id, message)
-                .because("coturn publishes with its first allocation; an idle one cannot be told from other clients")
+                .because("coturn publishes with its first allocation; an idle one cannot be distinguished from other clients")
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Judges the settings of a Redis by the values that `CONFIG GET` gives. Pure: also for whoever turns them into metrics.
+//! Judges the settings of a Redis by the values that `CONFIG GET` gives. Pure; the metrics use the same judgement.
 
 use super::facts::{ConfigValues, Look};
-use super::{Mend, Severity, Verdict, retention};
+use super::{Fix, Severity, Verdict, retention};
 
 /// A setting that coturn or the exporter depends on, by the name that findings and metrics give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,8 +87,8 @@ pub struct SettingState {
 /// Judges those settings whose values are known.
 pub fn setting_states(values: &ConfigValues) -> Vec<SettingState> {
     let state = |&setting: &Setting| {
-        let Verdict { severity, why, mend, .. } = judge(setting, values)?;
-        let fix = mend.map(|(Mend::Redis(what) | Mend::Other(what))| what);
+        let Verdict { severity, why, fix, .. } = judge(setting, values)?;
+        let fix = fix.map(|(Fix::Redis(what) | Fix::Other(what))| what);
         let value = values.get(setting.as_str())?.to_owned();
         Some(SettingState { setting, value, ok: severity != Severity::Fault, why, fix })
     };
@@ -115,7 +115,7 @@ pub(super) fn cluster_enabled(values: &ConfigValues) -> Option<Verdict> {
 pub(super) fn all(values: &Look<ConfigValues>) -> Vec<Verdict> {
     let not_judged = "timeout, tcp-keepalive, client-output-buffer-limit";
     if let Some(unseen) = Verdict::unseen(values, "config", "CONFIG GET", not_judged) {
-        return vec![unseen.mend("run doctor once as a user who may: --redis.url with that login")];
+        return vec![unseen.fix("run doctor once as a user who may: --redis.url with that login")];
     }
     let judges = [timeout, tcp_keepalive, output_buffer_limit];
     values.seen().map(|values| judges.iter().filter_map(|judge| judge(values)).collect()).unwrap_or_default()
@@ -192,8 +192,8 @@ pub(super) fn maxmemory_policy(values: &ConfigValues) -> Option<Verdict> {
     } else if evicts && !unlimited {
         Verdict::new(Severity::Fault, id, format!("{is}: it may evict coturn's status keys"))
             .because(
-                "a live allocation whose key is evicted is not found after a start; after a gap none is ended for want \
-                 of its key, so those that ended meanwhile stay until they are due",
+                "a live allocation whose key is evicted is not found after a start; after a gap none is ended because its \
+                 key is missing, so those that ended meanwhile stay live until they are due",
             )
     } else if evicts {
         Verdict::new(Severity::Info, id, format!("{is}; nothing is evicted while maxmemory is 0"))

@@ -77,12 +77,12 @@ fn judged(change: impl FnOnce(&mut Seen)) -> Vec<Finding> {
     judge(&Facts { subject: subject(), seen: Ok(seen) })
 }
 
-/// The findings of one id, in short: severity and message, then what mends it.
+/// The findings of one id, in short: severity and message, then what fixes it.
 #[track_caller]
 fn about(id: &str, findings: &[Finding]) -> (Severity, String, String) {
     let found: Vec<_> = findings.iter().filter(|finding| finding.id == id).collect();
     assert_eq!(found.len(), 1, "{id} in {findings:#?}");
-    (found[0].severity, found[0].message.clone(), found[0].mend.clone().unwrap_or_default())
+    (found[0].severity, found[0].message.clone(), found[0].fix.clone().unwrap_or_default())
 }
 
 /// What is not `ok`.
@@ -95,11 +95,11 @@ fn remarks(findings: &[Finding]) -> Vec<(&str, Severity)> {
 fn a_redis_that_is_well_leaves_nothing_to_say() {
     let findings = judged(|_| {});
     assert_eq!(remarks(&findings), []);
-    assert!(findings.iter().all(|finding| finding.why.is_none() && finding.mend.is_none()), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.why.is_none() && finding.fix.is_none()), "{findings:#?}");
 }
 
 #[test]
-fn what_is_amiss_says_why_and_a_fault_says_what_mends_it() {
+fn what_is_wrong_says_why_and_a_fault_says_how_to_fix_it() {
     let findings = judged(|seen| {
         seen.settings = Look::Seen(values(&[("timeout", "60"), ("tcp-keepalive", "0")]));
         seen.role = Look::Seen(Role::Replica(MasterLink::Lost));
@@ -107,7 +107,7 @@ fn what_is_amiss_says_why_and_a_fault_says_what_mends_it() {
         seen.rights.get = Look::Forbidden;
     });
     for finding in findings.iter().filter(|finding| finding.severity == Severity::Fault) {
-        assert!(finding.why.is_some() && finding.mend.is_some(), "{finding:#?}");
+        assert!(finding.why.is_some() && finding.fix.is_some(), "{finding:#?}");
     }
     assert_eq!(remarks(&findings).len(), 5, "{findings:#?}");
 }
@@ -116,8 +116,8 @@ fn what_is_amiss_says_why_and_a_fault_says_what_mends_it() {
 fn settings_are_judged_by_their_values() {
     use Severity::{Advice, Fault, Info, Ok};
     let buffers = "client-output-buffer-limit";
-    let mended = "'pubsub 33554432 8388608 60'";
-    for (name, value, severity, mend) in [
+    let fixed = "'pubsub 33554432 8388608 60'";
+    for (name, value, severity, fix) in [
         ("timeout", "0", Ok, ""),
         ("timeout", "1", Fault, "timeout 0"),
         ("tcp-keepalive", "0", Fault, "tcp-keepalive 60"),
@@ -127,13 +127,13 @@ fn settings_are_judged_by_their_values() {
         ("tcp-keepalive", "7200", Advice, "tcp-keepalive 60"),
         (buffers, "normal 0 0 0 pubsub 33554432 8388608 60", Ok, ""),
         (buffers, "pubsub 67108864 16777216 120 normal 1 1 1", Ok, ""),
-        (buffers, "pubsub 33554431 8388608 60", Fault, mended),
-        (buffers, "pubsub 33554432 8388607 60", Fault, mended),
-        (buffers, "pubsub 33554432 8388608 59", Fault, mended),
+        (buffers, "pubsub 33554431 8388608 60", Fault, fixed),
+        (buffers, "pubsub 33554432 8388607 60", Fault, fixed),
+        (buffers, "pubsub 33554432 8388608 59", Fault, fixed),
         (buffers, "pubsub 33554432 0 0", Ok, ""),
         (buffers, "pubsub 33554432 33554432 1", Ok, ""),
         (buffers, "pubsub 0 0 0", Info, ""),
-        (buffers, "pubsub 0 1048576 60", Fault, mended),
+        (buffers, "pubsub 0 1048576 60", Fault, fixed),
         ("maxmemory-policy", "noeviction", Ok, ""),
         ("maxmemory-policy", "volatile-lru", Ok, ""),
         ("maxmemory-policy", "allkeys-lru", Fault, "volatile-lru"),
@@ -147,10 +147,10 @@ fn settings_are_judged_by_their_values() {
         });
         let (found, message, command) = about(name, &findings);
         assert_eq!(found, severity, "{name} {value}: {message}");
-        let expected = if mend.is_empty() {
+        let expected = if fix.is_empty() {
             String::new()
         } else {
-            let words = mend.strip_prefix(name).unwrap_or(mend).trim_start();
+            let words = fix.strip_prefix(name).unwrap_or(fix).trim_start();
             format!("redis-cli -h h -p 6379 CONFIG SET {name} {words}")
         };
         assert_eq!(command, expected, "{name} {value}");
@@ -256,16 +256,16 @@ fn keys_of_live_allocations_in_another_db_are_a_fault() {
     for (dbs, severity, ok) in rows {
         assert_eq!(dbname_ok(0, &dbs, HOUR), ok, "{dbs:?}");
         let findings = judged(|seen| seen.dbs = dbs);
-        let (found, message, mend) = about("dbname", &findings);
+        let (found, message, fix) = about("dbname", &findings);
         assert_eq!(found, severity, "{message}");
         if found == Severity::Fault {
-            assert!(message.contains("db 3") && mend.contains("redis://h:6379/3"), "{message}: {mend}");
+            assert!(message.contains("db 3") && fix.contains("redis://h:6379/3"), "{message}: {fix}");
         }
     }
     let findings = judged(|seen| seen.dbs = vec![db(0, &[]), db(3, &[Some(STALE)])]);
-    let (severity, _, mend) = about("stale-keys-elsewhere", &findings);
+    let (severity, _, fix) = about("stale-keys-elsewhere", &findings);
     assert_eq!(severity, Severity::Advice);
-    assert_eq!(mend, "coturn-exporter prune --redis.url redis://h:6379/3");
+    assert_eq!(fix, "coturn-exporter prune --redis.url redis://h:6379/3");
 }
 
 #[test]
@@ -273,10 +273,10 @@ fn leftovers_are_counted_by_their_idle_time() {
     let most = MOST_IDLE.as_secs();
     let idle = [Some(3600), Some(3601), Some(most - 1), Some(most), None];
     let findings = judged(|seen| seen.dbs = vec![db(0, &idle)]);
-    let (severity, message, mend) = about("stale-keys", &findings);
+    let (severity, message, fix) = about("stale-keys", &findings);
     assert_eq!(severity, Severity::Advice);
     assert!(message.starts_with("2 of 5 status keys"), "{message}");
-    assert_eq!(mend, "coturn-exporter prune --redis.url redis://h:6379/0");
+    assert_eq!(fix, "coturn-exporter prune --redis.url redis://h:6379/0");
     let findings = judged(|seen| seen.dbs = vec![Db { complete: false, ..db(0, &[Some(1)]) }]);
     assert!(about("stale-keys", &findings).1.starts_with("none of the first 1 status keys"));
     let findings = judged(|seen| seen.dbs = vec![db(0, &[None, None])]);
@@ -308,9 +308,9 @@ fn what_is_forbidden_is_said_and_is_no_fault_unless_it_is_needed() {
         seen.rights.subscribe = Look::Forbidden;
         seen.rights.idle_time = Look::Failed("ERR".to_owned());
     });
-    let (severity, _, mend) = about("subscribe", &findings);
+    let (severity, _, fix) = about("subscribe", &findings);
     assert_eq!(severity, Severity::Fault);
-    assert_eq!(mend, "redis-cli -h h -p 6379 ACL SETUSER 'odd user' '&turn/*' +psubscribe");
+    assert_eq!(fix, "redis-cli -h h -p 6379 ACL SETUSER 'odd user' '&turn/*' +psubscribe");
     assert_eq!(about("idle-time", &findings).0, Severity::Fault);
 }
 
@@ -323,14 +323,11 @@ fn no_touch_is_missed_only_where_it_could_be_had() {
         });
         about("no-touch", &findings)
     };
-    let (severity, message, mend) = at(2, Look::Forbidden);
-    assert!(
-        severity == Severity::Info && message.contains("forbidden") && mend.contains("no-touch"),
-        "{mend}"
-    );
+    let (severity, message, fix) = at(2, Look::Forbidden);
+    assert!(severity == Severity::Info && message.contains("forbidden") && fix.contains("no-touch"), "{fix}");
     for no_touch in [Look::Forbidden, Look::Seen(false)] {
-        let (severity, message, mend) = at(0, no_touch);
-        assert!(severity == Severity::Info && message.contains("7.2") && mend.is_empty(), "{message}");
+        let (severity, message, fix) = at(0, no_touch);
+        assert!(severity == Severity::Info && message.contains("7.2") && fix.is_empty(), "{message}");
     }
 }
 
@@ -365,10 +362,10 @@ fn clients(publishers: &[u64], forwarders: &[u64], others: usize) -> Clients {
 #[test]
 fn a_replica_that_is_syncing_has_not_lost_its_master() {
     let syncing = |seen: &mut Seen| seen.role = Look::Seen(Role::Replica(MasterLink::Syncing));
-    let (severity, message, mend) = about("role", &judged(syncing));
+    let (severity, message, fix) = about("role", &judged(syncing));
     assert_eq!(severity, Severity::Advice);
     assert!(message.contains("being synchronized") && !message.contains("lost"), "{message}");
-    assert!(mend.starts_with("run doctor again"), "{mend}");
+    assert!(fix.starts_with("run doctor again"), "{fix}");
 
     // It may answer nothing meanwhile: that is no lack of rights, and no other fault.
     let masterdown = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
@@ -382,7 +379,7 @@ fn a_replica_that_is_syncing_has_not_lost_its_master() {
     });
     let faults: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Fault).collect();
     assert!(faults.is_empty(), "{faults:#?}");
-    assert!(about("ping", &findings).1.contains("serves nobody now: MASTERDOWN"));
+    assert!(about("ping", &findings).1.contains("cannot serve clients now: MASTERDOWN"));
     assert!(about("scan", &findings).1.contains("not judged"));
 }
 
@@ -396,7 +393,7 @@ fn a_redis_that_serves_nobody_now_is_one_fault() {
     });
     let faults: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Fault).collect();
     assert_eq!(faults.iter().map(|finding| finding.id).collect::<Vec<_>>(), ["ping"]);
-    assert!(faults[0].mend.as_ref().unwrap().starts_with("run doctor again"), "{faults:#?}");
+    assert!(faults[0].fix.as_ref().unwrap().starts_with("run doctor again"), "{faults:#?}");
 }
 
 #[test]
@@ -418,7 +415,7 @@ fn a_publisher_is_as_good_as_its_last_command_is_young() {
         (&[3601], 2, Severity::Info, "1 connection(s) published, but nothing for 60 min"),
         (&[20_000, 7_200], 0, Severity::Info, "2 connection(s) published, but nothing for 2 h"),
         (&[], 3, Severity::Info, "3 other connection(s), none of which published with its last command"),
-        (&[], 0, Severity::Advice, "nobody else is connected"),
+        (&[], 0, Severity::Advice, "no other client is connected"),
     ] {
         let (found, message) = coturn(clients(publishers, &[], others));
         assert!(found == severity && message.contains(says), "{found:?} {message}");
@@ -458,8 +455,8 @@ fn no_redis_and_no_login_are_findings() {
         let findings = judge(&Facts { subject: subject(), seen: Err(unreachable) });
         assert_eq!(remarks(&findings), [(id, Severity::Fault)]);
         // Starting a Redis helps only where none answers.
-        let mend = findings[0].mend.clone().unwrap();
-        assert_eq!(mend.contains("start Redis"), obstacle == Obstacle::Connection, "{obstacle:?}: {mend}");
+        let fix = findings[0].fix.clone().unwrap();
+        assert_eq!(fix.contains("start Redis"), obstacle == Obstacle::Connection, "{obstacle:?}: {fix}");
     }
 }
 
@@ -472,17 +469,17 @@ fn a_db_that_cannot_be_selected_is_said_with_the_right_to_grant() {
         judge(&Facts { subject: Subject { db: 2, ..subject() }, seen: Ok(seen) })
     };
     let findings = in_db_2(|seen| seen.rights.select = Look::Forbidden);
-    let (severity, message, mend) = about("select", &findings);
+    let (severity, message, fix) = about("select", &findings);
     assert_eq!((severity, message.as_str()), (Severity::Fault, "SELECT of db 2 is forbidden to this user"));
-    assert_eq!(mend, "redis-cli -h h -p 6379 ACL SETUSER watcher +select");
-    assert!(about("dbname", &findings).1.contains("db 2 could not be looked into"));
+    assert_eq!(fix, "redis-cli -h h -p 6379 ACL SETUSER watcher +select");
+    assert!(about("dbname", &findings).1.contains("db 2 could not be read"));
     assert_eq!(about("scan", &findings).0, Severity::Ok);
 
     let findings =
         in_db_2(|seen| seen.rights.select = Look::Failed("ERR DB index is out of range".to_owned()));
-    let (severity, message, mend) = about("select", &findings);
+    let (severity, message, fix) = about("select", &findings);
     assert!(severity == Severity::Fault && message.contains("out of range"), "{message}");
-    assert!(mend.contains("--redis.url with the db"), "{mend}");
+    assert!(fix.contains("--redis.url with the db"), "{fix}");
 
     assert!(judged(|_| {}).iter().all(|finding| finding.id != "select"), "db 0 needs no SELECT");
 }
@@ -504,9 +501,9 @@ fn text_fits_a_terminal_and_is_harmless() {
         text.contains("\n  fault   timeout: timeout is 60, it must be 0\n          why Redis closes"),
         "{text}"
     );
-    assert!(text.contains("\n         mend redis-cli -h h -p 6379 CONFIG SET timeout 0\n"), "{text}");
+    assert!(text.contains("\n          fix redis-cli -h h -p 6379 CONFIG SET timeout 0\n"), "{text}");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
-    for line in text.lines().filter(|line| !line.starts_with("         mend ")) {
+    for line in text.lines().filter(|line| !line.starts_with("          fix ")) {
         assert!(line.chars().count() <= 100, "{line}");
         assert_eq!(line.trim_end(), line);
     }
@@ -527,7 +524,7 @@ fn json_has_these_fields() {
                 "severity": "fault",
                 "message": "the login is refused: NOAUTH",
                 "why": "without it the exporter sees nothing",
-                "mend": "--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB",
+                "fix": "--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB",
             },
             {
                 "source": "redis://h:6379/0",
@@ -535,7 +532,7 @@ fn json_has_these_fields() {
                 "severity": "ok",
                 "message": "Redis answers; logged in as watcher",
                 "why": null,
-                "mend": null,
+                "fix": null,
             },
         ],
     });

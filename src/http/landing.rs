@@ -3,7 +3,7 @@
 //! Pure text; every word that comes from outside is escaped.
 
 use crate::details;
-use crate::plain::Html;
+use crate::escape::Html;
 
 /// What the landing page says about the program.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! From the table's snapshot to metric families. Gauges and counters are made here, for one scrape, out of one
-//! snapshot; nothing is kept between scrapes, so nothing can drift and two scrapes cannot race.
+//! snapshot; no number is stored between scrapes, so nothing can drift and two scrapes cannot race.
 
 use std::time::Duration;
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::names::{self, Family, FamilyType};
-use super::own::SourceStats;
+use super::source_stats::SourceStats;
 use crate::clock::Timestamp;
 use crate::state::{
     self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, ByLeg, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
@@ -14,7 +14,7 @@ use crate::state::{
 };
 use crate::wire::{Direction, Kind, Leg, Rejection, Traffic, Transport, Volume};
 
-/// All that one page tells of coturn and of the sources, as of one moment.
+/// Everything on one page about coturn and the sources, as of one moment.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The table.
@@ -278,10 +278,10 @@ fn table(page: &mut Page, table: &Snapshot) {
 }
 
 /// Each realm with each of `all`, and its place there.
-fn each<T, const N: usize>(realms: &[RealmView], all: &[T; N], mut tell: impl FnMut(&RealmView, &T, usize)) {
+fn each<T, const N: usize>(realms: &[RealmView], all: &[T; N], mut add: impl FnMut(&RealmView, &T, usize)) {
     for realm in realms {
         for (at, one) in all.iter().enumerate() {
-            tell(realm, one, at);
+            add(realm, one, at);
         }
     }
 }
@@ -295,7 +295,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// One family with the samples that `fill` tells; left out if there are none.
+    /// One family with the samples that `fill` adds; left out if there are none.
     pub(super) fn add(&mut self, family: Family, fill: impl FnOnce(&mut Samples)) {
         let mut samples = Samples { family, wall: self.wall, now: self.now, metrics: Vec::new() };
         fill(&mut samples);

@@ -4,9 +4,9 @@
 
 mod collector;
 pub mod names;
-pub mod own;
 mod process;
 mod refusals;
+pub mod source_stats;
 
 use std::fmt;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub use refusals::{WebRefusal, WebRefusals};
 /// Who asks for the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Prometheus, or what behaves like it: it keeps what it is told and adds it up.
+    /// Prometheus, or a program that behaves like it: it stores each sample and adds up increments.
     Scraper,
     /// Anybody else: a person, a probe.
     Visitor,
@@ -60,7 +60,7 @@ pub struct TextPage {
 /// What is known of the process that serves the page.
 struct OfProcess {
     started: Timestamp,
-    /// Where the system tells of it.
+    /// Where the system describes it: `/proc/self`.
     folder: &'static Path,
     dropped_log_lines: Arc<AtomicU64>,
     refusals: Arc<WebRefusals>,
@@ -108,7 +108,7 @@ impl Render for TextPage {
 }
 
 /// Families by name and their samples by labels, as other exporters have them; a family without samples is left out.
-/// No `Registry` of the crate's: it holds collectors that are asked without a word, and ours need to know who asks.
+/// Not the crate's `Registry`: its collectors get no argument, and ours need to know who asks.
 fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
     fn labels(metric: &Metric) -> impl Iterator<Item = &str> {
         metric.get_label().iter().map(prometheus::proto::LabelPair::value)
@@ -122,7 +122,7 @@ fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
 }
 
 impl OfProcess {
-    /// The process that starts now, of which the system tells in `folder`.
+    /// The process that starts now, which the system describes in `folder`.
     fn new(folder: &'static Path, dropped_log_lines: Arc<AtomicU64>, refusals: Arc<WebRefusals>) -> Self {
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read_in(folder).started(SystemClock::new().now());

@@ -7,7 +7,7 @@
 pub enum FamilyType {
     /// Only rises, while the process lives.
     Counter,
-    /// Goes up and down.
+    /// Rises and falls.
     Gauge,
     /// Observations over edges.
     Histogram,
@@ -39,53 +39,54 @@ macro_rules! families {
 
 families! {
     ALLOCATIONS: Gauge "coturn_allocations" ["realm", "transport"]
-        "Live allocations (relays held by clients) by how the client reaches the server, from coturn's status events. \
-         Orphans of reason overdue are not among them.";
+        "Live allocations (relay addresses held by clients) by how the client reaches the server, from coturn's status \
+         events. Orphans of reason overdue are not among them.";
     ALLOCATIONS_OPENED: Counter "coturn_allocations_opened_total" ["realm", "transport"]
         "Allocations whose birth (status new) was seen.";
     ALLOCATIONS_ADOPTED: Counter "coturn_allocations_adopted_total" ["realm"]
-        "Allocations first met in the middle of their life or at its end: by a refresh, a key in Redis, traffic or \
+        "Allocations first seen in the middle of their life or at its end: by a refresh, a key in Redis, traffic or \
          their deletion. opened + adopted - closed = live.";
     ALLOCATIONS_CLOSED: Counter "coturn_allocations_closed_total" ["realm", "cause"]
         "Allocations that ended. released: the client asked for it; expired: the client vanished; disconnected: its \
-         connection closed, or it was killed or drained; replaced: its server was restarted, or its key came anew; \
-         abandoned: its server died, or coturn lost the end; missed: the exporter's watch had a part in it. The share of unclean ends is \
-         expired / (released + expired + disconnected); even correct clients have some.";
+         connection closed, or it was killed or drained; replaced: its server was restarted, or a new allocation has \
+         its key; abandoned: its server died, or coturn lost the end; missed: the end was in a gap in the stream. The \
+         share of unclean ends is expired / (released + expired + disconnected); even correct clients have some.";
     ALLOCATIONS_RELAYED: Counter "coturn_allocations_relayed_total" ["realm"]
         "Allocations that were used, not merely gathered: more packets passed on the peer leg than \
-         --session.relayed-packets, at least one of them from a peer (coturn before 4.5.1.2: on the client leg).";
+         --session.relayed-packets, at least one of them from a peer (coturn before 4.5.1.2: on the client leg, at \
+         least one of them to the client).";
     ALLOCATION_REFRESHES: Counter "coturn_allocation_refreshes_total" ["realm"]
         "Refreshes that granted a lifetime; a refresh with lifetime 0 (a release) is not among them.";
     ALLOCATION_DURATION: Histogram "coturn_allocation_duration_seconds" ["realm"]
-        "How long allocations lasted, of those watched from their birth to an end that coturn reported (released, \
-         expired, disconnected).";
+        "How long allocations lasted; only those whose birth was seen and whose end coturn reported (released, expired, \
+         disconnected).";
     ALLOCATIONS_OVER_MAX_LIFETIME: Gauge "coturn_allocations_over_max_lifetime" ["realm"]
-        "Live allocations older than --allocation.max-lifetime. Being old is no fault: coturn's maximum caps one \
+        "Live allocations older than --allocation.max-lifetime. Age alone is no fault: coturn's maximum limits one \
          grant, not the age. Those that relay nothing are orphans of reason idle.";
     ORPHANED_ALLOCATIONS: Gauge "coturn_orphaned_allocations" ["realm", "reason"]
-        "Allocations nobody uses. idle: live, older than --allocation.max-lifetime, and none of its gathering has \
-         relayed for --allocation.idle-after: a client that was never closed; its share is idle / \
-         coturn_allocations. overdue: not live, its lifetime is over without a word of its end: its server died or \
-         the end was lost. The reasons are disjoint.";
+        "Allocations that nobody uses. idle: live, older than --allocation.max-lifetime, and no allocation gathered \
+         together with it has relayed for --allocation.idle-after: a client that was never closed; its share is idle / \
+         coturn_allocations. overdue: not live; its lifetime has passed and no end was reported: its server died or the \
+         end was lost. The reasons are disjoint.";
     ALLOCATIONS_ORPHANED: Counter "coturn_allocations_orphaned_total" ["realm", "reason"]
-        "Allocations that became an orphan; one that relayed again and fell idle once more counts again.";
+        "Allocations that became an orphan. An allocation that relays again and becomes idle again counts again.";
     OLDEST_ALLOCATION: Gauge "coturn_oldest_allocation_start_timestamp_seconds" ["realm"]
-        "When the oldest live allocation started (for an adopted one: its last status before), in seconds since 1970. \
-         Absent without live allocations.";
+        "When the oldest live allocation started, in seconds since 1970; for an adopted one, when its last status \
+         before the adoption was. Absent without live allocations.";
     OLDEST_SESSION: Gauge "coturn_oldest_session_start_timestamp_seconds" ["realm"]
         "When the oldest open session started, in seconds since 1970. Absent without open sessions.";
     SESSIONS: Gauge "coturn_sessions" ["realm"]
         "Open sessions: users (with --session.by client: users and client hosts) that hold at least one live \
          allocation, or lingered within --session.linger.";
     SESSIONS_OPENED: Counter "coturn_sessions_opened_total" ["realm"]
-        "Sessions whose first allocation's birth was seen.";
+        "Sessions whose first allocation was opened: its birth was seen.";
     SESSIONS_ADOPTED: Counter "coturn_sessions_adopted_total" ["realm"]
         "Sessions whose first allocation was adopted.";
     SESSIONS_CLOSED: Counter "coturn_sessions_closed_total" ["realm", "path"]
-        "Sessions that ended, counted once their last totals are in (10 s later at most). relayed: one of their \
+        "Sessions that ended, counted once their last totals have arrived (10 s later at most). relayed: one of their \
          allocations relayed; unrelayed: they gathered and found another path, or none.";
     SESSION_DURATION: Histogram "coturn_session_duration_seconds" ["realm", "path"]
-        "From a session's first opening to its last end, of sessions watched as a whole.";
+        "From the first opening to the last end of a session; only sessions that were observed as a whole.";
     SESSION_RELAY_DURATION: Histogram "coturn_session_relay_duration_seconds" ["realm"]
         "From the first opening to the last end over those allocations of a session that relayed, of relayed sessions \
          watched as a whole. A spare allocation left open does not stretch it.";
@@ -103,125 +104,127 @@ families! {
     RELAYED_PACKETS: Counter "coturn_relayed_packets_total" ["realm", "leg", "direction"]
         "Packets relayed, as coturn counts them; legs and directions as in coturn_relayed_bytes_total.";
     RECOVERED_BYTES: Counter "coturn_recovered_bytes_total" ["realm", "leg", "direction"]
-        "The part of coturn_relayed_bytes_total whose reports were lost on the way and that only coturn's totals \
-         revealed.";
+        "The part of coturn_relayed_bytes_total whose reports were lost and that only coturn's totals revealed.";
     RECOVERED_PACKETS: Counter "coturn_recovered_packets_total" ["realm", "leg", "direction"]
         "The part of coturn_relayed_packets_total that only coturn's totals revealed.";
     UNSEEN_BYTES: Counter "coturn_unseen_bytes_total" ["realm", "leg", "direction"]
-        "Bytes that adopted allocations had relayed unseen, from their totals. Not part of \
+        "Bytes that adopted allocations had relayed before they were first seen, from their totals. Not part of \
          coturn_relayed_bytes_total: an earlier process may have exported them.";
     UNSEEN_PACKETS: Counter "coturn_unseen_packets_total" ["realm", "leg", "direction"]
-        "Packets that adopted allocations had relayed unseen; not part of coturn_relayed_packets_total.";
+        "Packets that adopted allocations had relayed before they were first seen; not part of \
+         coturn_relayed_packets_total.";
     UNALLOCATED_BYTES: Counter "coturn_unallocated_bytes_total" ["direction"]
         "Client-leg bytes of sessions that never got an allocation: STUN probes, refused logins, moved clients \
          resuming.";
     UNALLOCATED_PACKETS: Counter "coturn_unallocated_packets_total" ["direction"]
         "Client-leg packets of sessions that never got an allocation.";
     SERVER_ALLOCATIONS: Gauge "coturn_server_allocations" ["source", "server"]
-        "Live allocations by the server's address as its clients reach it; empty where no status has told it: coturn \
+        "Live allocations by the address at which clients reach the server. Empty where no status contains it: coturn \
          before 4.6, and allocations known by their traffic only.";
     SERVER_LAST_SEEN: Gauge "coturn_server_last_seen_timestamp_seconds" ["source", "server"]
-        "When the server's last event came, in seconds since 1970. Dropped 24 h after it.";
+        "When the server's last event arrived, in seconds since 1970. Dropped 24 h after it.";
     SERVER_CLOSED: Counter "coturn_server_allocations_closed_total" ["source", "server", "cause"]
         "Allocations that ended, by server; causes as in coturn_allocations_closed_total.";
     SOURCE_UP: Gauge "coturn_exporter_source_up" ["source"]
         "1 while the source is subscribed and resynced (or cannot be resynced for lack of rights), else 0. A listener is \
          up while it listens; whether a coturn reports there is coturn_exporter_statsdb_coturn_seen.";
     SOURCE_ALLOCATIONS: Gauge "coturn_exporter_source_allocations" ["source"]
-        "Live allocations by the source that told of them.";
+        "Live allocations by the source that reported them.";
     MESSAGES: Counter "coturn_exporter_messages_total" ["source", "kind"]
-        "Messages accepted, by kind as in the channel; status by its first word.";
+        "Messages accepted. kind: as in the channel; a status by its first word.";
     REJECTED_MESSAGES: Counter "coturn_exporter_rejected_messages_total" ["source", "reason"]
         "Messages not understood; they change nothing.";
     DROPPED_MESSAGES: Counter "coturn_exporter_dropped_messages_total" ["source"]
-        "Messages that reached the exporter and were thrown away before they were counted. It reads no faster than it \
-         counts, so this stays 0; what the Redis of --statsdb.forward-url missed is \
-         coturn_exporter_statsdb_forward_dropped_commands_total, and what was lost before it came here are gaps.";
+        "Messages that reached the exporter and were discarded before they were counted. It reads no faster than it \
+         counts, so this stays 0. What the Redis of --statsdb.forward-url missed is \
+         coturn_exporter_statsdb_forward_dropped_commands_total; what was lost before it reached the exporter is in \
+         coturn_exporter_gaps_total.";
     GAPS: Counter "coturn_exporter_gaps_total" ["source"]
-        "Times the watch was interrupted. What was published meanwhile is lost, but for what totals recover.";
+        "How often the subscription was interrupted. What was published meanwhile is lost, except what totals recover.";
     GAP_SECONDS: Counter "coturn_exporter_gap_seconds_total" ["source"]
-        "Seconds for which the watch was interrupted, a present gap included.";
+        "Seconds for which the subscription was interrupted; includes a gap that lasts.";
     LAST_MESSAGE: Gauge "coturn_exporter_last_message_timestamp_seconds" ["source"]
-        "When the last message came, in seconds since 1970. Absent before the first.";
+        "When the last message arrived, in seconds since 1970. Absent before the first.";
     LONG_LIFETIMES: Counter "coturn_exporter_long_lifetimes_total" ["source", "outcome"]
         "Granted lifetimes above --allocation.max-lifetime. believed: up to a day, most likely because coturn's \
-         max-allocate-lifetime is longer than the flag says; set the flag to it. cut: above a day (or the flag, where that \
-         is more), taken as that; no coturn should be set so.";
+         max-allocate-lifetime is longer than the flag; set the flag to it. cut: above a day (or the flag, where that \
+         is more), treated as a day; no coturn should be set so.";
     RESYNCS: Counter "coturn_exporter_resyncs_total" ["source"]
-        "Scans of the status keys that were begun.";
+        "Scans of the status keys that were started.";
     RESYNC_DURATION: Gauge "coturn_exporter_resync_duration_seconds" ["source"]
-        "How long the last finished scan took. Absent before the first.";
+        "How long the last complete scan took. Absent before the first.";
     RESYNC_OK: Gauge "coturn_exporter_resync_ok" ["source"]
-        "1 if the last scan came to its end, 0 if it failed or is not permitted. Absent before the first.";
+        "1 if the last scan was complete, 0 if it failed or is not permitted. Absent before the first.";
     STATUS_KEYS: Gauge "coturn_exporter_status_keys" ["source", "state"]
-        "Status keys found by the last finished scan. stale: older than any lifetime allows, left behind by a server \
-         that died; they are not counted live.";
+        "Status keys found by the last complete scan. stale: idle for longer than any lifetime allows, left behind by a \
+         server that died; they are not counted as live.";
     STATSDB_CONNECTIONS: Gauge "coturn_exporter_statsdb_connections" ["source"]
-        "Connections that coturn has open to --statsdb.listen-address: those that have logged in, or, without a password, \
-         have said a first command.";
+        "Connections that coturn has open to --statsdb.listen-address: those that have logged in or, without a \
+         password, have sent a first command.";
     STATSDB_TURNED_AWAY: Counter "coturn_exporter_statsdb_refused_connections_total" ["source", "reason"]
         "Connections that the exporter closed. full: --statsdb.max-connections were open and in use. The others had not \
-         logged in, or, without a password, had said nothing: silent: within 10 s; gave_way: another connection took the \
-         place; unread: they did not read their answers.";
+         logged in or, without a password, had sent nothing. silent: for 10 s; gave_way: another connection needed the \
+         place; unread: they did not read the answers.";
     STATSDB_REFUSED: Counter "coturn_exporter_statsdb_refused_commands_total" ["source", "reason"]
-        "Commands answered with an error: unknown ones, wrong arguments, no login, a wrong password, too_long, malformed. \
-         attack: a line of an HTTP request, by which a web page may try to have commands run here; its connection is \
-         closed, and nothing behind it is taken.";
+        "Commands answered with an error: unknown, arguments (a wrong number of them), login (not logged in yet), \
+         password (a wrong one), too_long, malformed. attack: a line of an HTTP request, by which a web page may try to \
+         run commands here; its connection is closed, and nothing after it is accepted.";
     STATSDB_REFUSED_CLIENTS: Gauge "coturn_exporter_statsdb_refused_clients" ["source"]
-        "Client addresses that give no or a wrong password to --statsdb.listen-address: nothing that they report is \
+        "Client addresses that send no or a wrong password to --statsdb.listen-address: nothing that they report is \
          counted. An address counts from its first refused command until it logs in, or until 10 minutes after the last \
-         of its refused connections was closed, 75 minutes where the exporter closed it for want of a login; 1024 at most.";
+         of its refused connections was closed (75 minutes where the exporter closed it because it did not log in); \
+         1024 at most.";
     STATSDB_COTURN_SEEN: Gauge "coturn_exporter_statsdb_coturn_seen" ["source"]
-        "1 once a coturn has connected to --statsdb.listen-address since the exporter started: it asked for its keys, as \
-         each does at its start, or reported. Else 0; health checks and other clients do not count.";
+        "1 once a coturn has connected to --statsdb.listen-address since the exporter started: it asked for its keys, \
+         as each coturn does at its start, or reported. Otherwise 0; health checks and other clients do not count.";
     FORWARD_UP: Gauge "coturn_exporter_statsdb_forward_up" ["source"]
-        "1 while the Redis of --statsdb.forward-url is connected, else 0.";
+        "1 while the Redis of --statsdb.forward-url is connected, otherwise 0.";
     FORWARDED: Counter "coturn_exporter_statsdb_forwarded_commands_total" ["source"]
-        "Commands that the Redis of --statsdb.forward-url has taken.";
+        "Commands that the Redis of --statsdb.forward-url has accepted.";
     FORWARD_DROPPED: Counter "coturn_exporter_statsdb_forward_dropped_commands_total" ["source"]
-        "Commands that the Redis of --statsdb.forward-url missed: it was slow or not connected, its connection ended before \
-         it answered, or it answered with an error. They are counted here all the same: no number of this page is \
-         incomplete for it, only those who read that Redis miss them.";
+        "Commands that the Redis of --statsdb.forward-url missed: it was slow or not connected, its connection ended \
+         before it answered, or it answered with an error. They are counted on this page all the same; only readers of \
+         that Redis miss them.";
     FORWARD_WITHHELD: Counter "coturn_exporter_statsdb_forward_withheld_commands_total" ["source"]
-        "Commands that were not passed on to the Redis of --statsdb.forward-url because they do not have the form of \
+        "Commands that were not forwarded to the Redis of --statsdb.forward-url because they do not have the form of \
          coturn's: PUBLISH on a channel of an allocation, SET or DEL of its status key.";
     REDIS_SETTING_OK: Gauge "coturn_exporter_redis_setting_ok" ["source", "setting"]
-        "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages or status keys; doctor says \
-         more. cluster-enabled: 0 on a node of a Redis Cluster, which refuses the keys of other nodes' slots; \
-         maxmemory-policy: 0 where keys may be evicted, or have no idle times. dbname: \
-         the keys of live allocations are in the db of --redis.url; 0 means that coturn's redis-statsdb names another \
-         one, or that a coturn has just started and wiped them; absent where missing keys prove nothing. The others are \
-         absent where CONFIG, and for these two INFO too, is forbidden.";
+        "1 where Redis is set as coturn and this exporter need it, 0 where it loses messages or status keys; the \
+         subcommand doctor explains. cluster-enabled: 0 on a node of a Redis Cluster, which refuses the keys of other \
+         nodes' slots; maxmemory-policy: 0 where keys may be evicted, or have no idle times; dbname: 0 if the keys of \
+         live allocations are not in the db of --redis.url, because coturn's redis-statsdb names another one, or \
+         because a coturn has just started and deleted them; absent where missing keys prove nothing. The others are \
+         absent where CONFIG is forbidden, and for these two INFO too.";
     ANOMALIES: Counter "coturn_exporter_accounting_anomalies_total" ["kind"]
-        "Contradictions in coturn's counts; nothing is added then. total_below_sum: a total below what the deltas \
-         told; ambiguous_total: a 32-bit peer total that cannot be read; shared_key: a key used by two servers, \
-         whose totals count for nothing for 24 h; implausible: a report or total of more than can have been relayed in \
-         the time (100 Gbit/s).";
+        "Contradictions in coturn's counts; nothing is added for them. total_below_sum: a total below the sum of the \
+         reports; ambiguous_total: a 32-bit peer total that allows no conclusion; shared_key: a key used by two \
+         servers, whose totals are ignored for 24 h; implausible: a report or total of more than can be relayed in the \
+         time (100 Gbit/s).";
     FOLDED_LABEL_VALUES: Counter "coturn_exporter_folded_label_values_total" ["label"]
-        "Realms and servers counted under _other: --metrics.max-realms or --metrics.max-servers was reached, or the name \
+        "Realms and servers counted as _other: --metrics.max-realms or --metrics.max-servers was reached, or the name \
          is longer than 128 bytes.";
     REFUSED_ALLOCATIONS: Counter "coturn_exporter_refused_allocations_total" []
-        "Allocations not taken into the table because it was full (--allocation.max-count of them, or 128 bytes of names \
-         for each), each counted once. Of their \
-         traffic only the client leg is told, as unallocated.";
+        "Allocations not stored because the table was full (--allocation.max-count of them, or 128 bytes of names for \
+         each), each counted once. Only their client-leg traffic is counted, as unallocated.";
     EVICTED_ALLOCATIONS: Counter "coturn_exporter_evicted_allocations_total" []
-        "Records of ended allocations that left the table early because it was full (--allocation.max-count): overdue ones \
-         first, which are orphans no longer, then those that waited for their totals. Totals that come later count as unseen.";
+        "Records of ended allocations that were removed early because the table was full (--allocation.max-count): \
+         first overdue ones, which are no longer orphans then, then those that waited for their totals. Totals that \
+         arrive later count as unseen.";
     STORE_OK: Gauge "coturn_exporter_store_ok" []
-        "1 while the store (--store.path) can be written, 0 while it cannot, or while its file is gone, \
-         replaced or damaged: should the exporter be restarted then, it may count again what was told meanwhile, and \
-         sessions may be missing in the ledger. Absent without a store.";
+        "1 while the store (--store.path) can be written, 0 while it cannot, or while its file is missing, replaced or \
+         damaged: after a restart in that state the exporter may count again what it had already exported, and sessions \
+         may be missing in the ledger. Absent without a store.";
     DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
-        "Lines of the exporter's log that nobody gets: 1 MiB of them waited for a reader of standard error that had \
-         stopped, or standard error could not be written. The log says so where they are missing. No other number is \
-         wrong for it.";
+        "Lines of the exporter's log that were lost: 1 MiB of them waited for a reader of standard error that had \
+         stopped, or standard error could not be written. The log says where lines are missing. No other number is \
+         affected.";
     HTTP_REFUSALS: Counter "coturn_exporter_http_refusals_total" ["reason"]
-        "Clients of the web server that did not get a whole answer. connection_limit: an older connection gave way to a \
-         new one, for --web.max-connections were open; address_limit: to a new one of the same address, which had a \
-         quarter of them; head_timeout: no request came in time; answer_timeout: the answer was not read, or not made, in \
-         time; unsent_limit: the slowest readers, cut off because unread pages held all the memory that they may have; busy: \
-         answered 503, for --web.max-requests pages were being rendered; host: details asked for by a host name that \
-         --web.details-host does not name, answered 403.";
+        "Clients of the web server that did not get a whole answer. connection_limit: an older connection was closed \
+         for a new one because --web.max-connections were open; address_limit: the same, because its address had a \
+         quarter of them; head_timeout: no request arrived in time; answer_timeout: the answer was not read, or not \
+         made, in time; unsent_limit: the slowest readers, closed because unread pages had used all memory allowed for \
+         them; busy: answered 503 because --web.max-requests pages were being rendered; host: details requested by a \
+         host name that --web.details-host does not allow, answered 403.";
     BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
         "1, with what this exporter was built from.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_once() {
+    fn names_are_unique() {
         let mut names: Vec<_> = ALL.iter().map(|family| family.name).collect();
         names.sort_unstable();
         names.dedup();

@@ -1,5 +1,5 @@
-//! The exporter's own process: CPU to the microsecond, memory, descriptors. Read anew for each scrape; never about
-//! coturn or the machine.
+//! The exporter's own process: CPU to the microsecond, memory, descriptors. Read for each scrape; never about coturn or the
+//! machine.
 //!
 //! The `prometheus` crate has a collector of the same names, but its CPU counter is in whole seconds.
 
@@ -13,7 +13,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::clock::Timestamp;
 
-/// What is known of the process now. Parts that the system does not tell are `None`.
+/// What is known of the process now. What the system does not provide is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Process {
     /// CPU time, user and system.
@@ -49,8 +49,8 @@ impl Process {
         }
     }
 
-    /// When the process started, by the wall clock, which says `wall`. Where the kernel does not tell, that is now: ask
-    /// once, at the start.
+    /// When the process started, by the wall clock, which is at `wall` now. Without an answer of the kernel that is `wall`,
+    /// so ask once, at the start.
     pub(super) fn started(&self, wall: Timestamp) -> Timestamp {
         self.age.map_or(wall, |age| wall.minus(age))
     }
@@ -81,7 +81,7 @@ fn stat_field(stat: &str, place: usize) -> Option<u64> {
     rest.split_ascii_whitespace().nth(place.checked_sub(3)?)?.parse().ok()
 }
 
-/// How long ago a moment was that is told in clock ticks since the machine's start.
+/// How long ago a moment was, given in clock ticks since the machine's start.
 fn age(start_ticks: u64) -> Option<Duration> {
     let ticks_per_second = clock_ticks_per_second();
     let started = Duration::from_millis((start_ticks * 1000).checked_div(ticks_per_second)?);

@@ -1,4 +1,4 @@
-//! The words of the stream: keys, status, traffic. Plain data; borrows from the message it was read from.
+//! The types of the stream: keys, status, traffic. Plain data that borrows from the message.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use std::fmt;
 pub enum Message<'a> {
     /// Something happened to an allocation (or to a session that never got one).
     Allocation(Key<'a>, Event<'a>),
-    /// `__XXX__`: coturn up to 4.6.1 with a user database keeps its connections awake with it. Means nothing.
+    /// `__XXX__`: coturn up to 4.6.1 with a user database keeps its connections open with it. Carries no information.
     Heartbeat,
 }
 
-/// Whose event it is.
+/// Which allocation an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key<'a> {
     /// The realm; `None` when the channel has none (coturn's realm is the empty string then).
     pub realm: Option<&'a [u8]>,
-    /// The user name, as the client sent it. Empty without authentication, and for clients that only asked for STUN.
+    /// The user name, as the client sent it. Empty without authentication, and for clients that only use STUN.
     pub user: &'a [u8],
     /// coturn's id.
     pub id: AllocationId,
@@ -37,8 +37,8 @@ impl fmt::Display for AllocationId {
 pub enum Event<'a> {
     /// Status `new`: the allocation was made.
     New(Grant<'a>),
-    /// Status `refreshed`: its lifetime counts from now again. Lifetime 0 asks for its end, or for the end of one
-    /// of its two address families.
+    /// Status `refreshed`: its lifetime starts again. Lifetime 0 asks for its end, or for the end of one of its two
+    /// address families.
     Refreshed(Grant<'a>),
     /// Status `deleted`: it is over. Its totals follow.
     Deleted,
@@ -49,7 +49,7 @@ pub enum Event<'a> {
     Total(Leg, Traffic),
 }
 
-/// The kinds of message, as a label tells them apart.
+/// The kinds of message: values of the label `kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Status `new`.
@@ -109,7 +109,7 @@ impl Event<'_> {
     }
 }
 
-/// What a status grants and tells.
+/// The content of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant<'a> {
     /// Granted lifetime, in seconds from the moment of the status.
@@ -144,7 +144,7 @@ pub enum Transport {
     Sctp,
     /// Something newer than this program, or coturn's own `UNKNOWN`.
     Other,
-    /// Not told: the short status form, or no status seen yet.
+    /// Unknown: the short status form, or no status seen yet.
     #[default]
     Unknown,
 }
@@ -225,7 +225,7 @@ impl Volume {
     /// Nothing at all.
     pub const ZERO: Self = Self { packets: 0, bytes: 0 };
 
-    /// Adds; stays at the top rather than wrap.
+    /// Adds; stays at the maximum instead of wrapping.
     pub const fn add(&mut self, more: Self) {
         self.packets = self.packets.saturating_add(more.packets);
         self.bytes = self.bytes.saturating_add(more.bytes);

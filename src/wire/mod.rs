@@ -1,4 +1,4 @@
-//! What coturn says: bytes of a channel and its payload in, typed events out.
+//! The protocol of coturn: bytes of a channel and its payload in, typed events out.
 //!
 //! Pure: no I/O, no clock, no logging, no counting, no memory of earlier messages. Names are bytes, not strings:
 //! a user name is whatever a client sent. Covers every generation of coturn that reports to Redis (4.0 to 4.17).
@@ -22,13 +22,13 @@ pub const MAX_CHANNEL: usize = 1024;
 /// The longest payload read, in bytes. coturn cuts at 511.
 pub const MAX_PAYLOAD: usize = 1024;
 
-/// Why a message was not understood. The names are label values: few, and fixed.
+/// Why a message was rejected. The names are label values: few, and fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
     /// The channel is none of coturn's: it does not start with `turn/`.
     #[error("the channel is not one of coturn's")]
     ForeignChannel,
-    /// The channel starts as coturn's do and goes on otherwise.
+    /// The channel starts as coturn's do, but does not follow its grammar.
     #[error("the channel does not follow turn/[realm/REALM/]user/USER/allocation/ID/KIND")]
     BadChannel,
     /// The allocation's id is not a decimal number of 18 digits or more that fits 64 bits.
@@ -84,11 +84,11 @@ impl Rejection {
     }
 }
 
-/// Reads a status key of Redis, without its value: its name is that of a status channel.
+/// Parses a status key of Redis: its name is that of a status channel.
 ///
 /// # Errors
 ///
-/// Why it is none.
+/// Why it is not a status key.
 pub fn parse_key(key: &[u8]) -> Result<Key<'_>, Rejection> {
     if key.len() > MAX_CHANNEL {
         return Err(Rejection::TooLong);
@@ -109,11 +109,11 @@ pub fn is_heartbeat(channel: &[u8]) -> bool {
     channel == channel::HEARTBEAT
 }
 
-/// Reads one published message (or one status key and its value: they have the same form).
+/// Parses one published message, or one status key and its value, which have the same form.
 ///
 /// # Errors
 ///
-/// A [`Rejection`] that says what is wrong; nothing of the message is to be believed then.
+/// A [`Rejection`] that says what is wrong; no part of the message is to be used then.
 pub fn parse<'a>(channel: &'a [u8], payload: &'a [u8]) -> Result<Message<'a>, Rejection> {
     if channel.len() > MAX_CHANNEL || payload.len() > MAX_PAYLOAD {
         return Err(Rejection::TooLong);

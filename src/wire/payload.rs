@@ -1,7 +1,7 @@
 //! The grammar of payloads: status (short and long form) and traffic. Pure.
 //!
-//! Fields are `name=value`, separated by a comma and a blank; a value may hold blanks (`type=TLS/TCP ?`). Fields
-//! that this program does not know are passed over: a newer coturn may add some.
+//! Fields are `name=value`, separated by a comma and a blank; a value may hold blanks (`type=TLS/TCP ?`). Unknown
+//! fields are ignored: a newer coturn may add some.
 
 use super::Rejection;
 use super::event::{Event, Grant, Path, Traffic, Transport, Volume};
@@ -33,7 +33,7 @@ fn grant(fields: &[u8]) -> Result<Grant<'_>, Rejection> {
         }
     }
     let lifetime = lifetime.ok_or(Rejection::BadStatus)?;
-    // Any of the three makes it the long form; what it does not tell stays empty.
+    // Any of the three makes it the long form; a missing field stays empty.
     let path = (transport.is_some() || local.is_some() || remote.is_some()).then(|| Path {
         transport: transport.unwrap_or_default(),
         local: local.unwrap_or_default(),
@@ -60,7 +60,7 @@ pub(super) fn traffic(payload: &[u8]) -> Result<Traffic, Rejection> {
     traffic_in_order(payload).map_or_else(|| traffic_in_any_order(payload), Ok)
 }
 
-/// As every coturn so far writes it: nine messages of ten.
+/// In the order of every coturn so far: nine of ten messages.
 #[expect(clippy::similar_names, reason = "the names are coturn's")]
 fn traffic_in_order(payload: &[u8]) -> Option<Traffic> {
     let (rcvp, rest) = short_number(payload.strip_prefix(b"rcvp=")?)?;
@@ -81,7 +81,7 @@ fn short_number(text: &[u8]) -> Option<(u64, &[u8])> {
         if digit > 9 {
             break;
         }
-        // Past what fits it is not looked at.
+        // The sum of too many digits is not used.
         sum = sum.wrapping_mul(10).wrapping_add(u64::from(digit));
         digits += 1;
     }

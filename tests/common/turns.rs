@@ -1,4 +1,4 @@
-//! Tests that take turns. `cargo test` runs the tests of one program at the same time, one on each core. That is right
+//! Tests that take turns. `cargo test` runs several tests of one program at the same time. That is right
 //! for nearly all of them: what they judge does not depend on how busy the machine is. A test takes a turn, as its first
 //! step, when it measures processor time, needs a large part of the machine's memory, or opens a thousand files; no two
 //! of these run at the same time in one program, while the other tests go on beside them.

@@ -204,7 +204,7 @@ fn every_alert_has_a_runbook() {
         let text = std::fs::read_to_string(&path).unwrap();
         let name = text.lines().next().unwrap().trim_start_matches("# ").to_owned();
         assert!(path.ends_with(&format!("{name}.md")), "{path} is about {name}");
-        for heading in ["## Meaning", "## Impact", "## Look", "## Mend", "## False alarms"] {
+        for heading in ["## Meaning", "## Impact", "## Diagnosis", "## Fix", "## False alarms"] {
             assert!(text.contains(&format!("\n{heading}\n")), "{name} has no {heading}");
         }
         assert!(text.contains("```promql"), "{name} has no query to run");

@@ -1,5 +1,5 @@
-//! `doctor` against real servers: what it says of a Redis that is well, and of each that is not; that its commands mend
-//! what it says they mend; that it changes nothing by looking.
+//! `doctor` against real servers: what it says of a Redis that is well, and of each that is not; that its commands fix
+//! what it says they fix; that it changes nothing by looking.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -105,7 +105,7 @@ fn a_redis_that_is_set_up_as_recommended_is_well() {
     let ended = exporter(&["doctor", "--redis.url", &redis.url(0)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("\nNothing is wrong. Faults: 0, advice: "), "{}", ended.stdout);
-    for line in ended.stdout.lines().filter(|line| !line.starts_with("         mend ")) {
+    for line in ended.stdout.lines().filter(|line| !line.starts_with("          fix ")) {
         assert!(line.chars().count() <= 100, "{line}");
     }
 }
@@ -122,9 +122,9 @@ fn every_bad_setting_is_found_and_its_command_mends_it() {
         config_set(&redis, name, bad);
         let report = Report::of(&redis.url(0));
         assert_eq!((report.code, report.faults()), (Some(1), vec![name]), "{:#?}", report.findings);
-        let mend = report.text(name, "mend");
-        let ended = shell(mend);
-        assert!(ended.code == Some(0) && ended.stdout.trim() == "OK", "{mend}: {ended:?}");
+        let fix = report.text(name, "fix");
+        let ended = shell(fix);
+        assert!(ended.code == Some(0) && ended.stdout.trim() == "OK", "{fix}: {ended:?}");
         let report = Report::of(&redis.url(0));
         assert_eq!((report.code, report.severity(name)), (Some(0), "ok"), "{:#?}", report.findings);
     }
@@ -144,7 +144,7 @@ fn a_db_that_does_not_exist_is_a_finding() {
     let report = Report::of(&redis.url(99));
     assert_eq!((report.code, report.faults()), (Some(1), vec!["select"]));
     assert!(report.text("select", "message").contains("out of range"), "{:#?}", report.findings);
-    assert!(report.text("select", "mend").contains("--redis.url"), "{:#?}", report.findings);
+    assert!(report.text("select", "fix").contains("--redis.url"), "{:#?}", report.findings);
     assert_eq!((report.severity("reachable"), report.severity("timeout")), ("ok", "ok"));
 }
 
@@ -232,11 +232,11 @@ fn another_db_without_the_right_to_select_it_is_said_and_the_rest_looked_at() {
         assert_eq!(report.severity(id), "ok", "{}", report.finding(id));
     }
     for id in ["select", "timeout"] {
-        let mend = report.text(id, "mend");
-        let ended = shell(mend);
-        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+        let fix = report.text(id, "fix");
+        let ended = shell(fix);
+        assert_eq!(ended.stdout.trim(), "OK", "{fix}: {ended:?}");
     }
-    assert!(report.text("select", "mend").ends_with(" ACL SETUSER watcher +select"));
+    assert!(report.text("select", "fix").ends_with(" ACL SETUSER watcher +select"));
     let report = Report::of(&url);
     assert_eq!((report.code, report.severity("select")), (Some(0), "ok"), "{:#?}", report.findings);
 }
@@ -255,10 +255,10 @@ fn a_right_that_is_missing_is_found_and_its_command_mends_it() {
         let url = redis.url_with(&grant(&redis, "watcher", &[LEAST, taken]), 0);
         let report = Report::of(&url);
         assert_eq!((report.code, report.faults()), (Some(1), vec![id]), "{:#?}", report.findings);
-        let mend = report.text(id, "mend");
-        let ended = shell(mend);
-        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
-        assert_eq!(Report::of(&url).faults(), Vec::<&str>::new(), "{mend}");
+        let fix = report.text(id, "fix");
+        let ended = shell(fix);
+        assert_eq!(ended.stdout.trim(), "OK", "{fix}: {ended:?}");
+        assert_eq!(Report::of(&url).faults(), Vec::<&str>::new(), "{fix}");
     }
 }
 
@@ -266,12 +266,12 @@ fn a_right_that_is_missing_is_found_and_its_command_mends_it() {
 fn the_user_that_doctor_recommends_has_the_documented_rights_and_may_do_nothing_else() {
     let redis = Redis::start();
     for db in [0, 2] {
-        let mend = Report::of(&redis.url(db)).text("excess-rights", "mend").to_owned();
-        let words = mend.replace('\'', "");
+        let fix = Report::of(&redis.url(db)).text("excess-rights", "fix").to_owned();
+        let words = fix.replace('\'', "");
         let (_, rules) = words.split_once(" resetkeys ").expect("the rules");
         assert_eq!(rules, in_db(db, &[LEAST]).join(" ") + " " + ROLE);
-        let ended = shell(&mend.replace(">PASSWORD", ">pw"));
-        assert_eq!(ended.stdout.trim(), "OK", "{mend}: {ended:?}");
+        let ended = shell(&fix.replace(">PASSWORD", ">pw"));
+        assert_eq!(ended.stdout.trim(), "OK", "{fix}: {ended:?}");
         let url = redis.url_with("coturn-exporter:pw@", db);
         assert_eq!(Report::of(&url).faults(), Vec::<&str>::new());
         // It may not look at its own rights; given that, none of the dangerous ones is found.
@@ -291,7 +291,7 @@ fn keys_in_another_db_are_a_fault_that_names_it() {
         assert_eq!((report.code, report.faults()), (Some(1), vec!["dbname"]), "{:#?}", report.findings);
         let message = report.text("dbname", "message");
         assert!(message.contains("in db 3;") && message.contains("reads db 0"), "{message}");
-        assert!(report.text("dbname", "mend").contains(&redis.url(3)), "{:#?}", report.findings);
+        assert!(report.text("dbname", "fix").contains(&redis.url(3)), "{:#?}", report.findings);
         assert_eq!(Report::of(&redis.url_with(credentials, 3)).code, Some(0));
     }
 }
@@ -308,9 +308,9 @@ fn looking_leaves_idle_times_as_they_are_and_leftovers_are_advice() {
     assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).expect("DBSIZE"), 1);
     let idle: u64 = redis::cmd("OBJECT").arg("IDLETIME").arg(&key).query(&mut connection).expect("idle time");
     assert!(idle >= IDLE, "{idle}");
-    let mend = report.text("stale-keys", "mend");
-    let args: Vec<&str> = mend.strip_prefix("coturn-exporter ").expect(mend).split(' ').collect();
-    assert_eq!(exporter(&[args.as_slice(), &["--apply"]].concat()).code, Some(0), "{mend}");
+    let fix = report.text("stale-keys", "fix");
+    let args: Vec<&str> = fix.strip_prefix("coturn-exporter ").expect(fix).split(' ').collect();
+    assert_eq!(exporter(&[args.as_slice(), &["--apply"]].concat()).code, Some(0), "{fix}");
     assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).expect("DBSIZE"), 0);
 }
 
@@ -344,7 +344,7 @@ fn a_replica_that_is_syncing_is_called_so_and_nothing_is_held_against_it() {
             let message = report.text("role", "message");
             assert!(message.contains("being synchronized with its master"), "{:#?}", report.findings);
             assert_eq!(report.severity("role"), "advice");
-            assert!(report.text("role", "mend").starts_with("run doctor again"));
+            assert!(report.text("role", "fix").starts_with("run doctor again"));
             assert_eq!((report.code, report.faults()), (Some(0), vec![]), "{:#?}", report.findings);
             let ping = if stale_data == "yes" { "ok" } else { "info" };
             assert_eq!(report.severity("ping"), ping, "{}", report.finding("ping"));
@@ -379,7 +379,7 @@ fn an_exporter_that_forwards_is_not_taken_for_coturn() {
             );
             assert_eq!(report.severity("coturn"), "info", "{}", report.finding("coturn"));
             let message = report.text("coturn", "message");
-            assert!(message.contains("no connection that published is of a coturn itself"), "{message}");
+            assert!(message.contains("no coturn itself is connected"), "{message}");
         } else {
             // It cannot say who it is, and forwards all the same.
             assert_eq!(report.severity("coturn"), "ok", "{}", report.finding("coturn"));
@@ -476,7 +476,7 @@ fn the_listener_is_looked_at_as_a_coturn_would() {
     assert_eq!(service.page().value("coturn_exporter_statsdb_refused_clients", &[]), Some(0.0));
 
     // The line that it prints is one that a coturn can use.
-    let line = before.text("turnserver-conf", "mend").replace("SECRET", "open-sesame");
+    let line = before.text("turnserver-conf", "fix").replace("SECRET", "open-sesame");
     let expected = format!(
         "redis-statsdb=\"ip=127.0.0.1 dbname=0 password=open-sesame port={} connect_timeout=30\"",
         address.port()
@@ -521,5 +521,5 @@ fn an_address_that_may_be_a_relays_own_is_named() {
     let named = Report::with(&["--statsdb.listen-address", &format!("0.0.0.0.nip.invalid:{port}")]);
     let host = named.finding("statsdb-host");
     assert!(host["message"].as_str().unwrap().contains("4.17"), "{host}");
-    assert!(host["mend"].as_str().unwrap().contains("127.0.0.1"), "{host}");
+    assert!(host["fix"].as_str().unwrap().contains("127.0.0.1"), "{host}");
 }

@@ -14,6 +14,7 @@ pub mod common;
 mod cli;
 mod details;
 mod doctor;
+mod documents;
 mod log_reader;
 mod prune;
 mod readme;

@@ -16,7 +16,5 @@ mod cases;
 mod fast_path;
 mod golden;
 mod harness;
-mod ledger;
 mod properties;
-mod store_lives;
 mod truth;

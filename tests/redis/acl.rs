@@ -63,7 +63,7 @@ fn without_the_right_to_scan_events_are_counted_and_the_resync_is_said_to_be_imp
         let exporter = Exporter::watching(&redis.url_with("exporter:pw@", 0));
         exporter.until_value("coturn_exporter_source_up", &[], 1.0);
         exporter.until_value("coturn_exporter_resync_ok", &[], 0.0);
-        exporter.until_logged(&["no resync", "+scan +get +object|idletime and ~turn/*"]);
+        exporter.until_logged(&["cannot read status keys", "+scan +get +object|idletime and ~turn/*"]);
         statsdb.open(&Allocation::new(REALM, "alice", 2), 600);
         exporter.until_value("coturn_allocations", &LIVE, 1.0);
     }

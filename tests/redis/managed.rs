@@ -37,13 +37,13 @@ fn a_redis_without_scan_or_get_is_watched_and_the_resync_is_said_to_be_impossibl
         exporter.until_value(UP, &[], 1.0);
         exporter.until_value(RESYNC_OK, &[], 0.0);
         assert_eq!(exporter.status("/-/ready"), 200);
-        let line = exporter.until_logged(&["no resync"]);
+        let line = exporter.until_logged(&["cannot read status keys"]);
         for part in ["level=warn", "unknown command", "--statsdb.listen-address"] {
             assert!(line.contains(part), "{commands:?}: {part} in {line}");
         }
         statsdb.open(&Allocation::new(REALM, "alice", 2), 600);
         exporter.until_value("coturn_allocations", &LIVE, 1.0);
-        assert_eq!(exporter.log().matches("no resync").count(), 1, "{}", exporter.log());
+        assert_eq!(exporter.log().matches("cannot read status keys").count(), 1, "{}", exporter.log());
     }
 }
 
@@ -67,7 +67,7 @@ fn doctor_says_that_a_command_is_not_to_be_had_and_what_to_do() {
     let plain = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "fault scan: SCAN fails:",
-        "mend a Redis that knows the command and does not rename it, or none: --statsdb.listen-address",
+        "fix a Redis that knows the command and does not rename it, or none: --statsdb.listen-address",
         "advice info: INFO gives no answer (",
     ] {
         assert!(plain.contains(part), "{part} in {}", ended.stdout);
@@ -111,7 +111,7 @@ fn whatever_is_said_to_scan_or_get_the_source_is_up() {
             other => Err(format!("{other:?}\n{}", exporter.log())),
         });
         exporter.until_value(RESYNC_OK, &[], 0.0);
-        let line = exporter.until_logged(&["no resync"]);
+        let line = exporter.until_logged(&["cannot read status keys"]);
         assert!(line.contains("--statsdb.listen-address"), "{what}: {line}");
         let born = Allocation::new(REALM, "alice", 1);
         redis.send(&pmessage(born.key().as_bytes(), born.status("new", 600).as_bytes()), 1000);

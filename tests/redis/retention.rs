@@ -99,7 +99,7 @@ fn doctor(url: &str) -> (Vec<(String, String)>, Vec<Value>) {
     let faults: Vec<_> = findings
         .iter()
         .filter(|finding| finding["severity"] == "fault")
-        .map(|finding| (text(finding, "id"), text(finding, "mend")))
+        .map(|finding| (text(finding, "id"), text(finding, "fix")))
         .collect();
     assert_eq!(ended.code, Some(i32::from(!faults.is_empty())), "{findings:#?}");
     (faults, findings)
@@ -182,9 +182,9 @@ fn doctor_finds_a_cluster_and_says_what_to_use_instead() {
     // The key that it asks for is one node's; to the others it is no fault that it is not theirs.
     for node in &cluster.nodes {
         let (faults, findings) = doctor(&node.url(0));
-        let [(id, mend)] = &faults[..] else { panic!("{findings:#?}") };
+        let [(id, fix)] = &faults[..] else { panic!("{findings:#?}") };
         assert_eq!(id, "cluster-enabled");
-        assert!(mend.contains("standalone Redis") && mend.contains("--statsdb.listen-address"), "{mend}");
+        assert!(fix.contains("standalone Redis") && fix.contains("--statsdb.listen-address"), "{fix}");
     }
 }
 
@@ -229,14 +229,14 @@ fn where_keys_are_evicted_no_live_allocation_ends_for_want_of_its_key() {
     assert_eq!(faults.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["maxmemory-policy"]);
     assert!(findings.iter().any(|finding| finding["id"] == "evicted-keys"), "{findings:#?}");
 
-    // The policy is mended, the keys are still gone: who starts now sees that some were evicted, and doubts likewise.
+    // The policy is fixed, the keys are still gone: who starts now sees that some were evicted, and doubts likewise.
     redis.run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     gap(&exporter, &redis);
     assert_all_live(&exporter, LIVE_ONES);
-    exporter.until_logged(&[NOTHING_PROVEN, "maxmemory_policy=noeviction", "lately evicted"]);
+    exporter.until_logged(&[NOTHING_PROVEN, "maxmemory_policy=noeviction", "recently evicted"]);
     exporter.until_value(SETTING_OK, &[("setting", "maxmemory-policy")], 1.0);
     let second = Exporter::watching(&redis.url(0));
-    second.until_logged(&[NOTHING_PROVEN, "lately evicted"]);
+    second.until_logged(&[NOTHING_PROVEN, "recently evicted"]);
 }
 
 /// `noeviction`, and `volatile-*` where nothing has a time to live: Redis refuses what it has no room for.

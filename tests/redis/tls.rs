@@ -197,22 +197,22 @@ fn a_flaw_of_the_servers_certificate_is_named_and_the_printed_command_mends_it()
         assert_eq!(ended.code, Some(1), "{ended:?}");
         let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
         let [finding] = report["findings"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
-        let [message, mend] = ["message", "mend"].map(|field| finding[field].as_str().unwrap());
+        let [message, fix] = ["message", "fix"].map(|field| finding[field].as_str().unwrap());
         let subject = format!("the certificate of {host}:{}", server.port.number);
         assert!(message.contains(&subject) && message.contains(says), "{says}: {message}");
-        assert!(mend.starts_with("openssl ") && !ended.stdout.contains("start Redis"), "{mend}");
+        assert!(fix.starts_with("openssl ") && !ended.stdout.contains("start Redis"), "{fix}");
 
         let exporter = Exporter::start(&flags);
-        exporter.until_logged(&["not watching", &subject, says, mend]);
+        exporter.until_logged(&["not watching", &subject, says, fix]);
         exporter.until_value("coturn_exporter_source_up", &[], 0.0);
         let ready = exporter.get("/-/ready").unwrap().body;
-        assert!(ready.contains(says) && ready.contains(mend), "{ready}");
+        assert!(ready.contains(says) && ready.contains(fix), "{ready}");
 
         // With the CA's key beside it, as the command wants it.
-        let dir = TempDir::new("mended");
+        let dir = TempDir::new("fixed");
         std::fs::copy(&ours.key_file, dir.path().join("ca.key")).unwrap();
-        let made = command::shell(&format!("cd {} && {mend}", text(dir.path())));
-        assert_eq!(made.code, Some(0), "{mend}: {made:?}");
+        let made = command::shell(&format!("cd {} && {fix}", text(dir.path())));
+        assert_eq!(made.code, Some(0), "{fix}: {made:?}");
         let pair = Pair { cert_file: dir.path().join("redis.crt"), key_file: dir.path().join("redis.key") };
         let server = TlsRedis::open_to_all(&ours, &pair);
         let url = server.url(host);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::app::Error;
 use crate::config::RedisSource;
 use crate::doctor::is_stale;
-use crate::plain::plain;
+use crate::escape::printable;
 use crate::source::connect::locate;
 use crate::source::error::LinkError;
 use crate::source::pipeline::PipelineWriter;
@@ -74,7 +74,7 @@ async fn prune_one(
     let walk = KeyScan::begin(source, &server).await?;
     let asking = resync::ages(source, &server).await?;
     let pruner = if apply { Some(Pruner::begin(source, &server, limit).await?) } else { None };
-    writeln!(out, "{}", plain(source.name.as_bytes()))?;
+    writeln!(out, "{}", printable(source.name.as_bytes()))?;
     let mut tally = PruneTally::default();
     let result = go_through(walk, asking, pruner, limit, &mut tally, out).await;
     let PruneTally { keys, stale, pruned: Pruned { deleted, revived, gone } } = tally;
@@ -127,7 +127,7 @@ async fn go_through(
 fn list(stale: &[FoundKey], out: &mut impl Write) -> io::Result<()> {
     for found in stale {
         let seconds = found.idle.unwrap_or_default().as_secs();
-        writeln!(out, "{seconds:>9} s  {}", plain(&found.key))?;
+        writeln!(out, "{seconds:>9} s  {}", printable(&found.key))?;
     }
     Ok(())
 }

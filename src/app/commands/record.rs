@@ -3,18 +3,20 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::app::Error;
+use crate::app::reconnect::{KeepConnected, LinkProgress, keep_connected};
+use crate::app::supervise::propagate;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::RedisSource;
 use crate::shutdown::{self, Hangup, Shutdown};
-use crate::source::backoff::Backoff;
 use crate::source::capture::CaptureWriter;
 use crate::source::error::LinkError;
 use crate::source::pubsub::Published;
@@ -40,20 +42,21 @@ pub(in crate::app) async fn record(
         ),
         None => Box::new(io::stdout()),
     };
+    // A capture's lines do not say whose they are; the configuration allows one source.
+    let Some(source) = sources.into_iter().next() else { return Ok(()) };
     let mut recorder = Recorder {
+        source,
         clock: Arc::new(SystemClock::new()),
         writer: CaptureWriter::new(out),
         output: Ok(()),
         messages: 0,
         left_out: 0,
     };
-    // A capture's lines do not say whose they are; the configuration allows one source.
-    let Some(source) = sources.into_iter().next() else { return Ok(()) };
     let stop = Shutdown::new();
     let stopped = stop.clone();
     let recording = async move {
         let ended = tokio::select! {
-            ended = recorder.run(&source) => ended,
+            ended = keep_connected(&mut recorder) => Err(ended),
             () = stopped.triggered() => Ok(()),
         };
         tracing::info!(messages = recorder.messages, left_out = recorder.left_out, "recorded");
@@ -90,13 +93,9 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// What came of recording; a panic of it is ours.
+/// What came of recording. Nobody cancels it.
 fn joined(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
-    ended.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        // Nobody cancels it.
-        Err(_) => Ok(()),
-    })
+    propagate(ended).unwrap_or(Ok(()))
 }
 
 fn explained(error: io::Error) -> io::Error {
@@ -115,6 +114,7 @@ async fn after(limit: Duration) {
 }
 
 struct Recorder {
+    source: RedisSource,
     clock: Arc<dyn Clock>,
     writer: CaptureWriter<Box<dyn Write + Send>>,
     /// What came of writing, since the last flush.
@@ -124,46 +124,45 @@ struct Recorder {
     left_out: u64,
 }
 
-impl Recorder {
-    /// Records from connection to connection; only the output can end it.
-    async fn run(&mut self, source: &RedisSource) -> Result<(), Error> {
-        let mut backoff = Backoff::new();
-        // What was last said about the source; said once, not at each attempt.
-        let mut complaint = None;
+impl KeepConnected for Recorder {
+    /// Only the output can end it.
+    type Fatal = Error;
+
+    async fn attempt(&mut self, progress: &mut LinkProgress<'_>) -> Result<LinkError, Error> {
+        let mut link = match subscribe(&self.source).await {
+            Ok(link) => link,
+            Err(error) => return Ok(error),
+        };
+        progress.is_connected(self.clock.now());
+        progress.works();
+        tracing::info!(source = %self.source.name, "recording");
+        let mut lost = pin!(link.check.until_lost());
         loop {
-            let error = match subscribe(source).await {
-                Ok(mut link) => {
-                    complaint = None;
-                    tracing::info!(source = %source.name, "recording");
-                    let since = self.clock.now();
-                    let lost = link.check.until_lost();
-                    tokio::pin!(lost);
-                    let error = loop {
-                        tokio::select! {
-                            ready = link.messages.ready() => {
-                                let taken = ready.and_then(|()| self.take(&mut link.messages));
-                                self.flush().map_err(Error::Output)?;
-                                if let Err(error) = taken {
-                                    break error;
-                                }
-                            }
-                            error = &mut lost => break error,
-                        }
-                    };
-                    backoff.connected_for(self.clock.now().since(since));
-                    error
+            tokio::select! {
+                ready = link.messages.ready() => {
+                    let taken = ready.and_then(|()| self.take(&mut link.messages));
+                    self.flush().map_err(Error::Output)?;
+                    if let Err(error) = taken {
+                        return Ok(error);
+                    }
                 }
-                Err(error) => error,
-            };
-            let said = Some(error.to_string());
-            if complaint != said {
-                tracing::warn!(source = %source.name, %error, "not recording; trying again");
-                complaint = said;
+                error = &mut lost => return Ok(error),
             }
-            sleep(backoff.next_wait(fastrand::f64())).await;
         }
     }
 
+    fn failed(&mut self, error: &LinkError, is_news: bool) {
+        if is_news {
+            tracing::warn!(source = %self.source.name, %error, "not recording; trying again");
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl Recorder {
     fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
         messages.take(|published| published.iter().for_each(|published| self.note(now, published)))

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{UsageFormat, UsageQuery, UsageTime};
-use crate::plain::plain;
+use crate::escape::printable;
 use crate::store::ledger::{self, FIGURES, Question, Usage};
 
 /// Asks the ledger, and prints the answer onto `out`.
@@ -46,7 +46,7 @@ fn columns(question: &Question) -> impl Iterator<Item = &'static str> {
 fn table(question: &Question, answers: &[Usage], out: &mut impl Write) -> io::Result<()> {
     let head: Vec<String> = columns(question).map(str::to_owned).collect();
     let rows = answers.iter().map(|answer| {
-        let names = answer.of.iter().map(|name| plain(name.as_bytes()));
+        let names = answer.of.iter().map(|name| printable(name.as_bytes()));
         names.chain(answer.figures.iter().map(u64::to_string)).collect()
     });
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();

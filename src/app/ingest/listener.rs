@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Ingest;
 use crate::clock::Timestamp;
-use crate::metrics::own::{ForwardStats, StatsdbStats};
+use crate::metrics::source_stats::{ForwardStats, StatsdbStats};
 use crate::source::forward::Forwarded;
 use crate::source::statsdb::{CommandRefusal, ConnectionRefusal};
 use crate::state::{ClosedBy, ConnectionId, EndedConnections, ProcessVerdict, SourceId};

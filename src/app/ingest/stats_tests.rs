@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Ingest;
 use crate::app::testing::at;
-use crate::metrics::own::{SourceStats, StatusKeys};
+use crate::metrics::source_stats::{SourceStats, StatusKeys};
 use crate::state::{Look, Settings, SourceId};
 
 const SOURCE: SourceId = SourceId(0);

@@ -1,25 +1,27 @@
-//! What was said of the setup of a source's Redis: each thing once, and again when it changes or is mended.
+//! What is logged of the setup of a source's Redis: each problem once, and again when it changes or comes back.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 
+use crate::app::log_once::LogOnce;
 use crate::doctor::retention::{Doubt, Retention};
 use crate::doctor::{Setting, SettingState};
 
 /// Of one source, from link to link.
 #[derive(Debug, Default)]
 pub(super) struct SetupLog {
-    /// Settings that are wrong, with the value that was named.
-    settings: BTreeMap<&'static str, String>,
-    /// Why a missing key proves nothing; said once a link.
-    doubt: Option<Doubt>,
-    /// The resync is impossible; said once a link.
-    no_resync: bool,
-    /// Idle times are unknown; said once a link.
-    no_ages: bool,
+    /// Settings that are wrong, with the value that was logged.
+    settings: BTreeMap<&'static str, LogOnce<String>>,
+    /// Why a missing key proves nothing; logged once for each link.
+    doubt: LogOnce<Doubt>,
+    /// The resync is impossible; logged once for each link.
+    no_resync: LogOnce,
+    /// Idle times are unknown; logged once for each link.
+    no_ages: LogOnce,
 }
 
 impl SetupLog {
-    /// A new link: what is wrong with its keys is said anew. Settings are those of the server, not of the link.
+    /// A new link: what is wrong with its keys is logged anew. Settings are those of the server, not of the link.
     pub(super) fn link_begins(&mut self) {
         *self = Self { settings: std::mem::take(&mut self.settings), ..Self::default() };
     }
@@ -33,8 +35,8 @@ impl SetupLog {
             if in_doubt == Some(*setting) {
                 self.settings.remove(name);
             } else if *ok {
-                self.mended(source, name, Some(value));
-            } else if self.settings.insert(name, value.clone()).as_ref() != Some(value) {
+                self.setting_is_right(source, name, Some(value));
+            } else if self.settings.entry(name).or_default().is_news(value.clone()) {
                 tracing::warn!(source, setting = name, value, fix, why, "a setting of Redis is wrong");
             }
         }
@@ -44,8 +46,8 @@ impl SetupLog {
     pub(super) fn db(&mut self, source: &str, is_right: Option<bool>, live_without_key: u64) {
         let setting = Setting::Dbname.as_str();
         match is_right {
-            Some(true) => self.mended(source, setting, None),
-            Some(false) if self.settings.insert(setting, String::new()).is_none() => {
+            Some(true) => self.setting_is_right(source, setting, None),
+            Some(false) if self.settings.entry(setting).or_default().is_news(String::new()) => {
                 let fix = "the db of redis-statsdb in --redis.url, or dbname in redis-statsdb";
                 tracing::warn!(
                     source,
@@ -59,21 +61,23 @@ impl SetupLog {
         }
     }
 
-    fn mended(&mut self, source: &str, setting: &'static str, value: Option<&String>) {
-        if self.settings.remove(setting).is_some() {
+    fn setting_is_right(&mut self, source: &str, setting: &'static str, value: Option<&String>) {
+        if self.settings.entry(setting).or_default().solve() {
             tracing::info!(source, setting, value, "a setting of Redis is right again");
         }
     }
 
     /// Whether a missing key proves something.
     pub(super) fn keys(&mut self, source: &str, doubt: Option<Doubt>, seen: &Retention) {
-        if std::mem::replace(&mut self.doubt, doubt) == doubt {
-            return;
-        }
         let Some(doubt) = doubt else {
-            tracing::info!(source, "a missing status key proves an end again");
+            if self.doubt.solve() {
+                tracing::info!(source, "a missing status key proves an end again");
+            }
             return;
         };
+        if !self.doubt.is_news(doubt) {
+            return;
+        }
         let redis_mode =
             seen.is_cluster().map(|is_cluster| if is_cluster { "cluster" } else { "standalone" });
         tracing::warn!(
@@ -84,26 +88,27 @@ impl SetupLog {
             evicted_keys = seen.evicted,
             refused_writes = seen.refused_writes,
             fix = doubt.fix(),
-            "a missing status key proves nothing here: none of the live allocations is ended for want of its key, and \
+            "a missing status key proves nothing here: none of the live allocations is ended because its key is missing, and \
              a start finds only those whose key is here"
         );
     }
 
     /// The resync cannot be done, or can (again).
-    pub(super) fn resync(&mut self, source: &str, impossible: Option<&dyn std::error::Error>) {
-        let was_impossible = std::mem::replace(&mut self.no_resync, impossible.is_some());
+    pub(super) fn resync(&mut self, source: &str, impossible: Option<&dyn Error>) {
         match impossible {
-            Some(error) if !was_impossible => {
-                tracing::warn!(source, %error, "no resync: what lived before the start is told by its next event only");
-            }
-            None if was_impossible => tracing::info!(source, "status keys can be read again"),
+            Some(error) if self.no_resync.is_news(()) => tracing::warn!(
+                source,
+                %error,
+                "cannot read status keys; allocations that already exist appear at their next event"
+            ),
+            None if self.no_resync.solve() => tracing::info!(source, "status keys can be read again"),
             _ => {}
         }
     }
 
     /// Keys were found whose idle time Redis does not tell.
     pub(super) fn ages_unknown(&mut self, source: &str, keys: u64) {
-        if keys > 0 && !std::mem::replace(&mut self.no_ages, true) {
+        if keys > 0 && self.no_ages.is_news(()) {
             tracing::warn!(
                 source,
                 keys,

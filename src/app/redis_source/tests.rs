@@ -1,4 +1,4 @@
-//! The steps of a source, one by one, and a source from complaint to complaint.
+//! The steps of a source, one by one, and a source from failure to failure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use crate::app::resync_task::{DatedKeys, KeyValues};
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::ManualClock;
 use crate::source::backoff;
-use crate::source::resync::{FoundKey, ReadValues};
+use crate::source::resync::{FoundKey, Part, ReadValues, ScanError};
 use crate::wire::{Event, Message};
 
 const KEY: &[u8] = b"turn/realm/r/user/alice/allocation/000000000000000001/status";
@@ -31,6 +31,13 @@ fn found(idle: u64) -> FoundKey {
 
 fn end(task: &mut RedisTask, resync: &mut ResyncProgress) {
     task.take_step(resync, ResyncStep::ScanOver(Ok(())));
+    sweep(task, resync);
+}
+
+fn sweep(task: &mut RedisTask, resync: &mut ResyncProgress) {
+    while resync.is_sweeping() {
+        task.sweep_step(resync);
+    }
 }
 
 /// A key is as old when its turn comes as Redis said, and the time since then.
@@ -147,7 +154,7 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
     so_many_attempts(4, long).await;
     reason.store(1, Ordering::SeqCst);
     so_many_attempts(3, long).await;
-    until("another complaint", || said(1) > 0).await;
+    until("another failure", || said(1) > 0).await;
     assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
     // It is busy, and no right is missing.
     assert_eq!(
@@ -168,7 +175,7 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
     }
     refuses.store(true, Ordering::SeqCst);
     so_many_attempts(3, long).await;
-    until("the old complaint", || said(1) > 1).await;
+    until("the old failure", || said(1) > 1).await;
     so_many_attempts(2, long).await;
     assert_eq!((said(0), said(1), lines.with("not watching")), (1, 2, 5), "{lines:?}");
     following.abort();
@@ -185,6 +192,7 @@ fn a_source_is_up_after_a_scan_or_where_none_is_permitted() {
         let (mut task, mut resync) = (task(&shared, anywhere()), ResyncProgress::default());
         task.take_step(&mut resync, ResyncStep::ScanBegins);
         task.take_step(&mut resync, over.map_or(ResyncStep::ScanFailed, ResyncStep::ScanOver));
+        sweep(&mut task, &mut resync);
         let view = shared.lock().view(shared.now());
         assert_eq!((view.table.sources[0].up, view.sources[0].resync_ok), (is_up, Some(is_ok)));
     }
@@ -211,11 +219,43 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
     });
     let (shared, clock) = shared_table(10_000);
     let (out, mut steps) = mpsc::channel(1);
-    let listening = tokio::spawn(listen(check, shared, out));
+    let listening = tokio::spawn(watch_pulse(check, shared, out));
     until("the question", || pings.load(Ordering::SeqCst) > 1).await;
     clock.set(at(10_005));
     talker.say_to(b"PING", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
     let step = steps.recv().await;
-    assert!(matches!(step, Some(ResyncStep::Heard(moment)) if moment == at(10_000)));
+    assert!(matches!(step, Some(ResyncStep::ReceivedUntil(moment)) if moment == at(10_000)));
     listening.abort();
+}
+
+/// A table that is large takes a while to look at: messages, and whoever else wants the table, have their turns meanwhile.
+#[tokio::test(start_paused = true)]
+async fn messages_are_taken_in_between_the_steps_of_a_sweep() {
+    // Two steps of the sweep, and a part of a third.
+    const ALLOCATIONS: u64 = 2 * 8192 + 1;
+    let _standing = StandingClock::hold();
+    let (shared, _clock) = shared_table(10_000);
+    let born = |id: u64| format!("turn/realm/r/user/alice/allocation/{id:018}/status");
+    for id in 1..=ALLOCATIONS {
+        shared.lock().message(at(9_999), SOURCE, born(id).as_bytes(), BORN).unwrap();
+    }
+    let talker = Talker::answering(empty_redis);
+    let readiness = SourceReadiness::new(&["redis://test"]);
+    let task = RedisTask::new(talker.source(), SOURCE, shared.clone(), readiness.clone());
+    let following = tokio::spawn(task.run());
+    // Time stands still, so there is one step at once, and no other.
+    until("the scan", || shared.lock().view(at(10_000)).sources[0].resyncs == 1).await;
+    let live = || shared.lock().view(at(10_000)).table.sources[0].live;
+    for id in ALLOCATIONS + 1..=ALLOCATIONS + 2 {
+        let mut message = Vec::new();
+        crate::resp::command(&mut message, &[b"pmessage", b"turn/*", born(id).as_bytes(), BORN]);
+        talker.say_to(b"PSUBSCRIBE", &message);
+        until("the message", || live() == id).await;
+        settle().await;
+        assert!(readiness.is_waiting(SOURCE), "the sweep goes on");
+        // The second step, and the third.
+        tokio::time::advance(BETWEEN_SWEEPS).await;
+    }
+    until("the end of the resync", || !readiness.is_waiting(SOURCE)).await;
+    following.abort();
 }

@@ -1,4 +1,6 @@
-//! What the listener says of those who call: that none came, that one was refused.
+//! What the listener logs when no coturn connects.
+
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::app::ingest::Ingest;

@@ -7,17 +7,21 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::connection_slots::ListenerSlot;
-use super::refused_clients::ClientState;
+use super::forwarding;
+use super::listener_context::ListenerContext;
+use super::refused_clients::{ClientNotice, ClientState};
 use super::suspicious_clients::Suspicion;
-use super::{ListenerContext, forwarding};
+use crate::app::ingest::Ingest;
+use crate::app::supervise::contain;
+use crate::clock::Timestamp;
 use crate::source::statsdb::{
     ClientCommand, Connection, ConnectionRefusal, ConnectionSetup, Disconnected, IncomingConnection,
 };
 use crate::state::{ClosedBy, ConnectionId};
 
-/// How long a connection may take to log in, or, where no password is asked for, to say a first command: a TLS handshake
+/// How long a connection may take to log in, or, where no password is asked for, to send a first command: a TLS handshake
 /// on a slow line, and a word.
-const FIRST_WORDS: Duration = Duration::from_secs(10);
+const FIRST_COMMAND: Duration = Duration::from_secs(10);
 
 /// After so many commands others get their turn.
 const TURN: usize = 1024;
@@ -25,143 +29,180 @@ const TURN: usize = 1024;
 /// What is known of a connection while it is open.
 struct ConnectionContext {
     peer: IpAddr,
-    /// Its number in the table, which knows only those that have logged in or said a first command: what strangers do
-    /// costs it nothing.
+    /// Its number in the table, which knows only those that have logged in or sent a first command: what others do costs it
+    /// nothing.
     id: Option<ConnectionId>,
-    state: ClientState,
+    client: ClientState,
+    /// It has logged in or sent a first command, and keeps its slot.
+    is_established: bool,
 }
 
 /// Why a connection is over.
 #[derive(Debug)]
 enum ConnectionEnd {
     /// The TLS handshake failed.
-    NoTalk,
+    SetupFailed,
     /// It ended.
     Ended(Disconnected),
     /// We closed it.
     Refused(ConnectionRefusal),
+    /// Serving it met a bug.
+    Panicked,
 }
 
 impl ListenerContext {
     /// Serves a connection to its end; gives it if what it reported is to be judged by that.
-    pub(super) async fn receive(
+    pub(super) async fn serve(
         self,
         reception: ConnectionSetup,
         caller: IncomingConnection,
-        place: ListenerSlot,
+        slot: ListenerSlot,
     ) -> Option<ConnectionId> {
         let peer = caller.peer;
-        let mut talk =
-            ConnectionContext { peer: peer.ip().to_canonical(), id: None, state: ClientState::new(peer) };
-        let first = tokio::select! {
-            // What it has said already comes first.
-            biased;
-            first = self.first_words(reception, caller, &mut talk) => first,
-            () = place.leave.notified() => Err(ConnectionEnd::Refused(ConnectionRefusal::GaveWay)),
-            () = sleep(FIRST_WORDS) => Err(ConnectionEnd::Refused(ConnectionRefusal::Silent)),
+        let mut connection = ConnectionContext {
+            peer: peer.ip().to_canonical(),
+            id: None,
+            client: ClientState::new(peer),
+            is_established: false,
         };
-        let has_spoken = first.is_ok() && self.places().has_spoken(&place);
-        let parting = match first {
-            Ok(mut connection) if has_spoken => {
-                ConnectionEnd::Ended(self.listen(&mut connection, &mut talk).await)
-            }
-            Ok(_) => ConnectionEnd::Refused(ConnectionRefusal::GaveWay),
-            Err(parting) => parting,
-        };
-        self.places().leave(&place, has_spoken);
-        tracing::debug!(%peer, ?parting, "connection closed");
-        self.part(&talk, &parting)
+        let served = contain(self.receive(reception, caller, &slot, &mut connection)).await;
+        let end = served.unwrap_or_else(|panic| {
+            tracing::error!(
+                source = %self.name,
+                %peer,
+                reason = panic.reason(),
+                "serving a connection panicked, which is a bug; please report this. Only this connection is closed"
+            );
+            ConnectionEnd::Panicked
+        });
+        self.slots().leave(&slot, connection.is_established);
+        tracing::debug!(%peer, ?end, "connection closed");
+        self.finish(&connection, &end)
     }
 
-    /// Listens until the connection has logged in, or, where no password is asked for, has said a command.
-    async fn first_words(
+    /// From the first byte to the end.
+    async fn receive(
         &self,
         reception: ConnectionSetup,
         caller: IncomingConnection,
-        talk: &mut ConnectionContext,
+        slot: &ListenerSlot,
+        context: &mut ConnectionContext,
+    ) -> ConnectionEnd {
+        let established = tokio::select! {
+            // What it has sent already comes first.
+            biased;
+            established = self.establish(reception, caller, context) => established,
+            () = slot.leave.notified() => Err(ConnectionEnd::Refused(ConnectionRefusal::GaveWay)),
+            () = sleep(FIRST_COMMAND) => Err(ConnectionEnd::Refused(ConnectionRefusal::Silent)),
+        };
+        let mut connection = match established {
+            Ok(connection) => connection,
+            Err(end) => return end,
+        };
+        context.is_established = self.slots().has_spoken(slot);
+        if !context.is_established {
+            return ConnectionEnd::Refused(ConnectionRefusal::GaveWay);
+        }
+        let mut taken = 0;
+        loop {
+            if let Err(ended) = connection.ready().await {
+                return ConnectionEnd::Ended(ended);
+            }
+            taken += self.take_in(&mut connection, context);
+            give_way(&mut taken).await;
+        }
+    }
+
+    /// Receives until the connection has logged in, or, where no password is asked for, has sent a command.
+    async fn establish(
+        &self,
+        reception: ConnectionSetup,
+        caller: IncomingConnection,
+        context: &mut ConnectionContext,
     ) -> Result<Connection, ConnectionEnd> {
         let peer = caller.peer;
         let mut connection = reception.set_up(caller).await.map_err(|error| {
-            tracing::debug!(%peer, %error, "no TLS handshake");
-            ConnectionEnd::NoTalk
+            tracing::debug!(%peer, %error, "connection setup failed");
+            ConnectionEnd::SetupFailed
         })?;
         let mut taken = 0;
         while !connection.is_accepted() {
             connection.ready().await.map_err(ConnectionEnd::Ended)?;
-            taken += self.take_in(&mut connection, talk);
+            taken += self.take_in(&mut connection, context);
             give_way(&mut taken).await;
         }
         Ok(connection)
     }
 
-    async fn listen(&self, connection: &mut Connection, talk: &mut ConnectionContext) -> Disconnected {
-        let mut taken = 0;
-        loop {
-            if let Err(ended) = connection.ready().await {
-                return ended;
-            }
-            taken += self.take_in(connection, talk);
-            give_way(&mut taken).await;
-        }
-    }
-
-    fn take_in(&self, connection: &mut Connection, talk: &mut ConnectionContext) -> usize {
+    /// Takes in the commands that have come; gives how many.
+    fn take_in(&self, connection: &mut Connection, context: &mut ConnectionContext) -> usize {
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
-        if let Some(id) = talk.id {
+        if let Some(id) = context.id {
             ingest.connection_active(now, id);
         }
         let mut notices = Vec::new();
-        let ConnectionContext { peer, id, state } = talk;
         let taken = connection.take(|heard, is_accepted| {
-            if state.is_news(&heard) {
-                notices.extend(self.callers().hear(now, state, &heard));
-            }
-            if id.is_none() && is_accepted {
-                *id = Some(ingest.connection_opened(now, self.id, *peer));
-            }
-            match (heard, *id) {
-                (ClientCommand::Published { channel, payload }, Some(id)) => {
-                    // One that was not understood is counted with its reason.
-                    let _ = ingest.message_from(now, self.id, id, channel, payload);
-                }
-                (ClientCommand::Starting, Some(id)) => ingest.process_started(now, id),
-                (ClientCommand::Refused(reason) | ClientCommand::Foreign(reason), _) => {
-                    ingest.refused_command(self.id, reason);
-                }
-                _ => {}
-            }
-            if let Some(forward) = &self.forward {
-                forwarding::offer(forward, &heard);
-            }
+            notices.extend(self.take_command(now, &mut ingest, context, &heard, is_accepted));
         });
         drop(ingest);
         self.report(&notices);
         if let Some(protocol) = connection.take_foreign() {
-            self.note_stranger(talk.peer, Suspicion::Foreign, Some(protocol));
+            self.note_suspicious(context.peer, Suspicion::Foreign, Some(protocol));
         }
         taken
     }
 
+    #[inline]
+    fn take_command(
+        &self,
+        now: Timestamp,
+        ingest: &mut Ingest,
+        context: &mut ConnectionContext,
+        heard: &ClientCommand<'_>,
+        is_accepted: bool,
+    ) -> Option<ClientNotice> {
+        let ConnectionContext { peer, id, client, .. } = context;
+        let notice = if client.is_changed_by(heard) { self.clients().note(now, client, heard) } else { None };
+        if id.is_none() && is_accepted {
+            *id = Some(ingest.connection_opened(now, self.id, *peer));
+        }
+        match (heard, *id) {
+            (ClientCommand::Published { channel, payload }, Some(id)) => {
+                // One that was not understood is counted with its reason.
+                let _ = ingest.message_from(now, self.id, id, channel, payload);
+            }
+            (ClientCommand::Starting, Some(id)) => ingest.process_started(now, id),
+            (ClientCommand::Refused(reason) | ClientCommand::Foreign(reason), _) => {
+                ingest.refused_command(self.id, *reason)
+            }
+            _ => {}
+        }
+        if let Some(forward) = &self.forward {
+            forwarding::offer(forward, heard);
+        }
+        notice
+    }
+
     /// A connection is gone, and perhaps the process that held it.
-    fn part(&self, talk: &ConnectionContext, parting: &ConnectionEnd) -> Option<ConnectionId> {
-        let refusal = match parting {
+    fn finish(&self, connection: &ConnectionContext, end: &ConnectionEnd) -> Option<ConnectionId> {
+        let refusal = match end {
             ConnectionEnd::Refused(reason) => Some(*reason),
             ConnectionEnd::Ended(Disconnected::Unread) => Some(ConnectionRefusal::Unread),
-            ConnectionEnd::Ended(_) | ConnectionEnd::NoTalk => None,
+            ConnectionEnd::Ended(_) | ConnectionEnd::SetupFailed | ConnectionEnd::Panicked => None,
         };
         let now = self.shared.now();
-        let notice = self.callers().leave(now, &talk.state, refusal.is_some());
+        let notice = self.clients().leave(now, &connection.client, refusal.is_some());
         self.report(notice.as_slice());
         if let Some(reason) = refusal {
             self.shared.lock().refused_connection(self.id, reason);
-            // Of a client without the right password that has been said.
-            if !talk.state.is_refused() {
-                self.note_stranger(talk.peer, Suspicion::Silent, None);
+            // A client without the right password is in the log already.
+            if !connection.client.is_refused() {
+                self.note_suspicious(connection.peer, Suspicion::Silent, None);
             }
         }
-        let ended = if let ConnectionEnd::Ended(ended) = parting { *ended } else { Disconnected::ByUs };
-        self.close(talk.id?, ended)
+        let ended = if let ConnectionEnd::Ended(ended) = end { *ended } else { Disconnected::ByUs };
+        self.close(connection.id?, ended)
     }
 
     fn close(&self, id: ConnectionId, ended: Disconnected) -> Option<ConnectionId> {

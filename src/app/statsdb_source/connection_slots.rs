@@ -1,5 +1,5 @@
-//! The places of the listener's connections. A connection that has neither logged in nor, where no password is asked
-//! for, said a first command is *silent*: it keeps its place only while nobody else wants it. Pure: time is an argument.
+//! The slots of the listener's connections. A connection that has neither logged in nor, where no password is asked
+//! for, sent a first command is *silent*: it keeps its slot only while nobody else wants it. Pure: time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -14,11 +14,11 @@ use crate::clock::Timestamp;
 /// of them at once.
 pub(super) const PER_ADDRESS: usize = 128;
 
-/// A connection that is younger than this may have said its first words already: they are on their way. It gives way for
-/// want of a place only, not for its address.
+/// A connection that is younger than this may have sent its first command already: it is on its way. It gives way for
+/// want of a slot only, not for its address.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
 
-/// Who has a place, and who must give way first.
+/// Which connection has a slot, and which must give way first.
 #[derive(Debug)]
 pub(super) struct ListenerSlots {
     most: usize,
@@ -37,7 +37,7 @@ struct SilentConnection {
     leave: Arc<Notify>,
 }
 
-/// A place that was given.
+/// A slot that was given.
 #[derive(Clone, Debug)]
 pub(super) struct ListenerSlot {
     number: u64,
@@ -46,12 +46,12 @@ pub(super) struct ListenerSlot {
 }
 
 impl ListenerSlots {
-    /// So many, all of them free.
+    /// So many slots, all of them free.
     pub(super) fn new(most: usize) -> Self {
         Self { most, taken: 0, next: 0, silent: BTreeMap::new(), of_address: HashMap::new() }
     }
 
-    /// A place for a new connection; `None` if all are taken by connections that are not silent.
+    /// A slot for a new connection; `None` if all are taken by connections that are not silent.
     pub(super) fn admit(&mut self, now: Timestamp, peer: IpAddr) -> Option<ListenerSlot> {
         let of_address = self.of_address.get(&peer);
         if let Some(numbers) = of_address.filter(|numbers| numbers.len() >= PER_ADDRESS)
@@ -73,16 +73,22 @@ impl ListenerSlots {
         Some(ListenerSlot { number, leave })
     }
 
-    /// The connection is silent no more; false if it has lost its place already.
-    pub(super) fn has_spoken(&mut self, place: &ListenerSlot) -> bool {
-        self.forget(place.number).is_some()
+    /// The connection is silent no more; false if it has lost its slot already.
+    pub(super) fn has_spoken(&mut self, slot: &ListenerSlot) -> bool {
+        self.forget(slot.number).is_some()
     }
 
     /// The connection is gone; `has_spoken` as it was answered.
-    pub(super) fn leave(&mut self, place: &ListenerSlot, has_spoken: bool) {
-        if has_spoken || self.forget(place.number).is_some() {
+    pub(super) fn leave(&mut self, slot: &ListenerSlot, has_spoken: bool) {
+        if has_spoken || self.forget(slot.number).is_some() {
             self.taken = self.taken.saturating_sub(1);
         }
+    }
+
+    /// Slots in use.
+    #[cfg(test)]
+    pub(super) const fn taken(&self) -> usize {
+        self.taken
     }
 
     fn evict(&mut self, number: u64) {
@@ -120,47 +126,47 @@ mod tests {
     }
 
     /// Whether it was asked to leave.
-    fn must_leave(place: &ListenerSlot) -> bool {
-        let mut leave = std::pin::pin!(place.leave.notified());
+    fn must_leave(slot: &ListenerSlot) -> bool {
+        let mut leave = std::pin::pin!(slot.leave.notified());
         leave.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn the_oldest_that_is_silent_gives_way_to_a_newcomer() {
-        let mut places = ListenerSlots::new(3);
-        let [one, two, three] = [1, 2, 3].map(|host| places.admit(at(0), peer(host)).unwrap());
-        assert!(places.has_spoken(&one));
-        let four = places.admit(at(1), peer(4)).unwrap();
+        let mut slots = ListenerSlots::new(3);
+        let [one, two, three] = [1, 2, 3].map(|host| slots.admit(at(0), peer(host)).unwrap());
+        assert!(slots.has_spoken(&one));
+        let four = slots.admit(at(1), peer(4)).unwrap();
         assert_eq!([&one, &two, &three, &four].map(must_leave), [false, true, false, false]);
         // Too late.
-        assert!(!places.has_spoken(&two));
-        places.leave(&two, false);
-        assert!(places.has_spoken(&three) && places.has_spoken(&four));
-        assert!(places.admit(at(2), peer(5)).is_none(), "all are in use");
-        places.leave(&three, true);
-        let five = places.admit(at(3), peer(5)).unwrap();
-        places.leave(&five, false);
-        places.leave(&four, true);
-        places.leave(&one, true);
-        assert_eq!((places.taken, places.silent.len(), places.of_address.len()), (0, 0, 0));
+        assert!(!slots.has_spoken(&two));
+        slots.leave(&two, false);
+        assert!(slots.has_spoken(&three) && slots.has_spoken(&four));
+        assert!(slots.admit(at(2), peer(5)).is_none(), "all are in use");
+        slots.leave(&three, true);
+        let five = slots.admit(at(3), peer(5)).unwrap();
+        slots.leave(&five, false);
+        slots.leave(&four, true);
+        slots.leave(&one, true);
+        assert_eq!((slots.taken, slots.silent.len(), slots.of_address.len()), (0, 0, 0));
     }
 
     #[test]
     fn an_address_keeps_no_more_silent_ones_than_its_share() {
-        let mut places = ListenerSlots::new(10 * PER_ADDRESS);
-        let other = places.admit(at(0), peer(1)).unwrap();
+        let mut slots = ListenerSlots::new(10 * PER_ADDRESS);
+        let other = slots.admit(at(0), peer(1)).unwrap();
         let share: Vec<ListenerSlot> =
-            (0..PER_ADDRESS).map(|_| places.admit(at(0), peer(2)).unwrap()).collect();
-        // What these say may be on its way.
-        let young = places.admit(at(249), peer(2)).unwrap();
+            (0..PER_ADDRESS).map(|_| slots.admit(at(0), peer(2)).unwrap()).collect();
+        // What these send may be on its way.
+        let young = slots.admit(at(249), peer(2)).unwrap();
         assert!(!share.iter().any(must_leave));
-        places.leave(&young, false);
-        let next = places.admit(at(250), peer(2)).unwrap();
-        assert_eq!(share.iter().filter(|place| must_leave(place)).count(), 1);
+        slots.leave(&young, false);
+        let next = slots.admit(at(250), peer(2)).unwrap();
+        assert_eq!(share.iter().filter(|slot| must_leave(slot)).count(), 1);
         assert!(!must_leave(&other) && !must_leave(&next));
         // One that has spoken is none of them.
-        assert!(places.has_spoken(&share[1]));
-        places.admit(at(600), peer(2)).unwrap();
+        assert!(slots.has_spoken(&share[1]));
+        slots.admit(at(600), peer(2)).unwrap();
         assert!(!share.iter().any(must_leave));
     }
 }

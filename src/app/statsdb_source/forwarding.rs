@@ -1,15 +1,15 @@
-//! Passes what coturn says on to a second Redis, and connects again as needed. Only what has the form of a coturn's
-//! command goes there, made anew: whoever may speak to the listener must not run commands on that Redis.
+//! Forwards coturn's commands to a second Redis, reconnecting as needed. Only what has the form of a coturn's command goes
+//! there, made anew: whoever may speak to the listener must not run commands on that Redis.
 
-use std::time::Duration;
-
-use tokio::time::sleep;
+use std::convert::Infallible;
 
 use crate::app::ingest::SharedTable;
-use crate::app::log_once::LogOnce;
+use crate::app::log_once::Episodes;
+use crate::app::reconnect::{KeepConnected, LinkProgress, keep_connected};
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
-use crate::source::backoff::{Backoff, LASTED};
+use crate::source::backoff::LASTED;
+use crate::source::error::LinkError;
 use crate::source::forward::{Forward, ForwardEvent};
 use crate::source::statsdb::ClientCommand;
 use crate::wire::{self, MAX_PAYLOAD};
@@ -17,7 +17,7 @@ use crate::wire::{self, MAX_PAYLOAD};
 /// How much of an error is logged.
 const SHOWN: usize = 200;
 
-/// Passes a command on, if it has the form of a coturn's.
+/// Forwards a command if it has the form of a coturn's.
 pub(super) fn offer(forward: &Forward, heard: &ClientCommand<'_>) {
     let is_short = |payload: &[u8]| payload.len() <= MAX_PAYLOAD;
     match *heard {
@@ -40,47 +40,41 @@ pub(super) fn offer(forward: &Forward, heard: &ClientCommand<'_>) {
     }
 }
 
-/// Errors with which the Redis answers, for the log: one line when it begins, one when it is over.
-#[derive(Debug, Default)]
-struct Refusals(Option<RefusalEpisode>);
-
+/// Keeps the connection to the second Redis.
 #[derive(Debug)]
-struct RefusalEpisode {
-    last: Timestamp,
-    commands: u64,
+pub(super) struct Forwarder {
+    forward: Forward,
+    to: RedisSource,
+    shared: SharedTable,
+    /// Commands that the Redis answers with an error. One kind of command may be refused while others are accepted, so it is
+    /// over when none was refused for a while.
+    refusals: Episodes<()>,
 }
 
-impl Refusals {
-    /// A command was refused; whether that is to be said.
-    fn note(&mut self, now: Timestamp) -> bool {
-        let is_new = self.0.is_none();
-        let episode = self.0.get_or_insert(RefusalEpisode { last: now, commands: 0 });
-        (episode.last, episode.commands) = (now, episode.commands + 1);
-        is_new
+impl Forwarder {
+    /// What `forward` is offered goes to the Redis `to`. `shared` is asked for the time only.
+    pub(super) fn new(forward: Forward, to: RedisSource, shared: SharedTable) -> Self {
+        Self { forward, to, shared, refusals: Episodes::new(LASTED, 1) }
     }
 
-    /// A command was taken; gives how many were refused, if that is over. One kind of command may be refused while others
-    /// are taken, so it is over when none was for a while.
-    fn over(&mut self, now: Timestamp) -> Option<u64> {
-        let episode = self.0.take_if(|episode| now.since(episode.last) >= LASTED)?;
-        Some(episode.commands)
+    /// Never ends by itself; may be dropped at any time.
+    pub(super) async fn run(mut self) {
+        match keep_connected(&mut self).await {}
     }
 }
 
-/// For as long as the program runs.
-pub(super) async fn forward(forward: Forward, to: RedisSource, shared: SharedTable) {
-    let mut backoff = Backoff::new();
-    let mut complaint = LogOnce::none();
-    let mut refusals = Refusals::default();
-    loop {
-        let mut connected = None;
+impl KeepConnected for Forwarder {
+    type Fatal = Infallible;
+
+    async fn attempt(&mut self, link: &mut LinkProgress<'_>) -> Result<LinkError, Infallible> {
+        let Self { forward, to, shared, refusals } = self;
         let note = |event: ForwardEvent<'_>| match event {
             ForwardEvent::Connected => {
-                connected = Some(shared.now());
-                tracing::info!(to = %to.name, "passing on");
+                link.is_connected(shared.now());
+                tracing::info!(to = %to.name, "forwarding");
             }
             ForwardEvent::Refused(text) => {
-                if refusals.note(shared.now()) {
+                if refusals.is_news(shared.now(), ()) {
                     let text = text.get(..SHOWN).unwrap_or(text);
                     tracing::warn!(
                         to = %to.name,
@@ -90,44 +84,29 @@ pub(super) async fn forward(forward: Forward, to: RedisSource, shared: SharedTab
                 }
             }
             ForwardEvent::Taken => {
-                if let Some(commands) = refusals.over(shared.now()) {
+                link.works();
+                for ((), commands) in refusals.ended(shared.now()) {
                     tracing::info!(to = %to.name, commands, "the Redis of --statsdb.forward-url takes all commands again");
                 }
             }
         };
-        let error = forward.run(&to, note).await;
-        // One that takes connections and nothing else is not well again.
-        let lasted = connected.map_or(Duration::ZERO, |connected| shared.now().since(connected));
-        backoff.connected_for(lasted);
-        if lasted >= LASTED {
-            complaint.is_over();
+        Ok(forward.run(to, note).await)
+    }
+
+    fn failed(&mut self, error: &LinkError, is_news: bool) {
+        if is_news {
+            tracing::warn!(to = %self.to.name, %error, "not forwarding; trying again");
         }
-        if complaint.is_new(&error) {
-            tracing::warn!(to = %to.name, %error, "not passing on; trying again");
-        }
-        sleep(backoff.next_wait(fastrand::f64())).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.now()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
-    #[test]
-    fn refusals_are_over_when_none_came_for_a_while() {
-        let mut refusals = Refusals::default();
-        assert_eq!(refusals.over(at(0)), None);
-        assert!(refusals.note(at(1)));
-        assert_eq!(refusals.over(at(2)), None, "another kind of command was taken");
-        assert!(!refusals.note(at(20)));
-        assert_eq!(refusals.over(at(49)), None);
-        assert_eq!(refusals.over(at(50)), Some(2));
-        assert!(refusals.note(at(51)));
-    }
 
     #[test]
     fn only_what_coturn_says_is_passed_on() {

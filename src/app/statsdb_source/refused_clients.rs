@@ -1,5 +1,5 @@
-//! Who connects to the listener, as far as the log and the alerts say it: addresses that are refused, and whether a
-//! coturn has been there at all. Pure: time is an argument, and what is to be logged is given back.
+//! Clients of the listener that are refused for their password, and whether a coturn has connected at all, as far as the log
+//! and the alerts say it. Pure: time is an argument, and what is to be logged is given back.
 //!
 //! An *episode* of an address begins with its first command that is refused for want of a login. It ends when none of its
 //! refused connections is open any more and one has logged in since the last refusal, or when ten minutes have passed
@@ -20,14 +20,14 @@ const QUIET: Duration = Duration::from_secs(600);
 /// The same where one of its connections was closed here because it had not logged in in time.
 const QUIET_UNTIL_NEXT_EVENT: Duration = Duration::from_secs(75 * 60);
 
-/// How long after the start it is said that no coturn has connected: one that runs already connects with its next event,
+/// How long after the start it is logged that no coturn has connected: one that runs already connects with its next event,
 /// one that starts at once.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Addresses in an episode at one time, at most: strangers may come from anywhere.
+/// Addresses in an episode at one time, at most: clients may come from anywhere.
 const ADDRESSES: usize = 1024;
 
-/// All that connect to one listener.
+/// The clients of one listener.
 #[derive(Debug)]
 pub(super) struct RefusedClients {
     since: Timestamp,
@@ -77,8 +77,8 @@ impl ClientState {
         Self { peer: peer.ip().to_canonical(), is_refused: false, is_coturn: false }
     }
 
-    /// Whether [`RefusedClients::hear`] is to be asked; cheap, for it is asked of every command.
-    pub(super) const fn is_news(&self, heard: &ClientCommand<'_>) -> bool {
+    /// Whether [`RefusedClients::note`] is to be called; cheap, for it is asked of every command.
+    pub(super) const fn is_changed_by(&self, heard: &ClientCommand<'_>) -> bool {
         match heard {
             ClientCommand::Published { .. } | ClientCommand::Starting => !self.is_coturn,
             ClientCommand::Refused(CommandRefusal::Login | CommandRefusal::Password) => !self.is_refused,
@@ -94,7 +94,7 @@ impl ClientState {
 }
 
 impl RefusedClients {
-    /// Nobody yet; the listener listens since `since`.
+    /// No client yet; the listener listens since `since`.
     pub(super) fn new(since: Timestamp) -> Self {
         Self { since, first: None, is_absence_reported: false, refused: HashMap::new() }
     }
@@ -104,27 +104,27 @@ impl RefusedClients {
         (self.refused.len() as u64, self.first.is_some())
     }
 
-    /// Takes in what a connection said.
-    pub(super) fn hear(
+    /// Takes in a command of a client.
+    pub(super) fn note(
         &mut self,
         now: Timestamp,
-        caller: &mut ClientState,
+        client: &mut ClientState,
         heard: &ClientCommand<'_>,
     ) -> Option<ClientNotice> {
         match heard {
             ClientCommand::Published { .. } | ClientCommand::Starting => {
-                caller.is_coturn = true;
+                client.is_coturn = true;
                 let is_first = self.first.is_none();
-                let peer = *self.first.get_or_insert(caller.peer);
+                let peer = *self.first.get_or_insert(client.peer);
                 is_first.then_some(ClientNotice::Coturn { peer })
             }
-            ClientCommand::Refused(CommandRefusal::Login) => self.refuse(now, caller, "missing"),
-            ClientCommand::Refused(CommandRefusal::Password) => self.refuse(now, caller, "wrong"),
+            ClientCommand::Refused(CommandRefusal::Login) => self.refuse(now, client, "missing"),
+            ClientCommand::Refused(CommandRefusal::Password) => self.refuse(now, client, "wrong"),
             ClientCommand::LoggedIn => {
-                let was_refused = std::mem::take(&mut caller.is_refused);
-                let episode = self.refused.get_mut(&caller.peer)?;
+                let was_refused = std::mem::take(&mut client.is_refused);
+                let episode = self.refused.get_mut(&client.peer)?;
                 episode.has_logged_in = true;
-                self.close(caller.peer, was_refused)
+                self.close(client.peer, was_refused)
             }
             _ => None,
         }
@@ -133,10 +133,10 @@ impl RefusedClients {
     fn refuse(
         &mut self,
         now: Timestamp,
-        caller: &mut ClientState,
+        client: &mut ClientState,
         password: &'static str,
     ) -> Option<ClientNotice> {
-        let peer = caller.peer;
+        let peer = client.peer;
         let is_known = self.refused.contains_key(&peer);
         if !is_known && self.refused.len() >= ADDRESSES {
             return None;
@@ -147,7 +147,7 @@ impl RefusedClients {
             last: now,
             quiet: QUIET,
         });
-        if !std::mem::replace(&mut caller.is_refused, true) {
+        if !std::mem::replace(&mut client.is_refused, true) {
             episode.open += 1;
         }
         (episode.has_logged_in, episode.last) = (false, now);
@@ -158,18 +158,18 @@ impl RefusedClients {
     pub(super) fn leave(
         &mut self,
         now: Timestamp,
-        caller: &ClientState,
+        client: &ClientState,
         is_cut_off: bool,
     ) -> Option<ClientNotice> {
-        if !caller.is_refused {
+        if !client.is_refused {
             return None;
         }
-        let episode = self.refused.get_mut(&caller.peer)?;
+        let episode = self.refused.get_mut(&client.peer)?;
         episode.last = now;
         if is_cut_off {
             episode.quiet = QUIET_UNTIL_NEXT_EVENT;
         }
-        self.close(caller.peer, true)
+        self.close(client.peer, true)
     }
 
     /// One refused connection less, if `was_refused`; the last ends the episode if the address has logged in.
@@ -189,7 +189,7 @@ impl RefusedClients {
             |_: &IpAddr, episode: &mut Episode| episode.open == 0 && now.since(episode.last) >= episode.quiet;
         let over = self.refused.extract_if(is_over);
         let mut notices: Vec<_> = over.map(|(peer, _)| ClientNotice::Gone { peer }).collect();
-        // Where somebody is refused, that has been said, and is the reason.
+        // Where a client is refused, that is in the log, and is the reason.
         let is_absent = self.first.is_none() && self.refused.is_empty();
         if is_absent && !self.is_absence_reported && now.since(self.since) >= PATIENCE {
             self.is_absence_reported = true;
@@ -237,7 +237,7 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn caller(host: u8) -> ClientState {
+    fn client(host: u8) -> ClientState {
         ClientState::new(([192, 0, 2, host], 40_000).into())
     }
 
@@ -247,135 +247,137 @@ mod tests {
 
     #[test]
     fn an_episode_is_reported_once_and_ends_with_a_login() {
-        let mut callers = RefusedClients::new(at(0));
-        let mut threads = [caller(1), caller(1)];
+        let mut clients = RefusedClients::new(at(0));
+        let mut threads = [client(1), client(1)];
         let begins = ClientNotice::Refused { peer: peer(1), password: "wrong" };
-        assert_eq!(callers.hear(at(1), &mut threads[0], &WRONG), Some(begins));
-        assert!(!threads[0].is_news(&REFUSED), "said once for each connection");
-        assert_eq!(callers.hear(at(1), &mut threads[1], &REFUSED), None);
-        assert_eq!(callers.count(), (1, false));
+        assert_eq!(clients.note(at(1), &mut threads[0], &WRONG), Some(begins));
+        assert!(!threads[0].is_changed_by(&REFUSED), "once for each connection");
+        assert_eq!(clients.note(at(1), &mut threads[1], &REFUSED), None);
+        assert_eq!(clients.count(), (1, false));
         // For as long as it keeps its connections.
-        assert_eq!(callers.advance(at(100_000)), []);
+        assert_eq!(clients.advance(at(100_000)), []);
         let begins = ClientNotice::Refused { peer: peer(2), password: "missing" };
-        assert_eq!(callers.hear(at(100_001), &mut caller(2), &REFUSED), Some(begins));
-        assert_eq!(callers.count(), (2, false));
+        assert_eq!(clients.note(at(100_001), &mut client(2), &REFUSED), Some(begins));
+        assert_eq!(clients.count(), (2, false));
 
-        // It is mended: the new process logs in before the end of the old one has been noticed.
-        let mut mended = caller(1);
-        assert_eq!(callers.hear(at(100_002), &mut mended, &ClientCommand::LoggedIn), None);
-        assert_eq!(callers.leave(at(100_003), &threads[0], false), None);
+        // It is fixed: the new process logs in before the end of the old one has been noticed.
+        let mut fixed = client(1);
+        assert_eq!(clients.note(at(100_002), &mut fixed, &ClientCommand::LoggedIn), None);
+        assert_eq!(clients.leave(at(100_003), &threads[0], false), None);
         assert_eq!(
-            callers.leave(at(100_003), &threads[1], false),
+            clients.leave(at(100_003), &threads[1], false),
             Some(ClientNotice::LoggedIn { peer: peer(1) })
         );
-        assert_eq!(callers.leave(at(100_004), &mended, false), None);
-        assert_eq!(callers.count(), (1, false));
+        assert_eq!(clients.leave(at(100_004), &fixed, false), None);
+        assert_eq!(clients.count(), (1, false));
         // The next is another episode; on one connection it ends with the login.
-        assert!(callers.hear(at(100_005), &mut mended, &WRONG).is_some());
+        assert!(clients.note(at(100_005), &mut fixed, &WRONG).is_some());
         let ends = Some(ClientNotice::LoggedIn { peer: peer(1) });
-        assert_eq!(callers.hear(at(100_006), &mut mended, &ClientCommand::LoggedIn), ends);
-        assert_eq!(callers.leave(at(100_007), &mended, false), None);
+        assert_eq!(clients.note(at(100_006), &mut fixed, &ClientCommand::LoggedIn), ends);
+        assert_eq!(clients.leave(at(100_007), &fixed, false), None);
     }
 
     /// A health check that logs in every second must not make a coturn at the same address many episodes.
     #[test]
     fn a_login_beside_a_refused_connection_ends_nothing() {
-        let mut callers = RefusedClients::new(at(0));
-        let mut coturn = caller(1);
-        assert!(callers.hear(at(1), &mut coturn, &WRONG).is_some());
+        let mut clients = RefusedClients::new(at(0));
+        let mut coturn = client(1);
+        assert!(clients.note(at(1), &mut coturn, &WRONG).is_some());
         for second in 2..50 {
-            let mut check = caller(1);
-            assert_eq!(callers.hear(at(second), &mut check, &ClientCommand::LoggedIn), None);
-            assert_eq!(callers.leave(at(second), &check, false), None);
-            assert_eq!(callers.hear(at(second), &mut coturn, &REFUSED), None);
+            let mut check = client(1);
+            assert_eq!(clients.note(at(second), &mut check, &ClientCommand::LoggedIn), None);
+            assert_eq!(clients.leave(at(second), &check, false), None);
+            assert_eq!(clients.note(at(second), &mut coturn, &REFUSED), None);
         }
-        assert_eq!(callers.count(), (1, false));
-        // What was refused after the last login is not mended by it.
-        assert_eq!(callers.leave(at(50), &coturn, false), None);
-        assert_eq!(callers.count(), (1, false));
+        assert_eq!(clients.count(), (1, false));
+        // What was refused after the last login is not solved by it.
+        assert_eq!(clients.leave(at(50), &coturn, false), None);
+        assert_eq!(clients.count(), (1, false));
     }
 
     #[test]
-    fn a_stranger_is_forgotten_ten_minutes_after_the_last_attempt() {
-        let mut callers = RefusedClients::new(at(0));
-        assert!(callers.hear(at(0), &mut caller(9), &ClientCommand::Starting).is_some());
+    fn a_client_is_forgotten_ten_minutes_after_the_last_attempt() {
+        let mut clients = RefusedClients::new(at(0));
+        assert!(clients.note(at(0), &mut client(9), &ClientCommand::Starting).is_some());
         for second in [100, 200, 300] {
-            let mut stranger = caller(7);
-            let notice = callers.hear(at(second), &mut stranger, &REFUSED);
+            let mut other = client(7);
+            let notice = clients.note(at(second), &mut other, &REFUSED);
             assert_eq!(notice.is_some(), second == 100, "{second}");
-            assert_eq!(callers.leave(at(second), &stranger, false), None);
+            assert_eq!(clients.leave(at(second), &other, false), None);
         }
-        assert_eq!(callers.advance(at(899)), []);
-        assert_eq!(callers.advance(at(900)), [ClientNotice::Gone { peer: peer(7) }]);
-        assert_eq!(callers.count(), (0, true));
+        assert_eq!(clients.advance(at(899)), []);
+        assert_eq!(clients.advance(at(900)), [ClientNotice::Gone { peer: peer(7) }]);
+        assert_eq!(clients.count(), (0, true));
     }
 
     /// A quiet coturn whose connections are closed here comes again with its next event.
     #[test]
     fn one_that_is_cut_off_is_remembered_until_its_next_event() {
-        let mut callers = RefusedClients::new(at(0));
-        assert!(callers.hear(at(0), &mut caller(9), &ClientCommand::Starting).is_some());
+        let mut clients = RefusedClients::new(at(0));
+        assert!(clients.note(at(0), &mut client(9), &ClientCommand::Starting).is_some());
         for second in [0, 3600] {
-            let mut coturn = caller(7);
-            assert_eq!(callers.hear(at(second), &mut coturn, &WRONG).is_some(), second == 0);
+            let mut coturn = client(7);
+            assert_eq!(clients.note(at(second), &mut coturn, &WRONG).is_some(), second == 0);
             assert!(coturn.is_refused());
-            assert_eq!(callers.leave(at(second + 10), &coturn, true), None);
+            assert_eq!(clients.leave(at(second + 10), &coturn, true), None);
         }
-        assert_eq!(callers.advance(at(3610 + 4499)), []);
-        assert_eq!(callers.advance(at(3610 + 4500)), [ClientNotice::Gone { peer: peer(7) }]);
+        assert_eq!(clients.advance(at(3610 + 4499)), []);
+        assert_eq!(clients.advance(at(3610 + 4500)), [ClientNotice::Gone { peer: peer(7) }]);
     }
 
     #[test]
     fn addresses_without_end_take_no_memory_without_end() {
-        let mut callers = RefusedClients::new(at(0));
-        let stranger = |n: u32| ClientState::new((std::net::Ipv4Addr::from(n), 1).into());
-        let said = (0..5000).filter(|&n| callers.hear(at(1), &mut stranger(n), &WRONG).is_some()).count();
-        assert_eq!((said, callers.count().0), (1024, 1024));
+        let mut clients = RefusedClients::new(at(0));
+        let other = |n: u32| ClientState::new((std::net::Ipv4Addr::from(n), 1).into());
+        let said = (0..5000).filter(|&n| clients.note(at(1), &mut other(n), &WRONG).is_some()).count();
+        assert_eq!((said, clients.count().0), (1024, 1024));
         // One who was not taken in takes no part.
-        assert_eq!(callers.leave(at(2), &stranger(4999), false), None);
-        assert_eq!(callers.hear(at(2), &mut stranger(4999), &ClientCommand::LoggedIn), None);
+        assert_eq!(clients.leave(at(2), &other(4999), false), None);
+        assert_eq!(clients.note(at(2), &mut other(4999), &ClientCommand::LoggedIn), None);
     }
 
     #[test]
     fn a_listener_without_a_coturn_says_so_once_after_a_minute() {
-        let mut callers = RefusedClients::new(at(1000));
+        let mut clients = RefusedClients::new(at(1000));
         // A health check is no coturn.
-        let mut check = caller(1);
-        assert!(!check.is_news(&ClientCommand::Nothing) && !check.is_news(&ClientCommand::Stored));
-        callers.hear(at(1001), &mut check, &ClientCommand::LoggedIn);
-        assert_eq!(callers.advance(at(1059)), []);
-        assert_eq!(callers.advance(at(1060)), [ClientNotice::NoCoturn]);
-        assert_eq!(callers.advance(at(5000)), []);
-        let mut coturn = caller(2);
+        let mut check = client(1);
+        assert!(
+            !check.is_changed_by(&ClientCommand::Nothing) && !check.is_changed_by(&ClientCommand::Stored)
+        );
+        clients.note(at(1001), &mut check, &ClientCommand::LoggedIn);
+        assert_eq!(clients.advance(at(1059)), []);
+        assert_eq!(clients.advance(at(1060)), [ClientNotice::NoCoturn]);
+        assert_eq!(clients.advance(at(5000)), []);
+        let mut coturn = client(2);
         let first = Some(ClientNotice::Coturn { peer: peer(2) });
-        assert_eq!(callers.hear(at(6000), &mut coturn, &ClientCommand::Starting), first);
-        assert!(!coturn.is_news(&ClientCommand::Starting));
-        assert_eq!(callers.count(), (0, true));
+        assert_eq!(clients.note(at(6000), &mut coturn, &ClientCommand::Starting), first);
+        assert!(!coturn.is_changed_by(&ClientCommand::Starting));
+        assert_eq!(clients.count(), (0, true));
         let published = ClientCommand::Published { channel: b"turn/x", payload: b"y" };
-        assert_eq!(callers.hear(at(6001), &mut caller(3), &published), None);
-        assert_eq!(callers.advance(at(9000)), []);
+        assert_eq!(clients.note(at(6001), &mut client(3), &published), None);
+        assert_eq!(clients.advance(at(9000)), []);
     }
 
     #[test]
     fn one_who_reports_is_a_coturn_and_one_who_is_refused_is_the_reason() {
-        let mut callers = RefusedClients::new(at(0));
+        let mut clients = RefusedClients::new(at(0));
         let published = ClientCommand::Published { channel: b"turn/x", payload: b"y" };
-        assert!(callers.hear(at(1), &mut caller(2), &published).is_some());
-        assert_eq!(callers.advance(at(60)), []);
+        assert!(clients.note(at(1), &mut client(2), &published).is_some());
+        assert_eq!(clients.advance(at(60)), []);
 
-        let mut callers = RefusedClients::new(at(0));
-        let mut refused = caller(2);
-        callers.hear(at(1), &mut refused, &WRONG);
-        assert_eq!(callers.advance(at(60)), []);
-        callers.leave(at(61), &refused, false);
-        assert_eq!(callers.advance(at(661)), [ClientNotice::Gone { peer: peer(2) }, ClientNotice::NoCoturn]);
+        let mut clients = RefusedClients::new(at(0));
+        let mut refused = client(2);
+        clients.note(at(1), &mut refused, &WRONG);
+        assert_eq!(clients.advance(at(60)), []);
+        clients.leave(at(61), &refused, false);
+        assert_eq!(clients.advance(at(661)), [ClientNotice::Gone { peer: peer(2) }, ClientNotice::NoCoturn]);
     }
 
     #[test]
     fn an_ipv4_client_of_a_socket_for_both_families_is_one_address() {
-        let mut callers = RefusedClients::new(at(0));
+        let mut clients = RefusedClients::new(at(0));
         let mapped = std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
-        assert!(callers.hear(at(1), &mut ClientState::new((mapped, 1).into()), &WRONG).is_some());
-        assert_eq!(callers.hear(at(1), &mut caller(1), &WRONG), None);
+        assert!(clients.note(at(1), &mut ClientState::new((mapped, 1).into()), &WRONG).is_some());
+        assert_eq!(clients.note(at(1), &mut client(1), &WRONG), None);
     }
 }

@@ -1,17 +1,17 @@
-//! Addresses from which connections come that are no coturn's, as far as the log says it: one line when it begins, one
-//! when it is over. Pure: time is an argument, and what is to be logged is given back.
+//! Addresses whose connections are not a coturn's, as far as the log says it: one line when they begin, one when there
+//! have been none for a while. Pure: time is an argument.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::app::log_once::Episodes;
 use crate::clock::Timestamp;
 use crate::source::statsdb::ForeignProtocol;
 
-/// An episode is over when nothing of it has come for so long.
+/// How long none of them may come before they are over.
 const QUIET: Duration = Duration::from_secs(600);
 
-/// Episodes at one time, at most: beyond that the page alone counts.
+/// Addresses that are followed at a time: beyond that the page alone counts.
 const EPISODES: usize = 64;
 
 /// What is wrong with a connection.
@@ -19,60 +19,39 @@ const EPISODES: usize = 64;
 pub(super) enum Suspicion {
     /// It was cut off: it speaks another protocol.
     Foreign,
-    /// It was closed: it said nothing in time, gave way to another, or did not read.
+    /// It was closed: it sent nothing in time, gave way to another, or did not read.
     Silent,
-    /// There was no room for it.
-    Full,
+    /// There was no slot for it.
+    NoSlot,
 }
 
-/// The episodes of one listener.
-#[derive(Debug, Default)]
-pub(super) struct SuspiciousClients(HashMap<(IpAddr, Suspicion), SuspicionEpisode>);
-
+/// The suspicious clients of one listener.
 #[derive(Debug)]
-struct SuspicionEpisode {
-    last: Timestamp,
-    connections: u64,
-}
-
-/// An episode that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EndedEpisode {
-    peer: IpAddr,
-    nuisance: Suspicion,
-    connections: u64,
-}
+pub(super) struct SuspiciousClients(Episodes<(IpAddr, Suspicion)>);
 
 impl SuspiciousClients {
-    /// A connection of that kind; whether an episode begins with it.
-    pub(super) fn note(&mut self, now: Timestamp, peer: IpAddr, nuisance: Suspicion) -> bool {
-        let peer = peer.to_canonical();
-        if let Some(episode) = self.0.get_mut(&(peer, nuisance)) {
-            episode.last = now;
-            episode.connections += 1;
-            return false;
-        }
-        let has_room = self.0.len() < EPISODES;
-        if has_room {
-            self.0.insert((peer, nuisance), SuspicionEpisode { last: now, connections: 1 });
-        }
-        has_room
+    /// A connection of that kind; whether to log it.
+    #[must_use]
+    pub(super) fn is_news(&mut self, now: Timestamp, peer: IpAddr, suspicion: Suspicion) -> bool {
+        self.0.is_news(now, (peer.to_canonical(), suspicion))
     }
 
-    /// Lets time pass; gives what is over.
-    pub(super) fn advance(&mut self, now: Timestamp) -> Vec<EndedEpisode> {
-        let over = self.0.extract_if(|_, episode| now.since(episode.last) >= QUIET);
-        over.map(|((peer, nuisance), episode)| EndedEpisode {
-            peer,
-            nuisance,
-            connections: episode.connections,
-        })
-        .collect()
+    /// Logs of which addresses nothing has come for a while.
+    pub(super) fn log_ended(&mut self, now: Timestamp, source: &str) {
+        for ((peer, suspicion), connections) in self.0.ended(now) {
+            suspicion.log_end(source, peer, connections);
+        }
+    }
+}
+
+impl Default for SuspiciousClients {
+    fn default() -> Self {
+        Self(Episodes::new(QUIET, EPISODES))
     }
 }
 
 impl Suspicion {
-    /// Writes the line with which an episode begins.
+    /// Writes the line with which it begins.
     pub(super) fn log(self, source: &str, peer: IpAddr, speaks: Option<ForeignProtocol>) {
         let peer = peer.to_canonical();
         match self {
@@ -89,7 +68,7 @@ impl Suspicion {
                 "connections that do not log in, or say nothing, are closed after 10 s, or as soon as another needs \
                  the place"
             ),
-            Self::Full => tracing::warn!(
+            Self::NoSlot => tracing::warn!(
                 source,
                 %peer,
                 "connections are turned away: --statsdb.max-connections are open, and all of them are in use; raise it \
@@ -97,20 +76,17 @@ impl Suspicion {
             ),
         }
     }
-}
 
-impl EndedEpisode {
-    /// Writes its line.
-    pub(super) fn log(self, source: &str) {
-        let Self { peer, nuisance, connections } = self;
-        match nuisance {
-            Suspicion::Foreign => {
+    /// Writes the line with which it is over.
+    fn log_end(self, source: &str, peer: IpAddr, connections: u64) {
+        match self {
+            Self::Foreign => {
                 tracing::info!(source, %peer, connections, "no client was cut off from there any more");
             }
-            Suspicion::Silent => {
+            Self::Silent => {
                 tracing::info!(source, %peer, connections, "no silent connection was closed from there any more");
             }
-            Suspicion::Full => {
+            Self::NoSlot => {
                 tracing::info!(source, %peer, connections, "no connection was turned away from there any more");
             }
         }
@@ -120,34 +96,34 @@ impl EndedEpisode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::testing::{Lines, at};
     use std::net::Ipv4Addr;
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
     #[test]
-    fn an_episode_is_logged_when_it_begins_and_when_it_is_over() {
-        let mut strangers = SuspiciousClients::default();
+    fn each_address_and_kind_is_logged_when_it_begins_and_when_it_is_over() {
+        let lines = Lines::default();
+        let _collecting = lines.collect();
+        let mut suspicious = SuspiciousClients::default();
         let peer: IpAddr = Ipv4Addr::LOCALHOST.into();
         let mapped: IpAddr = Ipv4Addr::LOCALHOST.to_ipv6_mapped().into();
-        assert!(strangers.note(at(0), peer, Suspicion::Foreign));
-        assert!(!strangers.note(at(500), mapped, Suspicion::Foreign));
-        assert!(strangers.note(at(500), peer, Suspicion::Silent), "another thing");
-        assert_eq!(strangers.advance(at(1099)), []);
-        let mut over = strangers.advance(at(1100));
-        over.sort_by_key(|episode| episode.connections);
-        let ended = |nuisance, connections| EndedEpisode { peer, nuisance, connections };
-        assert_eq!(over, [ended(Suspicion::Silent, 1), ended(Suspicion::Foreign, 2)]);
-        assert!(strangers.note(at(1101), peer, Suspicion::Foreign));
+        assert!(suspicious.is_news(at(0), peer, Suspicion::Foreign));
+        assert!(!suspicious.is_news(at(500), mapped, Suspicion::Foreign));
+        assert!(suspicious.is_news(at(500), peer, Suspicion::Silent), "another thing");
+        suspicious.log_ended(at(1099), "a");
+        assert_eq!(lines.with("any more"), 0);
+        suspicious.log_ended(at(1100), "a");
+        let said =
+            ["no client was cut off", "no silent connection", "connections=2", "connections=1", "any more"];
+        assert_eq!(said.map(|words| lines.with(words)), [1, 1, 1, 1, 2], "{lines:?}");
+        assert!(suspicious.is_news(at(1101), peer, Suspicion::Foreign));
     }
 
     #[test]
     fn addresses_without_end_make_no_lines_without_end() {
-        let mut strangers = SuspiciousClients::default();
+        let mut suspicious = SuspiciousClients::default();
         let lines = (0..5000_u32)
-            .filter(|&host| strangers.note(at(1), Ipv4Addr::from(host).into(), Suspicion::Foreign))
+            .filter(|&host| suspicious.is_news(at(1), Ipv4Addr::from(host).into(), Suspicion::Foreign))
             .count();
-        assert_eq!((lines, strangers.0.len()), (EPISODES, EPISODES));
+        assert_eq!(lines, EPISODES);
     }
 }

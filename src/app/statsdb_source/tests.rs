@@ -1,14 +1,15 @@
-//! The listener's part of the table: ticks, connections that were lost, a Redis that is passed on to.
+//! The listener's part of the table: ticks, connections that were lost, a Redis that commands are forwarded to.
 
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::closed_connections::{JUDGE, ROUNDS};
 use super::*;
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::Timestamp;
-use crate::metrics::own::SourceStats;
+use crate::metrics::source_stats::SourceStats;
 use crate::source::backoff::{self, LASTED};
 
 const SOURCE: SourceId = SourceId(0);
@@ -134,7 +135,7 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     });
     let (shared, clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(forwarding::forward(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(Forwarder::new(forward.clone(), talker.source(), shared.clone()).run());
     let said = |reason: u32| lines.with(&format!("reason {reason}"));
     let attempt = async |times: u32, waits: Duration| {
         for _ in 0..times {
@@ -151,7 +152,7 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     };
     let long = Duration::from_secs(31);
     attempt(3, long).await;
-    assert_eq!((said(0), lines.with("not passing on")), (1, 1), "{lines:?}");
+    assert_eq!((said(0), lines.with("not forwarding")), (1, 1), "{lines:?}");
     reason.store(1, Ordering::SeqCst);
     attempt(2, long).await;
     assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
@@ -162,7 +163,7 @@ async fn a_redis_that_takes_nothing_is_told_once_for_each_reason_and_again_after
     // It held for long, so the next attempt comes soon.
     attempt(1, backoff::FIRST).await;
     attempt(1, long).await;
-    assert_eq!((said(0), said(1), lines.with("not passing on")), (1, 2, 3), "{lines:?}");
+    assert_eq!((said(0), said(1), lines.with("not forwarding")), (1, 2, 3), "{lines:?}");
     passing.abort();
 }
 
@@ -179,7 +180,7 @@ async fn an_error_of_the_redis_loses_one_command_and_is_said_once_until_it_is_ov
     });
     let (shared, clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(forwarding::forward(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(Forwarder::new(forward.clone(), talker.source(), shared.clone()).run());
     until("a connection", || forward.state().up).await;
     for _ in 0..5 {
         forward.offer(&[b"SET", b"k", b"v"]);
@@ -193,7 +194,7 @@ async fn an_error_of_the_redis_loses_one_command_and_is_said_once_until_it_is_ov
     clock.set(at(10_000).plus(LASTED));
     forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
     until("the end of it to be said", || lines.with("takes all") == 1).await;
-    assert_eq!((forward.state().dropped, lines.with("not passing on")), (5, 0), "{lines:?}");
+    assert_eq!((forward.state().dropped, lines.with("not forwarding")), (5, 0), "{lines:?}");
     passing.abort();
 }
 
@@ -214,7 +215,7 @@ async fn what_was_not_answered_when_the_link_ends_is_counted_as_lost() {
     });
     let (shared, _clock) = shared_table(10_000);
     let forward = Forward::default();
-    let passing = tokio::spawn(forwarding::forward(forward.clone(), talker.source(), shared.clone()));
+    let passing = tokio::spawn(Forwarder::new(forward.clone(), talker.source(), shared.clone()).run());
     until("a connection", || forward.state().up).await;
     for _ in 0..12 {
         forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
@@ -259,5 +260,68 @@ async fn connections_that_close_together_are_ended_together() {
     assert_eq!(live(), 5, "not judged yet");
     advance(2).await;
     until("all to be over", || live() == 0).await;
+    receiving.abort();
+}
+
+/// A Redis that was well again, however briefly: that it is lost once more is news.
+#[tokio::test(start_paused = true)]
+async fn a_redis_that_is_lost_again_is_told_again() {
+    let lines = Lines::default();
+    let _collecting = lines.collect();
+    let _standing = StandingClock::hold();
+    let talker = Talker::answering(empty_redis);
+    let (shared, clock) = shared_table(10_000);
+    let forward = Forward::default();
+    let passing = tokio::spawn(Forwarder::new(forward.clone(), talker.source(), shared.clone()).run());
+    for times in 1..=3 {
+        until("a connection", || forward.state().up).await;
+        forward.offer(&[b"PUBLISH", b"turn/x", b"y"]);
+        until("a command to be accepted", || forward.state().sent == times).await;
+        if times == 2 {
+            clock.set(shared.now().plus(LASTED));
+        }
+        talker.hang_up();
+        let lost = usize::try_from(times).unwrap();
+        until("the loss to be logged", || lines.with("not forwarding") == lost).await;
+        settle().await;
+        // The second attempt in a row comes later than the first; after a connection that lasted, the first is soon again.
+        tokio::time::advance(if times == 1 { backoff::FIRST } else { 2 * backoff::FIRST }).await;
+        if times == 2 {
+            until("the next attempt", || forward.state().up).await;
+        }
+    }
+    passing.abort();
+}
+
+/// One client that finds a bug must not take the numbers away from all others.
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_client_is_served_ends_its_connection_only() {
+    let lines = Lines::that_panic_at("coturn has connected");
+    let _collecting = lines.collect();
+    let _standing = StandingClock::hold();
+    let (shared, _clock) = shared_table(10_000);
+    let (receiver, address) = receiver(&shared).await;
+    let slots = receiver.context.clone();
+    let receiving = tokio::spawn(receiver.run());
+    let publish = |id: u64| {
+        let channel = format!("turn/realm/r/user/alice/allocation/{id:018}/status");
+        let mut publish = Vec::new();
+        crate::resp::command(&mut publish, &[b"PUBLISH", channel.as_bytes(), b"new lifetime=600"]);
+        publish
+    };
+    let mut first = TcpStream::connect(address).unwrap();
+    first.write_all(&publish(1)).unwrap();
+    until("the panic", || lines.with("serving a connection panicked") == 1).await;
+    assert_eq!(lines.with("please report this"), 1, "{lines:?}");
+    until("its end", || stats(&shared).statsdb.is_some_and(|stats| stats.connections == 0)).await;
+    assert_eq!(slots.slots().taken(), 0);
+    first.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let closed = std::io::Read::read(&mut first, &mut [0; 8]);
+    assert!(!matches!(closed, Ok(1..)), "{closed:?}");
+    // What came in before it is counted, and the next client is served.
+    let mut second = TcpStream::connect(address).unwrap();
+    second.write_all(&publish(2)).unwrap();
+    until("a birth", || shared.lock().view(at(10_000)).table.sources[0].live == 2).await;
+    assert!(!receiving.is_finished());
     receiving.abort();
 }

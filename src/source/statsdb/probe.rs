@@ -81,7 +81,7 @@ fn understand(answers: &str) -> ListenerSeen {
         Some(ReportedStatus { has_password, coturn_seen, refused_clients }) => {
             ListenerSeen::Exporter { has_password, coturn_seen, refused_clients }
         }
-        None => ListenerSeen::Stranger,
+        None => ListenerSeen::OtherProgram,
     }
 }
 
@@ -108,8 +108,8 @@ mod tests {
         for (answers, seen) in [
             ("-NOAUTH Authentication required.\r\n+OK\r\n", ListenerSeen::Refused),
             ("-WRONGPASS invalid\r\n-NOAUTH x\r\n+OK\r\n", ListenerSeen::Refused),
-            ("$0\r\n\r\n+OK\r\n", ListenerSeen::Stranger),
-            ("HTTP/1.1 400 Bad Request\r\n", ListenerSeen::Stranger),
+            ("$0\r\n\r\n+OK\r\n", ListenerSeen::OtherProgram),
+            ("HTTP/1.1 400 Bad Request\r\n", ListenerSeen::OtherProgram),
             (
                 "+OK\r\n$9\r\n# X\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:0\r\nrefused_clients:4\r\n",
                 ListenerSeen::Exporter { has_password: true, coturn_seen: false, refused_clients: 4 },

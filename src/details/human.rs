@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Durations and sizes as text for people.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }
-    // In tenths of the unit, rounded down: no number is shown larger than it is.
+    // In tenths of the unit, rounded down, so that no size is shown larger than it is.
     let mut tenths = bytes / 100;
     let mut units = UNITS.into_iter();
     let mut unit = units.next().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 /// `bytes` with everything escaped that is not plainly visible: control characters, what turns the direction of writing,
 /// marks that join onto the character before, and bytes that are not UTF-8. A backslash is doubled, so that two different
 /// names never look the same.
-pub fn plain(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -54,7 +54,7 @@ mod tests {
             (b"\xff\xfe", "\\xff\\xfe"),
             ("\u{202e}\u{9b}\u{7f}".as_bytes(), "\\u{202e}\\u{9b}\\u{7f}"),
         ] {
-            assert_eq!(plain(bytes), shown);
+            assert_eq!(printable(bytes), shown);
         }
     }
 }

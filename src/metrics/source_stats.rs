@@ -1,4 +1,4 @@
-//! What the exporter tells of itself, source by source. Plain numbers; whoever reads the messages counts them.
+//! Statistics of each source: messages, gaps, scans, connections. Plain numbers, counted where messages are read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub struct SourceStats {
     pub messages: [u64; Kind::ALL.len()],
     /// Messages not understood, by [`Rejection`].
     pub rejected: [u64; Rejection::ALL.len()],
-    /// Interruptions of the watch.
+    /// Interruptions of the subscription.
     pub gaps: u64,
     /// Length of the gaps that are over.
     pub gap_time: Duration,
@@ -21,7 +21,7 @@ pub struct SourceStats {
     pub gap_since: Option<Timestamp>,
     /// When the last message came.
     pub last_message: Option<Timestamp>,
-    /// All that was published up to here has been taken in.
+    /// All that was published up to this moment has been applied.
     pub heard_until: Option<Timestamp>,
     /// Scans begun.
     pub resyncs: u64,
@@ -33,7 +33,7 @@ pub struct SourceStats {
     pub status_keys: Option<StatusKeys>,
     /// The listener, where the source is one.
     pub statsdb: Option<StatsdbStats>,
-    /// Settings of Redis that could be looked at, and whether they are as they must be.
+    /// Settings of Redis that could be read, and whether each is as required.
     pub settings_ok: BTreeMap<&'static str, bool>,
 }
 
@@ -42,28 +42,28 @@ pub struct SourceStats {
 pub struct StatsdbStats {
     /// Connections that are open, and have logged in or said a first command.
     pub connections: u64,
-    /// Connections that were closed or not taken, by the reason.
+    /// Connections that the exporter closed or did not accept, by reason.
     pub refused_connections: BTreeMap<&'static str, u64>,
-    /// Commands that are not done here, by their reason.
+    /// Commands answered with an error, by reason.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Addresses of clients that have no or a wrong password.
+    /// Addresses of clients that gave no or a wrong password.
     pub refused_clients: u64,
     /// A coturn has connected since the start.
     pub coturn_seen: bool,
-    /// Where all of it goes as well.
+    /// The second Redis that commands are forwarded to, if there is one.
     pub forward: Option<ForwardStats>,
 }
 
-/// What a Redis gets of what the listener hears.
+/// Commands of the listener that are forwarded to a second Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForwardStats {
-    /// It is connected.
+    /// The second Redis is connected.
     pub up: bool,
-    /// Commands sent to it.
+    /// Commands that it accepted.
     pub sent: u64,
     /// Commands that it missed: it was slow or not there, or answered with an error.
     pub dropped: u64,
-    /// Commands that are not passed on: not of the form that coturn's have.
+    /// Commands that are not forwarded because they do not have the form of coturn's.
     pub withheld: u64,
 }
 
@@ -92,7 +92,7 @@ impl SourceStats {
         }
     }
 
-    /// The watch is interrupted since `since`. Calling it again within a gap changes nothing.
+    /// The subscription is interrupted since `since`. A second call within a gap changes nothing.
     pub fn gap_begins(&mut self, since: Timestamp) {
         if self.gap_since.is_none() {
             self.gap_since = Some(since);
@@ -100,7 +100,7 @@ impl SourceStats {
         }
     }
 
-    /// The watch goes on.
+    /// The subscription is confirmed again.
     pub fn gap_ends(&mut self, now: Timestamp) {
         if let Some(since) = self.gap_since.take() {
             self.gap_time += now.since(since);
