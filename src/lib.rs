@@ -23,6 +23,7 @@
 //! * [`clock`]: time as a value; the only reader of clocks.
 //! * [`net`]: binds addresses and accepts connections, for [`http`] and the listener of [`source`].
 //! * [`resp`]: the protocol of Redis, as frames in a buffer.
+//! * [`percent`]: percent-decoding of URLs and queries.
 //! * [`shutdown`]: one stop signal for every task.
 //! * [`logging`]: the log on standard error.
 //! * [`escape`]: bytes from outside, made safe for a terminal or HTML.
@@ -55,6 +56,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod percent;
 pub mod resp;
 pub mod shutdown;
 pub mod source;

@@ -6,9 +6,9 @@ use once_cell::sync::Lazy;
 pub const NAME: &str = env!("CARGO_PKG_NAME");
 /// The released version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit it was built from, when the build was told (`COTURN_EXPORTER_REVISION`; the Makefile does).
+/// The commit it was built from, when the build knew it (`COTURN_EXPORTER_REVISION`; the Makefile does).
 pub const REVISION: Option<&str> = option_env!("COTURN_EXPORTER_REVISION");
-/// The compiler's version, when the build was told (`COTURN_EXPORTER_RUSTC`; the Makefile does).
+/// The compiler's version, when the build knew it (`COTURN_EXPORTER_RUSTC`; the Makefile does).
 pub const RUSTC: Option<&str> = option_env!("COTURN_EXPORTER_RUSTC");
 
 /// The version with what else is known of the build, for `--version`: `0.1.0 (revision 1a2b3c4d, rustc 1.95.0)`.

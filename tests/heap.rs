@@ -19,7 +19,7 @@ use common::servers::fake_redis::pmessage;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
 use coturn_exporter::resp::Reader;
-use coturn_exporter::source::inbox::{Inbox, LIMITS, Said};
+use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem};
 use coturn_exporter::state::{Settings, SourceId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -60,23 +60,23 @@ fn round(word: &str, reports: bool) -> Vec<u8> {
 }
 
 /// From bytes to counters, in pieces as a socket gives them; gives how many messages were understood.
-fn take(ingest: &mut Ingest, inbox: &mut Inbox, now: Timestamp, bytes: &[u8]) -> u64 {
+fn take(ingest: &mut Ingest, pubsub: &mut PubSub, now: Timestamp, bytes: &[u8]) -> u64 {
     const PIECE: usize = 60_000;
     let mut understood = 0;
     for mut piece in bytes.chunks(PIECE) {
         while !piece.is_empty() {
-            let space = inbox.space();
+            let space = pubsub.space();
             let (part, rest) = piece.split_at(piece.len().min(space.len()));
             space[..part.len()].copy_from_slice(part);
-            inbox.filled(part.len());
+            pubsub.filled(part.len());
             piece = rest;
-            while !inbox.is_drained() {
-                let visit = |said: Said<'_>| {
-                    let Said::Published(published) = said else { return Ok(()) };
+            while !pubsub.is_drained() {
+                let visit = |item: PubSubItem<'_>| {
+                    let PubSubItem::Published(published) = item else { return Ok(()) };
                     understood += ingest.messages(now, SOURCE, published) as u64;
                     Ok(())
                 };
-                inbox.take(visit).expect("RESP2");
+                pubsub.take(visit).expect("RESP2");
             }
         }
     }
@@ -86,34 +86,34 @@ fn take(ingest: &mut Ingest, inbox: &mut Inbox, now: Timestamp, bytes: &[u8]) ->
 #[test]
 fn reports_and_refreshes_of_known_allocations_take_no_memory() {
     let mut ingest = Ingest::new(Settings::default(), &["heap"]);
-    let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
+    let mut pubsub = PubSub::new(Reader::of_replies(LIMITS));
     let mut now = Timestamp::from_millis(1_000);
     ingest.link_up(now, SOURCE);
-    assert_eq!(take(&mut ingest, &mut inbox, now, &round("new", false)), ALLOCATIONS);
+    assert_eq!(take(&mut ingest, &mut pubsub, now, &round("new", false)), ALLOCATIONS);
     let steady = round("refreshed", true);
-    let go_on = |ingest: &mut Ingest, inbox: &mut Inbox, now: &mut Timestamp| {
+    let go_on = |ingest: &mut Ingest, pubsub: &mut PubSub, now: &mut Timestamp| {
         let mut understood = 0;
         for _ in 0..ROUNDS {
             *now = now.plus(ROUND);
-            understood += take(ingest, inbox, *now, &steady);
+            understood += take(ingest, pubsub, *now, &steady);
         }
         assert_eq!(understood, 3 * ALLOCATIONS * u64::from(ROUNDS));
     };
-    go_on(&mut ingest, &mut inbox, &mut now);
+    go_on(&mut ingest, &mut pubsub, &mut now);
 
     let region = Region::new(HEAP);
-    go_on(&mut ingest, &mut inbox, &mut now);
+    go_on(&mut ingest, &mut pubsub, &mut now);
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations, change.deallocations), (0, 0, 0), "{change:?}");
 
     // The instrument itself: a birth is seen.
     take(
         &mut ingest,
-        &mut inbox,
+        &mut pubsub,
         now,
         &pmessage(allocation(ALLOCATIONS + 1).key().as_bytes(), b"new lifetime=600"),
     );
     let stranger = Allocation::new("three.example", "somebody", 1);
-    take(&mut ingest, &mut inbox, now, &pmessage(stranger.key().as_bytes(), b"new lifetime=600"));
+    take(&mut ingest, &mut pubsub, now, &pmessage(stranger.key().as_bytes(), b"new lifetime=600"));
     assert!(region.change().allocations > 0, "nothing is counted at all");
 }

@@ -29,7 +29,7 @@ use common::turns;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
-use coturn_exporter::source::inbox::{HANDFUL, Published};
+use coturn_exporter::source::pubsub::{BATCH, Published};
 use coturn_exporter::state::{Settings, SourceId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -88,7 +88,7 @@ struct Bench {
     /// When those that wait are heard.
     next: Timestamp,
     /// Messages that are heard together; so many of them wait.
-    handful: [(Vec<u8>, Vec<u8>); HANDFUL],
+    batch: [(Vec<u8>, Vec<u8>); BATCH],
     waiting: usize,
 }
 
@@ -102,13 +102,13 @@ const ROUND: Duration = Duration::from_secs(40);
 
 impl Publish for Bench {
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        let (its_channel, its_payload) = &mut self.handful[self.waiting];
+        let (its_channel, its_payload) = &mut self.batch[self.waiting];
         its_channel.clear();
         its_channel.extend_from_slice(channel);
         its_payload.clear();
         its_payload.extend_from_slice(payload);
         self.waiting += 1;
-        if self.waiting == HANDFUL {
+        if self.waiting == BATCH {
             self.hear();
         }
     }
@@ -124,8 +124,8 @@ impl Bench {
         );
         shared.lock().link_up(start, SOURCE);
         let page = TextPage::of_capture(shared.clone());
-        let handful = std::array::from_fn(|_| (Vec::new(), Vec::new()));
-        Self { clock, shared, page, round: start, last: 0.0, next: start, handful, waiting: 0 }
+        let batch = std::array::from_fn(|_| (Vec::new(), Vec::new()));
+        Self { clock, shared, page, round: start, last: 0.0, next: start, batch, waiting: 0 }
     }
 
     /// The clock goes on with the round.
@@ -144,7 +144,7 @@ impl Bench {
     /// Takes in what waits.
     fn hear(&mut self) {
         self.clock.set(self.next);
-        let all = self.handful.each_ref().map(|(channel, payload)| Published::Message { channel, payload });
+        let all = self.batch.each_ref().map(|(channel, payload)| Published::Message { channel, payload });
         let told = self.shared.lock().messages(self.next, SOURCE, &all[..self.waiting]);
         assert_eq!(told, self.waiting, "not all were understood");
         self.waiting = 0;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use coturn_exporter::resp::Reader;
-use coturn_exporter::source::inbox::LIMITS;
+use coturn_exporter::source::pubsub::LIMITS;
 
 use crate::common::poll;
 use crate::common::servers::exporter::Exporter;
@@ -196,7 +196,7 @@ fn contestant(who: &'static str, start: Start, fleet: Fleet, ready: &Ready) -> R
 const HELD_BACK: u64 = 10;
 
 /// What a subscriber says at its end.
-struct Said {
+struct PubSubItem {
     heard: u64,
     /// CPU time of all events.
     micros: f64,
@@ -205,7 +205,7 @@ struct Said {
 }
 
 /// A subscriber that says what it has spent when it has all, or hears no more for 3 s. Its start does not count.
-fn subscriber(start: Start, ready: &Ready, send: fn(&mut Publisher, &Ready)) -> Result<Said, String> {
+fn subscriber(start: Start, ready: &Ready, send: fn(&mut Publisher, &Ready)) -> Result<PubSubItem, String> {
     let redis = Redis::start();
     let address = address_of(&redis);
     let mut command = start(address, ready.events)?;
@@ -220,14 +220,14 @@ fn subscriber(start: Start, ready: &Ready, send: fn(&mut Publisher, &Ready)) -> 
     }
     let before = cpu_micros(child.id());
     send(&mut Publisher::connect(address), ready);
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut item = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut item).unwrap();
     child.wait().unwrap();
-    let words: Vec<&str> = said.split_whitespace().collect();
-    let [heard, seconds, bytes] = words[..] else { return Err(format!("it said {said:?}")) };
-    let number = |word: &str| word.parse::<f64>().map_err(|_| format!("it said {said:?}"));
-    Ok(Said {
-        heard: heard.parse().map_err(|_| format!("it said {said:?}"))?,
+    let words: Vec<&str> = item.split_whitespace().collect();
+    let [heard, seconds, bytes] = words[..] else { return Err(format!("it item {item:?}")) };
+    let number = |word: &str| word.parse::<f64>().map_err(|_| format!("it item {item:?}"));
+    Ok(PubSubItem {
+        heard: heard.parse().map_err(|_| format!("it item {item:?}"))?,
         micros: number(seconds)? * 1e6 - before,
         memory: number(bytes)? / f64::from(1 << 20),
     })

@@ -12,7 +12,7 @@ use coturn_exporter::clock::ManualClock;
 use coturn_exporter::details::{Detail, answer};
 use coturn_exporter::metrics::{Audience, Observe as _, Render as _, TextPage};
 use coturn_exporter::resp::Reader;
-use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
+use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use coturn_exporter::wire;
 
 use crate::stream::{self, ACTS, Fleet, Holder, Message, SOURCE, START, take_in};
@@ -109,9 +109,9 @@ impl Step {
         match self {
             Self::Framing => {
                 let mut turns = by_turns(bytes(&fleet, TURNS));
-                let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
+                let mut pubsub = PubSub::new(Reader::of_replies(LIMITS));
                 Box::new(move || {
-                    each_handful(&mut inbox, &turns(), |published| {
+                    each_handful(&mut pubsub, &turns(), |published| {
                         black_box(published);
                     });
                 })
@@ -124,12 +124,12 @@ impl Step {
             Self::Whole => {
                 let mut turns = bytes(&fleet, rounds).into_iter();
                 let mut ingest = fleet.table();
-                let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
+                let mut pubsub = PubSub::new(Reader::of_replies(LIMITS));
                 let mut now = START;
                 Box::new(move || {
                     now = now.plus(Duration::from_millis(1));
                     let turn = turns.next().expect(PREPARED);
-                    each_handful(&mut inbox, &turn, |published| {
+                    each_handful(&mut pubsub, &turn, |published| {
                         assert_eq!(ingest.messages(now, SOURCE, published), published.len());
                     });
                 })
@@ -219,22 +219,22 @@ fn told(live: u64) -> SharedTable {
 }
 
 /// Reads what a socket would give, a reading at a time.
-fn each_handful(inbox: &mut Inbox, bytes: &[u8], mut visit: impl FnMut(&[Published<'_>])) {
+fn each_handful(pubsub: &mut PubSub, bytes: &[u8], mut visit: impl FnMut(&[Published<'_>])) {
     for mut reading in bytes.chunks(READING) {
         while !reading.is_empty() {
-            let space = inbox.space();
+            let space = pubsub.space();
             let fits = space.len().min(reading.len());
             let (now, later) = reading.split_at(fits);
             space[..fits].copy_from_slice(now);
             reading = later;
-            inbox.filled(fits);
-            while !inbox.is_drained() {
-                let hand_on = |said: Said<'_>| {
-                    let Said::Published(published) = said else { panic!("{said:?}") };
+            pubsub.filled(fits);
+            while !pubsub.is_drained() {
+                let hand_on = |item: PubSubItem<'_>| {
+                    let PubSubItem::Published(published) = item else { panic!("{item:?}") };
                     visit(published);
                     Ok(())
                 };
-                inbox.take(hand_on).expect("RESP");
+                pubsub.take(hand_on).expect("RESP");
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::doctor::retention::Doubt;
 use crate::doctor::{Setting, SettingState};
 use crate::metrics::source_stats::{SourceStats, StatusKeys};
 use crate::metrics::{Audience, Observe, View};
-use crate::source::inbox::{HANDFUL, Published};
+use crate::source::pubsub::{BATCH, Published};
 use crate::state::rows::{AllocationRow, AllocationWalk, RowQuery, RowWalk, SessionRow, SessionWalk};
 use crate::state::{
     Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey, Restored,
@@ -88,10 +88,10 @@ impl Ingest {
     /// its reason.
     pub fn messages(&mut self, now: Timestamp, source: SourceId, messages: &[Published<'_>]) -> usize {
         let mut understood = 0;
-        for messages in messages.chunks(HANDFUL) {
-            let mut handful = [const { None }; HANDFUL];
+        for messages in messages.chunks(BATCH) {
+            let mut batch = [const { None }; BATCH];
             let mut before = None;
-            for (heard, message) in handful.iter_mut().zip(messages) {
+            for (heard, message) in batch.iter_mut().zip(messages) {
                 *heard = match *message {
                     Published::Message { channel, payload } => {
                         self.read(now, source, &mut before, channel, payload)
@@ -102,7 +102,7 @@ impl Ingest {
                     }
                 };
             }
-            understood += self.table.apply_batch(now, &mut handful);
+            understood += self.table.apply_batch(now, &mut batch);
         }
         understood
     }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::log_once::LogOnce;
 use crate::clock::Timestamp;
 use crate::source::backoff::{Backoff, LASTED};
-use crate::source::redis::LinkError;
+use crate::source::error::LinkError;
 
 /// Something that needs a connection for as long as the program runs.
 pub(super) trait KeepConnected {

@@ -18,16 +18,16 @@ use super::resync_task::{ResyncStep, ResyncTask};
 use super::supervise::propagate;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
-use crate::source::inbox::BATCH;
-use crate::source::redis::LinkError;
-use crate::source::subscription::{BEAT, Link, Messages, Pulse, subscribe};
+use crate::source::error::LinkError;
+use crate::source::pubsub::FRAMES_PER_CALL;
+use crate::source::subscription::{Link, LinkCheck, Messages, PING_INTERVAL, subscribe};
 use crate::state::SourceId;
 use key_trust::KeyTrust;
 use resync_steps::ResyncProgress;
 use setup_log::SetupLog;
 
 /// Messages that go before a step of the resync at most: as long as a step may take.
-const BETWEEN_STEPS: usize = 4 * BATCH;
+const BETWEEN_STEPS: usize = 4 * FRAMES_PER_CALL;
 
 /// The pause between two steps of the sweep after a scan. Without one, whoever else waits for the table could wait for the
 /// whole sweep: its lock is not fair.
@@ -63,13 +63,13 @@ impl RedisTask {
 
     /// From a confirmed subscription to its loss.
     async fn attend(&mut self, link: Link) -> LinkError {
-        let Link { mut messages, pulse, server } = link;
+        let Link { mut messages, check, server } = link;
         let (steps_to_us, mut steps) = mpsc::channel(1);
         // Tasks of their own, ended with this link: they must go on while messages are taken in.
         let mut beside = JoinSet::new();
-        beside.spawn(watch_pulse(pulse.clone(), self.shared.clone(), steps_to_us.clone()));
+        beside.spawn(watch_pulse(check.clone(), self.shared.clone(), steps_to_us.clone()));
         let resync_task =
-            ResyncTask::new(self.source.clone(), server, pulse, self.shared.clone(), steps_to_us);
+            ResyncTask::new(self.source.clone(), server, check, self.shared.clone(), steps_to_us);
         beside.spawn(resync_task.run());
         let mut resync = ResyncProgress::default();
         let mut sweeps = interval(BETWEEN_SWEEPS);
@@ -104,7 +104,7 @@ impl RedisTask {
                 }
             }
             // A flood is always ready; whom a step has woken would wait for this thread, and for long.
-            if taken >= BATCH {
+            if taken >= FRAMES_PER_CALL {
                 taken = 0;
                 yield_now().await;
             }
@@ -155,14 +155,14 @@ impl KeepConnected for RedisTask {
 }
 
 /// Asks for signs of life, and says how far the stream has been received, until an answer does not come.
-async fn watch_pulse(pulse: Pulse, shared: SharedTable, out: mpsc::Sender<ResyncStep>) -> LinkError {
+async fn watch_pulse(check: LinkCheck, shared: SharedTable, out: mpsc::Sender<ResyncStep>) -> LinkError {
     loop {
         let asked = shared.now();
-        if let Err(error) = pulse.beat_at_master().await {
+        if let Err(error) = check.check_master().await {
             return error;
         }
         let _ = out.send(ResyncStep::ReceivedUntil(asked)).await;
-        sleep(BEAT).await;
+        sleep(PING_INTERVAL).await;
     }
 }
 

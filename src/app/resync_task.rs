@@ -19,11 +19,14 @@ use super::reconnect::Failures;
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::doctor::ASKED;
-use crate::source::connect::Server;
-use crate::source::redis::LinkError;
-use crate::source::resync::{self, Ages, Asking, Found, FoundKey, Part, ReadValues, ScanError, Walk};
+use crate::source::error::LinkError;
+use crate::source::pipeline::PipelineWriter;
+use crate::source::resync::{
+    self, FoundKey, IdleTimeReader, KeyScan, Part, ReadValues, ScanError, ScannedKeys,
+};
+use crate::source::server::RedisServer;
 use crate::source::setup::{Setup, SetupQuestions};
-use crate::source::subscription::{Pong, Pulse};
+use crate::source::subscription::{LinkCheck, Pong};
 
 /// How often the status keys are read again.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
@@ -130,23 +133,23 @@ struct PendingValues {
 #[derive(Debug)]
 pub(super) struct ResyncTask {
     source: RedisSource,
-    server: Server,
-    pulse: Pulse,
+    server: RedisServer,
+    check: LinkCheck,
     shared: SharedTable,
     out: mpsc::Sender<ResyncStep>,
     setup: SetupQuestions,
 }
 
 impl ResyncTask {
-    /// Of the source whose subscription, at `server`, has this pulse; the steps go `out`. `shared` is asked for the time only.
+    /// Of the source whose subscription, at `server`, has this check; the steps go `out`. `shared` tells the time only.
     pub(super) fn new(
         source: RedisSource,
-        server: Server,
-        pulse: Pulse,
+        server: RedisServer,
+        check: LinkCheck,
         shared: SharedTable,
         out: mpsc::Sender<ResyncStep>,
     ) -> Self {
-        Self { source, server, pulse, shared, out, setup: SetupQuestions::default() }
+        Self { source, server, check, shared, out, setup: SetupQuestions::default() }
     }
 
     /// Scans now, and again every few minutes. Ends with an error of the subscription itself.
@@ -162,7 +165,7 @@ impl ResyncTask {
             };
             let wait = match scanned {
                 // A replica has nothing more to tell, whatever its subscription says.
-                Err(ScanError::Pulse(error) | ScanError::Link(error @ LinkError::Replica(_))) => {
+                Err(ScanError::Subscription(error) | ScanError::Link(error @ LinkError::Replica(_))) => {
                     return error;
                 }
                 Err(ScanError::Command(error)) if unanswered > UNANSWERED => {
@@ -187,7 +190,7 @@ impl ResyncTask {
     }
 
     async fn scan(&mut self) -> Result<(), ScanError> {
-        let mut walk = Walk::begin(&self.source, &self.server).await?;
+        let mut walk = KeyScan::begin(&self.source, &self.server).await?;
         let setup = self.setup.ask(&mut walk, &ASKED).await?;
         let _ = self.out.send(ResyncStep::Configured(setup)).await;
         let (ask_ages, ages) = resync::ages(&self.source, &self.server).await?;
@@ -202,7 +205,7 @@ impl ResyncTask {
         // Each ends after the one before it. An error in one ends all, so a channel that nobody reads tells nothing.
         try_join!(
             self.find(walk, to_date),
-            ask(ask_ages, found, |found: &Found| &found.keys, to_hear_ages),
+            ask(ask_ages, found, |found: &ScannedKeys| &found.keys, to_hear_ages),
             self.date(ages, undated, to_show),
             self.show(&asked, dated, to_read),
             ask(ask_values, wanted, |wanted: &WantedKeys| &wanted.keys, to_hear_values),
@@ -212,7 +215,7 @@ impl ResyncTask {
         Ok(())
     }
 
-    async fn find(&self, mut walk: Walk, out: mpsc::Sender<Found>) -> Result<(), ScanError> {
+    async fn find(&self, mut walk: KeyScan, out: mpsc::Sender<ScannedKeys>) -> Result<(), ScanError> {
         loop {
             let began = self.shared.now();
             let Some(found) = walk.step().await? else { return Ok(()) };
@@ -226,11 +229,11 @@ impl ResyncTask {
 
     async fn date(
         &self,
-        mut ages: Ages,
-        mut undated: mpsc::Receiver<Found>,
+        mut ages: IdleTimeReader,
+        mut undated: mpsc::Receiver<ScannedKeys>,
         out: mpsc::Sender<DatedKeys>,
     ) -> Result<(), ScanError> {
-        while let Some(Found { keys, part }) = undated.recv().await {
+        while let Some(ScannedKeys { keys, part }) = undated.recv().await {
             let keys = ages.of(keys).await?;
             let _ = out.send(DatedKeys { keys, at: self.shared.now(), part }).await;
         }
@@ -260,13 +263,13 @@ impl ResyncTask {
 
     async fn read(
         &self,
-        mut values: resync::Values,
+        mut values: resync::ValueReader,
         mut unread: mpsc::Receiver<WantedKeys>,
         out: mpsc::Sender<PendingValues>,
     ) -> Result<(), ScanError> {
         while let Some(WantedKeys { keys, hashes, found_at }) = unread.recv().await {
             let read = values.of(&keys).await?;
-            let pong = self.pulse.ping().await.map_err(ScanError::Pulse)?;
+            let pong = self.check.ping().await.map_err(ScanError::Subscription)?;
             let values = KeyValues { keys, read, found_at };
             let _ = out.send(PendingValues { values, hashes, pong }).await;
         }
@@ -280,7 +283,7 @@ impl ResyncTask {
         mut coming: mpsc::Receiver<PendingValues>,
     ) -> Result<(), ScanError> {
         while let Some(PendingValues { values, hashes, pong }) = coming.recv().await {
-            pong.heard().await.map_err(ScanError::Pulse)?;
+            pong.received().await.map_err(ScanError::Subscription)?;
             let _ = self.out.send(ResyncStep::Read(values)).await;
             // What is shown from now on comes after that.
             asked.end(&hashes);
@@ -298,13 +301,13 @@ fn pause_after(many: usize, took: Duration) -> Duration {
 
 /// Asks about the keys of each portion, while the answers to those before are read.
 async fn ask<T>(
-    mut asking: Asking,
+    mut asking: PipelineWriter,
     mut portions: mpsc::Receiver<T>,
     keys_of: impl Fn(&T) -> &Vec<FoundKey>,
     out: mpsc::Sender<T>,
 ) -> Result<(), ScanError> {
     while let Some(portion) = portions.recv().await {
-        asking.about(keys_of(&portion)).await?;
+        asking.ask_about(keys_of(&portion)).await?;
         let _ = out.send(portion).await;
     }
     Ok(())

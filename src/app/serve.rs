@@ -15,7 +15,7 @@ use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Web};
 use crate::details::Inspect;
-use crate::http::{About, Limits, Server, Site};
+use crate::http::{About, Site, WebLimits, WebServer};
 use crate::metrics::{TextPage, WebRefusals};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
@@ -29,10 +29,10 @@ use crate::version;
 /// A store that cannot be used; an address that cannot be bound; a background task that exited.
 pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<(), Error> {
     let parts = Parts::open(&config).await?;
-    let limits = Limits {
+    let limits = WebLimits {
         connections: config.web.max_connections,
         max_requests: config.web.max_requests,
-        ..Limits::default()
+        ..WebLimits::default()
     };
     let site = parts.site(&config.web, dropped_log_lines);
     let Parts { names, shared, readiness, writer, listener, server } = parts;
@@ -91,7 +91,7 @@ struct Parts {
     readiness: SourceReadiness,
     writer: Option<StoreWriter>,
     listener: Option<Listener>,
-    server: Server,
+    server: WebServer,
 }
 
 impl Parts {
@@ -112,7 +112,7 @@ impl Parts {
             Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
             None => None,
         };
-        let server = Server::bind(&config.web.listen).await.map_err(Error::Bind)?;
+        let server = WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?;
         let readiness = SourceReadiness::new(&names);
         let names = names.into_iter().map(str::to_owned).collect();
         Ok(Self { names, shared, readiness, writer, listener, server })

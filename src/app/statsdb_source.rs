@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::config::Statsdb;
 use crate::net::MOST_ENDING;
 use crate::source::forward::Forward;
-use crate::source::statsdb::{Caller, ConnectionRefusal, Listener};
+use crate::source::statsdb::{ConnectionRefusal, IncomingConnection, Listener};
 use crate::state::{ConnectionId, SourceId};
 use closed_connections::ClosedConnections;
 use forwarding::Forwarder;
@@ -49,7 +49,7 @@ impl StatsdbTask {
         shared: SharedTable,
         readiness: SourceReadiness,
     ) -> Self {
-        let context = ListenerContext::new(&statsdb, listener.standing(), id, shared);
+        let context = ListenerContext::new(&statsdb, listener.status(), id, shared);
         Self { statsdb, listener, context, readiness, connections: JoinSet::new() }
     }
 
@@ -93,12 +93,12 @@ impl StatsdbTask {
     }
 
     /// Serves a connection if there is a slot for it.
-    fn open(&mut self, caller: Caller) {
+    fn open(&mut self, caller: IncomingConnection) {
         let context = &self.context;
         let peer = caller.peer.ip().to_canonical();
         let slot = context.slots().admit(context.shared.now(), peer);
         if let Some(slot) = slot {
-            self.connections.spawn(context.clone().serve(self.listener.reception(), caller, slot));
+            self.connections.spawn(context.clone().serve(self.listener.setup(), caller, slot));
         } else {
             Listener::turn_away(&caller);
             context.shared.lock().refused_connection(context.id, ConnectionRefusal::Full);

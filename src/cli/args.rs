@@ -15,28 +15,28 @@ use clap::{Parser, Subcommand};
 #[command(name = crate::version::NAME, version = crate::version::line(), next_line_help = true)]
 pub(super) struct Args {
     #[command(subcommand)]
-    pub(super) command: Option<Command>,
+    pub(super) command: Option<CommandArgs>,
     #[command(flatten)]
-    pub(super) web: Web,
+    pub(super) web: WebArgs,
     #[command(flatten)]
-    pub(super) log: Log,
+    pub(super) log: LogArgs,
     #[command(flatten)]
-    pub(super) redis: Redis,
+    pub(super) redis: RedisArgs,
     #[command(flatten)]
-    pub(super) statsdb: Statsdb,
+    pub(super) statsdb: StatsdbArgs,
     #[command(flatten)]
-    pub(super) allocation: Allocation,
+    pub(super) allocation: AllocationArgs,
     #[command(flatten)]
-    pub(super) session: Session,
+    pub(super) session: SessionArgs,
     #[command(flatten)]
-    pub(super) metrics: Metrics,
+    pub(super) metrics: MetricsArgs,
     #[command(flatten)]
-    pub(super) store: Store,
+    pub(super) store: StoreArgs,
 }
 
 /// What to do instead of watching.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CommandArgs {
     /// Read captures and print the metrics as of their last event; their time stamps are the clock.
     Replay {
         /// Captures (JSON Lines), read in this order as one stream.
@@ -55,9 +55,9 @@ pub(super) enum Command {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
-    /// Look at the Redis: its settings, its ACL, its keys and who is connected; say what to change.
+    /// Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change.
     ///
-    /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is, 2 for a command line that cannot be used.
+    /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is wrong, 2 for a command line that cannot be used.
     Doctor {
         /// Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault),
         /// message, why and fix.
@@ -67,9 +67,9 @@ pub(super) enum Command {
     /// List the status keys that no live allocation can own; with --apply, delete them.
     ///
     /// A key is such a leftover when it has been idle for longer than --allocation.max-lifetime and --allocation.grace
-    /// together. Exit code 0 when that worked, 1 when it did not.
+    /// together. Exit code 0 on success, 1 on failure.
     Prune {
-        /// Delete them, unless they come back to life meanwhile.
+        /// Delete them, except those that were used again in the meantime.
         #[arg(id = "apply", long)]
         apply: bool,
     },
@@ -99,7 +99,7 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Web")]
-pub(super) struct Web {
+pub(super) struct WebArgs {
     /// Address to serve metrics on; repeatable. Without a host: all addresses, IPv6 and IPv4.
     #[arg(
         id = "web.listen-address",
@@ -136,7 +136,7 @@ pub(super) struct Web {
         default_value = "512"
     )]
     pub(super) max_connections: String,
-    /// Also serve who holds what: /allocations and /api/v1/. They show user names and client addresses.
+    /// Also serve the single allocations and sessions: /allocations and /api/v1/. They show user names and client addresses.
     #[arg(
         id = "web.enable-details",
         long,
@@ -155,7 +155,7 @@ pub(super) struct Web {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
-pub(super) struct Log {
+pub(super) struct LogArgs {
     /// Least important lines to write: debug, info, warn or error.
     #[arg(
         id = "log.level",
@@ -180,7 +180,7 @@ pub(super) struct Log {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
-pub(super) struct Redis {
+pub(super) struct RedisArgs {
     /// Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]`,
     /// `unix:///path[?db=1]` or `redis+sentinel://[user:password@]host[:port],.../MASTER[/db]`;
     /// `rediss://` and `rediss+sentinel://` speak TLS; `valkey://` and `valkeys://` are other names of `redis://` and
@@ -243,8 +243,9 @@ pub(super) struct Redis {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Statsdb")]
-pub(super) struct Statsdb {
-    /// Address that coturn's redis-statsdb may name instead of a Redis. Without --redis.url no Redis is watched then.
+pub(super) struct StatsdbArgs {
+    /// Listen on this address for coturn, whose redis-statsdb names it instead of a Redis. No Redis is watched then, unless
+    /// --redis.url is given.
     #[arg(
         id = "statsdb.listen-address",
         long,
@@ -253,7 +254,7 @@ pub(super) struct Statsdb {
         global = true
     )]
     pub(super) listen_address: Option<String>,
-    /// File with the password that coturn must give there.
+    /// File with the password that coturn must give to this listener.
     #[arg(
         id = "statsdb.password-file",
         long,
@@ -266,12 +267,12 @@ pub(super) struct Statsdb {
     #[arg(id = "statsdb.open", long, env = "COTURN_EXPORTER_STATSDB_OPEN", value_name = "BOOL", num_args = 0..=1,
         default_value = "false", default_missing_value = "true", require_equals = true)]
     pub(super) open: String,
-    /// A proxy, load balancer or NAT is between coturn and this listener: a closed connection ends no allocations, they
-    /// stay until they are due or coturn is seen to be restarted.
+    /// A proxy, load balancer or NAT is between coturn and this listener: a closed connection then ends no allocations;
+    /// they stay until they expire or coturn restarts.
     #[arg(id = "statsdb.behind-proxy", long, env = "COTURN_EXPORTER_STATSDB_BEHIND_PROXY", value_name = "BOOL",
         num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
     pub(super) behind_proxy: String,
-    /// Certificate (PEM) to speak TLS there, with the certificates between it and its CA.
+    /// Certificate (PEM) of this listener, with the certificates between it and its CA; the listener then speaks TLS.
     #[arg(
         id = "statsdb.tls-cert-file",
         long,
@@ -289,7 +290,7 @@ pub(super) struct Statsdb {
         global = true
     )]
     pub(super) tls_key_file: Option<OsString>,
-    /// Connections open there at one time.
+    /// Connections that may be open to this listener at one time.
     #[arg(
         id = "statsdb.max-connections",
         long,
@@ -298,14 +299,14 @@ pub(super) struct Statsdb {
         default_value = "1024"
     )]
     pub(super) max_connections: String,
-    /// Redis that gets all that coturn says there, for others who read it.
+    /// Redis that every command of coturn is forwarded to, for other programs that read it.
     #[arg(id = "statsdb.forward-url", long, env = "COTURN_EXPORTER_STATSDB_FORWARD_URL", value_name = "URL")]
     pub(super) forward_url: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Allocations")]
-pub(super) struct Allocation {
+pub(super) struct AllocationArgs {
     /// coturn's max-allocate-lifetime: the longest grant, and the age past which an idle allocation is an
     /// orphan.
     #[arg(
@@ -351,7 +352,7 @@ pub(super) struct Allocation {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Sessions")]
-pub(super) struct Session {
+pub(super) struct SessionArgs {
     /// Whose allocations form a session: user, or client (user and client host, for a user name that
     /// clients share).
     #[arg(
@@ -398,7 +399,7 @@ pub(super) struct Session {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Metrics")]
-pub(super) struct Metrics {
+pub(super) struct MetricsArgs {
     /// Realms with series of their own; the others share the realm `_other`.
     #[arg(
         id = "metrics.max-realms",
@@ -432,9 +433,9 @@ pub(super) struct Metrics {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Store")]
-pub(super) struct Store {
-    /// `SQLite` file that outlives the exporter: what was told of live allocations, so that a restart loses and doubles
-    /// nothing, and the ledger of finished sessions. Without it everything is in memory.
+pub(super) struct StoreArgs {
+    /// `SQLite` file that outlives the exporter: the state of live allocations, so that a restart neither loses nor counts
+    /// anything twice, and the ledger of finished sessions. Without it everything is in memory.
     #[arg(id = "store.path", long, env = "COTURN_EXPORTER_STORE_PATH", value_name = "FILE", global = true)]
     pub(super) path: Option<OsString>,
     /// Time a finished session stays in the ledger.

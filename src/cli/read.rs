@@ -11,14 +11,15 @@ use clap::parser::ValueSource;
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Secret, Statsdb, Tls, Usage, Web,
+    self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Secret, Statsdb, Tls, UsageQuery,
+    Web,
 };
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
 const MANY: u64 = u32::MAX as u64;
 
-/// Flags that mean nothing to a command that looks at the keys of a Redis.
+/// Flags without effect on a command that looks at the keys of a Redis.
 const NOT_FOR_KEYS: &[&str] =
     &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
 
@@ -35,7 +36,7 @@ const NOT_FOR_THE_DOCTOR: &[&str] = &[
     "store.",
 ];
 
-/// Flags that mean nothing to a command that reads the ledger.
+/// Flags without effect on a command that reads the ledger.
 const NOT_FOR_THE_LEDGER: &[&str] =
     &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
 
@@ -82,7 +83,7 @@ pub(super) fn config(
         Command::Doctor { .. } => {
             given.refuse(NOT_FOR_THE_DOCTOR, "doctor")?;
             // It listens nowhere, so it may look at any address.
-            let statsdb = args::Statsdb { open: "true".to_owned(), forward_url: None, ..statsdb };
+            let statsdb = args::StatsdbArgs { open: "true".to_owned(), forward_url: None, ..statsdb };
             config.statsdb = read_statsdb(&given, &statsdb)?;
         }
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
@@ -91,7 +92,7 @@ pub(super) fn config(
     // The Redis that is watched without being asked for is for those who have named no source at all.
     let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
     if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
-        let redis = if is_redis_meant { redis } else { args::Redis { url: Vec::new(), ..redis } };
+        let redis = if is_redis_meant { redis } else { args::RedisArgs { url: Vec::new(), ..redis } };
         config.sources = read_sources(&given, &redis)?;
     }
     if let Some(forward) = config.statsdb.as_ref().and_then(|statsdb| statsdb.forward.clone()) {
@@ -124,30 +125,30 @@ pub(super) fn config(
 
 fn read_command(
     given: &Given<'_>,
-    command: Option<args::Command>,
-    store: &args::Store,
+    command: Option<args::CommandArgs>,
+    store: &args::StoreArgs,
 ) -> Result<Command, UsageError> {
     match command {
         None => Ok(Command::Watch),
-        Some(args::Command::Replay { files, until }) => {
+        Some(args::CommandArgs::Replay { files, until }) => {
             let until = until.map(|until| value::seconds(&until)).transpose();
             Ok(Command::Replay { files, until: until.map_err(|problem| given.wrong("until", problem))? })
         }
-        Some(args::Command::Record { output, duration }) => {
+        Some(args::CommandArgs::Record { output, duration }) => {
             let duration = duration.map(|duration| value::positive_duration(&duration)).transpose();
             let duration = duration.map_err(|problem| given.wrong("duration", problem))?;
             Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
         }
-        Some(args::Command::Doctor { json }) => Ok(Command::Doctor { json }),
-        Some(args::Command::Prune { apply }) => Ok(Command::Prune { apply }),
-        Some(args::Command::Usage { by, since, until, top, format }) => {
+        Some(args::CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
+        Some(args::CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(args::CommandArgs::Usage { by, since, until, top, format }) => {
             let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
             let moment = |id, typed: Option<String>| {
                 typed.map(|typed| value::moment(&typed)).transpose().map_err(wrong(id))
             };
             let path = given.file("store.path", store.path.as_ref());
             let top = top.map(|top| count(&top, 1..=MANY)).transpose().map_err(wrong("top"))?;
-            Ok(Command::Usage(Usage {
+            Ok(Command::Usage(UsageQuery {
                 path: path.ok_or(ConfigError::NoStore).map_err(wrong("store.path"))?,
                 by: by.iter().map(|by| value::usage_by(by)).collect::<Result<_, _>>().map_err(wrong("by"))?,
                 since: moment("since", since)?,
@@ -159,14 +160,14 @@ fn read_command(
     }
 }
 
-fn read_log(given: &Given<'_>, log: &args::Log) -> Result<Log, UsageError> {
+fn read_log(given: &Given<'_>, log: &args::LogArgs) -> Result<Log, UsageError> {
     Ok(Log {
         level: given.one("log.level", &log.level, value::log_level)?,
         format: given.one("log.format", &log.format, value::log_format)?,
     })
 }
 
-fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
+fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
     let id = "web.listen-address";
     let listen = given.each(id, &web.listen_address, ListenAddress::from_str)?;
     Ok(Web {
@@ -179,7 +180,7 @@ fn read_web(given: &Given<'_>, web: &args::Web) -> Result<Web, UsageError> {
     })
 }
 
-fn read_sources(given: &Given<'_>, redis: &args::Redis) -> Result<Vec<RedisSource>, UsageError> {
+fn read_sources(given: &Given<'_>, redis: &args::RedisArgs) -> Result<Vec<RedisSource>, UsageError> {
     let id = "redis.url";
     let parse = |url: &str| url.parse().map_err(ConfigError::RedisUrl);
     let sources = given.each_of(id, &redis.url, config::split_redis_urls, parse)?;
@@ -196,7 +197,11 @@ fn read_sources(given: &Given<'_>, redis: &args::Redis) -> Result<Vec<RedisSourc
     Ok(sources)
 }
 
-fn read_tls(given: &Given<'_>, redis: &args::Redis, sources: &mut [RedisSource]) -> Result<(), UsageError> {
+fn read_tls(
+    given: &Given<'_>,
+    redis: &args::RedisArgs,
+    sources: &mut [RedisSource],
+) -> Result<(), UsageError> {
     let files = [
         ("redis.tls-ca-file", &redis.tls_ca_file),
         ("redis.tls-cert-file", &redis.tls_cert_file),
@@ -213,7 +218,7 @@ fn read_tls(given: &Given<'_>, redis: &args::Redis, sources: &mut [RedisSource])
     tls.map_err(|problem| given.wrong(id, problem))
 }
 
-fn read_statsdb(given: &Given<'_>, statsdb: &args::Statsdb) -> Result<Option<Statsdb>, UsageError> {
+fn read_statsdb(given: &Given<'_>, statsdb: &args::StatsdbArgs) -> Result<Option<Statsdb>, UsageError> {
     let listen = statsdb.listen_address.as_deref().map(str::trim).filter(|address| !address.is_empty());
     let max_connections =
         given.one("statsdb.max-connections", &statsdb.max_connections, |v| size(v, 1..=MANY))?;
@@ -249,7 +254,7 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::Statsdb) -> Result<Option<Sta
     statsdb.checked(open).map(Some).map_err(|problem| given.wrong(id, problem))
 }
 
-fn read_store(given: &Given<'_>, store: &args::Store) -> Result<Option<config::Store>, UsageError> {
+fn read_store(given: &Given<'_>, store: &args::StoreArgs) -> Result<Option<config::Store>, UsageError> {
     let retention = given.one("store.retention", &store.retention, value::positive_duration)?;
     let path = given.file("store.path", store.path.as_ref());
     Ok(path.map(|path| config::Store { path, retention }))
@@ -257,9 +262,9 @@ fn read_store(given: &Given<'_>, store: &args::Store) -> Result<Option<config::S
 
 fn read_table(
     given: &Given<'_>,
-    allocation: &args::Allocation,
-    session: &args::Session,
-    metrics: &args::Metrics,
+    allocation: &args::AllocationArgs,
+    session: &args::SessionArgs,
+    metrics: &args::MetricsArgs,
     are_rates_kept: bool,
 ) -> Result<Settings, UsageError> {
     let max_realms = given.one("metrics.max-realms", &metrics.max_realms, |v| size(v, 1..=MANY))?;
@@ -287,7 +292,7 @@ fn read_table(
 /// How long an allocation may live without a refresh: the longest grant, and the grace.
 fn read_lifetime(
     given: &Given<'_>,
-    allocation: &args::Allocation,
+    allocation: &args::AllocationArgs,
 ) -> Result<(Duration, Duration), UsageError> {
     let id = "allocation.max-lifetime";
     let max_lifetime = given.one(id, &allocation.max_lifetime, value::positive_duration)?;
@@ -332,7 +337,7 @@ impl Given<'_> {
         self.each_of(id, typed, split, parse)
     }
 
-    /// The same, where `split` knows which commas separate.
+    /// Every value of a repeatable flag; a variable holds them as a list that `split` takes apart.
     fn each_of<T>(
         &self,
         id: &str,

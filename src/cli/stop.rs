@@ -31,7 +31,7 @@ impl Stop {
         }
         // clap writes a paragraph: what is wrong, tips, then usage. We keep what comes before the usage.
         let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-        // No value of ours begins with a dash: to be told how to pass one would lead astray.
+        // No value begins with a dash: the tip how to pass one would mislead.
         let noise = ["For more information", "tip: to pass '-"];
         let lines =
             lines.filter(|line| !line.is_empty() && !noise.iter().any(|noise| line.starts_with(noise)));
@@ -70,7 +70,7 @@ impl Stop {
         let mut message = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            // Some errors tell their cause themselves.
+            // Some errors of other crates repeat their cause in their own text.
             let text = error.to_string();
             if !message.contains(&text) {
                 let _ = write!(message, ": {text}");

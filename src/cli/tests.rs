@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
-    ClientCertificate, Command, LogFormat, LogLevel, Moment, Secret, Tls, Usage, UsageFormat,
+    ClientCertificate, Command, LogFormat, LogLevel, Secret, Tls, UsageFormat, UsageQuery, UsageTime,
 };
 use crate::state::SessionBy;
 use crate::store::ledger::By;
@@ -106,11 +106,11 @@ fn every_flag_finds_its_place() {
 fn usage_asks_the_ledger() {
     let asked =
         config("usage --store.path=s.db --by realm,user --since 2d --until 1970-01-01T00:00:01Z --top 5");
-    let expected = Usage {
+    let expected = UsageQuery {
         path: "s.db".into(),
         by: vec![By::Realm, By::User],
-        since: Some(Moment::Ago(Duration::from_secs(2 * 86_400))),
-        until: Some(Moment::At(Timestamp::from_millis(1000))),
+        since: Some(UsageTime::Ago(Duration::from_secs(2 * 86_400))),
+        until: Some(UsageTime::At(Timestamp::from_millis(1000))),
         top: Some(5),
         format: UsageFormat::Table,
     };

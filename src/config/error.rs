@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::redis_url::RedisUrlError;
-
 /// Why a value, or several together, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -51,7 +49,7 @@ pub enum ConfigError {
         /// As typed.
         value: String,
         /// The words that are, separated by commas.
-        accepted: &'static str,
+        accepted: String,
     },
     /// Not what can stand between a timestamp and a user id.
     #[error(
@@ -94,7 +92,7 @@ pub enum ConfigError {
     /// Not the URL of a Redis.
     #[error(transparent)]
     RedisUrl(#[from] RedisUrlError),
-    /// Two sources that could not be told apart in labels.
+    /// Two sources that are one Redis.
     #[error(
         "{first} and {second} are one Redis, whose subscribers get the events of all its dbs: everything would count \
          twice; name it once, with the db of coturn's redis-statsdb"
@@ -113,13 +111,13 @@ pub enum ConfigError {
     },
     /// A password file that cannot be read.
     #[error(
-        "cannot read {path:?}: {source}; check the path and the rights of the user that runs the exporter"
+        "cannot read {path:?}: {error}; check the path and the rights of the user that runs the exporter"
     )]
     PasswordFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A password file that holds no password.
     #[error("{path:?} does not hold a password: it must be one line of UTF-8 text, at most {max} bytes long")]
@@ -144,9 +142,9 @@ pub enum ConfigError {
     /// TLS settings that no source would use.
     #[error("no Redis URL asks for TLS; write rediss:// or rediss+sentinel://, or leave the flag out")]
     TlsUnused,
-    /// A listener that anybody could tell anything.
+    /// A listener that every host can write to.
     #[error(
-        "{address} can be reached from other hosts, and whoever reaches it can tell of allocations; set \
+        "{address} can be reached from other hosts, and whoever reaches it can report allocations; set \
          --statsdb.password-file, listen on 127.0.0.1, or say --statsdb.open"
     )]
     StatsdbOpen {
@@ -172,5 +170,73 @@ pub enum ConfigError {
         given: usize,
         /// How many are allowed.
         max: usize,
+    },
+}
+
+/// Why a text is not the URL of a Redis. The URLs in it have lost their user and password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedisUrlError {
+    /// Another scheme, or none.
+    #[error(
+        "{url:?} is not a Redis URL; write redis://[user:password@]host[:port][/db] (rediss:// for TLS; \
+         valkey:// and valkeys:// mean the same), unix:///path/to/socket[?db=1] or redis+sentinel://[user:password@]host[:port],.../MASTER[/db]"
+    )]
+    Scheme {
+        /// The URL.
+        url: String,
+    },
+    /// No host, or a malformed one.
+    #[error("{url:?} names no valid host; write redis://host[:port][/db], IPv6 addresses in brackets")]
+    Host {
+        /// The URL.
+        url: String,
+    },
+    /// A port that is none.
+    #[error(
+        "{url:?} has a bad port; it must be a number from 1 to 65535, as in redis://[user:password@]host[:port][/db]"
+    )]
+    Port {
+        /// The URL.
+        url: String,
+    },
+    /// A db that is none.
+    #[error(
+        "{url:?} has a bad db; it must be a whole number, for example redis://host/2 or unix:///path?db=2"
+    )]
+    Db {
+        /// The URL.
+        url: String,
+    },
+    /// A socket path that is not absolute, or a host beside it.
+    #[error("{url:?} names no socket by its absolute path; write unix:///path/to/socket")]
+    Socket {
+        /// The URL.
+        url: String,
+    },
+    /// Sentinels without the name of their master, or with one that they would not take.
+    #[error(
+        "{url:?} names no master by letters, digits, dots, dashes and underscores; write \
+         redis+sentinel://host[:port],host[:port]/MASTER[/db], with the name from `sentinel monitor`"
+    )]
+    Master {
+        /// The URL.
+        url: String,
+    },
+    /// A parameter nobody knows.
+    #[error(
+        "{url:?} has a part after ? or # that is not known; unix:// takes db, user and pass, redis+sentinel:// takes \
+         sentinel-user and sentinel-pass"
+    )]
+    Parameter {
+        /// The URL.
+        url: String,
+    },
+    /// A broken percent sign.
+    #[error(
+        "{url:?} has a % that is not followed by two hex digits, or makes no UTF-8; write %25 for a % itself"
+    )]
+    Percent {
+        /// The URL.
+        url: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What the program is to do, validated and typed. Knows nothing of flags or variables, and opens nothing but
+//! The configuration, validated and typed. Knows nothing of flags or variables, and opens nothing but
 //! password files.
 
 mod error;
@@ -14,12 +14,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, RedisUrlError};
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
-pub use redis_url::{
-    RedisUrlError, message_without_credentials, split_list as split_redis_urls, without_credentials,
-};
+pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
 pub use secret::Secret;
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
@@ -28,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::state::{OTHER, Settings};
 use crate::store::ledger::By;
 
-/// Everything the program is told. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
+/// Everything that flags and variables configure. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// What to do.
@@ -89,7 +87,7 @@ pub enum Command {
         apply: bool,
     },
     /// Ask the ledger who used how much.
-    Usage(Usage),
+    Usage(UsageQuery),
 }
 
 impl Command {
@@ -102,15 +100,15 @@ impl Command {
 
 /// A question to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct UsageQuery {
     /// The store with the ledger.
     pub path: PathBuf,
     /// One line for each of these together; at least one, no two alike.
     pub by: Vec<By>,
     /// Only sessions that ended then or later.
-    pub since: Option<Moment>,
+    pub since: Option<UsageTime>,
     /// Only sessions that ended before then.
-    pub until: Option<Moment>,
+    pub until: Option<UsageTime>,
     /// Only so many lines.
     pub top: Option<u32>,
     /// What the answer looks like.
@@ -119,7 +117,7 @@ pub struct Usage {
 
 /// A moment as people say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum UsageTime {
     /// By the calendar.
     At(Timestamp),
     /// So long before now.

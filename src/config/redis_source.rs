@@ -103,6 +103,13 @@ pub struct RedisSource {
     pub password: Option<Secret>,
 }
 
+impl RedisSource {
+    /// Whether sentinels say which server it is.
+    pub const fn has_sentinels(&self) -> bool {
+        matches!(self.address, RedisAddress::Sentinel(_))
+    }
+}
+
 impl fmt::Display for RedisSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)

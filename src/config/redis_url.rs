@@ -3,82 +3,16 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::Secret;
+use super::error::RedisUrlError;
 use super::redis_source::{Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
+use super::secret::Secret;
+use crate::percent;
 
 /// The port of a Redis that names none.
 const DEFAULT_PORT: u16 = 6379;
 
 /// The port of a sentinel that names none.
 const SENTINEL_PORT: u16 = 26379;
-
-/// Why a text is not the URL of a Redis. The URLs in it have lost their user and password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RedisUrlError {
-    /// Another scheme, or none.
-    #[error(
-        "{url:?} is not a Redis URL; write redis://[user:password@]host[:port][/db] (rediss:// for TLS; \
-         valkey:// and valkeys:// mean the same), unix:///path/to/socket[?db=1] or redis+sentinel://[user:password@]host[:port],.../MASTER[/db]"
-    )]
-    Scheme {
-        /// The URL.
-        url: String,
-    },
-    /// No host, or a malformed one.
-    #[error("{url:?} names no valid host; write redis://host[:port][/db], IPv6 addresses in brackets")]
-    Host {
-        /// The URL.
-        url: String,
-    },
-    /// A port that is none.
-    #[error(
-        "{url:?} has a bad port; it must be a number from 1 to 65535, as in redis://[user:password@]host[:port][/db]"
-    )]
-    Port {
-        /// The URL.
-        url: String,
-    },
-    /// A db that is none.
-    #[error(
-        "{url:?} has a bad db; it must be a whole number, for example redis://host/2 or unix:///path?db=2"
-    )]
-    Db {
-        /// The URL.
-        url: String,
-    },
-    /// A socket path that is not absolute, or a host beside it.
-    #[error("{url:?} names no socket by its absolute path; write unix:///path/to/socket")]
-    Socket {
-        /// The URL.
-        url: String,
-    },
-    /// Sentinels without the name of their master, or with one that they would not take.
-    #[error(
-        "{url:?} names no master by letters, digits, dots, dashes and underscores; write \
-         redis+sentinel://host[:port],host[:port]/MASTER[/db], with the name from `sentinel monitor`"
-    )]
-    Master {
-        /// The URL.
-        url: String,
-    },
-    /// A parameter nobody knows.
-    #[error(
-        "{url:?} has a part after ? or # that is not known; unix:// takes db, user and pass, redis+sentinel:// takes \
-         sentinel-user and sentinel-pass"
-    )]
-    Parameter {
-        /// The URL.
-        url: String,
-    },
-    /// A broken percent sign.
-    #[error(
-        "{url:?} has a % that is not followed by two hex digits, or makes no UTF-8; write %25 for a % itself"
-    )]
-    Percent {
-        /// The URL.
-        url: String,
-    },
-}
 
 impl FromStr for RedisSource {
     type Err = RedisUrlError;
@@ -234,18 +168,9 @@ fn number<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-/// `%41` becomes `A`; `None` for half an escape or for what is not UTF-8 then.
+/// `None` for half an escape or for what is not UTF-8 once it is decoded.
 fn decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(if byte == b'%' { hex(bytes.next()?)? * 16 + hex(bytes.next()?)? } else { byte });
-    }
-    String::from_utf8(decoded).ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    String::from_utf8(percent::decode(text)?).ok()
 }
 
 /// The URLs of a list, which commas separate; commas between sentinels are part of their URL.

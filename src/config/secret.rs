@@ -21,7 +21,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one who must send it.
+    /// The text itself, for sending it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -38,7 +38,7 @@ impl Secret {
     /// [`ConfigError::PasswordFile`] when it cannot be read, [`ConfigError::NotAPassword`] when it is empty, longer
     /// than 4096 bytes, not UTF-8 or of several lines.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::PasswordFile { path: path.to_owned(), source };
+        let unreadable = |error| ConfigError::PasswordFile { path: path.to_owned(), error };
         let mut bytes = Vec::new();
         File::open(path)
             .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::ConfigError;
 
-/// The path that the page is served on: `/metrics` unless told otherwise.
+/// The path that the page is served on: `/metrics` by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetryPath(String);
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ConfigError, LogFormat, LogLevel, Moment, UsageFormat};
+use super::{ConfigError, LogFormat, LogLevel, UsageFormat, UsageTime};
 use crate::clock::Timestamp;
 use crate::state::SessionBy;
 use crate::store::ledger::By;
@@ -68,15 +68,24 @@ pub fn seconds(value: &str) -> Result<Timestamp, ConfigError> {
 /// # Errors
 ///
 /// [`ConfigError::Moment`].
-pub fn moment(value: &str) -> Result<Moment, ConfigError> {
+pub fn moment(value: &str) -> Result<UsageTime, ConfigError> {
     let date = value.len() == 10 && value.contains('-');
     let written = if date { format!("{value}T00:00:00Z") } else { value.to_owned() };
     if let Ok(time) = humantime::parse_rfc3339(&written) {
         let since_1970 = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        return Ok(Moment::At(Timestamp::ZERO.plus(since_1970)));
+        return Ok(UsageTime::At(Timestamp::ZERO.plus(since_1970)));
     }
-    let ago = humantime::parse_duration(value).map(Moment::Ago);
+    let ago = humantime::parse_duration(value).map(UsageTime::Ago);
     ago.map_err(|_| ConfigError::Moment { value: value.to_owned() })
+}
+
+/// One of a few words. Not clap's `ValueEnum`: clap would refuse a variable that is set but empty, which counts as not set.
+fn choice<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
+    let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
+    found.ok_or_else(|| ConfigError::Choice {
+        value: value.to_owned(),
+        accepted: words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// What usage is summed by.
@@ -85,8 +94,7 @@ pub fn moment(value: &str) -> Result<Moment, ConfigError> {
 ///
 /// [`ConfigError::Choice`].
 pub fn usage_by(value: &str) -> Result<By, ConfigError> {
-    let found = By::ALL.into_iter().find(|by| by.as_str() == value);
-    found.ok_or(ConfigError::Choice { value: value.to_owned(), accepted: "user, credential, realm, day" })
+    choice(value, &By::ALL.map(|by| (by.as_str(), by)))
 }
 
 /// What the answer of `usage` looks like.
@@ -95,12 +103,7 @@ pub fn usage_by(value: &str) -> Result<By, ConfigError> {
 ///
 /// [`ConfigError::Choice`].
 pub fn usage_format(value: &str) -> Result<UsageFormat, ConfigError> {
-    match value {
-        "table" => Ok(UsageFormat::Table),
-        "csv" => Ok(UsageFormat::Csv),
-        "json" => Ok(UsageFormat::Json),
-        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "table, csv, json" }),
-    }
+    choice(value, &[("table", UsageFormat::Table), ("csv", UsageFormat::Csv), ("json", UsageFormat::Json)])
 }
 
 /// A log level.
@@ -109,13 +112,13 @@ pub fn usage_format(value: &str) -> Result<UsageFormat, ConfigError> {
 ///
 /// [`ConfigError::Choice`].
 pub fn log_level(value: &str) -> Result<LogLevel, ConfigError> {
-    match value {
-        "debug" => Ok(LogLevel::Debug),
-        "info" => Ok(LogLevel::Info),
-        "warn" => Ok(LogLevel::Warn),
-        "error" => Ok(LogLevel::Error),
-        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "debug, info, warn, error" }),
-    }
+    let words = [
+        ("debug", LogLevel::Debug),
+        ("info", LogLevel::Info),
+        ("warn", LogLevel::Warn),
+        ("error", LogLevel::Error),
+    ];
+    choice(value, &words)
 }
 
 /// A log format.
@@ -124,11 +127,7 @@ pub fn log_level(value: &str) -> Result<LogLevel, ConfigError> {
 ///
 /// [`ConfigError::Choice`].
 pub fn log_format(value: &str) -> Result<LogFormat, ConfigError> {
-    match value {
-        "logfmt" => Ok(LogFormat::Logfmt),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "logfmt, json" }),
-    }
+    choice(value, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
 }
 
 /// On or off.
@@ -137,11 +136,7 @@ pub fn log_format(value: &str) -> Result<LogFormat, ConfigError> {
 ///
 /// [`ConfigError::Choice`].
 pub fn switch(value: &str) -> Result<bool, ConfigError> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "true, false" }),
-    }
+    choice(value, &[("true", true), ("false", false)])
 }
 
 /// Whose allocations form a session.
@@ -150,11 +145,7 @@ pub fn switch(value: &str) -> Result<bool, ConfigError> {
 ///
 /// [`ConfigError::Choice`].
 pub fn session_by(value: &str) -> Result<SessionBy, ConfigError> {
-    match value {
-        "user" => Ok(SessionBy::User),
-        "client" => Ok(SessionBy::Client),
-        _ => Err(ConfigError::Choice { value: value.to_owned(), accepted: "user, client" }),
-    }
+    choice(value, &[("user", SessionBy::User), ("client", SessionBy::Client)])
 }
 
 /// What coturn's `rest-api-separator` may be, and is of use: one visible character of ASCII that is no digit.
@@ -190,11 +181,11 @@ mod tests {
 
     #[test]
     fn moments_are_days_times_or_durations() {
-        let at = |millis| Moment::At(Timestamp::from_millis(millis));
+        let at = |millis| UsageTime::At(Timestamp::from_millis(millis));
         for (value, expected) in [
             ("1970-01-02", at(86_400_000)),
             ("1970-01-01T00:00:01.5Z", at(1500)),
-            ("7d", Moment::Ago(Duration::from_secs(7 * 86_400))),
+            ("7d", UsageTime::Ago(Duration::from_secs(7 * 86_400))),
         ] {
             assert_eq!(moment(value).unwrap(), expected, "{value}");
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cursor;
 use crate::escape::printable;
+use crate::percent;
 use crate::state::rows::{Filter, Order, RowQuery, Sort, SortPosition};
 use crate::state::{Orphan, Phase};
 
@@ -204,24 +205,8 @@ fn age(value: &str) -> Option<Duration> {
 
 /// Percent-decoding as forms encode: `+` is a blank.
 fn decode(text: &str) -> Result<Vec<u8>, QueryError> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = bytes.next().and_then(hex).zip(bytes.next().and_then(hex));
-                let (high, low) = digits.ok_or_else(|| QueryError::Encoding(printable(text.as_bytes())))?;
-                high << 4 | low
-            }
-            other => other,
-        });
-    }
-    Ok(out)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    let decoded = percent::decode(&text.replace('+', " "));
+    decoded.ok_or_else(|| QueryError::Encoding(printable(text.as_bytes())))
 }
 
 /// A name as a query takes it: every byte that is not a letter, a digit or one of `-._~` as `%` and two digits.

@@ -1,10 +1,9 @@
-//! One connection: hyper's HTTP/1 machine, a time limit for each stage, and the end when told to stop.
+//! One connection: hyper's HTTP/1 machine, a time limit for each stage, and the end at a shutdown.
 //!
 //! Opens nothing and renders nothing. hyper's own header timer is not used because it also runs while a kept-alive
 //! connection is idle, where scrapers rightly stay for a minute; nor does hyper limit how long a client takes to read.
 
-use super::Limits;
-use super::long_url::RequestLine;
+use super::WebLimits;
 use super::progress::{ConnectionProgress, ConnectionStage};
 use crate::metrics::WebRefusal;
 use http_body_util::Full;
@@ -31,7 +30,7 @@ const MAX_HEAD: usize = 16 * 1024;
 pub(super) async fn serve<A, F>(
     stream: TcpStream,
     progress: &Arc<ConnectionProgress>,
-    limits: &Limits,
+    limits: &WebLimits,
     stop: impl Future<Output = ()>,
     answer: A,
 ) -> Option<WebRefusal>
@@ -41,7 +40,7 @@ where
 {
     // A page is written at once; waiting for more to send only delays its end. Failure costs a delay.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Watched { stream, progress: Arc::clone(progress), line: RequestLine::begin() });
+    let io = TokioIo::new(Watched { stream, progress: Arc::clone(progress) });
     let service = service_fn(|request| {
         progress.begin(ConnectionStage::Answer { handed: false });
         let answer = answer(request);
@@ -113,7 +112,6 @@ enum End {
 struct Watched<S> {
     stream: S,
     progress: Arc<ConnectionProgress>,
-    line: RequestLine,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -123,21 +121,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        loop {
-            let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-            let Some(came) = buf.filled_mut().get_mut(before..).filter(|came| !came.is_empty()) else {
-                return polled;
-            };
-            if self.progress.bytes_came() {
-                self.line = RequestLine::begin();
-            }
-            let left = self.line.shorten(came);
-            buf.set_filled(before + left);
-            // To read nothing would mean the end of the stream.
-            if left > 0 {
-                return polled;
-            }
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.progress.bytes_came();
         }
+        polled
     }
 }
 

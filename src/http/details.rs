@@ -1,5 +1,5 @@
-//! Serves the details: off the async workers, few at a time, and with the headers that keep a page of strangers' names
-//! harmless.
+//! Serves the details: off the async workers, few at a time, and with the headers that keep a page with names chosen by
+//! clients harmless.
 //!
 //! Knows neither rows nor queries.
 

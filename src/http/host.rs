@@ -1,5 +1,5 @@
-//! By which host names the details may be asked for. A web page of strangers can have its own name lead to this machine (DNS
-//! rebinding) and then read what is served here as its own; but the browser still says which name it asked for.
+//! The host names by which the details may be asked for. A hostile web page can let its own name resolve to this machine (DNS
+//! rebinding) and then read the answers as its own; but the browser still sends the name that it asked for.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -5,7 +5,7 @@
 use crate::details;
 use crate::escape::Html;
 
-/// What the landing page tells about the program.
+/// What the landing page says about the program.
 #[derive(Clone, Debug)]
 pub struct About {
     /// The program's name.

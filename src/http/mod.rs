@@ -3,7 +3,7 @@
 //! May use `metrics::Render`, `details::Inspect`, plain values of `config` and `shutdown`; may not know where numbers come from, nor name `prometheus`, `redis` or
 //! `clap`. hyper stays in here.
 //!
-//! Everything a client can make grow has a limit in [`Limits`]: connections, renderings, the memory of pages that are not
+//! Everything a client can make grow has a limit in [`WebLimits`]: connections, renderings, the memory of pages that are not
 //! read, and the time of each stage of a connection.
 
 mod conn;
@@ -11,13 +11,12 @@ mod details;
 mod gzip;
 mod host;
 mod landing;
-mod long_url;
 mod network;
 mod pages;
-mod places;
 mod progress;
 mod readiness;
 mod routes;
+mod slots;
 mod unsent;
 
 pub use landing::About;
@@ -32,9 +31,9 @@ use details::Details;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
 use pages::{PageError, Pages};
-use places::Places;
 use progress::ConnectionProgress;
-use routes::Answer;
+use routes::RouteAnswer;
+use slots::WebSlots;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -45,7 +44,7 @@ use tokio::time::timeout;
 
 /// What clients may take.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct WebLimits {
     /// Open connections. For one more an older one is closed: of the address that has the most, an idle one before one that
     /// is being asked or answered. One address may have a quarter of them, but 16 in any case.
     pub connections: usize,
@@ -67,10 +66,10 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for WebLimits {
     fn default() -> Self {
         Self {
-            // Scrapers and probes need a handful; half the usual 1024 file handles leave room for everything else.
+            // Scrapers and probes need a few; half the usual 1024 file handles leave room for everything else.
             connections: 512,
             // As node_exporter.
             max_requests: 40,
@@ -120,14 +119,14 @@ impl fmt::Debug for Site {
     }
 }
 
-/// A server whose addresses are bound; clients can connect and wait until [`Server::serve`] runs.
+/// A server whose addresses are bound; clients can connect and wait until [`WebServer::serve`] runs.
 #[derive(Debug)]
-pub struct Server {
+pub struct WebServer {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
 }
 
-impl Server {
+impl WebServer {
     /// Binds all of `addresses`; with none, nobody can ever connect.
     ///
     /// # Errors
@@ -147,19 +146,19 @@ impl Server {
         &self.addresses
     }
 
-    /// Serves `site` until `shutdown` is given, then ends within [`Limits::drain`]: no new connections, idle ones
+    /// Serves `site` until `shutdown` is given, then ends within [`WebLimits::drain`]: no new connections, idle ones
     /// closed, requests in flight answered.
     ///
     /// A rendering cannot be cut off: if one hangs, this still ends in time, but the runtime waits for its thread
     /// unless it is shut down in the background.
-    pub async fn serve(self, site: Site, limits: Limits, shutdown: Shutdown) {
+    pub async fn serve(self, site: Site, limits: WebLimits, shutdown: Shutdown) {
         for address in &self.addresses {
             tracing::info!(%address, "listening");
         }
         let pages = Pages::new(Arc::clone(&site.page), &limits);
         let hosts = &site.details_hosts;
         let details = site.details.as_ref().map(|inspect| Details::new(Arc::clone(inspect), hosts));
-        let shared = Arc::new(Shared { site, pages, details, limits, shutdown });
+        let shared = Arc::new(WebShared { site, pages, details, limits, shutdown });
         let mut connections = Connections::new(shared.limits.connections);
         let mut acceptor = Acceptor::new(self.listeners);
         loop {
@@ -178,15 +177,15 @@ impl Server {
 
 /// What every connection shares.
 #[derive(Debug)]
-struct Shared {
+struct WebShared {
     site: Site,
     pages: Pages,
     details: Option<Details>,
-    limits: Limits,
+    limits: WebLimits,
     shutdown: Shutdown,
 }
 
-impl Shared {
+impl WebShared {
     async fn serve(&self, stream: TcpStream, progress: &Arc<ConnectionProgress>) {
         let answer = |request| self.answer(request, progress);
         let ended = conn::serve(stream, progress, &self.limits, self.shutdown.triggered(), answer).await;
@@ -215,8 +214,8 @@ impl Shared {
         } else {
             let has_details = self.details.is_some();
             match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
-                Answer::Now(response) => response,
-                Answer::Page => {
+                RouteAnswer::Now(response) => response,
+                RouteAnswer::Page => {
                     let coding = gzip::preferred(request.headers());
                     let page = self.pages.render(routes::audience(&request), coding).await;
                     if matches!(page, Err(PageError::Busy(_))) {
@@ -234,13 +233,13 @@ impl Shared {
 /// The open connections, one task each.
 struct Connections {
     tasks: JoinSet<()>,
-    places: Arc<Places>,
+    slots: Arc<WebSlots>,
     limit: usize,
 }
 
 impl Connections {
     fn new(limit: usize) -> Self {
-        Self { tasks: JoinSet::new(), places: Arc::new(Places::new(limit)), limit }
+        Self { tasks: JoinSet::new(), slots: Arc::new(WebSlots::new(limit)), limit }
     }
 
     fn has_room(&self) -> bool {
@@ -248,12 +247,12 @@ impl Connections {
     }
 
     /// Serves the connection; another gives way where there are too many.
-    fn open(&mut self, shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
+    fn open(&mut self, shared: &Arc<WebShared>, stream: TcpStream, peer: IpAddr) {
         // Those that ended meanwhile leave room for others.
         while let Some(ended) = self.tasks.try_join_next() {
             Self::ended(&ended);
         }
-        let place = self.places.enter(peer);
+        let place = self.slots.enter(peer);
         let shared = Arc::clone(shared);
         self.tasks.spawn(async move { shared.serve(stream, &place.progress).await });
     }

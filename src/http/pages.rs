@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use super::Limits;
+use super::WebLimits;
 use super::gzip::{Coding, coded};
 use super::unsent::{Rendering, UnsentPages};
 use crate::metrics::{Audience, Render};
@@ -32,7 +32,7 @@ pub(super) enum PageError {
 
 /// A page as it goes out, to one or to many.
 #[derive(Clone, Debug)]
-pub(super) struct Page {
+pub(super) struct EncodedPage {
     pub(super) rendering: Arc<Rendering>,
     pub(super) coding: Coding,
 }
@@ -56,7 +56,7 @@ struct Renderer {
 }
 
 /// What came of a rendering; `None` while it is under way.
-type RenderingOutcome = Option<Result<Page, PageError>>;
+type RenderingOutcome = Option<Result<EncodedPage, PageError>>;
 
 /// A rendering under way, which all get who ask for the like.
 struct SharedRendering {
@@ -67,7 +67,7 @@ struct SharedRendering {
 
 impl Pages {
     /// As many renderings at a time as `limits` allow; 0 means no limit.
-    pub(super) fn new(page: Arc<dyn Render>, limits: &Limits) -> Self {
+    pub(super) fn new(page: Arc<dyn Render>, limits: &WebLimits) -> Self {
         let limit = limits.max_requests;
         let places = if limit == 0 { Semaphore::MAX_PERMITS } else { limit.min(Semaphore::MAX_PERMITS) };
         Self {
@@ -97,7 +97,7 @@ impl Pages {
     ///
     /// A rendering goes on when those go away who wait for it, the first of them included, and holds its place until it
     /// ends: impatient clients can neither take it from the others nor pile up more than the limit.
-    pub(super) async fn render(&self, audience: Audience, coding: Coding) -> Result<Page, PageError> {
+    pub(super) async fn render(&self, audience: Audience, coding: Coding) -> Result<EncodedPage, PageError> {
         let mut outcome = self.join(audience, coding);
         let found = match outcome.wait_for(Option::is_some).await {
             Ok(found) => found.clone(),
@@ -136,7 +136,7 @@ impl Renderer {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn render(self: Arc<Self>, audience: Audience, coding: Coding) -> Result<Page, PageError> {
+    async fn render(self: Arc<Self>, audience: Audience, coding: Coding) -> Result<EncodedPage, PageError> {
         let place = timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(PageError::Busy(self.limit)) };
         let rendered = tokio::task::spawn_blocking(move || {
@@ -146,7 +146,7 @@ impl Renderer {
             let (mut body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
             body.shrink_to_fit();
             self.last_length.store(body.len(), Ordering::Relaxed);
-            Ok(Page { rendering: self.unsent.hold(body), coding })
+            Ok(EncodedPage { rendering: self.unsent.hold(body), coding })
         });
         rendered.await.map_or(Err(PageError::Panicked), |result| result.map_err(PageError::Failed))
     }
@@ -199,12 +199,12 @@ mod tests {
 
     type Scripting = Result<Vec<u8>, String>;
 
-    /// The pages, what tells that a rendering began, and what ends it.
+    /// The pages, what reports that a rendering began, and what ends it.
     fn scripted(max_requests: usize, wait: Duration) -> (Arc<Pages>, Receiver<()>, Sender<Scripting>) {
         let (entered, has_entered) = channel();
         let (send, script) = channel();
         let page = Scripted { entered: Mutex::new(entered), script: Mutex::new(script) };
-        let limits = Limits { max_requests, wait, ..Limits::default() };
+        let limits = WebLimits { max_requests, wait, ..WebLimits::default() };
         (Arc::new(Pages::new(Arc::new(page), &limits)), has_entered, send)
     }
 

@@ -66,13 +66,11 @@ impl ConnectionProgress {
         self.now().stage = ConnectionStage::Answer { handed: true };
     }
 
-    /// Whether they begin a request.
-    pub(super) fn bytes_came(&self) -> bool {
-        let was_idle = self.get().0 == ConnectionStage::Idle;
-        if was_idle {
+    /// Bytes have come from the client; after an answer they begin the next request.
+    pub(super) fn bytes_came(&self) {
+        if self.get().0 == ConnectionStage::Idle {
             self.begin(ConnectionStage::Head);
         }
-        was_idle
     }
 
     pub(super) fn writes(&self) {
@@ -115,7 +113,7 @@ impl ConnectionProgress {
         Arc::new(Self::new(address.into(), Arc::default()))
     }
 
-    /// Resolves once the connection must end. For one caller.
+    /// Resolves once the connection must end. Only one task may wait for it.
     pub(super) async fn ended(&self) -> WebRefusal {
         loop {
             let ended = self.now().ended;

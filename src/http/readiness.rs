@@ -1,6 +1,6 @@
 //! Whether this process is ready to be scraped, and if not, why: set by the application, read by `/-/ready`.
 //!
-//! Knows nothing of sources or sockets; it only remembers what it was told.
+//! Knows nothing of sources or sockets; it only stores the last state that was set.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -24,7 +24,7 @@ const LANDING_POLICY: HeaderValue = HeaderValue::from_static(
 
 /// What a request gets.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum RouteAnswer {
     /// This, now.
     Now(Response<Bytes>),
     /// The page; [`page`] makes a response of it.
@@ -42,21 +42,21 @@ pub(super) fn answer(
     readiness: &Readiness,
     stopping: bool,
     has_details: bool,
-) -> Answer {
+) -> RouteAnswer {
     let telemetry = path == telemetry_path.as_str();
     if !telemetry && !matches!(path, "/" | HEALTHY | READY) {
-        return Answer::Now(text(StatusCode::NOT_FOUND, "404 page not found"));
+        return RouteAnswer::Now(text(StatusCode::NOT_FOUND, "404 page not found"));
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed: use GET or HEAD");
         refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Answer::Now(refusal);
+        return RouteAnswer::Now(refusal);
     }
     match path {
-        _ if telemetry => Answer::Page,
-        HEALTHY => Answer::Now(probe(Ok("healthy"))),
-        READY if stopping => Answer::Now(probe(Err("shutting down"))),
-        READY => Answer::Now(match readiness.get() {
+        _ if telemetry => RouteAnswer::Page,
+        HEALTHY => RouteAnswer::Now(probe(Ok("healthy"))),
+        READY if stopping => RouteAnswer::Now(probe(Err("shutting down"))),
+        READY => RouteAnswer::Now(match readiness.get() {
             Ok(()) => probe(Ok("ready")),
             Err(reason) => probe(Err(&reason)),
         }),
@@ -64,7 +64,7 @@ pub(super) fn answer(
             let html = landing::page(about, telemetry_path.as_str(), has_details);
             let mut landing = response(StatusCode::OK, HTML, html.into());
             landing.headers_mut().insert(header::CONTENT_SECURITY_POLICY, LANDING_POLICY);
-            Answer::Now(landing)
+            RouteAnswer::Now(landing)
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn audience<B>(request: &Request<B>) -> Audience {
     if waits && request.method() == Method::GET { Audience::Scraper } else { Audience::Visitor }
 }
 
-/// The response that carries a page, or tells why there is none.
+/// The response that carries a page, or says why there is none.
 pub(super) fn page(content_type: &str, page: Result<(Bytes, Coding), PageError>) -> Response<Bytes> {
     match page {
         Ok((body, coding)) => {
@@ -141,7 +141,7 @@ mod tests {
             Self { telemetry_path: TelemetryPath::default(), readiness, stopping: false }
         }
 
-        fn answer(&self, method: &Method, path: &str) -> Answer {
+        fn answer(&self, method: &Method, path: &str) -> RouteAnswer {
             let about = About {
                 name: "coturn-exporter".to_owned(),
                 version: "0".to_owned(),
@@ -154,8 +154,8 @@ mod tests {
         #[track_caller]
         fn now(&self, method: &Method, path: &str) -> Response<Bytes> {
             match self.answer(method, path) {
-                Answer::Now(response) => response,
-                Answer::Page => panic!("{method} {path} wants the page"),
+                RouteAnswer::Now(response) => response,
+                RouteAnswer::Page => panic!("{method} {path} wants the page"),
             }
         }
     }
@@ -201,11 +201,11 @@ mod tests {
     #[test]
     fn the_page_lies_where_it_was_put() {
         let mut asked = Asked::new();
-        assert!(matches!(asked.answer(&Method::GET, "/metrics"), Answer::Page));
-        assert!(matches!(asked.answer(&Method::HEAD, "/metrics"), Answer::Page));
+        assert!(matches!(asked.answer(&Method::GET, "/metrics"), RouteAnswer::Page));
+        assert!(matches!(asked.answer(&Method::HEAD, "/metrics"), RouteAnswer::Page));
 
         asked.telemetry_path = "/".parse().unwrap();
-        assert!(matches!(asked.answer(&Method::GET, "/"), Answer::Page), "no landing page in the way");
+        assert!(matches!(asked.answer(&Method::GET, "/"), RouteAnswer::Page), "no landing page in the way");
         assert_eq!(asked.now(&Method::GET, "/metrics").status(), 404);
     }
 
@@ -266,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_page_says_how_it_is_coded_and_that_it_depends() {
-        for (coding, told) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
+        for (coding, header) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
             let response = page("text/plain", Ok((Bytes::from("body"), coding)));
-            assert_eq!(header_of(&response, "content-encoding"), told);
+            assert_eq!(header_of(&response, "content-encoding"), header);
             assert_eq!(header_of(&response, "vary"), Some("Accept-Encoding"));
             assert_eq!(header_of(&response, "content-length"), Some("4"));
         }

@@ -95,7 +95,7 @@ impl Ledger {
 }
 
 impl HeldRenderings {
-    /// Bytes whose readers have not been told to end.
+    /// Bytes whose readers are not cut off.
     fn staying(&self) -> usize {
         self.by_number.values().filter(|page| !page.is_cut_off).map(|page| page.bytes).sum()
     }

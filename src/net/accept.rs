@@ -17,7 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// lets one in, and the next fails again.
 const CALM: Duration = Duration::from_secs(60);
 
-/// Where connections come from; a trait so that its failures can be played.
+/// Where connections come from; a trait so that tests can make it fail.
 pub trait Accept {
     /// What is accepted.
     type Stream;
@@ -118,7 +118,7 @@ mod tests {
 
     const HERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7));
 
-    /// Gives what it was told to give, then the last thing for ever.
+    /// Gives the results of its script, then nothing.
     struct Scripted {
         script: RefCell<VecDeque<io::Result<&'static str>>>,
         polls: Cell<u32>,

@@ -5,17 +5,17 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
-/// Callers who wait to be accepted, as far as the system allows: a coturn that starts has a connection for each of its
+/// Connections that wait to be accepted, as far as the system allows: a coturn that starts has a connection for each of its
 /// threads.
 const BACKLOG: u32 = 4096;
 
 /// A listen address that could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; {}", advice(.source, .flag))]
+#[error("cannot listen on {address}: {error}; {}", advice(.error, .flag))]
 pub struct BindError {
     address: String,
     flag: &'static str,
-    source: io::Error,
+    error: io::Error,
 }
 
 fn advice(error: &io::Error, flag: &str) -> String {
@@ -45,7 +45,7 @@ pub async fn bind(address: &ListenAddress, flag: &'static str) -> Result<Vec<Tcp
             Err(error) => Err(error),
         },
     };
-    bound.map_err(|source| BindError { address: address.to_string(), flag, source })
+    bound.map_err(|error| BindError { address: address.to_string(), flag, error })
 }
 
 /// Which address families an IPv6 socket takes connections of.
@@ -67,24 +67,24 @@ fn listen_on(socket: TcpSocket, address: SocketAddr, families: Families) -> io::
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     if families == Families::Both {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+        socket2::SockRef::from(&socket).set_only_v6(false)?;
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Binds `port` on all addresses of the machine; `listen` is an argument so that a machine without IPv6 can be played.
+/// Binds `port` on all addresses of the machine; `listen` is an argument so that a test can stand for a machine without IPv6.
 fn bind_all_interfaces<L>(
     port: u16,
     listen: impl Fn(SocketAddr, Families) -> io::Result<L>,
 ) -> io::Result<L> {
     match listen((Ipv6Addr::UNSPECIFIED, port).into(), Families::Both) {
         Ok(listener) => Ok(listener),
-        Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
-            Err(error)
-        }
         // A machine without IPv6.
-        Err(_) => listen((Ipv4Addr::UNSPECIFIED, port).into(), Families::AsTheSystemHasIt),
+        Err(error) if is_no_address_here(&error) => {
+            listen((Ipv4Addr::UNSPECIFIED, port).into(), Families::AsTheSystemHasIt)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -138,11 +138,10 @@ mod tests {
     /// What `net.ipv6.bindv6only` sets for each new socket.
     #[tokio::test]
     async fn every_interface_takes_ipv4_where_the_system_keeps_it_apart() {
-        use rustix::net::sockopt::{ipv6_v6only, set_ipv6_v6only};
         let socket = TcpSocket::new_v6().unwrap();
-        set_ipv6_v6only(&socket, true).unwrap();
+        socket2::SockRef::from(&socket).set_only_v6(true).unwrap();
         let listener = listen_on(socket, (Ipv6Addr::UNSPECIFIED, 0).into(), Families::Both).unwrap();
-        assert!(!ipv6_v6only(&listener).unwrap());
+        assert!(!socket2::SockRef::from(&listener).only_v6().unwrap());
         TcpStream::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())).await.expect("IPv4");
         // That it is asked for.
         let asked = bind_all_interfaces(0, |address, families| Ok((address, families))).unwrap();

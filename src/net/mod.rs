@@ -1,12 +1,14 @@
-//! Listening: binding addresses and accepting connections, for the web server and for coturn alike. Knows nothing of what
-//! is spoken there.
+//! TCP sockets: binding addresses, accepting connections, keep-alive. The web server, the listener for coturn and the
+//! connections to Redis use it. Knows no protocol.
 
 mod accept;
 mod bind;
+mod options;
 
 pub use accept::{Accept, Acceptor};
 pub use bind::{BindError, bind};
+pub use options::{fail_unconfirmed_after, keep_alive, set_send_buffer};
 
-/// Connections of one server that gave way and have not ended yet, at most: until some have, no new ones are accepted, for
-/// each still holds an open file. Their tasks end as soon as they have their turn.
+/// How many connections of one server may be closing. Each holds an open file until its task has run once more; at this
+/// number no new connection is accepted until some have ended.
 pub const MOST_ENDING: usize = 32;

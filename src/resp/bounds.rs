@@ -34,7 +34,7 @@ enum At {
     Garbage,
 }
 
-/// See the head of the file.
+/// Follows the frames of a stream of replies and stops one that is over the limits.
 #[derive(Debug)]
 pub struct ReplyBounds {
     limits: ReplyLimits,

@@ -1,7 +1,7 @@
 //! RESP2, the protocol of Redis: bytes in, frames out, and the few frames that are sent. Pure: no I/O, no clock.
 //!
 //! Small and strict: what no Redis and no client of one would send ends the conversation. Memory is bounded: a frame
-//! that is too long is passed over as it comes and told as such.
+//! that is too long is skipped as it comes, and reported as too long.
 
 mod bounds;
 mod line;
@@ -15,5 +15,5 @@ mod tests;
 pub mod write;
 
 pub use bounds::{ReplyBounds, ReplyLimits, ReplyTooLong};
-pub use read::{Frame, Limits, ProtocolError, Reader, Span, Value, Values};
+pub use read::{Frame, FrameLimits, ProtocolError, Reader, RespValue, RespValues, Span};
 pub use write::command;

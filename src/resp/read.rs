@@ -21,10 +21,10 @@ const LEAST_SPACE: usize = 1024;
 
 /// What is kept of a frame at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a frame, its headers included. One that is longer is passed over.
+pub struct FrameLimits {
+    /// Bytes of a frame, its headers included. A longer one is skipped.
     pub frame: usize,
-    /// Values in an array; the same holds.
+    /// Values in an array. A frame with more of them is skipped too.
     pub values: usize,
     /// Bytes that are read ahead of a frame; the buffer never grows over both and a line.
     pub ahead: usize,
@@ -52,7 +52,7 @@ pub enum ProtocolError {
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum RespValue<'a> {
     /// A status, such as `OK`.
     Simple(&'a [u8]),
     /// An error with its code, such as `NOAUTH Authentication required.`.
@@ -69,10 +69,10 @@ pub enum Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Frame<'a> {
     /// A value by itself.
-    One(Value<'a>),
+    One(RespValue<'a>),
     /// An array.
-    Many(Values<'a>),
-    /// Something over the [`Limits`], which is gone.
+    Many(RespValues<'a>),
+    /// Something over the [`FrameLimits`], which is gone.
     TooLong,
 }
 
@@ -85,14 +85,14 @@ pub struct Span {
 
 /// The values of an array.
 #[derive(Clone, Copy, Debug)]
-pub struct Values<'a> {
+pub struct RespValues<'a> {
     bytes: &'a [u8],
     pieces: &'a [Piece],
     /// Where the frame begins in the buffer.
     from: usize,
 }
 
-impl<'a> Values<'a> {
+impl<'a> RespValues<'a> {
     /// The frame as it came.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
@@ -109,14 +109,14 @@ impl<'a> Values<'a> {
     }
 
     /// The value at a place.
-    pub fn get(&self, place: usize) -> Option<Value<'a>> {
+    pub fn get(&self, place: usize) -> Option<RespValue<'a>> {
         self.pieces.get(place).map(|piece| piece.value(self.bytes))
     }
 
-    /// The bytes at a place, if they are a [`Value::Bulk`].
+    /// The bytes at a place, if they are a [`RespValue::Bulk`].
     pub fn bulk(&self, place: usize) -> Option<&'a [u8]> {
         match self.get(place) {
-            Some(Value::Bulk(bytes)) => Some(bytes),
+            Some(RespValue::Bulk(bytes)) => Some(bytes),
             _ => None,
         }
     }
@@ -132,7 +132,7 @@ impl<'a> Values<'a> {
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = RespValue<'a>> + use<'a> {
         let bytes = self.bytes;
         self.pieces.iter().map(move |piece| piece.value(bytes))
     }
@@ -149,21 +149,21 @@ enum Piece {
 }
 
 impl Piece {
-    fn value<'a>(&self, frame: &'a [u8]) -> Value<'a> {
+    fn value<'a>(&self, frame: &'a [u8]) -> RespValue<'a> {
         let slice = |range: &Range<usize>| frame.get(range.clone()).unwrap_or_default();
         match self {
-            Self::Simple(range) => Value::Simple(slice(range)),
-            Self::Error(range) => Value::Error(slice(range)),
-            Self::Integer(number) => Value::Integer(*number),
-            Self::Bulk(range) => Value::Bulk(slice(range)),
-            Self::Null => Value::Null,
+            Self::Simple(range) => RespValue::Simple(slice(range)),
+            Self::Error(range) => RespValue::Error(slice(range)),
+            Self::Integer(number) => RespValue::Integer(*number),
+            Self::Bulk(range) => RespValue::Bulk(slice(range)),
+            Self::Null => RespValue::Null,
         }
     }
 }
 
 /// Where the reader is in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ReadState {
     /// At its first byte.
     Start,
     /// In an array, with so many values to come; those before are in `pieces`, up to the offset.
@@ -193,10 +193,10 @@ enum Element {
     TooLong { body: usize, bytes: usize },
 }
 
-/// See the head of the file.
+/// A buffer that a socket fills, and the frames in it.
 #[derive(Debug)]
 pub struct Reader {
-    limits: Limits,
+    limits: FrameLimits,
     /// Commands come: arrays of bulks, or lines by hand.
     of_commands: bool,
     buffer: Vec<u8>,
@@ -206,23 +206,23 @@ pub struct Reader {
     end: usize,
     /// The last reading filled the buffer.
     is_short: bool,
-    place: Place,
+    place: ReadState,
     pieces: Vec<Piece>,
 }
 
 impl Reader {
     /// Reads what a server sends.
-    pub const fn of_replies(limits: Limits) -> Self {
+    pub const fn of_replies(limits: FrameLimits) -> Self {
         Self::new(limits, false)
     }
 
     /// Reads what a client sends: each frame is a [`Frame::Many`], or was too long. A line without an array is a command
     /// by hand, its words between blanks.
-    pub const fn of_commands(limits: Limits) -> Self {
+    pub const fn of_commands(limits: FrameLimits) -> Self {
         Self::new(limits, true)
     }
 
-    const fn new(limits: Limits, of_commands: bool) -> Self {
+    const fn new(limits: FrameLimits, of_commands: bool) -> Self {
         Self {
             limits,
             of_commands,
@@ -230,7 +230,7 @@ impl Reader {
             start: 0,
             end: 0,
             is_short: false,
-            place: Place::Start,
+            place: ReadState::Start,
             pieces: Vec::new(),
         }
     }
@@ -273,25 +273,29 @@ impl Reader {
             Ok(Some(Read { from, kind })) => {
                 let frame = self.buffer.get(from..self.start).unwrap_or_default();
                 Ok(Some(match kind {
-                    Kind::TooLong => Frame::TooLong,
-                    Kind::Many => Frame::Many(Values { bytes: frame, pieces: &self.pieces, from }),
-                    Kind::One => Frame::One(self.pieces.first().map_or(Value::Null, |one| one.value(frame))),
+                    FrameKind::TooLong => Frame::TooLong,
+                    FrameKind::Many => Frame::Many(RespValues { bytes: frame, pieces: &self.pieces, from }),
+                    FrameKind::One => {
+                        Frame::One(self.pieces.first().map_or(RespValue::Null, |one| one.value(frame)))
+                    }
                 }))
             }
             Ok(None) => Ok(None),
             Err(error) => {
-                self.place = Place::Failed(error);
+                self.place = ReadState::Failed(error);
                 Err(error)
             }
         }
     }
 
-    /// Goes on to the end of the frame, if it is there.
+    /// Goes on to the end of the frame, if it is there. One loop with one arm for each state, so that a frame can be left at any
+    /// byte and taken up there; it is long because the states are many, and each arm is short. `at_once` spares nearly every
+    /// frame this way.
     fn advance(&mut self) -> Result<Option<Read>, ProtocolError> {
         loop {
             match self.place {
-                Place::Failed(error) => return Err(error),
-                Place::Start => {
+                ReadState::Failed(error) => return Err(error),
+                ReadState::Start => {
                     self.pieces.clear();
                     if let Some(read) = self.at_once() {
                         return Ok(Some(read));
@@ -310,9 +314,9 @@ impl Reader {
                         let missing = length(count, MAX_ELEMENTS)?;
                         if missing > self.limits.values {
                             self.start += header;
-                            self.place = Place::Over { missing };
+                            self.place = ReadState::Over { missing };
                         } else {
-                            self.place = Place::Within { missing, at: header };
+                            self.place = ReadState::Within { missing, at: header };
                         }
                         continue;
                     }
@@ -324,55 +328,55 @@ impl Reader {
                         Element::Whole(piece, length) => return Ok(Some(self.one(piece, length))),
                         Element::TooLong { body, bytes } => {
                             self.start += body;
-                            self.place = Place::OverValue { bytes, missing: 0 };
+                            self.place = ReadState::OverValue { bytes, missing: 0 };
                         }
                     }
                 }
-                Place::Within { missing: 0, at } => return Ok(Some(self.done(at, Kind::Many))),
-                Place::Within { missing, at } => match self.element(at)? {
+                ReadState::Within { missing: 0, at } => return Ok(Some(self.done(at, FrameKind::Many))),
+                ReadState::Within { missing, at } => match self.element(at)? {
                     Element::Partial => return Ok(None),
                     // Lines are short, but there may be many.
                     Element::Whole(_, next) if next > self.limits.frame => {
                         self.start += next;
-                        self.place = Place::Over { missing: missing - 1 };
+                        self.place = ReadState::Over { missing: missing - 1 };
                     }
                     Element::Whole(piece, next) => {
                         self.pieces.push(piece);
-                        self.place = Place::Within { missing: missing - 1, at: next };
+                        self.place = ReadState::Within { missing: missing - 1, at: next };
                     }
                     Element::TooLong { body, bytes } => {
                         self.start += body;
-                        self.place = Place::OverValue { bytes, missing: missing - 1 };
+                        self.place = ReadState::OverValue { bytes, missing: missing - 1 };
                     }
                 },
-                Place::Over { missing: 0 } => return Ok(Some(self.done(0, Kind::TooLong))),
-                Place::Over { missing } => match self.element(0)? {
+                ReadState::Over { missing: 0 } => return Ok(Some(self.done(0, FrameKind::TooLong))),
+                ReadState::Over { missing } => match self.element(0)? {
                     Element::Partial => return Ok(None),
                     Element::Whole(_, next) => {
                         self.start += next;
-                        self.place = Place::Over { missing: missing - 1 };
+                        self.place = ReadState::Over { missing: missing - 1 };
                     }
                     Element::TooLong { body, bytes } => {
                         self.start += body;
-                        self.place = Place::OverValue { bytes, missing: missing - 1 };
+                        self.place = ReadState::OverValue { bytes, missing: missing - 1 };
                     }
                 },
-                Place::OverValue { bytes: 0, missing } => {
+                ReadState::OverValue { bytes: 0, missing } => {
                     match self.unread() {
                         [b'\r', b'\n', ..] => {}
                         [] | [b'\r'] => return Ok(None),
                         _ => return Err(ProtocolError::LineEnd),
                     }
                     self.start += 2;
-                    self.place = Place::Over { missing };
+                    self.place = ReadState::Over { missing };
                 }
-                Place::OverValue { bytes, missing } => {
+                ReadState::OverValue { bytes, missing } => {
                     let passed = bytes.min(self.end - self.start);
                     if passed == 0 {
                         return Ok(None);
                     }
                     self.start += passed;
-                    self.place = Place::OverValue { bytes: bytes - passed, missing };
+                    self.place = ReadState::OverValue { bytes: bytes - passed, missing };
                 }
             }
         }
@@ -393,7 +397,7 @@ impl Reader {
             self.pieces.push(Piece::Bulk(body..end));
             at = end + 2;
         }
-        (at <= self.limits.frame).then(|| self.done(at, Kind::Many))
+        (at <= self.limits.frame).then(|| self.done(at, FrameKind::Many))
     }
 
     /// A command of one line.
@@ -410,7 +414,7 @@ impl Reader {
             }
             from += word.len() + 1;
         }
-        Ok(Some(self.done(end + 1, Kind::Many)))
+        Ok(Some(self.done(end + 1, FrameKind::Many)))
     }
 
     fn unread(&self) -> &[u8] {
@@ -419,13 +423,13 @@ impl Reader {
 
     fn one(&mut self, piece: Piece, length: usize) -> Read {
         self.pieces.push(piece);
-        self.done(length, Kind::One)
+        self.done(length, FrameKind::One)
     }
 
-    fn done(&mut self, length: usize, kind: Kind) -> Read {
+    fn done(&mut self, length: usize, kind: FrameKind) -> Read {
         let from = self.start;
         self.start += length;
-        self.place = Place::Start;
+        self.place = ReadState::Start;
         Read { from, kind }
     }
 
@@ -470,10 +474,10 @@ impl Reader {
 /// A frame that has been read.
 struct Read {
     from: usize,
-    kind: Kind,
+    kind: FrameKind,
 }
 
-enum Kind {
+enum FrameKind {
     One,
     Many,
     TooLong,

@@ -1,9 +1,9 @@
 //! The buffer: how it grows, how much of it is used, and that it is used anew.
 
 use super::line::MAX_LINE;
-use super::{Frame, Limits, Reader, command};
+use super::{Frame, FrameLimits, Reader, command};
 
-const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
+const LIMITS: FrameLimits = FrameLimits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
 
 /// What a buffer may have at most.
 const MOST: usize = LIMITS.frame + MAX_LINE + LIMITS.ahead;
@@ -95,7 +95,7 @@ fn the_limit_holds_for_a_frame_that_is_there_at_once() {
         // The last length has three digits, as the others have.
         command(&mut message, &[&bulk, &bulk, &bulk, &bulk, &vec![b'x'; left - 2]]);
         assert_eq!(message.len(), 1000 + more);
-        let mut reader = Reader::of_replies(Limits { frame: 1000, ..LIMITS });
+        let mut reader = Reader::of_replies(FrameLimits { frame: 1000, ..LIMITS });
         put(&mut reader, &message);
         let frame = reader.frame().unwrap();
         assert_eq!(matches!(frame, Some(Frame::Many(_))), is_read, "{} bytes", message.len());

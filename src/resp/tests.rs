@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Frame, Limits, ProtocolError, Reader, Value, command};
+use super::{Frame, FrameLimits, ProtocolError, Reader, RespValue, command};
 
-const LIMITS: Limits = Limits { frame: 256, values: 8, ahead: 64 };
+const LIMITS: FrameLimits = FrameLimits { frame: 256, values: 8, ahead: 64 };
 
 /// A frame with its bytes copied out.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,14 +14,14 @@ enum Owned {
     TooLong,
 }
 
-fn owned_value(value: Value<'_>) -> redis::Value {
+fn owned_value(value: RespValue<'_>) -> redis::Value {
     match value {
-        Value::Simple(b"OK") => redis::Value::Okay,
-        Value::Simple(text) => redis::Value::SimpleString(String::from_utf8_lossy(text).into()),
-        Value::Error(_) => redis::Value::Boolean(false),
-        Value::Integer(number) => redis::Value::Int(number),
-        Value::Bulk(bytes) => redis::Value::BulkString(bytes.to_vec()),
-        Value::Null => redis::Value::Nil,
+        RespValue::Simple(b"OK") => redis::Value::Okay,
+        RespValue::Simple(text) => redis::Value::SimpleString(String::from_utf8_lossy(text).into()),
+        RespValue::Error(_) => redis::Value::Boolean(false),
+        RespValue::Integer(number) => redis::Value::Int(number),
+        RespValue::Bulk(bytes) => redis::Value::BulkString(bytes.to_vec()),
+        RespValue::Null => redis::Value::Nil,
     }
 }
 
@@ -45,7 +45,7 @@ fn drain(reader: &mut Reader, frames: &mut Vec<Owned>) -> Result<(), ProtocolErr
 }
 
 /// Feeds the bytes in pieces of these lengths, over and over.
-fn read_in(bytes: &[u8], lengths: &[usize], limits: Limits) -> (Vec<Owned>, Result<(), ProtocolError>) {
+fn read_in(bytes: &[u8], lengths: &[usize], limits: FrameLimits) -> (Vec<Owned>, Result<(), ProtocolError>) {
     let mut reader = Reader::of_replies(limits);
     let (mut frames, mut rest) = (Vec::new(), bytes);
     for &length in lengths.iter().cycle() {
@@ -304,7 +304,7 @@ proptest! {
         lengths in prop::collection::vec(1..90_usize, 1..20),
     ) {
         let bytes = frames.concat();
-        let limits = Limits { frame: 1024, ..LIMITS };
+        let limits = FrameLimits { frame: 1024, ..LIMITS };
         prop_assert_eq!(read_in(&bytes, &lengths, limits), (plainly(&frames), Ok(())));
     }
 

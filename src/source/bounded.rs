@@ -16,7 +16,7 @@ const LIMITS: ReplyLimits = ReplyLimits { bytes: 8 << 20, values: 100_000, inner
 /// Bytes that are read at once.
 const PIECE: usize = 16 << 10;
 
-/// See the head of the file.
+/// A stream whose replies are bounded.
 pub(super) struct Bounded<S> {
     stream: S,
     bounds: ReplyBounds,

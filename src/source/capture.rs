@@ -34,7 +34,7 @@ pub struct Captured {
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}: {problem}")]
 pub struct CaptureError {
-    /// The capture, as the reader was told.
+    /// The name of the capture.
     pub file: String,
     /// The line, from 1.
     pub line: u64,
@@ -77,7 +77,7 @@ fn without_place(error: &serde_json::Error) -> String {
 /// A line, as JSON has it.
 #[derive(Deserialize, Serialize)]
 #[serde(expecting = "an object")]
-struct Line<'a> {
+struct CaptureLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     t: Option<f64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ struct Line<'a> {
 ///
 /// Blank lines are skipped. After a bad line the next one can be read; after an I/O error nothing can.
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct CaptureReader<R> {
     input: R,
     file: String,
     line: u64,
@@ -102,7 +102,7 @@ pub struct Reader<R> {
     broken: bool,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> CaptureReader<R> {
     /// Reads from `input`, which errors call `file`.
     pub fn new(input: R, file: impl Into<String>) -> Self {
         Self { input, file: file.into(), line: 0, buffer: Vec::new(), broken: false }
@@ -127,7 +127,7 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Reader<R> {
+impl<R: BufRead> Iterator for CaptureReader<R> {
     type Item = Result<Captured, CaptureError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -147,7 +147,7 @@ impl<R: BufRead> Iterator for Reader<R> {
 }
 
 fn parse(line: &[u8]) -> Result<Captured, CaptureProblem> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(CaptureProblem::Json)?;
+    let line: CaptureLine<'_> = serde_json::from_slice(line).map_err(CaptureProblem::Json)?;
     let t = line.t.ok_or(CaptureProblem::Missing("t"))?;
     Ok(Captured {
         at: Timestamp::from_secs_f64(t).ok_or(CaptureProblem::Time(t))?,
@@ -173,12 +173,12 @@ fn bytes(
 
 /// Writes a capture, message by message. It does not buffer: each message is one write of one whole line.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct CaptureWriter<W> {
     output: W,
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> CaptureWriter<W> {
     /// Writes to `output`.
     pub fn new(output: W) -> Self {
         Self { output, buffer: Vec::new() }
@@ -200,7 +200,7 @@ impl<W: Write> Writer<W> {
         let (channel, channel_b64) = text_or_base64(channel);
         let (payload, payload_b64) = text_or_base64(payload);
         self.buffer.clear();
-        let line = Line { t: Some(t), channel, channel_b64, payload, payload_b64 };
+        let line = CaptureLine { t: Some(t), channel, channel_b64, payload, payload_b64 };
         serde_json::to_writer(&mut self.buffer, &line)?;
         self.buffer.push(b'\n');
         self.output.write_all(&self.buffer)

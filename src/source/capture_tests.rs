@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn read(text: impl AsRef<[u8]>) -> Vec<Result<Captured, String>> {
-    Reader::new(text.as_ref(), "a.jsonl").map(|item| item.map_err(|error| error.to_string())).collect()
+    CaptureReader::new(text.as_ref(), "a.jsonl").map(|item| item.map_err(|error| error.to_string())).collect()
 }
 
 fn message(millis: u64, channel: &[u8], payload: &[u8]) -> Captured {
@@ -78,7 +78,7 @@ fn an_io_error_ends_the_capture() {
             Err(io::Error::other("disk on fire"))
         }
     }
-    let mut reader = Reader::new(io::BufReader::new(Broken), "b.jsonl");
+    let mut reader = CaptureReader::new(io::BufReader::new(Broken), "b.jsonl");
     let error = reader.next().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "b.jsonl:1: cannot read on: disk on fire");
     assert!(reader.next().is_none());
@@ -86,12 +86,12 @@ fn an_io_error_ends_the_capture() {
 
 #[test]
 fn a_message_is_written_as_one_plain_line() {
-    let mut writer = Writer::new(Vec::new());
+    let mut writer = CaptureWriter::new(Vec::new());
     writer.write(Timestamp::from_millis(12_345), b"turn/\"\n", b"a\xff").unwrap();
     writer.flush().unwrap();
     let line = String::from_utf8(writer.into_inner()).unwrap();
     assert_eq!(line, "{\"t\":12.345,\"channel\":\"turn/\\\"\\n\",\"payload_b64\":\"Yf8=\"}\n");
-    assert!(Writer::new(Vec::new()).write(Timestamp::MAX, b"", b"").is_err());
+    assert!(CaptureWriter::new(Vec::new()).write(Timestamp::MAX, b"", b"").is_err());
 }
 
 proptest! {
@@ -103,7 +103,7 @@ proptest! {
             0..8,
         )
     ) {
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = CaptureWriter::new(Vec::new());
         for message in &messages {
             writer.write(message.at, &message.channel, &message.payload).unwrap();
         }

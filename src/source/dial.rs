@@ -1,5 +1,5 @@
-//! From an address to a stream of bytes: TCP or a unix socket, and TLS on top. What is said over it is not its business,
-//! but for one PING: a server that does not want us may say so only after the handshake.
+//! From an address to a stream of bytes: TCP or a unix socket, and TLS on top. It sends nothing but one PING after a TLS
+//! handshake: a server that refuses the client's certificate may say so only then.
 //!
 //! The client library could dial too, but it drops what goes wrong on a subscription's stream; a refused certificate
 //! would be a connection that closes without a reason.
@@ -9,17 +9,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::connect::Server;
-use super::redis::LinkError;
+use super::error::LinkError;
+use super::server::RedisServer;
 use super::tls::{self, TlsError};
 use crate::config::{Endpoint, Tls};
+use crate::net::{fail_unconfirmed_after, keep_alive};
 
 /// Silence after which the system itself asks whether the other end is there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -40,13 +40,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// # Errors
 ///
 /// [`LinkError::Connect`] and [`LinkError::Tls`].
-pub(super) async fn dial(server: &Server, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, LinkError> {
+pub(super) async fn dial(server: &RedisServer, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, LinkError> {
     match (server, tls) {
-        (Server::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await.map_err(LinkError::Connect)?)),
-        (Server::Tcp(endpoint), None) => {
+        (RedisServer::Unix(path), _) => {
+            Ok(Box::new(UnixStream::connect(path).await.map_err(LinkError::Connect)?))
+        }
+        (RedisServer::Tcp(endpoint), None) => {
             Ok(Box::new(connect_tcp(endpoint).await.map_err(LinkError::Connect)?))
         }
-        (Server::Tcp(endpoint), Some(tls)) => {
+        (RedisServer::Tcp(endpoint), Some(tls)) => {
             // The files first: what is wrong with them is wrong with every server.
             let connector = TlsConnector::from(tls::client_config(tls)?);
             let name = ServerName::try_from(endpoint.host.clone());
@@ -54,7 +56,7 @@ pub(super) async fn dial(server: &Server, tls: Option<&Tls>) -> Result<Box<dyn D
             let stream = connect_tcp(endpoint).await.map_err(LinkError::Connect)?;
             let shaken = timeout(HANDSHAKE, async {
                 let mut stream = connector.connect(name, stream).await?;
-                greet(&mut stream).await.map(|()| stream)
+                ping(&mut stream).await.map(|()| stream)
             });
             let shaken = shaken.await.map_err(|_| TlsError::Silent { server: endpoint.clone() })?;
             Ok(Box::new(shaken.map_err(|error| TlsError::from_handshake(error, endpoint, tls))?))
@@ -72,18 +74,15 @@ async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     }
     let (stream, _) = select_ok(attempts).await?;
     stream.set_nodelay(true)?;
-    // A peer that vanished without a word is noticed while nothing is sent, and while something is.
-    let socket = SockRef::from(&stream);
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(2 * KEEPALIVE))?;
+    // The first notices a peer that is gone while nothing is sent, the second while something is.
+    keep_alive(&stream, KEEPALIVE)?;
+    fail_unconfirmed_after(&stream, 2 * KEEPALIVE)?;
     Ok(stream)
 }
 
-/// PING, and any line for an answer, such as that a login is wanted. With TLS 1.3 the handshake is over for us before
-/// the server has looked at our certificate.
-async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+/// Sends PING and reads one line, whatever it says: even an error shows that the server has accepted the connection. With
+/// TLS 1.3 the handshake is over for the client before the server has looked at the client's certificate.
+async fn ping(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     stream.write_all(b"*1\r\n$4\r\nPING\r\n").await?;
     stream.flush().await?;
     let mut answer = stream.take(LONGEST_LINE);

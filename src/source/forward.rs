@@ -11,12 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::connect::{in_time, locate};
+use super::connect::locate;
 use super::dial::dial;
-use super::greet::{garbled, greet, refusal, set_name};
-use super::redis::LinkError;
+use super::error::LinkError;
+use super::handshake::{handshake, set_name};
+use super::login::in_time;
+use super::reply_error::{error_reply, protocol_error};
 use crate::config::RedisSource;
-use crate::resp::{self, Frame, Limits, Reader, Value};
+use crate::resp::{self, Frame, FrameLimits, Reader, RespValue};
 
 /// The name of its connection, for `CLIENT LIST`: without it, the connection looks like a coturn's.
 pub(super) const FORWARDER: &str = "coturn-exporter-forward";
@@ -28,18 +30,18 @@ const WAITING: usize = 8 << 20;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Answers are numbers and statuses.
-const LIMITS: Limits = Limits { frame: 4096, values: 8, ahead: 64 << 10 };
+const LIMITS: FrameLimits = FrameLimits { frame: 4096, values: 8, ahead: 64 << 10 };
 
 /// The error of a master that has become a replica: another is the master now.
 const READ_ONLY: &[u8] = b"READONLY";
 
 /// Shared by those who have something to pass on and the one who sends it.
 #[derive(Clone, Debug, Default)]
-pub struct Forward(Arc<Inner>);
+pub struct Forward(Arc<ForwardState>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    waiting: Mutex<Waiting>,
+struct ForwardState {
+    waiting: Mutex<ForwardBuffer>,
     some: Notify,
     is_up: AtomicBool,
     sent: AtomicU64,
@@ -48,14 +50,14 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct ForwardBuffer {
     bytes: Vec<u8>,
     commands: u64,
 }
 
 /// Commands that were written, or are being written, and are not answered: lost, when the link ends.
 struct Unanswered<'a> {
-    of: &'a Inner,
+    of: &'a ForwardState,
     commands: AtomicU64,
 }
 
@@ -158,7 +160,7 @@ impl Forward {
         let server = locate(to).await?;
         let mut stream = in_time(dial(&server, to.tls.as_ref())).await??;
         let mut reader = Reader::of_replies(LIMITS);
-        in_time(greet(&mut stream, &mut reader, to, None)).await??;
+        in_time(handshake(&mut stream, &mut reader, to, None)).await??;
         in_time(set_name(&mut stream, &mut reader, FORWARDER)).await??;
         self.0.is_up.store(true, Ordering::Relaxed);
         note(ForwardEvent::Connected);
@@ -167,7 +169,7 @@ impl Forward {
         let unanswered = Unanswered { of: &self.0, commands: AtomicU64::new(0) };
         let send = async {
             loop {
-                let Waiting { bytes, commands } = std::mem::take(&mut *self.waiting());
+                let ForwardBuffer { bytes, commands } = std::mem::take(&mut *self.waiting());
                 if commands == 0 {
                     self.0.some.notified().await;
                     continue;
@@ -182,20 +184,24 @@ impl Forward {
         };
         let listen = async {
             loop {
-                while let Some(frame) = reader.frame().map_err(|error| LinkError::Lost(garbled(error)))? {
+                while let Some(frame) =
+                    reader.frame().map_err(|error| LinkError::Lost(protocol_error(error)))?
+                {
                     let error = match frame {
-                        Frame::One(Value::Error(text)) => Some(text),
+                        Frame::One(RespValue::Error(text)) => Some(text),
                         Frame::TooLong => Some(&b"an answer that is too long"[..]),
                         Frame::One(_) | Frame::Many(_) => None,
                     };
                     if !unanswered.answered(error.is_none()) {
                         let unasked = (ErrorKind::Parse, "an answer to nothing that was asked");
-                        return Err(LinkError::Unusable(error.map_or(RedisError::from(unasked), refusal)));
+                        return Err(LinkError::Unusable(
+                            error.map_or(RedisError::from(unasked), error_reply),
+                        ));
                     }
                     match error {
                         // It is located anew.
                         Some(text) if text.starts_with(READ_ONLY) => {
-                            return Err(LinkError::Unusable(refusal(text)));
+                            return Err(LinkError::Unusable(error_reply(text)));
                         }
                         Some(text) => note(ForwardEvent::Refused(text)),
                         None => note(ForwardEvent::Taken),
@@ -213,7 +219,7 @@ impl Forward {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, ForwardBuffer> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

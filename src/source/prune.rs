@@ -1,5 +1,5 @@
 //! Deletes status keys that were found stale, unless they came back to life meanwhile: Redis looks at the idle time
-//! again and deletes in one step. Reads no value; which keys are stale is for the caller to say.
+//! again and deletes in one step. Reads no value; the caller decides which keys are stale.
 //!
 //! One script does it; where scripts are forbidden, a transaction. Neither touches an idle time by looking: OBJECT
 //! IDLETIME in a script, WATCH and MULTI leave it alone (7.0.15). WATCH notices a SET and a DEL, not a GET, which is no
@@ -10,9 +10,11 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
-use super::connect::{Server, connect_to};
-use super::redis::LinkError;
+use super::connect::connect_to;
+use super::error::LinkError;
+use super::reply_error::is_forbidden;
 use super::resync::FoundKey;
+use super::server::RedisServer;
 use crate::config::RedisSource;
 use crate::doctor::{MOST_IDLE, is_stale};
 
@@ -51,9 +53,9 @@ pub enum PruneError {
     /// A command failed.
     #[error("a command failed: {0}")]
     Command(RedisError),
-    /// Idle times cannot be told.
+    /// Redis does not know idle times.
     #[error(
-        "Redis does not tell how long keys have been idle, which an LFU maxmemory-policy makes impossible; set \
+        "Redis does not say how long keys have been idle, which an LFU maxmemory-policy makes impossible; set \
          maxmemory-policy to volatile-lru or noeviction and wait for idle times to build up"
     )]
     NoIdleTime,
@@ -71,7 +73,7 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {
@@ -106,7 +108,11 @@ impl Pruner {
     /// # Errors
     ///
     /// [`PruneError::Link`].
-    pub async fn begin(source: &RedisSource, server: &Server, limit: Duration) -> Result<Self, PruneError> {
+    pub async fn begin(
+        source: &RedisSource,
+        server: &RedisServer,
+        limit: Duration,
+    ) -> Result<Self, PruneError> {
         Ok(Self { connection: connect_to(source, server).await?, guard: Guard::Script, limit })
     }
 
@@ -132,7 +138,7 @@ impl Pruner {
         if self.guard == Guard::Script {
             match self.by_script(batch).await {
                 // The command itself is forbidden, or taken away by its name: nothing was done.
-                Err(error) if error.code() == Some("NOPERM") || is_unknown(&error) => {
+                Err(error) if is_forbidden(&error) || is_unknown(&error) => {
                     self.guard = Guard::Transaction;
                 }
                 result => return result.map_err(prune_error),
@@ -222,7 +228,7 @@ fn prune_error(error: RedisError) -> PruneError {
     let text = error.to_string();
     // Within a script or a transaction it is an error of its own (7.0.15; the second in the client library's words).
     let within = ["can't run this command", "NoPerm"];
-    if error.code() == Some("NOPERM") || within.iter().any(|words| text.contains(words)) {
+    if is_forbidden(&error) || within.iter().any(|words| text.contains(words)) {
         PruneError::Forbidden(error)
     } else if text.contains("idle time not tracked") {
         PruneError::NoIdleTime

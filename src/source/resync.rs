@@ -1,5 +1,5 @@
-//! Reading the status keys: what lives, where the subscription cannot tell. SCAN and OBJECT IDLETIME, then GET; never
-//! KEYS, which holds Redis up.
+//! Reads the status keys: the allocations that a subscription does not show, because nothing is published about them now.
+//! SCAN and OBJECT IDLETIME, then GET; never KEYS, which blocks Redis.
 //!
 //! The order matters: a GET sets a key's idle time to zero (7.0.15), and the idle time is the only sign of its age.
 
@@ -9,11 +9,11 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
 
-use super::connect::{Server, connect_to, wants_login};
-use super::greet::is_busy;
-pub use super::questions::Asking;
-use super::questions::{self, Answer, Hearing};
-use super::redis::LinkError;
+use super::connect::connect_to;
+use super::error::LinkError;
+use super::pipeline::{self, PipelineReader, PipelineWriter, Reply};
+use super::reply_error::{is_busy, is_elsewhere, is_forbidden, unexpected_reply, wants_login};
+use super::server::RedisServer;
 use crate::config::RedisSource;
 
 /// What Redis looks for. The pattern of status keys would take it twice as long, a second in a million; what else begins
@@ -31,7 +31,7 @@ pub enum ScanError {
     Link(#[from] LinkError),
     /// The subscription died meanwhile.
     #[error(transparent)]
-    Pulse(LinkError),
+    Subscription(LinkError),
     /// The rights to scan are missing: no resync, now or later.
     #[error("Redis forbids it: {0}; the ACL user needs +scan +get +object|idletime and ~turn/*")]
     Forbidden(RedisError),
@@ -57,7 +57,7 @@ pub enum ScanError {
 pub struct FoundKey {
     /// The key, as stored.
     pub key: Vec<u8>,
-    /// Time since it was last set or read; `None` where Redis cannot tell (an LFU policy), or was not asked yet.
+    /// Time since it was last set or read; `None` where Redis does not know it (an LFU policy) or was not asked yet.
     pub idle: Option<Duration>,
 }
 
@@ -77,37 +77,37 @@ impl Part {
         }
     }
 
-    /// How many there are in all of the db, if there are so `many` in this part; `None` where it is too small to tell.
+    /// An estimate of how many there are in the whole db, if there are `many` in this part; `None` for an empty part.
     pub fn extrapolate(self, many: usize) -> Option<usize> {
         let many = u64::try_from(many).ok()?.checked_mul(1 << 32)?;
         usize::try_from(many.checked_div(self.0)?).ok()
     }
 }
 
-/// What a step of a walk found.
+/// What one step of a scan found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ScannedKeys {
     /// Keys, perhaps none; one may come twice. Their idle times are not known yet.
     pub keys: Vec<FoundKey>,
     /// How much of the db they and those before come from.
     pub part: Part,
 }
 
-/// A walk over the keys.
+/// A scan of the keys.
 #[derive(Debug)]
-pub struct Walk {
+pub struct KeyScan {
     connection: MultiplexedConnection,
     /// Where it goes on; `None` at the end.
     cursor: Option<u64>,
 }
 
-impl Walk {
-    /// Connects to the server that the subscription is on: keys of another would tell of another stream.
+impl KeyScan {
+    /// Connects to the server that the subscription is on: the keys of another server belong to another stream.
     ///
     /// # Errors
     ///
     /// [`ScanError::Link`].
-    pub async fn begin(source: &RedisSource, server: &Server) -> Result<Self, ScanError> {
+    pub async fn begin(source: &RedisSource, server: &RedisServer) -> Result<Self, ScanError> {
         Ok(Self { connection: connect_to(source, server).await?, cursor: Some(0) })
     }
 
@@ -125,61 +125,67 @@ impl Walk {
     ///
     /// # Errors
     ///
-    /// [`ScanError`]; the walk is over then.
-    pub async fn step(&mut self) -> Result<Option<Found>, ScanError> {
+    /// [`ScanError`]; the scan is over then.
+    pub async fn step(&mut self) -> Result<Option<ScannedKeys>, ScanError> {
         let Some(cursor) = self.cursor else { return Ok(None) };
         let mut scan = cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(MATCH).arg("COUNT").arg(COUNT);
         let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut self.connection).await?;
         if next == cursor && next != 0 {
-            return Err(ScanError::Unsupported(no_answer()));
+            return Err(ScanError::Unsupported(unexpected_reply()));
         }
         self.cursor = (next != 0).then_some(next);
         let keys = keys.into_iter().filter(|key| key.ends_with(b"/status"));
         let keys = keys.map(|key| FoundKey { key, idle: None }).collect();
-        Ok(Some(Found { keys, part: Part::at(self.cursor) }))
+        Ok(Some(ScannedKeys { keys, part: Part::at(self.cursor) }))
     }
 }
 
-/// Opens a connection where the idle times of keys are asked for.
+/// Opens a connection that asks for the idle times of keys.
 ///
 /// # Errors
 ///
 /// [`ScanError::Link`].
-pub async fn ages(source: &RedisSource, server: &Server) -> Result<(Asking, Ages), ScanError> {
-    let (asking, hearing) = questions::connect(source, server, &[b"OBJECT", b"IDLETIME"]).await?;
-    Ok((asking, Ages(hearing)))
+pub async fn ages(
+    source: &RedisSource,
+    server: &RedisServer,
+) -> Result<(PipelineWriter, IdleTimeReader), ScanError> {
+    let (writer, reader) = pipeline::connect(source, server, &[b"OBJECT", b"IDLETIME"]).await?;
+    Ok((writer, IdleTimeReader(reader)))
 }
 
-/// Opens a connection where the values of keys are asked for, which sets their idle times to zero.
+/// Opens a connection that asks for the values of keys, which sets their idle times to zero.
 ///
 /// # Errors
 ///
 /// [`ScanError`].
-pub async fn values(source: &RedisSource, server: &Server) -> Result<(Asking, Values), ScanError> {
-    let (mut asking, mut hearing) = questions::connect(source, server, &[b"GET"]).await?;
+pub async fn values(
+    source: &RedisSource,
+    server: &RedisServer,
+) -> Result<(PipelineWriter, ValueReader), ScanError> {
+    let (mut writer, mut reader) = pipeline::connect(source, server, &[b"GET"]).await?;
     // Keeps the idle times as they are, from Redis 7.2 on; older ones do not know it.
-    asking.ask_once(&[b"CLIENT", b"NO-TOUCH", b"ON"]).await?;
-    hearing.hear(1, |_| Ok::<_, ScanError>(())).await?;
-    Ok((asking, Values(hearing)))
+    writer.send_one(&[b"CLIENT", b"NO-TOUCH", b"ON"]).await?;
+    reader.read(1, |_| Ok::<_, ScanError>(())).await?;
+    Ok((writer, ValueReader(reader)))
 }
 
-impl Asking {
+impl PipelineWriter {
     /// Asks about `keys`.
     ///
     /// # Errors
     ///
     /// [`ScanError::Command`].
-    pub async fn about(&mut self, keys: &[FoundKey]) -> Result<(), ScanError> {
-        Ok(self.ask(keys.iter().map(|found| found.key.as_slice())).await?)
+    pub async fn ask_about(&mut self, keys: &[FoundKey]) -> Result<(), ScanError> {
+        Ok(self.send_for(keys.iter().map(|found| found.key.as_slice())).await?)
     }
 }
 
-/// Idle times, in the order in which they were asked for.
+/// Reads idle times, in the order in which they were asked for.
 #[derive(Debug)]
-pub struct Ages(Hearing);
+pub struct IdleTimeReader(PipelineReader);
 
-impl Ages {
+impl IdleTimeReader {
     /// Gives `keys`, which were asked about next, with theirs; leaves out those that are gone.
     ///
     /// # Errors
@@ -188,33 +194,33 @@ impl Ages {
     pub async fn of(&mut self, keys: Vec<FoundKey>) -> Result<Vec<FoundKey>, ScanError> {
         let many = keys.len();
         let (mut keys, mut dated) = (keys.into_iter(), Vec::with_capacity(many));
-        let heard = |answer: Answer<'_>| {
+        let visit = |answer: Reply<'_>| {
             let key = keys.next();
             let idle = match answer {
                 // Gone meanwhile.
-                Answer::Nothing => return Ok(()),
-                Answer::Number(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-                Answer::Error(error) if is_elsewhere(&error) => return Ok(()),
-                Answer::Error(error) => match error.into() {
+                Reply::Nothing => return Ok(()),
+                Reply::Number(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+                Reply::Error(error) if is_elsewhere(&error) => return Ok(()),
+                Reply::Error(error) => match error.into() {
                     // It keeps none: an LFU policy, or a server of another make.
                     ScanError::Unsupported(_) => None,
                     error => return Err(error),
                 },
-                Answer::Bytes(_) | Answer::TooLong | Answer::Other => None,
+                Reply::Bytes(_) | Reply::TooLong | Reply::Other => None,
             };
             dated.extend(key.map(|key| FoundKey { idle, ..key }));
             Ok(())
         };
-        self.0.hear(many, heard).await?;
+        self.0.read(many, visit).await?;
         Ok(dated)
     }
 }
 
-/// Values, in the order in which they were asked for.
+/// Reads values, in the order in which they were asked for.
 #[derive(Debug)]
-pub struct Values(Hearing);
+pub struct ValueReader(PipelineReader);
 
-impl Values {
+impl ValueReader {
     /// Those of `keys`, which were asked for next.
     ///
     /// # Errors
@@ -222,19 +228,19 @@ impl Values {
     /// [`ScanError`].
     pub async fn of(&mut self, keys: &[FoundKey]) -> Result<ReadValues, ScanError> {
         let mut values = ReadValues::default();
-        let heard = |answer: Answer<'_>| {
+        let visit = |answer: Reply<'_>| {
             values.push(match answer {
-                Answer::Bytes(value) => Some(value),
+                Reply::Bytes(value) => Some(value),
                 // Not a string: none of coturn's.
-                Answer::Error(error) if error.code() == Some("WRONGTYPE") || is_elsewhere(&error) => None,
-                Answer::Error(error) => return Err(error.into()),
+                Reply::Error(error) if error.code() == Some("WRONGTYPE") || is_elsewhere(&error) => None,
+                Reply::Error(error) => return Err(error.into()),
                 // Gone meanwhile; or longer than any of coturn's.
-                Answer::Nothing | Answer::TooLong => None,
-                Answer::Number(_) | Answer::Other => return Err(ScanError::Unsupported(no_answer())),
+                Reply::Nothing | Reply::TooLong => None,
+                Reply::Number(_) | Reply::Other => return Err(ScanError::Unsupported(unexpected_reply())),
             });
             Ok(())
         };
-        self.0.hear(keys.len(), heard).await?;
+        self.0.read(keys.len(), visit).await?;
         Ok(values)
     }
 }
@@ -293,19 +299,6 @@ fn is_passing(error: &RedisError) -> bool {
         || matches!(error.code(), Some("CLUSTERDOWN" | "TRYAGAIN"))
 }
 
-/// Whether a key is not this node's to answer for: that of a cluster, of which some slots may have moved.
-pub(super) fn is_elsewhere(error: &RedisError) -> bool {
-    matches!(error.code(), Some("MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN"))
-}
-
-fn no_answer() -> RedisError {
-    RedisError::from((redis::ErrorKind::Parse, "not an answer to what was asked"))
-}
-
-pub(super) fn is_forbidden(error: &RedisError) -> bool {
-    error.code() == Some("NOPERM")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,13 +309,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_is_gone_or_none_of_coturns_is_left_out() {
-        let mut ages = Ages(Hearing::of(b":7\r\n$-1\r\n-ERR An LFU maxmemory policy is selected\r\n"));
+        let mut ages =
+            IdleTimeReader(PipelineReader::of(b":7\r\n$-1\r\n-ERR An LFU maxmemory policy is selected\r\n"));
         let dated = ages.of(keys(["a", "b", "c"])).await.unwrap();
         let [a, c] = &dated[..] else { panic!("{dated:?}") };
         assert_eq!((&a.key[..], a.idle), (&b"a"[..], Some(Duration::from_secs(7))));
         assert_eq!((&c.key[..], c.idle), (&b"c"[..], None));
 
-        let mut values = Values(Hearing::of(b"$1\r\nv\r\n$-1\r\n-WRONGTYPE of a list\r\n"));
+        let mut values = ValueReader(PipelineReader::of(b"$1\r\nv\r\n$-1\r\n-WRONGTYPE of a list\r\n"));
         let read = values.of(&keys(["a", "b", "c"])).await.unwrap();
         assert_eq!(read.iter().collect::<Vec<_>>(), [Some(&b"v"[..]), None, None]);
     }
@@ -330,11 +324,11 @@ mod tests {
     #[tokio::test]
     async fn a_redis_that_is_busy_has_not_told_that_a_key_is_gone() {
         let busy = b"-BUSY Redis is busy running a script\r\n";
-        let ages = Ages(Hearing::of(busy)).of(keys(["a", "b", "c"])).await;
+        let ages = IdleTimeReader(PipelineReader::of(busy)).of(keys(["a", "b", "c"])).await;
         assert!(matches!(ages, Err(ScanError::Command(_))), "{ages:?}");
-        let values = Values(Hearing::of(busy)).of(&keys(["a", "b", "c"])).await;
+        let values = ValueReader(PipelineReader::of(busy)).of(&keys(["a", "b", "c"])).await;
         assert!(matches!(values, Err(ScanError::Command(_))), "{values:?}");
-        let forbidden = Values(Hearing::of(b"-NOPERM no\r\n")).of(&keys(["a", "b", "c"])).await;
+        let forbidden = ValueReader(PipelineReader::of(b"-NOPERM no\r\n")).of(&keys(["a", "b", "c"])).await;
         assert!(matches!(forbidden, Err(ScanError::Forbidden(_))), "{forbidden:?}");
     }
 
@@ -342,18 +336,18 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_answer_makes_the_resync_impossible_and_an_age_unknown() {
         let odd = b"$3\r\nabc\r\n+OK\r\n-unsupported command 'object'\r\n";
-        let dated = Ages(Hearing::of(odd)).of(keys(["a", "b", "c"])).await.unwrap();
+        let dated = IdleTimeReader(PipelineReader::of(odd)).of(keys(["a", "b", "c"])).await.unwrap();
         assert_eq!(dated.iter().map(|key| key.idle).collect::<Vec<_>>(), [None; 3]);
         for odd in
             [&b":7\r\n"[..], b"+OK\r\n", b"-ERR unknown command 'GET'\r\n", b"-unsupported command 'get'\r\n"]
         {
-            let values = Values(Hearing::of(odd)).of(&keys(["a", "b", "c"])).await;
+            let values = ValueReader(PipelineReader::of(odd)).of(&keys(["a", "b", "c"])).await;
             assert!(matches!(values, Err(ScanError::Unsupported(_))), "{values:?}");
         }
         for passing in
             [&b"-LOADING dataset\r\n"[..], b"-ERR max number of clients reached\r\n", b"-NOAUTH x\r\n", b""]
         {
-            let values = Values(Hearing::of(passing)).of(&keys(["a", "b", "c"])).await;
+            let values = ValueReader(PipelineReader::of(passing)).of(&keys(["a", "b", "c"])).await;
             assert!(matches!(values, Err(ScanError::Command(_))), "{values:?}");
         }
     }
@@ -361,10 +355,10 @@ mod tests {
     #[tokio::test]
     async fn a_key_of_another_node_is_not_read_and_no_failure() {
         let moved = b"-MOVED 7 127.0.0.1:1\r\n:5\r\n-ASK 7 127.0.0.1:1\r\n";
-        let dated = Ages(Hearing::of(moved)).of(keys(["a", "b", "c"])).await.unwrap();
+        let dated = IdleTimeReader(PipelineReader::of(moved)).of(keys(["a", "b", "c"])).await.unwrap();
         assert_eq!(dated.iter().map(|key| &key.key[..]).collect::<Vec<_>>(), [b"b"]);
         let moved = b"-MOVED 7 127.0.0.1:1\r\n$1\r\nv\r\n-CLUSTERDOWN Hash slot not served\r\n";
-        let read = Values(Hearing::of(moved)).of(&keys(["a", "b", "c"])).await.unwrap();
+        let read = ValueReader(PipelineReader::of(moved)).of(&keys(["a", "b", "c"])).await.unwrap();
         assert_eq!(read.iter().collect::<Vec<_>>(), [None, Some(&b"v"[..]), None]);
     }
 

@@ -1,4 +1,4 @@
-//! What a Redis says of its own settings, mode and memory, asked before each walk over its keys. Judges nothing.
+//! What a Redis says of its own settings, mode and memory, asked before each scan over its keys. Judges nothing.
 //!
 //! What is refused is not asked for again on the same link: Redis' ACL log keeps each attempt.
 
@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use redis::{FromRedisValue, RedisError, cmd, pipe};
 
-use super::resync::{ScanError, Walk, is_elsewhere};
+use super::reply_error::is_elsewhere;
+use super::resync::{KeyScan, ScanError};
 use crate::doctor::Setting;
 use crate::doctor::facts::ConfigValues;
 use crate::doctor::retention::Retention;
@@ -42,16 +43,16 @@ pub struct SetupQuestions {
 }
 
 impl SetupQuestions {
-    /// Asks over the connection of `walk`, for these settings among others.
+    /// Asks over the connection of `scan`, for these settings among others.
     ///
     /// # Errors
     ///
     /// [`ScanError::Command`] when the connection is gone.
-    pub async fn ask(&mut self, walk: &mut Walk, names: &[&str]) -> Result<Setup, ScanError> {
+    pub async fn ask(&mut self, scan: &mut KeyScan, names: &[&str]) -> Result<Setup, ScanError> {
         let mut values = Vec::new();
         for name in names {
             let get: Option<HashMap<String, String>> =
-                ask(walk, &mut self.no_config, cmd("CONFIG").arg("GET").arg(*name)).await?;
+                ask(scan, &mut self.no_config, cmd("CONFIG").arg("GET").arg(*name)).await?;
             let Some(pairs) = get else {
                 // Half of the settings would look like all of them.
                 values.clear();
@@ -60,11 +61,11 @@ impl SetupQuestions {
             values.extend(pairs);
         }
         let mut values: ConfigValues = values.into_iter().collect();
-        let info: Option<String> = ask(walk, &mut self.no_info, &cmd("INFO")).await?;
+        let info: Option<String> = ask(scan, &mut self.no_info, &cmd("INFO")).await?;
         let mut retention = info.map(|info| Retention::of_info(&info)).unwrap_or_default();
         retention.complete(&values);
         if retention.is_cluster().is_none()
-            && let Some(is_cluster) = lacks_slots(walk).await
+            && let Some(is_cluster) = lacks_slots(scan).await
         {
             let enabled = if is_cluster { "yes" } else { "no" };
             retention.values.complete([(Setting::ClusterEnabled.as_str(), enabled)]);
@@ -76,14 +77,14 @@ impl SetupQuestions {
 
 /// One answer; `refused` is true from the first refusal on.
 async fn ask<T: FromRedisValue>(
-    walk: &mut Walk,
+    scan: &mut KeyScan,
     refused: &mut bool,
     question: &redis::Cmd,
 ) -> Result<Option<T>, ScanError> {
     if *refused {
         return Ok(None);
     }
-    match question.query_async(walk.connection()).await {
+    match question.query_async(scan.connection()).await {
         Ok(answer) => Ok(Some(answer)),
         // Nothing more can be asked there, and this says why.
         Err(error) if error.is_io_error() && !error.is_timeout() => Err(error.into()),
@@ -95,13 +96,13 @@ async fn ask<T: FromRedisValue>(
 }
 
 /// Whether this is a node of a cluster that does not hold every slot, by the one right that the resync needs anyway.
-async fn lacks_slots(walk: &mut Walk) -> Option<bool> {
+async fn lacks_slots(scan: &mut KeyScan) -> Option<bool> {
     let mut gets = pipe();
     for probe in PROBES {
         gets.get(probe);
     }
     let answers: Vec<Result<redis::Value, RedisError>> =
-        gets.ignore_errors().query_async(walk.connection()).await.ok()?;
+        gets.ignore_errors().query_async(scan.connection()).await.ok()?;
     let mut is_cluster = false;
     for answer in answers {
         match answer {

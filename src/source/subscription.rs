@@ -1,8 +1,8 @@
-//! The subscription to a Redis that coturn publishes to, with its pulse. Messages are handed on straight out of the
-//! buffer that the socket is read into; what they mean is `wire`'s business.
+//! The subscription to a Redis that coturn publishes to, and the check that its other end still answers. Messages are handed
+//! on straight out of the buffer that the socket is read into; what they mean is `wire`'s business.
 //!
-//! Nothing waits here but what is in that buffer. Who takes messages slowly is read for slowly: they pile up at Redis
-//! then, which cuts off whoever lets too many pile up.
+//! Nothing is queued but what is in that buffer. Whoever takes messages slowly is read for slowly: they pile up in Redis,
+//! which closes the connection of a subscriber that lets too many pile up.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,12 +16,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::connect::{Server, connect_to, in_time, locate};
+use super::connect::{connect_to, locate};
 use super::dial::{Duplex, dial};
-use super::greet::{MASTER_DOWN, greet, refusal};
-use super::inbox::{Inbox, LIMITS, Published, Said};
-use super::redis::LinkError;
-use crate::config::{RedisAddress, RedisSource};
+use super::error::LinkError;
+use super::handshake::handshake;
+use super::login::in_time;
+use super::pubsub::{LIMITS, PubSub, PubSubItem, Published};
+use super::reply_error::{MASTER_DOWN, error_reply};
+use super::server::RedisServer;
+use crate::config::RedisSource;
 use crate::resp::{Reader, command};
 
 /// What is subscribed to, to the letter: Redis' ACL compares the pattern as text (7.0.15), so the documented rule
@@ -29,7 +32,7 @@ use crate::resp::{Reader, command};
 pub const PATTERN: &str = "turn/*";
 
 /// How often a link is asked whether it is there: a dead peer is not noticed otherwise.
-pub const BEAT: Duration = Duration::from_secs(10);
+pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many seconds in a row nothing may come while a PONG is waited for.
 const PONG_DEADLINE: u64 = 10;
@@ -40,9 +43,9 @@ pub struct Link {
     /// What is published, in order.
     pub messages: Messages,
     /// Whether the other end is there.
-    pub pulse: Pulse,
+    pub check: LinkCheck,
     /// The server at the other end.
-    pub server: Server,
+    pub server: RedisServer,
 }
 
 /// Connects, logs in and subscribes; done when Redis has confirmed the subscription and, where the source has
@@ -55,34 +58,30 @@ pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
     let server = locate(source).await?;
     let mut stream = in_time(dial(&server, source.tls.as_ref())).await??;
     let mut reader = Reader::of_replies(LIMITS);
-    in_time(greet(&mut stream, &mut reader, source, Some(PATTERN))).await??;
-    if has_sentinels(source) {
+    in_time(handshake(&mut stream, &mut reader, source, Some(PATTERN))).await??;
+    if source.has_sentinels() {
         // A master that is demoted drops its subscribers: one that is still the master now will not fool us later.
         connect_to(source, &server).await?;
     }
     let (input, output) = tokio::io::split(stream);
-    let waiting = Arc::new(Waiting::default());
+    let pending = Arc::new(PendingPings::default());
     let output = Arc::new(tokio::sync::Mutex::new(output));
     Ok(Link {
-        messages: Messages { input, inbox: Inbox::new(reader), waiting: Arc::clone(&waiting) },
-        pulse: Pulse { output, waiting, source: source.clone(), server: server.clone() },
+        messages: Messages { input, pubsub: PubSub::new(reader), pending: Arc::clone(&pending) },
+        check: LinkCheck { output, pending, source: source.clone(), server: server.clone() },
         server,
     })
 }
 
-fn has_sentinels(source: &RedisSource) -> bool {
-    matches!(source.address, RedisAddress::Sentinel(_))
-}
-
 /// Those who wait for a PONG, in the order of their PINGs.
 #[derive(Debug, Default)]
-struct Waiting {
+struct PendingPings {
     answers: Mutex<VecDeque<oneshot::Sender<Result<(), RedisError>>>>,
     /// Readings from the socket: as long as they go on, the other end lives.
     readings: AtomicU64,
 }
 
-impl Waiting {
+impl PendingPings {
     fn push(&self) -> oneshot::Receiver<Result<(), RedisError>> {
         let (answer, answered) = oneshot::channel();
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back(answer);
@@ -99,7 +98,7 @@ impl Waiting {
     }
 
     /// Waits for `what` as long as the other end says anything at all: an answer stands behind what it has to say.
-    async fn patiently<T>(&self, what: impl Future<Output = T>) -> Result<T, LinkError> {
+    async fn while_alive<T>(&self, what: impl Future<Output = T>) -> Result<T, LinkError> {
         tokio::pin!(what);
         let mut silent = 0;
         while silent < PONG_DEADLINE {
@@ -115,7 +114,7 @@ impl Waiting {
 
 /// A PING that is not written yet, by whoever holds the output: with nobody to write it on, none waits for its answer.
 /// Another's PONG would be taken for it, and so on.
-struct Unsent<'a>(&'a Waiting);
+struct Unsent<'a>(&'a PendingPings);
 
 impl Drop for Unsent<'_> {
     fn drop(&mut self) {
@@ -126,8 +125,8 @@ impl Drop for Unsent<'_> {
 /// The messages of a subscription.
 pub struct Messages {
     input: ReadHalf<Box<dyn Duplex>>,
-    inbox: Inbox,
-    waiting: Arc<Waiting>,
+    pubsub: PubSub,
+    pending: Arc<PendingPings>,
 }
 
 impl fmt::Debug for Messages {
@@ -143,35 +142,35 @@ impl Messages {
     ///
     /// When the link is lost.
     pub async fn ready(&mut self) -> Result<(), LinkError> {
-        if self.inbox.is_drained() {
-            let length = self.input.read(self.inbox.space()).await.map_err(|error| lost(error.into()))?;
+        if self.pubsub.is_drained() {
+            let length = self.input.read(self.pubsub.space()).await.map_err(|error| lost(error.into()))?;
             if length == 0 {
                 return Err(LinkError::Closed);
             }
-            self.inbox.filled(length);
-            self.waiting.readings.fetch_add(1, Ordering::Relaxed);
+            self.pubsub.filled(length);
+            self.pending.readings.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Hands on what has been read, as [`Inbox::take`]; gives how much it was.
+    /// Hands on what has been read, as [`PubSub::take`]; gives how much it was.
     ///
     /// # Errors
     ///
     /// When what comes is no subscription.
     pub fn take(&mut self, mut visit: impl FnMut(&[Published<'_>])) -> Result<usize, LinkError> {
-        let waiting = &self.waiting;
-        self.inbox.take(|said| match said {
-            Said::Published(published) => {
+        let pending = &self.pending;
+        self.pubsub.take(|item| match item {
+            PubSubItem::Published(published) => {
                 visit(published);
                 Ok(())
             }
-            // All before it has been handed on; with no one waiting, it says nothing.
-            Said::Pong => {
-                let _ = waiting.answer(Ok(()));
+            // All before it has been handed on; with no one pending, it says nothing.
+            PubSubItem::Pong => {
+                let _ = pending.answer(Ok(()));
                 Ok(())
             }
-            Said::Error(text) => match waiting.answer(Err(refusal(text))) {
+            PubSubItem::Error(text) => match pending.answer(Err(error_reply(text))) {
                 Err(Err(error)) => Err(lost(error)),
                 _ => Ok(()),
             },
@@ -181,25 +180,25 @@ impl Messages {
 
 /// Asks the subscription's other end whether it is there, and its sentinels whether it is the right one.
 #[derive(Clone)]
-pub struct Pulse {
+pub struct LinkCheck {
     output: Arc<tokio::sync::Mutex<WriteHalf<Box<dyn Duplex>>>>,
-    waiting: Arc<Waiting>,
+    pending: Arc<PendingPings>,
     source: RedisSource,
-    server: Server,
+    server: RedisServer,
 }
 
-impl fmt::Debug for Pulse {
+impl fmt::Debug for LinkCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pulse").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("LinkCheck").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-impl Pulse {
+impl LinkCheck {
     /// Asks every ten seconds until an answer fails to come; gives the reason.
     pub async fn until_lost(self) -> LinkError {
         loop {
-            sleep(BEAT).await;
-            if let Err(error) = self.beat_at_master().await {
+            sleep(PING_INTERVAL).await;
+            if let Err(error) = self.check_master().await {
                 return error;
             }
         }
@@ -211,8 +210,8 @@ impl Pulse {
     /// # Errors
     ///
     /// When the answer does not come in time, or the connection is gone.
-    pub async fn beat(&self) -> Result<(), LinkError> {
-        self.ping().await?.heard().await
+    pub async fn check(&self) -> Result<(), LinkError> {
+        self.ping().await?.received().await
     }
 
     /// PING, whose PONG is waited for later.
@@ -223,7 +222,7 @@ impl Pulse {
     pub async fn ping(&self) -> Result<Pong, LinkError> {
         let sent = async {
             let mut output = self.output.lock().await;
-            let (answered, unsent) = (self.waiting.push(), Unsent(&self.waiting));
+            let (answered, unsent) = (self.pending.push(), Unsent(&self.pending));
             let mut ping = Vec::new();
             command(&mut ping, &[b"PING"]);
             output.write_all(&ping).await?;
@@ -231,23 +230,24 @@ impl Pulse {
             output.flush().await?;
             Ok(answered)
         };
-        let answered = self.waiting.patiently(sent).await?.map_err(|error: io::Error| lost(error.into()))?;
-        Ok(Pong { answered, waiting: Arc::clone(&self.waiting) })
+        let answered =
+            self.pending.while_alive(sent).await?.map_err(|error: io::Error| lost(error.into()))?;
+        Ok(Pong { answered, pending: Arc::clone(&self.pending) })
     }
 
-    /// The same, and the sentinels do not name another master meanwhile. A master that is cut off from them is not told
-    /// of its end: it keeps its subscribers, and answers their PINGs.
+    /// PING and its PONG, while the sentinels are asked whether this is still the master. A master that is cut off from
+    /// them does not know that another one replaced it: it keeps its subscribers, and answers their PINGs.
     ///
     /// Sentinels that do not answer change nothing: they are not needed as long as the master lives.
     ///
     /// # Errors
     ///
-    /// As [`Self::beat`]; [`LinkError::Moved`].
-    pub async fn beat_at_master(&self) -> Result<(), LinkError> {
-        if !has_sentinels(&self.source) {
-            return self.beat().await;
+    /// As [`Self::check`]; [`LinkError::Moved`].
+    pub async fn check_master(&self) -> Result<(), LinkError> {
+        if !self.source.has_sentinels() {
+            return self.check().await;
         }
-        let (answer, located) = tokio::join!(self.beat(), locate(&self.source));
+        let (answer, located) = tokio::join!(self.check(), locate(&self.source));
         answer?;
         match located {
             Ok(to) if to != self.server => Err(LinkError::Moved { from: self.server.clone(), to }),
@@ -260,7 +260,7 @@ impl Pulse {
 #[derive(Debug)]
 pub struct Pong {
     answered: oneshot::Receiver<Result<(), RedisError>>,
-    waiting: Arc<Waiting>,
+    pending: Arc<PendingPings>,
 }
 
 impl Pong {
@@ -269,8 +269,8 @@ impl Pong {
     /// # Errors
     ///
     /// When the answer does not come in time, or the connection is gone.
-    pub async fn heard(self) -> Result<(), LinkError> {
-        let answered = self.waiting.patiently(self.answered).await?;
+    pub async fn received(self) -> Result<(), LinkError> {
+        let answered = self.pending.while_alive(self.answered).await?;
         answered.map_or(Err(LinkError::Closed), |answer| answer.map_err(lost))
     }
 }

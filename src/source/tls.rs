@@ -1,4 +1,4 @@
-//! TLS for a Redis: certificates from files or from the system, and what went wrong in the operator's words. Dials
+//! TLS for a Redis: certificates from files or from the system, and what went wrong with what to change. Dials
 //! nothing. A certificate that cannot be verified is never accepted.
 
 use std::io;
@@ -247,7 +247,7 @@ impl TlsError {
             Error::InvalidCertificate(flaw) => Self::Certificate(BadCertificate::new(flaw, server, tls)),
             Error::InvalidMessage(_) => Self::NotTls { server },
             Error::AlertReceived(Alert::CertificateRequired) => Self::ClientCertificateWanted { server },
-            // The word of TLS 1.2 for the same, and for much else.
+            // What TLS 1.2 says instead, and also for many other reasons.
             Error::AlertReceived(Alert::HandshakeFailure) if tls.client.is_none() => {
                 Self::ClientCertificateWanted { server }
             }

@@ -106,7 +106,7 @@ fn endless_replies_of_a_sentinel_are_no_answer() {
     let url = sentinel.url().replace("redis://", "redis+sentinel://").replace("/0", "/mymaster/0");
     let (exporter, statsdb) = listening(&["--redis.url", &url]);
     let honest = Honest::begin(&exporter, statsdb, None);
-    exporter.until_logged(&["no sentinel tells where", "a reply of more than 8 MiB"]);
+    exporter.until_logged(&["no sentinel says where", "a reply of more than 8 MiB"]);
     honest.end(&exporter, ());
     needs_little(&exporter, idle);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Client, Fixed, Held, Running, patient, site, within};
 use coturn_exporter::config::TelemetryPath;
-use coturn_exporter::http::{Limits, Readiness, Server};
+use coturn_exporter::http::{Readiness, WebLimits, WebServer};
 use coturn_exporter::metrics::{Audience, Render};
 use coturn_exporter::shutdown::Shutdown;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ async fn who_has_said_everything_still_gets_the_answer() {
 #[tokio::test]
 async fn a_crowd_is_served() {
     // All of them come from one address, which may have a quarter of the connections.
-    let limits = Limits { connections: 4 * 300, ..patient() };
+    let limits = WebLimits { connections: 4 * 300, ..patient() };
     let server = Running::start(Fixed::small(), limits).await;
     let mut crowd = JoinSet::new();
     for _ in 0..300 {
@@ -145,7 +145,7 @@ async fn a_crowd_is_served() {
 #[tokio::test]
 async fn several_addresses_serve_the_same_site() {
     let addresses = ["127.0.0.1:0", "127.0.0.1:0"].map(|address| address.parse().unwrap());
-    let server = Server::bind(&addresses).await.unwrap();
+    let server = WebServer::bind(&addresses).await.unwrap();
     let bound = server.addresses().to_vec();
     let shutdown = Shutdown::new();
     let mut site = site(Arc::new(Fixed::small()), &Readiness::default());

@@ -1,7 +1,7 @@
 //! What clients may throw at the server without anyone else noticing.
 
 use crate::support::{Fixed, LARGE, NEVER, Running, SOON, patient};
-use coturn_exporter::http::Limits;
+use coturn_exporter::http::WebLimits;
 use coturn_exporter::metrics::WebRefusal;
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn what_is_not_http_is_refused_and_closed() {
 
 #[tokio::test]
 async fn noise_ends_in_time_and_harms_nobody() {
-    let server = Running::start(Fixed::small(), Limits { head: SOON, idle: SOON, ..patient() }).await;
+    let server = Running::start(Fixed::small(), WebLimits { head: SOON, idle: SOON, ..patient() }).await;
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for length in [1, 16, 100, 1_000, 10_000, 100_000] {
         let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -115,7 +115,7 @@ async fn an_endless_body_is_cut_off() {
 
 #[tokio::test]
 async fn a_dripping_head_is_cut_off() {
-    let server = Running::start(Fixed::small(), Limits { head: SOON, ..patient() }).await;
+    let server = Running::start(Fixed::small(), WebLimits { head: SOON, ..patient() }).await;
     for before in ["", "GET /-/healthy HTTP/1.1\r\nHost: t\r\n\r\n"] {
         let mut client = server.client().await;
         client.send(before).await.unwrap();
@@ -137,21 +137,21 @@ async fn a_dripping_head_is_cut_off() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_cut_off() {
-    let server = Running::start(Fixed::small(), Limits { head: SOON, ..patient() }).await;
+    let server = Running::start(Fixed::small(), WebLimits { head: SOON, ..patient() }).await;
     assert!(server.client().await.until_closed().await.is_empty());
     server.refused(WebRefusal::HeadTimeout, 1).await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_outlives_the_time_for_a_head_but_not_its_own() {
-    let server = Running::start(Fixed::small(), Limits { head: SOON, idle: NEVER, ..patient() }).await;
+    let server = Running::start(Fixed::small(), WebLimits { head: SOON, idle: NEVER, ..patient() }).await;
     let mut idle = server.client().await;
     assert_eq!(idle.get("/metrics").await.status, 200);
     // A silent client that came later is cut off first: by then the idle one has had that time too.
     server.client().await.until_closed().await;
     assert_eq!(idle.get("/metrics").await.status, 200);
 
-    let server = Running::start(Fixed::small(), Limits { idle: SOON, ..patient() }).await;
+    let server = Running::start(Fixed::small(), WebLimits { idle: SOON, ..patient() }).await;
     let mut idle = server.client().await;
     assert_eq!(idle.get("/metrics").await.status, 200);
     assert!(idle.until_closed().await.is_empty());
@@ -159,7 +159,7 @@ async fn an_idle_connection_outlives_the_time_for_a_head_but_not_its_own() {
 
 #[tokio::test]
 async fn a_reader_that_stands_still_blocks_nobody() {
-    let server = Running::start(Fixed::large(), Limits { max_requests: 1, ..patient() }).await;
+    let server = Running::start(Fixed::large(), WebLimits { max_requests: 1, ..patient() }).await;
     let mut still = server.client().await;
     still.ask("GET", "/metrics").await;
     still.until_status().await.expect("writing has begun");
@@ -169,7 +169,7 @@ async fn a_reader_that_stands_still_blocks_nobody() {
 
 #[tokio::test]
 async fn a_reader_that_stands_still_is_cut_off() {
-    let server = Running::start(Fixed::large(), Limits { answer: SOON, ..patient() }).await;
+    let server = Running::start(Fixed::large(), WebLimits { answer: SOON, ..patient() }).await;
     let mut still = server.client().await;
     still.ask("GET", "/metrics").await;
     server.refused(WebRefusal::AnswerTimeout, 1).await;

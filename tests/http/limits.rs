@@ -1,12 +1,12 @@
 //! How many at a time: connections and renderings.
 
 use crate::support::{Fixed, Held, NEVER, Running, SOON, patient};
-use coturn_exporter::http::Limits;
+use coturn_exporter::http::WebLimits;
 use coturn_exporter::metrics::WebRefusal;
 
 #[tokio::test]
 async fn for_one_connection_too_many_the_one_that_is_idle_for_longest_is_closed() {
-    let server = Running::start(Fixed::small(), Limits { connections: 2, ..patient() }).await;
+    let server = Running::start(Fixed::small(), WebLimits { connections: 2, ..patient() }).await;
     let mut first = server.client().await;
     let mut second = server.client().await;
     assert_eq!(second.get("/metrics").await.status, 200);
@@ -25,7 +25,7 @@ async fn for_one_connection_too_many_the_one_that_is_idle_for_longest_is_closed(
 #[tokio::test]
 async fn one_rendering_too_many_waits_and_is_then_a_503() {
     let (page, mut hold) = Held::new();
-    let limits = Limits { max_requests: 2, wait: SOON, ..patient() };
+    let limits = WebLimits { max_requests: 2, wait: SOON, ..patient() };
     let server = Running::start(page, limits).await;
     // Pages in different forms: those who ask for the same share a rendering.
     let mut inside = [server.client().await, server.client().await];
@@ -53,7 +53,7 @@ async fn one_rendering_too_many_waits_and_is_then_a_503() {
 #[tokio::test]
 async fn a_scraper_waits_for_a_place() {
     let (page, mut hold) = Held::new();
-    let server = Running::start(page, Limits { max_requests: 1, wait: NEVER, ..patient() }).await;
+    let server = Running::start(page, WebLimits { max_requests: 1, wait: NEVER, ..patient() }).await;
     let mut first = server.client().await;
     first.ask("GET", "/metrics").await;
     hold.begun().await;
@@ -64,7 +64,7 @@ async fn a_scraper_waits_for_a_place() {
 
     // Meanwhile the time runs out where it is shorter.
     let (page, mut other_hold) = Held::new();
-    let other = Running::start(page, Limits { max_requests: 1, wait: SOON, ..patient() }).await;
+    let other = Running::start(page, WebLimits { max_requests: 1, wait: SOON, ..patient() }).await;
     let mut inside = other.client().await;
     inside.ask("GET", "/metrics").await;
     other_hold.begun().await;
@@ -117,7 +117,7 @@ async fn a_rendering_does_not_hold_up_the_others() {
 #[tokio::test]
 async fn an_answer_that_takes_too_long_is_cut_off() {
     let (page, mut hold) = Held::new();
-    let server = Running::start(page, Limits { answer: SOON, ..patient() }).await;
+    let server = Running::start(page, WebLimits { answer: SOON, ..patient() }).await;
     let mut client = server.client().await;
     client.ask("GET", "/metrics").await;
     hold.begun().await;
@@ -127,7 +127,7 @@ async fn an_answer_that_takes_too_long_is_cut_off() {
 #[tokio::test]
 async fn clients_that_leave_give_their_places_back() {
     let (page, mut hold) = Held::new();
-    let server = Running::start(page, Limits { max_requests: 1, connections: 2, ..patient() }).await;
+    let server = Running::start(page, WebLimits { max_requests: 1, connections: 2, ..patient() }).await;
     for _ in 0..5 {
         // The one before has been let go, but may not have ended yet.
         let inside = loop {

@@ -1,13 +1,13 @@
 //! How the server ends: what is in flight is finished, and nobody can keep it from ending.
 
 use crate::support::{Fixed, Held, LARGE, Running, SOON, patient, within};
-use coturn_exporter::http::Limits;
+use coturn_exporter::http::WebLimits;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 #[test]
 fn by_default_all_is_over_in_five_seconds() {
-    assert!(Limits::default().drain < Duration::from_secs(5));
+    assert!(WebLimits::default().drain < Duration::from_secs(5));
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn whoever_asks_at_the_end_hears_of_it() {
 
 #[tokio::test]
 async fn clients_that_hang_do_not_delay_the_end() {
-    let server = Running::start(Fixed::large(), Limits { drain: SOON, ..patient() }).await;
+    let server = Running::start(Fixed::large(), WebLimits { drain: SOON, ..patient() }).await;
     let mut half_a_head = server.client().await;
     half_a_head.send("GET / HTTP/1.1\r\nHost").await.unwrap();
     let mut reads_nothing = server.client().await;
@@ -96,7 +96,7 @@ async fn clients_that_hang_do_not_delay_the_end() {
 #[tokio::test]
 async fn a_rendering_that_hangs_does_not_delay_the_end() {
     let (page, mut hold) = Held::new();
-    let server = Running::start(page, Limits { drain: SOON, ..patient() }).await;
+    let server = Running::start(page, WebLimits { drain: SOON, ..patient() }).await;
     let mut client = server.client().await;
     client.ask("GET", "/metrics").await;
     hold.begun().await;

@@ -4,7 +4,7 @@ use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
-use coturn_exporter::http::{About, Limits, Readiness, Server, Site};
+use coturn_exporter::http::{About, Readiness, Site, WebLimits, WebServer};
 use coturn_exporter::metrics::{Audience, Render, WebRefusal, WebRefusals};
 use coturn_exporter::shutdown::Shutdown;
 use coturn_exporter::state::Settings;
@@ -32,8 +32,8 @@ pub(crate) const NEVER: Duration = Duration::from_secs(3_600);
 pub(crate) const LARGE: usize = 40 << 20;
 
 /// Limits of which none is reached by the clock.
-pub(crate) fn patient() -> Limits {
-    Limits { head: NEVER, answer: NEVER, idle: NEVER, drain: NEVER, ..Limits::default() }
+pub(crate) fn patient() -> WebLimits {
+    WebLimits { head: NEVER, answer: NEVER, idle: NEVER, drain: NEVER, ..WebLimits::default() }
 }
 
 /// Waits for what must come.
@@ -57,12 +57,12 @@ impl Drop for Running {
 }
 
 impl Running {
-    pub(crate) async fn start(page: impl Render, limits: Limits) -> Self {
+    pub(crate) async fn start(page: impl Render, limits: WebLimits) -> Self {
         Self::start_site(|readiness| site(Arc::new(page), readiness), limits).await
     }
 
     /// One that has details of a table in which nothing is, served by the name of the tests' requests as well.
-    pub(crate) async fn start_with_details(limits: Limits) -> Self {
+    pub(crate) async fn start_with_details(limits: WebLimits) -> Self {
         let table = Ingest::new(Settings::default(), &["redis://test"]);
         let details = SharedTable::new(table, Arc::new(SystemClock::new()));
         let details: Arc<dyn Inspect> = Arc::new(details);
@@ -74,9 +74,9 @@ impl Running {
         Self::start_site(with, limits).await
     }
 
-    async fn start_site(site: impl FnOnce(&Readiness) -> Site, limits: Limits) -> Self {
+    async fn start_site(site: impl FnOnce(&Readiness) -> Site, limits: WebLimits) -> Self {
         let any_port: ListenAddress = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(&[any_port]).await.unwrap();
+        let server = WebServer::bind(&[any_port]).await.unwrap();
         let address = *server.addresses().first().unwrap();
         let readiness = Readiness::default();
         let shutdown = Shutdown::new();

@@ -13,7 +13,7 @@ use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::metrics::{Audience, Render, TextPage};
 use coturn_exporter::resp::Reader;
-use coturn_exporter::source::inbox::{Inbox, LIMITS, Published, Said};
+use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use coturn_exporter::state::{Settings, SourceId};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -31,7 +31,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// What is said between messages.
+    /// What is item between messages.
     fn frame(&mut self, bytes: &[u8]) {
         self.frames.push(self.bytes.len());
         self.bytes.extend_from_slice(bytes);
@@ -126,23 +126,23 @@ impl Bench {
 /// As the subscription takes messages: what stands in the buffer is read before more is put there.
 fn fast<'a>(stream: &Stream, pieces: impl Iterator<Item = &'a [u8]>) -> [String; 2] {
     let mut bench = Bench::new(stream);
-    let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
+    let mut pubsub = PubSub::new(Reader::of_replies(LIMITS));
     for mut piece in pieces {
         while !piece.is_empty() {
-            let space = inbox.space();
+            let space = pubsub.space();
             let (now, rest) = piece.split_at(piece.len().min(space.len()));
             space[..now.len()].copy_from_slice(now);
-            inbox.filled(now.len());
+            pubsub.filled(now.len());
             piece = rest;
-            while !inbox.is_drained() {
-                let visit = |said: Said<'_>| {
-                    match said {
-                        Said::Published(published) => bench.take_together(published),
-                        Said::Pong | Said::Error(_) => {}
+            while !pubsub.is_drained() {
+                let visit = |item: PubSubItem<'_>| {
+                    match item {
+                        PubSubItem::Published(published) => bench.take_together(published),
+                        PubSubItem::Pong | PubSubItem::Error(_) => {}
                     }
                     Ok(())
                 };
-                inbox.take(visit).expect("RESP2");
+                pubsub.take(visit).expect("RESP2");
             }
         }
     }

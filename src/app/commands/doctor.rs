@@ -9,9 +9,10 @@ use crate::config::{Endpoint, RedisSource, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
 use crate::doctor::listener::{denied_peer, judge_listener};
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
-use crate::source::connect::{Server, locate};
-use crate::source::inspect::inspect;
-use crate::source::statsdb::probe::probe;
+use crate::source::connect::locate;
+use crate::source::probe::probe;
+use crate::source::server::RedisServer;
+use crate::source::statsdb::probe::probe as probe_listener;
 use crate::state::Settings;
 
 /// Looks at the sources one after the other.
@@ -27,17 +28,17 @@ pub(in crate::app) async fn doctor(
 ) -> Result<ExitCode, Error> {
     let mut findings = Vec::new();
     for source in sources {
-        let seen = inspect(&source, &ASKED).await;
+        let seen = probe(&source, &ASKED).await;
         // Where it was; if it was nowhere, no command would help.
         let server = locate(&source).await.ok();
         let facts = Facts { subject: subject(source, server.as_ref(), &settings), seen };
         findings.extend(judge(&facts));
-        if let Some(Server::Tcp(Endpoint { host, .. })) = &server {
+        if let Some(RedisServer::Tcp(Endpoint { host, .. })) = &server {
             findings.extend(denied_peer(&facts.subject.name, host));
         }
     }
     if let Some(statsdb) = statsdb {
-        let facts = probe(&statsdb).await;
+        let facts = probe_listener(&statsdb).await;
         findings.extend(judge_listener(&facts));
         findings.extend(denied_peer(&facts.name, &facts.ip));
     }
@@ -49,10 +50,12 @@ pub(in crate::app) async fn doctor(
     Ok(if ill { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn subject(source: RedisSource, server: Option<&Server>, settings: &Settings) -> Subject {
+fn subject(source: RedisSource, server: Option<&RedisServer>, settings: &Settings) -> Subject {
     let mut redis_cli = match server {
-        Some(Server::Tcp(Endpoint { host, port })) => format!("redis-cli -h {} -p {port}", shell_word(host)),
-        Some(Server::Unix(path)) => format!("redis-cli -s {}", shell_word(&path.to_string_lossy())),
+        Some(RedisServer::Tcp(Endpoint { host, port })) => {
+            format!("redis-cli -h {} -p {port}", shell_word(host))
+        }
+        Some(RedisServer::Unix(path)) => format!("redis-cli -s {}", shell_word(&path.to_string_lossy())),
         None => "redis-cli".to_owned(),
     };
     if let Some(Tls { ca_file, client }) = &source.tls {

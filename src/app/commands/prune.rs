@@ -13,9 +13,10 @@ use crate::config::RedisSource;
 use crate::doctor::is_stale;
 use crate::escape::printable;
 use crate::source::connect::locate;
+use crate::source::error::LinkError;
+use crate::source::pipeline::PipelineWriter;
 use crate::source::prune::{PruneError, Pruned, Pruner};
-use crate::source::redis::LinkError;
-use crate::source::resync::{self, Ages, Asking, FoundKey, ScanError, Walk};
+use crate::source::resync::{self, FoundKey, IdleTimeReader, KeyScan, ScanError};
 use crate::state::Settings;
 use crate::wire;
 
@@ -88,7 +89,7 @@ async fn prune_one(
     out: &mut (impl Write + Send),
 ) -> Result<(), PruneFailure> {
     let server = locate(source).await?;
-    let walk = Walk::begin(source, &server).await?;
+    let walk = KeyScan::begin(source, &server).await?;
     let asking = resync::ages(source, &server).await?;
     let pruner = if apply { Some(Pruner::begin(source, &server, limit).await?) } else { None };
     writeln!(out, "{}", printable(source.name.as_bytes()))?;
@@ -110,8 +111,8 @@ async fn prune_one(
 }
 
 async fn go_through(
-    mut walk: Walk,
-    (mut asking, mut ages): (Asking, Ages),
+    mut walk: KeyScan,
+    (mut asking, mut ages): (PipelineWriter, IdleTimeReader),
     mut pruner: Option<Pruner>,
     limit: Duration,
     tally: &mut PruneTally,
@@ -119,7 +120,7 @@ async fn go_through(
 ) -> Result<(), PruneFailure> {
     let mut seen = SeenKeys::default();
     while let Some(found) = walk.step().await? {
-        asking.about(&found.keys).await?;
+        asking.ask_about(&found.keys).await?;
         let mut stale = Vec::new();
         for found in ages.of(found.keys).await? {
             // What only looks like a status key is none of coturn's, nor ours to delete; a scan may repeat keys.

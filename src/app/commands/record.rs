@@ -17,9 +17,9 @@ use crate::app::supervise::propagate;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::RedisSource;
 use crate::shutdown::{self, Hangup, Shutdown};
-use crate::source::capture::Writer;
-use crate::source::inbox::Published;
-use crate::source::redis::LinkError;
+use crate::source::capture::CaptureWriter;
+use crate::source::error::LinkError;
+use crate::source::pubsub::Published;
 use crate::source::subscription::{Messages, subscribe};
 
 /// How long the output may take for what was recorded when the signal came.
@@ -47,7 +47,7 @@ pub(in crate::app) async fn record(
     let mut recorder = Recorder {
         source,
         clock: Arc::new(SystemClock::new()),
-        writer: Writer::new(out),
+        writer: CaptureWriter::new(out),
         output: Ok(()),
         messages: 0,
         left_out: 0,
@@ -116,7 +116,7 @@ async fn after(limit: Duration) {
 struct Recorder {
     source: RedisSource,
     clock: Arc<dyn Clock>,
-    writer: Writer<Box<dyn Write + Send>>,
+    writer: CaptureWriter<Box<dyn Write + Send>>,
     /// What came of writing, since the last flush.
     output: io::Result<()>,
     messages: u64,
@@ -136,7 +136,7 @@ impl KeepConnected for Recorder {
         progress.is_connected(self.clock.now());
         progress.works();
         tracing::info!(source = %self.source.name, "recording");
-        let mut lost = pin!(link.pulse.until_lost());
+        let mut lost = pin!(link.check.until_lost());
         loop {
             tokio::select! {
                 ready = link.messages.ready() => {

@@ -9,7 +9,7 @@ use crate::app::Error;
 use crate::app::ingest::{Ingest, SharedTable};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::metrics::{Audience, Render, TextPage};
-use crate::source::capture::Reader;
+use crate::source::capture::CaptureReader;
 use crate::state::{Settings, SourceId};
 
 /// The name of the source whose messages a capture holds.
@@ -52,7 +52,7 @@ fn feed(
 ) -> Result<(), Error> {
     let open = |error| Error::Open { path: path.to_owned(), error };
     let file = File::open(path).map_err(open)?;
-    for captured in Reader::new(BufReader::new(file), path.display().to_string()) {
+    for captured in CaptureReader::new(BufReader::new(file), path.display().to_string()) {
         let captured = captured.map_err(Error::Capture)?;
         if until.is_some_and(|until| captured.at > until) {
             continue;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Moment, Usage as Request, UsageFormat};
+use crate::config::{UsageFormat, UsageQuery, UsageTime};
 use crate::escape::printable;
 use crate::store::ledger::{self, FIGURES, Question, UsageSums};
 
@@ -13,7 +13,7 @@ use crate::store::ledger::{self, FIGURES, Question, UsageSums};
 /// # Errors
 ///
 /// A store that cannot be read; an output that takes no more.
-pub(in crate::app) fn print(request: &Request, out: &mut impl Write) -> Result<(), Error> {
+pub(in crate::app) fn print(request: &UsageQuery, out: &mut impl Write) -> Result<(), Error> {
     let question = question(request, SystemClock::new().now());
     let answers = ledger::usage(&request.path, &question).map_err(Error::Store)?;
     let written = match request.format {
@@ -24,10 +24,10 @@ pub(in crate::app) fn print(request: &Request, out: &mut impl Write) -> Result<(
     written.and_then(|()| out.flush()).map_err(Error::Output)
 }
 
-fn question(request: &Request, now: Timestamp) -> Question {
-    let moment = |moment: Moment| match moment {
-        Moment::At(at) => at,
-        Moment::Ago(ago) => now.minus(ago),
+fn question(request: &UsageQuery, now: Timestamp) -> Question {
+    let moment = |moment: UsageTime| match moment {
+        UsageTime::At(at) => at,
+        UsageTime::Ago(ago) => now.minus(ago),
     };
     Question {
         by: request.by.clone(),

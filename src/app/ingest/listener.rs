@@ -6,7 +6,7 @@ use super::Ingest;
 use crate::clock::Timestamp;
 use crate::metrics::source_stats::{ForwardStats, StatsdbStats};
 use crate::source::forward::Forwarded;
-use crate::source::statsdb::{ConnectionRefusal, Refusal};
+use crate::source::statsdb::{CommandRefusal, ConnectionRefusal};
 use crate::state::{ClosedBy, ConnectionId, EndedConnections, ProcessVerdict, SourceId};
 
 impl Ingest {
@@ -15,7 +15,7 @@ impl Ingest {
         self.table.link_up(now, source);
         if let Some(stats) = self.stats(source) {
             stats.statsdb = Some(StatsdbStats {
-                refused: Refusal::ALL.iter().map(|reason| (reason.as_str(), 0)).collect(),
+                refused: CommandRefusal::ALL.iter().map(|reason| (reason.as_str(), 0)).collect(),
                 refused_connections: ConnectionRefusal::ALL
                     .iter()
                     .map(|reason| (reason.as_str(), 0))
@@ -85,7 +85,7 @@ impl Ingest {
     }
 
     /// A command was refused.
-    pub fn refused_command(&mut self, source: SourceId, reason: Refusal) {
+    pub fn refused_command(&mut self, source: SourceId, reason: CommandRefusal) {
         if let Some(stats) = self.statsdb(source) {
             *stats.refused.entry(reason.as_str()).or_default() += 1;
         }

@@ -157,7 +157,11 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
     until("another failure", || said(1) > 0).await;
     assert_eq!((said(0), said(1)), (1, 1), "{lines:?}");
     // It is busy, and no right is missing.
-    assert_eq!((lines.with("Redis is of no use"), lines.with("+psubscribe")), (2, 0), "{lines:?}");
+    assert_eq!(
+        (lines.with("Redis cannot serve this client now"), lines.with("+psubscribe")),
+        (2, 0),
+        "{lines:?}"
+    );
 
     // Well again and lost, twice: the loss is told each time.
     refuses.store(false, Ordering::SeqCst);
@@ -207,7 +211,7 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
             _ => empty_redis(words),
         }
     });
-    let Link { mut messages, pulse, .. } = subscribe(&talker.source()).await.unwrap();
+    let Link { mut messages, check, .. } = subscribe(&talker.source()).await.unwrap();
     tokio::spawn(async move {
         while messages.ready().await.and_then(|()| messages.take(|_| ())).is_ok() {
             yield_now().await;
@@ -215,7 +219,7 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
     });
     let (shared, clock) = shared_table(10_000);
     let (out, mut steps) = mpsc::channel(1);
-    let listening = tokio::spawn(watch_pulse(pulse, shared, out));
+    let listening = tokio::spawn(watch_pulse(check, shared, out));
     until("the question", || pings.load(Ordering::SeqCst) > 1).await;
     clock.set(at(10_005));
     talker.say_to(b"PING", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");

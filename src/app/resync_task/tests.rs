@@ -14,14 +14,14 @@ const KEY: &str = "turn/realm/r/user/alice/allocation/000000000000000001/status"
 /// A scan of a Redis beside its subscription, whose messages are taken in; gives the steps.
 async fn scanning(talker: &Talker) -> (JoinHandle<LinkError>, mpsc::Receiver<ResyncStep>) {
     let source = talker.source();
-    let Link { mut messages, pulse, server } = subscribe(&source).await.unwrap();
+    let Link { mut messages, check, server } = subscribe(&source).await.unwrap();
     tokio::spawn(async move {
         while messages.ready().await.and_then(|()| messages.take(|_| ())).is_ok() {
             yield_now().await;
         }
     });
     let (out, steps) = mpsc::channel(8);
-    let resync_task = ResyncTask::new(source, server, pulse, shared_table(10_000).0, out);
+    let resync_task = ResyncTask::new(source, server, check, shared_table(10_000).0, out);
     (tokio::spawn(resync_task.run()), steps)
 }
 

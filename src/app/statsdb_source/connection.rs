@@ -14,7 +14,9 @@ use super::suspicious_clients::Suspicion;
 use crate::app::ingest::Ingest;
 use crate::app::supervise::contain;
 use crate::clock::Timestamp;
-use crate::source::statsdb::{Caller, Connection, ConnectionRefusal, Ended, Heard, Reception};
+use crate::source::statsdb::{
+    ClientCommand, Connection, ConnectionRefusal, ConnectionSetup, Disconnected, IncomingConnection,
+};
 use crate::state::{ClosedBy, ConnectionId};
 
 /// How long a connection may take to log in, or, where no password is asked for, to send a first command: a TLS handshake
@@ -41,7 +43,7 @@ enum ConnectionEnd {
     /// The TLS handshake failed.
     SetupFailed,
     /// It ended.
-    Ended(Ended),
+    Ended(Disconnected),
     /// We closed it.
     Refused(ConnectionRefusal),
     /// Serving it met a bug.
@@ -52,8 +54,8 @@ impl ListenerContext {
     /// Serves a connection to its end; gives it if what it reported is to be judged by that.
     pub(super) async fn serve(
         self,
-        reception: Reception,
-        caller: Caller,
+        reception: ConnectionSetup,
+        caller: IncomingConnection,
         slot: ListenerSlot,
     ) -> Option<ConnectionId> {
         let peer = caller.peer;
@@ -81,8 +83,8 @@ impl ListenerContext {
     /// From the first byte to the end.
     async fn receive(
         &self,
-        reception: Reception,
-        caller: Caller,
+        reception: ConnectionSetup,
+        caller: IncomingConnection,
         slot: &ListenerSlot,
         context: &mut ConnectionContext,
     ) -> ConnectionEnd {
@@ -114,12 +116,12 @@ impl ListenerContext {
     /// Receives until the connection has logged in, or, where no password is asked for, has sent a command.
     async fn establish(
         &self,
-        reception: Reception,
-        caller: Caller,
+        reception: ConnectionSetup,
+        caller: IncomingConnection,
         context: &mut ConnectionContext,
     ) -> Result<Connection, ConnectionEnd> {
         let peer = caller.peer;
-        let mut connection = reception.receive(caller).await.map_err(|error| {
+        let mut connection = reception.set_up(caller).await.map_err(|error| {
             tracing::debug!(%peer, %error, "connection setup failed");
             ConnectionEnd::SetupFailed
         })?;
@@ -157,7 +159,7 @@ impl ListenerContext {
         now: Timestamp,
         ingest: &mut Ingest,
         context: &mut ConnectionContext,
-        heard: &Heard<'_>,
+        heard: &ClientCommand<'_>,
         is_accepted: bool,
     ) -> Option<ClientNotice> {
         let ConnectionContext { peer, id, client, .. } = context;
@@ -166,12 +168,14 @@ impl ListenerContext {
             *id = Some(ingest.connection_opened(now, self.id, *peer));
         }
         match (heard, *id) {
-            (Heard::Published { channel, payload }, Some(id)) => {
+            (ClientCommand::Published { channel, payload }, Some(id)) => {
                 // One that was not understood is counted with its reason.
                 let _ = ingest.message_from(now, self.id, id, channel, payload);
             }
-            (Heard::Starting, Some(id)) => ingest.process_started(now, id),
-            (Heard::Refused(reason) | Heard::Foreign(reason), _) => ingest.refused_command(self.id, *reason),
+            (ClientCommand::Starting, Some(id)) => ingest.process_started(now, id),
+            (ClientCommand::Refused(reason) | ClientCommand::Foreign(reason), _) => {
+                ingest.refused_command(self.id, *reason)
+            }
             _ => {}
         }
         if let Some(forward) = &self.forward {
@@ -184,7 +188,7 @@ impl ListenerContext {
     fn finish(&self, connection: &ConnectionContext, end: &ConnectionEnd) -> Option<ConnectionId> {
         let refusal = match end {
             ConnectionEnd::Refused(reason) => Some(*reason),
-            ConnectionEnd::Ended(Ended::Unread) => Some(ConnectionRefusal::Unread),
+            ConnectionEnd::Ended(Disconnected::Unread) => Some(ConnectionRefusal::Unread),
             ConnectionEnd::Ended(_) | ConnectionEnd::SetupFailed | ConnectionEnd::Panicked => None,
         };
         let now = self.shared.now();
@@ -197,17 +201,20 @@ impl ListenerContext {
                 self.note_suspicious(connection.peer, Suspicion::Silent, None);
             }
         }
-        let ended = if let ConnectionEnd::Ended(ended) = end { *ended } else { Ended::ByUs };
+        let ended = if let ConnectionEnd::Ended(ended) = end { *ended } else { Disconnected::ByUs };
         self.close(connection.id?, ended)
     }
 
-    fn close(&self, id: ConnectionId, ended: Ended) -> Option<ConnectionId> {
-        let by =
-            if ended == Ended::ByThem && !self.is_behind_proxy { ClosedBy::Peer } else { ClosedBy::Other };
+    fn close(&self, id: ConnectionId, ended: Disconnected) -> Option<ConnectionId> {
+        let by = if ended == Disconnected::ByThem && !self.is_behind_proxy {
+            ClosedBy::Peer
+        } else {
+            ClosedBy::Other
+        };
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
         let reports = ingest.connection_closed(now, self.id, id, by);
-        if reports && ended != Ended::ByThem {
+        if reports && ended != Disconnected::ByThem {
             ingest.interrupted(now, self.id, id);
         }
         (reports && by == ClosedBy::Peer).then_some(id)

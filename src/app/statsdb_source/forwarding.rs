@@ -9,28 +9,31 @@ use crate::app::reconnect::{KeepConnected, LinkProgress, keep_connected};
 use crate::clock::Timestamp;
 use crate::config::RedisSource;
 use crate::source::backoff::LASTED;
+use crate::source::error::LinkError;
 use crate::source::forward::{Forward, ForwardEvent};
-use crate::source::redis::LinkError;
-use crate::source::statsdb::Heard;
+use crate::source::statsdb::ClientCommand;
 use crate::wire::{self, MAX_PAYLOAD};
 
 /// How much of an error is logged.
 const SHOWN: usize = 200;
 
 /// Forwards a command if it has the form of a coturn's.
-pub(super) fn offer(forward: &Forward, heard: &Heard<'_>) {
+pub(super) fn offer(forward: &Forward, heard: &ClientCommand<'_>) {
     let is_short = |payload: &[u8]| payload.len() <= MAX_PAYLOAD;
     match *heard {
-        Heard::Published { channel, payload } if wire::is_channel(channel) && is_short(payload) => {
+        ClientCommand::Published { channel, payload } if wire::is_channel(channel) && is_short(payload) => {
             forward.offer(&[b"PUBLISH", channel, payload]);
         }
-        Heard::Set { key, value } if wire::parse_key(key).is_ok() && is_short(value) => {
+        ClientCommand::Set { key, value } if wire::parse_key(key).is_ok() && is_short(value) => {
             forward.offer(&[b"SET", key, value]);
         }
-        Heard::Deleted { key } if wire::parse_key(key).is_ok() => forward.offer(&[b"DEL", key]),
+        ClientCommand::Deleted { key } if wire::parse_key(key).is_ok() => forward.offer(&[b"DEL", key]),
         // Nobody needs it there, and no coturn is to be counted for it.
-        Heard::Published { channel, .. } if wire::is_heartbeat(channel) => {}
-        Heard::Published { .. } | Heard::Set { .. } | Heard::Deleted { .. } | Heard::Stored => {
+        ClientCommand::Published { channel, .. } if wire::is_heartbeat(channel) => {}
+        ClientCommand::Published { .. }
+        | ClientCommand::Set { .. }
+        | ClientCommand::Deleted { .. }
+        | ClientCommand::Stored => {
             forward.withhold();
         }
         _ => {}
@@ -111,32 +114,32 @@ mod tests {
         let traffic: &[u8] = b"turn/realm/r/user/u/allocation/000000000000000001/traffic";
         let long = [b'x'; MAX_PAYLOAD + 1];
         let forward = Forward::default();
-        let withheld = |heard: Heard<'_>| {
+        let withheld = |heard: ClientCommand<'_>| {
             let before = forward.state().withheld;
             offer(&forward, &heard);
             forward.state().withheld - before
         };
         for heard in [
-            Heard::Published { channel: status, payload: b"deleted" },
-            Heard::Published { channel: traffic, payload: b"any" },
-            Heard::Published { channel: b"__XXX__", payload: b"__YYY__" },
-            Heard::Set { key: status, value: b"new lifetime=600" },
-            Heard::Deleted { key: status },
-            Heard::Nothing,
-            Heard::Starting,
+            ClientCommand::Published { channel: status, payload: b"deleted" },
+            ClientCommand::Published { channel: traffic, payload: b"any" },
+            ClientCommand::Published { channel: b"__XXX__", payload: b"__YYY__" },
+            ClientCommand::Set { key: status, value: b"new lifetime=600" },
+            ClientCommand::Deleted { key: status },
+            ClientCommand::Nothing,
+            ClientCommand::Starting,
         ] {
             assert_eq!(withheld(heard), 0, "{heard:?}");
         }
         for heard in [
-            Heard::Published { channel: b"turn/x", payload: b"y" },
-            Heard::Published { channel: b"other", payload: b"y" },
-            Heard::Published { channel: status, payload: &long },
-            Heard::Set { key: traffic, value: b"y" },
-            Heard::Set { key: b"secret", value: b"y" },
-            Heard::Set { key: status, value: &long },
-            Heard::Deleted { key: b"secret" },
-            Heard::Deleted { key: b"turn/" },
-            Heard::Stored,
+            ClientCommand::Published { channel: b"turn/x", payload: b"y" },
+            ClientCommand::Published { channel: b"other", payload: b"y" },
+            ClientCommand::Published { channel: status, payload: &long },
+            ClientCommand::Set { key: traffic, value: b"y" },
+            ClientCommand::Set { key: b"secret", value: b"y" },
+            ClientCommand::Set { key: status, value: &long },
+            ClientCommand::Deleted { key: b"secret" },
+            ClientCommand::Deleted { key: b"turn/" },
+            ClientCommand::Stored,
         ] {
             assert_eq!(withheld(heard), 1, "{heard:?}");
         }

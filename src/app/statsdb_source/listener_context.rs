@@ -9,7 +9,7 @@ use super::suspicious_clients::{Suspicion, SuspiciousClients};
 use crate::app::ingest::SharedTable;
 use crate::config::Statsdb;
 use crate::source::forward::Forward;
-use crate::source::statsdb::{ForeignProtocol, Standing};
+use crate::source::statsdb::{ForeignProtocol, ListenerStatus};
 use crate::state::SourceId;
 
 /// What a connection needs.
@@ -25,11 +25,16 @@ pub(super) struct ListenerContext {
     clients: Arc<Mutex<RefusedClients>>,
     suspicious: Arc<Mutex<SuspiciousClients>>,
     slots: Arc<Mutex<ListenerSlots>>,
-    standing: Arc<Standing>,
+    status: Arc<ListenerStatus>,
 }
 
 impl ListenerContext {
-    pub(super) fn new(statsdb: &Statsdb, standing: Arc<Standing>, id: SourceId, shared: SharedTable) -> Self {
+    pub(super) fn new(
+        statsdb: &Statsdb,
+        status: Arc<ListenerStatus>,
+        id: SourceId,
+        shared: SharedTable,
+    ) -> Self {
         Self {
             id,
             forward: statsdb.forward.as_ref().map(|_| Forward::default()),
@@ -38,7 +43,7 @@ impl ListenerContext {
             clients: Arc::new(Mutex::new(RefusedClients::new(shared.now()))),
             suspicious: Arc::default(),
             slots: Arc::new(Mutex::new(ListenerSlots::new(statsdb.max_connections))),
-            standing,
+            status,
             shared,
         }
     }
@@ -65,7 +70,7 @@ impl ListenerContext {
             let mut ingest = self.shared.lock();
             let (refused, coturn_seen) = self.clients().count();
             ingest.callers(self.id, refused, coturn_seen);
-            self.standing.set(refused, coturn_seen);
+            self.status.set(refused, coturn_seen);
         }
         for notice in notices {
             notice.log(&self.name);

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::source::statsdb::{Heard, Refusal};
+use crate::source::statsdb::{ClientCommand, CommandRefusal};
 
 /// How long after its last refused connection an address is forgotten that has not logged in.
 const QUIET: Duration = Duration::from_secs(600);
@@ -78,11 +78,11 @@ impl ClientState {
     }
 
     /// Whether [`RefusedClients::note`] is to be called; cheap, for it is asked of every command.
-    pub(super) const fn is_changed_by(&self, heard: &Heard<'_>) -> bool {
+    pub(super) const fn is_changed_by(&self, heard: &ClientCommand<'_>) -> bool {
         match heard {
-            Heard::Published { .. } | Heard::Starting => !self.is_coturn,
-            Heard::Refused(Refusal::Login | Refusal::Password) => !self.is_refused,
-            Heard::LoggedIn => true,
+            ClientCommand::Published { .. } | ClientCommand::Starting => !self.is_coturn,
+            ClientCommand::Refused(CommandRefusal::Login | CommandRefusal::Password) => !self.is_refused,
+            ClientCommand::LoggedIn => true,
             _ => false,
         }
     }
@@ -109,18 +109,18 @@ impl RefusedClients {
         &mut self,
         now: Timestamp,
         client: &mut ClientState,
-        heard: &Heard<'_>,
+        heard: &ClientCommand<'_>,
     ) -> Option<ClientNotice> {
         match heard {
-            Heard::Published { .. } | Heard::Starting => {
+            ClientCommand::Published { .. } | ClientCommand::Starting => {
                 client.is_coturn = true;
                 let is_first = self.first.is_none();
                 let peer = *self.first.get_or_insert(client.peer);
                 is_first.then_some(ClientNotice::Coturn { peer })
             }
-            Heard::Refused(Refusal::Login) => self.refuse(now, client, "missing"),
-            Heard::Refused(Refusal::Password) => self.refuse(now, client, "wrong"),
-            Heard::LoggedIn => {
+            ClientCommand::Refused(CommandRefusal::Login) => self.refuse(now, client, "missing"),
+            ClientCommand::Refused(CommandRefusal::Password) => self.refuse(now, client, "wrong"),
+            ClientCommand::LoggedIn => {
                 let was_refused = std::mem::take(&mut client.is_refused);
                 let episode = self.refused.get_mut(&client.peer)?;
                 episode.has_logged_in = true;
@@ -231,8 +231,8 @@ impl ClientNotice {
 mod tests {
     use super::*;
 
-    const REFUSED: Heard<'_> = Heard::Refused(Refusal::Login);
-    const WRONG: Heard<'_> = Heard::Refused(Refusal::Password);
+    const REFUSED: ClientCommand<'_> = ClientCommand::Refused(CommandRefusal::Login);
+    const WRONG: ClientCommand<'_> = ClientCommand::Refused(CommandRefusal::Password);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
@@ -263,7 +263,7 @@ mod tests {
 
         // It is fixed: the new process logs in before the end of the old one has been noticed.
         let mut fixed = client(1);
-        assert_eq!(clients.note(at(100_002), &mut fixed, &Heard::LoggedIn), None);
+        assert_eq!(clients.note(at(100_002), &mut fixed, &ClientCommand::LoggedIn), None);
         assert_eq!(clients.leave(at(100_003), &threads[0], false), None);
         assert_eq!(
             clients.leave(at(100_003), &threads[1], false),
@@ -274,7 +274,7 @@ mod tests {
         // The next is another episode; on one connection it ends with the login.
         assert!(clients.note(at(100_005), &mut fixed, &WRONG).is_some());
         let ends = Some(ClientNotice::LoggedIn { peer: peer(1) });
-        assert_eq!(clients.note(at(100_006), &mut fixed, &Heard::LoggedIn), ends);
+        assert_eq!(clients.note(at(100_006), &mut fixed, &ClientCommand::LoggedIn), ends);
         assert_eq!(clients.leave(at(100_007), &fixed, false), None);
     }
 
@@ -286,7 +286,7 @@ mod tests {
         assert!(clients.note(at(1), &mut coturn, &WRONG).is_some());
         for second in 2..50 {
             let mut check = client(1);
-            assert_eq!(clients.note(at(second), &mut check, &Heard::LoggedIn), None);
+            assert_eq!(clients.note(at(second), &mut check, &ClientCommand::LoggedIn), None);
             assert_eq!(clients.leave(at(second), &check, false), None);
             assert_eq!(clients.note(at(second), &mut coturn, &REFUSED), None);
         }
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_client_is_forgotten_ten_minutes_after_the_last_attempt() {
         let mut clients = RefusedClients::new(at(0));
-        assert!(clients.note(at(0), &mut client(9), &Heard::Starting).is_some());
+        assert!(clients.note(at(0), &mut client(9), &ClientCommand::Starting).is_some());
         for second in [100, 200, 300] {
             let mut other = client(7);
             let notice = clients.note(at(second), &mut other, &REFUSED);
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn one_that_is_cut_off_is_remembered_until_its_next_event() {
         let mut clients = RefusedClients::new(at(0));
-        assert!(clients.note(at(0), &mut client(9), &Heard::Starting).is_some());
+        assert!(clients.note(at(0), &mut client(9), &ClientCommand::Starting).is_some());
         for second in [0, 3600] {
             let mut coturn = client(7);
             assert_eq!(clients.note(at(second), &mut coturn, &WRONG).is_some(), second == 0);
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!((said, clients.count().0), (1024, 1024));
         // One who was not taken in takes no part.
         assert_eq!(clients.leave(at(2), &other(4999), false), None);
-        assert_eq!(clients.note(at(2), &mut other(4999), &Heard::LoggedIn), None);
+        assert_eq!(clients.note(at(2), &mut other(4999), &ClientCommand::LoggedIn), None);
     }
 
     #[test]
@@ -342,17 +342,19 @@ mod tests {
         let mut clients = RefusedClients::new(at(1000));
         // A health check is no coturn.
         let mut check = client(1);
-        assert!(!check.is_changed_by(&Heard::Nothing) && !check.is_changed_by(&Heard::Stored));
-        clients.note(at(1001), &mut check, &Heard::LoggedIn);
+        assert!(
+            !check.is_changed_by(&ClientCommand::Nothing) && !check.is_changed_by(&ClientCommand::Stored)
+        );
+        clients.note(at(1001), &mut check, &ClientCommand::LoggedIn);
         assert_eq!(clients.advance(at(1059)), []);
         assert_eq!(clients.advance(at(1060)), [ClientNotice::NoCoturn]);
         assert_eq!(clients.advance(at(5000)), []);
         let mut coturn = client(2);
         let first = Some(ClientNotice::Coturn { peer: peer(2) });
-        assert_eq!(clients.note(at(6000), &mut coturn, &Heard::Starting), first);
-        assert!(!coturn.is_changed_by(&Heard::Starting));
+        assert_eq!(clients.note(at(6000), &mut coturn, &ClientCommand::Starting), first);
+        assert!(!coturn.is_changed_by(&ClientCommand::Starting));
         assert_eq!(clients.count(), (0, true));
-        let published = Heard::Published { channel: b"turn/x", payload: b"y" };
+        let published = ClientCommand::Published { channel: b"turn/x", payload: b"y" };
         assert_eq!(clients.note(at(6001), &mut client(3), &published), None);
         assert_eq!(clients.advance(at(9000)), []);
     }
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn one_who_reports_is_a_coturn_and_one_who_is_refused_is_the_reason() {
         let mut clients = RefusedClients::new(at(0));
-        let published = Heard::Published { channel: b"turn/x", payload: b"y" };
+        let published = ClientCommand::Published { channel: b"turn/x", payload: b"y" };
         assert!(clients.note(at(1), &mut client(2), &published).is_some());
         assert_eq!(clients.advance(at(60)), []);
 

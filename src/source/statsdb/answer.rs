@@ -1,15 +1,17 @@
-//! What coturn's client library wants to hear, command by command, as a Redis would say it. Pure: it keeps no keys, for
-//! the table is made of what is published.
+//! The answer to each command of coturn's client library, in the words of a Redis. Pure: it stores no keys, because the
+//! published messages say the same.
 
 use std::sync::Arc;
 
-use super::standing::{OURS, Standing};
+use subtle::ConstantTimeEq as _;
+
+use super::status::{ListenerStatus, OURS};
 use crate::config::Secret;
-use crate::resp::{Values, write};
+use crate::resp::{RespValues, write};
 
 /// What a command was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard<'a> {
+pub enum ClientCommand<'a> {
     /// `PUBLISH`.
     Published {
         /// The channel.
@@ -17,7 +19,7 @@ pub enum Heard<'a> {
         /// The payload.
         payload: &'a [u8],
     },
-    /// `SET key value`: what is published says the same.
+    /// `SET key value`: a published message says the same.
     Set {
         /// The key.
         key: &'a [u8],
@@ -43,14 +45,14 @@ pub enum Heard<'a> {
     /// `QUIT`.
     Bye,
     /// Something that is not done here.
-    Refused(Refusal),
+    Refused(CommandRefusal),
     /// No client of a Redis speaks like that. The connection ends with it; what came behind it is not looked at.
-    Foreign(Refusal),
+    Foreign(CommandRefusal),
 }
 
 /// Why a command was refused. The names are label values: few, and fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CommandRefusal {
     /// A command that is not known here.
     Unknown,
     /// A known one with the wrong words.
@@ -67,7 +69,7 @@ pub enum Refusal {
     Attack,
 }
 
-impl Refusal {
+impl CommandRefusal {
     /// Every reason, in the order of its discriminant.
     pub const ALL: [Self; 7] = [
         Self::Unknown,
@@ -141,21 +143,14 @@ pub(super) struct Client {
     has_spoken: bool,
     is_accepted: bool,
     protocol: Protocol,
-    standing: Arc<Standing>,
+    status: Arc<ListenerStatus>,
 }
 
 impl Client {
     /// One who must say `password`, if there is one.
-    pub(super) const fn new(password: Option<Secret>, standing: Arc<Standing>) -> Self {
+    pub(super) const fn new(password: Option<Secret>, status: Arc<ListenerStatus>) -> Self {
         let is_known = password.is_none();
-        Self {
-            password,
-            is_known,
-            has_spoken: false,
-            is_accepted: false,
-            protocol: Protocol::Resp2,
-            standing,
-        }
+        Self { password, is_known, has_spoken: false, is_accepted: false, protocol: Protocol::Resp2, status }
     }
 
     /// Whether it still has to give the password.
@@ -169,17 +164,17 @@ impl Client {
     }
 
     /// Takes note of bytes that are no command. No client of a Redis begins with such.
-    pub(super) const fn said_no_command<'a>(&mut self, reason: Refusal) -> Heard<'a> {
+    pub(super) const fn said_no_command<'a>(&mut self, reason: CommandRefusal) -> ClientCommand<'a> {
         if std::mem::replace(&mut self.has_spoken, true) {
-            Heard::Refused(reason)
+            ClientCommand::Refused(reason)
         } else {
-            Heard::Foreign(reason)
+            ClientCommand::Foreign(reason)
         }
     }
 
     /// Answers one command.
-    pub(super) fn answer<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
-        let Some(name) = words.bulk(0) else { return Heard::Empty };
+    pub(super) fn answer<'a>(&mut self, words: &RespValues<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
+        let Some(name) = words.bulk(0) else { return ClientCommand::Empty };
         let mut lower = [0; 16];
         let lower = lower.get_mut(..name.len()).map_or(&[][..], |lower| {
             lower.copy_from_slice(name);
@@ -187,55 +182,60 @@ impl Client {
             lower
         });
         if HTTP.contains(&lower) {
-            return Heard::Foreign(Refusal::Attack);
+            return ClientCommand::Foreign(CommandRefusal::Attack);
         }
         let is_first = !std::mem::replace(&mut self.has_spoken, true);
         if is_first && !COMMANDS.contains(&lower) {
             unknown(out, name);
-            return Heard::Foreign(Refusal::Unknown);
+            return ClientCommand::Foreign(CommandRefusal::Unknown);
         }
         let answered = self.answer_to(name, lower, words, out);
-        self.is_accepted |= self.is_known && !matches!(answered, Heard::Refused(_));
+        self.is_accepted |= self.is_known && !matches!(answered, ClientCommand::Refused(_));
         answered
     }
 
+    /// One arm for each command that is known here: long, but each arm stands by itself.
     fn answer_to<'a>(
         &mut self,
         name: &[u8],
         lower: &[u8],
-        words: &Values<'a>,
+        words: &RespValues<'a>,
         out: &mut Vec<u8>,
-    ) -> Heard<'a> {
+    ) -> ClientCommand<'a> {
         let argument = |place| words.bulk(place).unwrap_or_default();
         let count = words.len();
         if !self.is_known && !matches!(lower, b"auth" | b"hello" | b"quit") {
             write::error(out, "NOAUTH Authentication required.");
-            return Heard::Refused(Refusal::Login);
+            return ClientCommand::Refused(CommandRefusal::Login);
         }
         match (lower, count) {
             (b"publish", 3) => {
                 write::integer(out, 1);
-                return Heard::Published { channel: argument(1), payload: argument(2) };
+                return ClientCommand::Published { channel: argument(1), payload: argument(2) };
             }
             (b"set", 3..) => {
                 write::simple(out, "OK");
                 return if count == 3 {
-                    Heard::Set { key: argument(1), value: argument(2) }
+                    ClientCommand::Set { key: argument(1), value: argument(2) }
                 } else {
-                    Heard::Stored
+                    ClientCommand::Stored
                 };
             }
             (b"del", 2..) => {
                 write::integer(out, 1);
                 let is_one = count == 2 || (count == 3 && argument(2).is_empty());
-                return if is_one { Heard::Deleted { key: argument(1) } } else { Heard::Stored };
+                return if is_one {
+                    ClientCommand::Deleted { key: argument(1) }
+                } else {
+                    ClientCommand::Stored
+                };
             }
             (b"auth", 2 | 3) => return self.log_in(argument(count - 1), out),
             (b"hello", _) => return self.hello(words, out),
             (b"select", 2) => {
                 if std::str::from_utf8(argument(1)).ok().and_then(|db| db.parse::<u16>().ok()).is_none() {
                     write::error(out, "ERR DB index is out of range");
-                    return Heard::Refused(Refusal::Arguments);
+                    return ClientCommand::Refused(CommandRefusal::Arguments);
                 }
                 write::simple(out, "OK");
             }
@@ -245,7 +245,7 @@ impl Client {
             (b"keys", 2) => {
                 write::array(out, 0);
                 if argument(1) == CLEAN_UP {
-                    return Heard::Starting;
+                    return ClientCommand::Starting;
                 }
             }
             (b"command", _) => write::array(out, 0),
@@ -259,7 +259,7 @@ impl Client {
             }
             (b"quit", _) => {
                 write::simple(out, "OK");
-                return Heard::Bye;
+                return ClientCommand::Bye;
             }
             (
                 b"publish" | b"set" | b"del" | b"auth" | b"select" | b"ping" | b"echo" | b"keys" | b"client"
@@ -268,33 +268,37 @@ impl Client {
             ) => {
                 let name = String::from_utf8_lossy(lower);
                 write::error(out, &format!("ERR wrong number of arguments for '{name}' command"));
-                return Heard::Refused(Refusal::Arguments);
+                return ClientCommand::Refused(CommandRefusal::Arguments);
             }
             _ => {
                 unknown(out, name);
-                return Heard::Refused(Refusal::Unknown);
+                return ClientCommand::Refused(CommandRefusal::Unknown);
             }
         }
-        Heard::Nothing
+        ClientCommand::Nothing
     }
 
-    fn log_in<'a>(&mut self, password: &[u8], out: &mut Vec<u8>) -> Heard<'a> {
+    fn log_in<'a>(&mut self, password: &[u8], out: &mut Vec<u8>) -> ClientCommand<'a> {
         let is_right =
             self.password.as_ref().is_none_or(|wanted| is_same(wanted.expose().as_bytes(), password));
         self.is_known = is_right;
         if is_right {
             write::simple(out, "OK");
-            Heard::LoggedIn
+            ClientCommand::LoggedIn
         } else {
             write::error(out, "WRONGPASS invalid username-password pair or user is disabled.");
             // What a coturn gives that has no password set.
-            Heard::Refused(if password.is_empty() { Refusal::Login } else { Refusal::Password })
+            ClientCommand::Refused(if password.is_empty() {
+                CommandRefusal::Login
+            } else {
+                CommandRefusal::Password
+            })
         }
     }
 
     /// `CLIENT`: what libraries say of themselves is taken; what asks for something that is not done here is refused,
     /// so that they do without it.
-    fn client<'a>(&self, subcommand: &[u8], out: &mut Vec<u8>) -> Heard<'a> {
+    fn client<'a>(&self, subcommand: &[u8], out: &mut Vec<u8>) -> ClientCommand<'a> {
         match subcommand.to_ascii_lowercase().as_slice() {
             b"setname" | b"setinfo" | b"no-evict" | b"no-touch" => write::simple(out, "OK"),
             b"getname" if self.protocol == Protocol::Resp3 => write::null3(out),
@@ -306,17 +310,17 @@ impl Client {
                     out,
                     &format!("ERR unknown subcommand '{}'. Try CLIENT HELP.", name.escape_ascii()),
                 );
-                return Heard::Refused(Refusal::Unknown);
+                return ClientCommand::Refused(CommandRefusal::Unknown);
             }
         }
-        Heard::Nothing
+        ClientCommand::Nothing
     }
 
     /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`.
-    fn hello<'a>(&mut self, words: &Values<'a>, out: &mut Vec<u8>) -> Heard<'a> {
+    fn hello<'a>(&mut self, words: &RespValues<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
         let refused = |out: &mut Vec<u8>, text: &str| {
             write::error(out, text);
-            Heard::Refused(Refusal::Arguments)
+            ClientCommand::Refused(CommandRefusal::Arguments)
         };
         let protocol = match words.bulk(1) {
             None => self.protocol,
@@ -340,7 +344,7 @@ impl Client {
         let has_logged_in = password.is_some();
         if let Some(password) = password {
             let mut answer = Vec::new();
-            if let refused @ Heard::Refused(_) = self.log_in(password, &mut answer) {
+            if let refused @ ClientCommand::Refused(_) = self.log_in(password, &mut answer) {
                 out.extend_from_slice(&answer);
                 return refused;
             }
@@ -352,7 +356,7 @@ impl Client {
                  AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                  version at the same time",
             );
-            return Heard::Refused(Refusal::Login);
+            return ClientCommand::Refused(CommandRefusal::Login);
         }
         self.protocol = protocol;
         let number = match protocol {
@@ -379,11 +383,11 @@ impl Client {
         }
         write::bulk(out, b"modules");
         write::array(out, 0);
-        if has_logged_in { Heard::LoggedIn } else { Heard::Nothing }
+        if has_logged_in { ClientCommand::LoggedIn } else { ClientCommand::Nothing }
     }
 
     /// `INFO [part ...]`: the parts that are asked for, or all of them.
-    fn info(&self, words: &Values<'_>, out: &mut Vec<u8>) {
+    fn info(&self, words: &RespValues<'_>, out: &mut Vec<u8>) {
         let mut asked = (1..words.len()).filter_map(|place| words.bulk(place)).peekable();
         let is_all = asked.peek().is_none();
         let asked: Vec<&[u8]> = asked.collect();
@@ -395,7 +399,7 @@ impl Client {
                 })
         };
         let parts = INFO.iter().filter(|(part, _)| is_wanted(part)).map(|(_, text)| (*text).to_owned());
-        let ours = is_wanted(OURS).then(|| self.standing.as_info(self.password.is_some()));
+        let ours = is_wanted(OURS).then(|| self.status.as_info(self.password.is_some()));
         write::bulk(out, parts.chain(ours).collect::<Vec<_>>().join("\r\n").as_bytes());
     }
 }
@@ -405,10 +409,9 @@ fn unknown(out: &mut Vec<u8>, name: &[u8]) {
     write::error(out, &format!("ERR unknown command '{}'", name.escape_ascii()));
 }
 
-/// Compares in a time that does not tell how much is right.
+/// Compares in a time that does not show how many bytes are right.
 fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
-    let differences = ours.iter().zip(theirs).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
-    ours.len() == theirs.len() && differences == 0
+    ours.ct_eq(theirs).into()
 }
 
 #[cfg(test)]

@@ -13,16 +13,16 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::answer::{Client, Heard, Refusal};
+use super::answer::{Client, ClientCommand, CommandRefusal};
 use super::foreign::ForeignProtocol;
-use super::standing::Standing;
+use super::status::ListenerStatus;
 use crate::config::Secret;
-use crate::resp::{Frame, Limits, Reader, write};
+use crate::resp::{Frame, FrameLimits, Reader, write};
 use crate::source::dial::Duplex;
 
 /// coturn's commands are shorter than 2 KiB. A thousand clients, each with a command that is not whole and answers that it
 /// does not read, stay below 64 MiB.
-const LIMITS: Limits = Limits { frame: 4 << 10, values: 64, ahead: 8 << 10 };
+const LIMITS: FrameLimits = FrameLimits { frame: 4 << 10, values: 64, ahead: 8 << 10 };
 
 /// Bytes of answers that wait for the other end to read them.
 const UNREAD: usize = 4 << 10;
@@ -37,7 +37,7 @@ const BATCH: usize = 1024;
 const DEAF_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the last answer may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Why a connection was closed, or not taken at all. The names are label values: few, and fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl ConnectionRefusal {
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Disconnected {
     /// The other end closed it, in good order or not.
     ByThem,
     /// We did: it did not speak the protocol.
@@ -80,7 +80,7 @@ pub enum Ended {
     Lost,
 }
 
-/// See the head of the file.
+/// One connection of coturn, or of any other client of the listener.
 pub struct Connection {
     input: ReadHalf<Box<dyn Duplex>>,
     output: WriteHalf<Box<dyn Duplex>>,
@@ -101,7 +101,7 @@ pub struct Connection {
     /// It was cut off for what it speaks, and nobody has asked yet.
     foreign: Option<ForeignProtocol>,
     /// It ends so when the answers are out.
-    ending: Option<Ended>,
+    ending: Option<Disconnected>,
 }
 
 impl fmt::Debug for Connection {
@@ -111,13 +111,17 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Duplex>, password: Option<Secret>, standing: Arc<Standing>) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn Duplex>,
+        password: Option<Secret>,
+        status: Arc<ListenerStatus>,
+    ) -> Self {
         let (input, output) = tokio::io::split(stream);
         Self {
             input,
             output,
             reader: Reader::of_commands(LIMITS),
-            client: Client::new(password, standing),
+            client: Client::new(password, status),
             answers: Vec::new(),
             sent: 0,
             must_flush: false,
@@ -145,7 +149,7 @@ impl Connection {
     /// # Errors
     ///
     /// How it ended.
-    pub async fn ready(&mut self) -> Result<(), Ended> {
+    pub async fn ready(&mut self) -> Result<(), Disconnected> {
         if let Some(held) = &mut self.held {
             held.as_mut().await;
             self.held = None;
@@ -154,12 +158,12 @@ impl Connection {
         while self.is_drained {
             if let Some(ending) = self.ending {
                 let rest = self.answers.split_off(self.sent);
-                let farewell = async {
+                let last_answer = async {
                     self.output.write_all(&rest).await?;
                     self.output.shutdown().await
                 };
-                // Whether it is heard does not matter.
-                let _ = timeout(FAREWELL, farewell).await;
+                // It does not matter whether the client reads it.
+                let _ = timeout(LAST_ANSWER, last_answer).await;
                 return Err(ending);
             }
             let unsent = self.answers.get(self.sent..).unwrap_or_default();
@@ -171,7 +175,7 @@ impl Connection {
             };
             tokio::select! {
                 read = self.input.read(self.reader.space()) => match read {
-                    Ok(0) => return Err(Ended::ByThem),
+                    Ok(0) => return Err(Disconnected::ByThem),
                     Ok(length) => {
                         if self.speaks.is_none() {
                             let bytes = self.reader.space().get(..length).unwrap_or_default();
@@ -197,7 +201,7 @@ impl Connection {
 
     /// Answers what has been read and hands it on, a batch at most, with whether the client is accepted by then; gives
     /// how much it was.
-    pub fn take(&mut self, mut visit: impl FnMut(Heard<'_>, bool)) -> usize {
+    pub fn take(&mut self, mut visit: impl FnMut(ClientCommand<'_>, bool)) -> usize {
         for taken in 0..BATCH {
             if self.ending.is_some() {
                 self.is_drained = true;
@@ -209,14 +213,14 @@ impl Connection {
             }
             let mut ignored = Vec::new();
             let out = if self.is_deaf { &mut ignored } else { &mut self.answers };
-            let (heard, is_over) = match self.reader.frame() {
+            let (command, is_over) = match self.reader.frame() {
                 Ok(Some(Frame::Many(words))) => {
-                    let heard = self.client.answer(&words, out);
-                    (heard, heard == Heard::Bye)
+                    let command = self.client.answer(&words, out);
+                    (command, command == ClientCommand::Bye)
                 }
                 Ok(Some(Frame::TooLong | Frame::One(_))) => {
                     write::error(out, "ERR the command is too long");
-                    (self.client.said_no_command(Refusal::TooLong), false)
+                    (self.client.said_no_command(CommandRefusal::TooLong), false)
                 }
                 Ok(None) => {
                     self.is_drained = true;
@@ -224,23 +228,25 @@ impl Connection {
                 }
                 Err(error) => {
                     write::error(out, &format!("ERR Protocol error: {error}"));
-                    self.ending = Some(Ended::ByUs);
-                    (self.client.said_no_command(Refusal::Malformed), false)
+                    self.ending = Some(Disconnected::ByUs);
+                    (self.client.said_no_command(CommandRefusal::Malformed), false)
                 }
             };
             if is_over {
-                self.ending = Some(Ended::ByThem);
+                self.ending = Some(Disconnected::ByThem);
             }
-            match heard {
-                Heard::Foreign(reason) => {
-                    let http = (reason == Refusal::Attack).then_some(ForeignProtocol::Http);
+            match command {
+                ClientCommand::Foreign(reason) => {
+                    let http = (reason == CommandRefusal::Attack).then_some(ForeignProtocol::Http);
                     self.foreign = http.or(self.speaks).or(Some(ForeignProtocol::Other));
-                    self.ending = Some(Ended::ByUs);
+                    self.ending = Some(Disconnected::ByUs);
                 }
-                Heard::Refused(Refusal::Password) => self.held = Some(Box::pin(sleep(WRONG_PASSWORD))),
+                ClientCommand::Refused(CommandRefusal::Password) => {
+                    self.held = Some(Box::pin(sleep(WRONG_PASSWORD)));
+                }
                 _ => {}
             }
-            visit(heard, self.client.is_accepted());
+            visit(command, self.client.is_accepted());
         }
         BATCH
     }
@@ -261,7 +267,7 @@ impl Connection {
             // Not the answers, but that nobody reads them, is remembered.
             self.fall_silent();
             if self.client.must_log_in() {
-                self.ending = Some(Ended::Unread);
+                self.ending = Some(Disconnected::Unread);
             }
         }
     }
@@ -285,15 +291,15 @@ impl Connection {
     }
 }
 
-fn ended_by(error: &io::Error) -> Ended {
+fn ended_by(error: &io::Error) -> Disconnected {
     match error.kind() {
         // The last: TLS that ended without a word.
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe
-        | ErrorKind::UnexpectedEof => Ended::ByThem,
-        ErrorKind::InvalidData => Ended::ByUs,
-        _ => Ended::Lost,
+        | ErrorKind::UnexpectedEof => Disconnected::ByThem,
+        ErrorKind::InvalidData => Disconnected::ByUs,
+        _ => Disconnected::Lost,
     }
 }
 

@@ -1,18 +1,17 @@
-//! A server that coturn takes for its Redis: whatever is published there comes straight to us. It answers as a Redis
-//! would and keeps nothing; what messages mean is `wire`'s business.
+//! A listener that coturn uses as its Redis: what coturn publishes comes straight to the exporter. It answers as a Redis
+//! would and stores nothing; what messages mean is `wire`'s business.
 
 mod answer;
 mod connection;
 mod foreign;
 pub mod probe;
-mod standing;
+mod status;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -20,12 +19,12 @@ use tokio_rustls::TlsAcceptor;
 use super::dial::Duplex;
 use super::tls::{self, TlsError};
 use crate::config::{Secret, Statsdb};
-use crate::net::{Acceptor, BindError, bind};
+use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer};
 
-pub use answer::{Heard, Refusal};
-pub use connection::{Connection, ConnectionRefusal, Ended};
+pub use answer::{ClientCommand, CommandRefusal};
+pub use connection::{Connection, ConnectionRefusal, Disconnected};
 pub use foreign::ForeignProtocol;
-pub use standing::Standing;
+pub use status::ListenerStatus;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -33,8 +32,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection is silent before its other end is asked whether it is there; coturn may be silent for days.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Bytes of answers that the system keeps for a client that does not read them. Linux takes twice as much, and, where it is
-/// not told, megabytes.
+/// Bytes of answers that the system keeps for a client that does not read them. Linux takes twice as much; without a limit
+/// it takes megabytes.
 const SEND_BUFFER: usize = 16 << 10;
 
 /// Why there is no listener.
@@ -54,7 +53,7 @@ pub struct Listener {
     addresses: Vec<SocketAddr>,
     tls: Option<TlsAcceptor>,
     password: Option<Secret>,
-    standing: Arc<Standing>,
+    status: Arc<ListenerStatus>,
 }
 
 impl std::fmt::Debug for Listener {
@@ -63,11 +62,11 @@ impl std::fmt::Debug for Listener {
     }
 }
 
-/// A connection of which nothing has been read yet.
+/// A connection that was accepted; nothing has been read from it yet.
 #[derive(Debug)]
-pub struct Caller {
+pub struct IncomingConnection {
     stream: TcpStream,
-    /// Who called.
+    /// The address of the client.
     pub peer: SocketAddr,
 }
 
@@ -86,7 +85,7 @@ impl Listener {
             addresses,
             tls,
             password: statsdb.password.clone(),
-            standing: Arc::default(),
+            status: Arc::default(),
         })
     }
 
@@ -95,60 +94,58 @@ impl Listener {
         &self.addresses
     }
 
-    /// The next caller. May be dropped at any time.
-    pub async fn accept(&mut self) -> Caller {
+    /// The next connection. May be dropped at any time: no connection is lost by that.
+    pub async fn accept(&mut self) -> IncomingConnection {
         let (stream, peer) = self.acceptor.next().await;
-        Caller { stream, peer }
+        IncomingConnection { stream, peer }
     }
 
-    /// Tells a caller that there is no room, as Redis does.
-    pub fn turn_away(caller: &Caller) {
-        // Whether it fits does not matter.
-        let _ = caller.stream.try_write(b"-ERR max number of clients reached\r\n");
+    /// Tells a client that there is no room, in the words of Redis.
+    pub fn turn_away(incoming: &IncomingConnection) {
+        // The connection is closed anyway: it does not matter whether the client gets this.
+        let _ = incoming.stream.try_write(b"-ERR max number of clients reached\r\n");
     }
 
-    /// What it takes to talk to callers.
-    pub fn reception(&self) -> Reception {
-        Reception { tls: self.tls.clone(), password: self.password.clone(), standing: self.standing() }
+    /// What is needed to set up a connection with a client.
+    pub fn setup(&self) -> ConnectionSetup {
+        ConnectionSetup { tls: self.tls.clone(), password: self.password.clone(), status: self.status() }
     }
 
-    /// What INFO says of the clients, to be kept up to date.
-    pub fn standing(&self) -> Arc<Standing> {
-        Arc::clone(&self.standing)
+    /// What INFO says about the clients; whoever knows them keeps it up to date.
+    pub fn status(&self) -> Arc<ListenerStatus> {
+        Arc::clone(&self.status)
     }
 }
 
-/// See [`Listener::reception`].
+/// What is needed to set up a connection with a client; from [`Listener::setup`].
 #[derive(Clone)]
-pub struct Reception {
+pub struct ConnectionSetup {
     tls: Option<TlsAcceptor>,
     password: Option<Secret>,
-    standing: Arc<Standing>,
+    status: Arc<ListenerStatus>,
 }
 
-impl std::fmt::Debug for Reception {
+impl std::fmt::Debug for ConnectionSetup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reception").finish_non_exhaustive()
+        f.debug_struct("ConnectionSetup").finish_non_exhaustive()
     }
 }
 
-impl Reception {
-    /// A talk with a caller, after the TLS handshake where TLS is spoken.
+impl ConnectionSetup {
+    /// Sets up a connection, with the TLS handshake where TLS is configured.
     ///
     /// # Errors
     ///
     /// The handshake failed or took too long.
-    pub async fn receive(self, caller: Caller) -> io::Result<Connection> {
-        let stream = caller.stream;
+    pub async fn set_up(self, incoming: IncomingConnection) -> io::Result<Connection> {
+        let stream = incoming.stream;
         stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_send_buffer_size(SEND_BUFFER)?;
+        keep_alive(&stream, KEEPALIVE)?;
+        set_send_buffer(&stream, SEND_BUFFER)?;
         let stream: Box<dyn Duplex> = match self.tls {
             Some(tls) => Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??),
             None => Box::new(stream),
         };
-        Ok(Connection::new(stream, self.password, self.standing))
+        Ok(Connection::new(stream, self.password, self.status))
     }
 }

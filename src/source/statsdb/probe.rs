@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::standing::{OURS, StandingRead};
+use super::status::{OURS, ReportedStatus};
 use crate::config::{ListenAddress, Statsdb};
 use crate::doctor::listener::{ListenerFacts, ListenerSeen, PasswordForm};
 use crate::resp;
@@ -22,7 +22,7 @@ const LONGEST: u64 = 64 << 10;
 /// Looks at the listener of these settings from this host.
 pub async fn probe(statsdb: &Statsdb) -> ListenerFacts {
     let (ip, port) = reachable_at(&statsdb.listen);
-    let seen = match timeout(DEADLINE, talk(statsdb, &ip, port)).await {
+    let seen = match timeout(DEADLINE, exchange(statsdb, &ip, port)).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => ListenerSeen::Unreachable(error.to_string()),
         Err(_) => ListenerSeen::Unreachable(format!("no answer within {DEADLINE:?}")),
@@ -54,7 +54,7 @@ fn reachable_at(listen: &ListenAddress) -> (String, u16) {
     }
 }
 
-async fn talk(statsdb: &Statsdb, ip: &str, port: u16) -> io::Result<ListenerSeen> {
+async fn exchange(statsdb: &Statsdb, ip: &str, port: u16) -> io::Result<ListenerSeen> {
     let mut stream = TcpStream::connect((ip, port)).await?;
     if statsdb.tls.is_some() {
         return Ok(ListenerSeen::Tls);
@@ -77,8 +77,8 @@ fn understand(answers: &str) -> ListenerSeen {
     if answers.lines().any(|line| line.starts_with("-NOAUTH") || line.starts_with("-WRONGPASS")) {
         return ListenerSeen::Refused;
     }
-    match StandingRead::parse(answers) {
-        Some(StandingRead { has_password, coturn_seen, refused_clients }) => {
+    match ReportedStatus::parse(answers) {
+        Some(ReportedStatus { has_password, coturn_seen, refused_clients }) => {
             ListenerSeen::Exporter { has_password, coturn_seen, refused_clients }
         }
         None => ListenerSeen::OtherProgram,

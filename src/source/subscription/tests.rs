@@ -1,22 +1,22 @@
-//! The pulse of a subscription over a pipe, with paused time.
+//! The check of a subscription over a pipe, with paused time.
 
 use tokio::io::DuplexStream;
 
 use super::*;
-use crate::config::Endpoint;
+use crate::config::{Endpoint, RedisAddress};
 
 /// A subscription over a pipe, whose messages are taken in; gives Redis' end.
-fn subscription() -> (Pulse, DuplexStream) {
+fn subscription() -> (LinkCheck, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (input, output) = tokio::io::split(Box::new(ours) as Box<dyn Duplex>);
-    let waiting = Arc::new(Waiting::default());
+    let pending = Arc::new(PendingPings::default());
     let endpoint = Endpoint { host: "192.0.2.1".to_owned(), port: 6379 };
     let mut messages =
-        Messages { input, inbox: Inbox::new(Reader::of_replies(LIMITS)), waiting: Arc::clone(&waiting) };
+        Messages { input, pubsub: PubSub::new(Reader::of_replies(LIMITS)), pending: Arc::clone(&pending) };
     tokio::spawn(async move { while messages.ready().await.and_then(|()| messages.take(|_| ())).is_ok() {} });
-    let pulse = Pulse {
+    let check = LinkCheck {
         output: Arc::new(tokio::sync::Mutex::new(output)),
-        waiting,
+        pending,
         source: RedisSource {
             name: "redis://test".to_owned(),
             address: RedisAddress::Tcp(endpoint.clone()),
@@ -25,9 +25,9 @@ fn subscription() -> (Pulse, DuplexStream) {
             username: None,
             password: None,
         },
-        server: Server::Tcp(endpoint),
+        server: RedisServer::Tcp(endpoint),
     };
-    (pulse, theirs)
+    (check, theirs)
 }
 
 fn message() -> Vec<u8> {
@@ -41,7 +41,7 @@ const PONG: &[u8] = b"*2\r\n$4\r\npong\r\n$0\r\n\r\n";
 /// Under load a PONG stands behind seconds, or minutes, of messages: a Redis that talks is there.
 #[tokio::test(start_paused = true)]
 async fn a_late_pong_cuts_no_link_on_which_messages_come() {
-    let (pulse, mut redis) = subscription();
+    let (check, mut redis) = subscription();
     let talking = async {
         for _ in 0..20 {
             sleep(Duration::from_secs(9)).await;
@@ -49,13 +49,13 @@ async fn a_late_pong_cuts_no_link_on_which_messages_come() {
         }
         redis.write_all(PONG).await.unwrap();
     };
-    let (answer, ()) = tokio::join!(pulse.beat(), talking);
+    let (answer, ()) = tokio::join!(check.check(), talking);
     answer.expect("180 s are not too late");
 }
 
 #[tokio::test(start_paused = true)]
 async fn silence_of_ten_seconds_cuts_the_link_however_much_came_before() {
-    let (pulse, mut redis) = subscription();
+    let (check, mut redis) = subscription();
     let talking = async {
         for _ in 0..5 {
             sleep(Duration::from_secs(9)).await;
@@ -63,7 +63,7 @@ async fn silence_of_ten_seconds_cuts_the_link_however_much_came_before() {
         }
     };
     let clock = tokio::time::Instant::now();
-    let (answer, ()) = tokio::join!(pulse.beat(), talking);
+    let (answer, ()) = tokio::join!(check.check(), talking);
     assert!(matches!(answer, Err(LinkError::Timeout(_))), "{answer:?}");
     let seconds = clock.elapsed().as_secs();
     assert!((54..=56).contains(&seconds), "{seconds} s");
@@ -72,13 +72,13 @@ async fn silence_of_ten_seconds_cuts_the_link_however_much_came_before() {
 /// A Redis that loads its data takes subscriptions and no PINGs.
 #[tokio::test(start_paused = true)]
 async fn an_error_in_place_of_a_pong_ends_the_link() {
-    let (pulse, mut redis) = subscription();
+    let (check, mut redis) = subscription();
     let refusing = async {
         let mut ping = [0; 14];
         redis.read_exact(&mut ping).await.unwrap();
         redis.write_all(b"-LOADING Redis is loading the dataset in memory\r\n").await.unwrap();
     };
-    let (answer, ()) = tokio::join!(pulse.beat(), refusing);
+    let (answer, ()) = tokio::join!(check.check(), refusing);
     let error = answer.expect_err("no PONG").to_string();
     assert!(error.contains("loading the dataset"), "{error}");
 }

@@ -4,7 +4,7 @@
 use coturn_exporter::doctor::SETTINGS;
 use coturn_exporter::metrics::WebRefusal;
 use coturn_exporter::metrics::names::{self, Family, FamilyType};
-use coturn_exporter::source::statsdb::{ConnectionRefusal, Refusal};
+use coturn_exporter::source::statsdb::{CommandRefusal, ConnectionRefusal};
 use coturn_exporter::state::{Anomaly, Cause, LongLifetime, Orphan, Outcome};
 use coturn_exporter::wire::{Direction, Kind, Leg, Rejection, Transport};
 
@@ -103,7 +103,9 @@ fn values(name: &str, label: &str) -> Option<Vec<String>> {
         ("coturn_exporter_statsdb_refused_connections_total", "reason") => {
             each(&ConnectionRefusal::ALL, ConnectionRefusal::as_str)
         }
-        ("coturn_exporter_statsdb_refused_commands_total", "reason") => each(&Refusal::ALL, Refusal::as_str),
+        ("coturn_exporter_statsdb_refused_commands_total", "reason") => {
+            each(&CommandRefusal::ALL, CommandRefusal::as_str)
+        }
         ("coturn_orphaned_allocations" | "coturn_allocations_orphaned_total", "reason") => {
             each(&Orphan::ALL, Orphan::as_str)
         }

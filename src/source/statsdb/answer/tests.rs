@@ -1,11 +1,11 @@
 //! What a client says, and what it is answered.
 
 use super::*;
-use crate::resp::{Frame, Limits, Reader};
+use crate::resp::{Frame, FrameLimits, Reader};
 
 /// The answer to a command line, as text, and what was heard.
 fn say(client: &mut Client, line: &str) -> (String, String) {
-    let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
+    let mut reader = Reader::of_commands(FrameLimits { frame: 1024, values: 16, ahead: 0 });
     let bytes = format!("{line}\r\n");
     reader.space()[..bytes.len()].copy_from_slice(bytes.as_bytes());
     reader.filled(bytes.len());
@@ -88,9 +88,15 @@ fn who_speaks_http_or_begins_with_what_no_client_says_is_cut_off() {
     ] {
         assert_eq!(say(&mut client, line).1, heard, "{line}");
     }
-    assert_eq!(client.said_no_command(Refusal::TooLong), Heard::Refused(Refusal::TooLong));
+    assert_eq!(
+        client.said_no_command(CommandRefusal::TooLong),
+        ClientCommand::Refused(CommandRefusal::TooLong)
+    );
     let mut client = Client::new(None, Arc::default());
-    assert_eq!(client.said_no_command(Refusal::TooLong), Heard::Foreign(Refusal::TooLong));
+    assert_eq!(
+        client.said_no_command(CommandRefusal::TooLong),
+        ClientCommand::Foreign(CommandRefusal::TooLong)
+    );
 }
 
 #[test]
@@ -147,11 +153,11 @@ fn info_has_what_health_checks_look_for() {
     let replication = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n";
     let answer = format!("${}\r\n{replication}\r\n", replication.len());
     assert_eq!(say(&mut client, "INFO replication").0, answer);
-    let standing = Arc::new(Standing::default());
-    standing.set(2, true);
+    let status = Arc::new(ListenerStatus::default());
+    status.set(2, true);
     let ours =
         "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:1\r\nrefused_clients:2\r\n";
-    let mut asked = Client::new(Some(Secret::new("secret")), standing);
+    let mut asked = Client::new(Some(Secret::new("secret")), status);
     say(&mut asked, "AUTH secret");
     assert_eq!(say(&mut asked, "INFO coturn_exporter").0, format!("${}\r\n{ours}\r\n", ours.len()));
     assert_eq!(say(&mut client, "INFO keyspace").0, "$0\r\n\r\n");
@@ -167,12 +173,16 @@ fn without_the_password_nothing_is_taken() {
         assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Password)", "{wrong}: {answer}");
     }
     let mut out = Vec::new();
-    let mut reader = Reader::of_commands(Limits { frame: 1024, values: 16, ahead: 0 });
+    let mut reader = Reader::of_commands(FrameLimits { frame: 1024, values: 16, ahead: 0 });
     let empty = b"*2\r\n$4\r\nAUTH\r\n$0\r\n\r\n";
     reader.space()[..empty.len()].copy_from_slice(empty);
     reader.filled(empty.len());
     let Ok(Some(Frame::Many(words))) = reader.frame() else { panic!("no frame") };
-    assert_eq!(client.answer(&words, &mut out), Heard::Refused(Refusal::Login), "coturn without a password");
+    assert_eq!(
+        client.answer(&words, &mut out),
+        ClientCommand::Refused(CommandRefusal::Login),
+        "coturn without a password"
+    );
     assert!(out.starts_with(b"-WRONGPASS"));
     assert!(say(&mut client, "HELLO 2").0.starts_with("-NOAUTH"));
     assert_eq!(say(&mut client, "keys *").0, noauth);

@@ -11,7 +11,7 @@ fn connection() -> (Connection, DuplexStream) {
 }
 
 /// Reads until the end; gives how many commands came, and how it ended.
-async fn ending(connection: &mut Connection) -> (usize, Ended) {
+async fn ending(connection: &mut Connection) -> (usize, Disconnected) {
     let mut taken = 0;
     loop {
         match connection.ready().await {
@@ -39,7 +39,7 @@ async fn whoever_hangs_up_or_says_so_has_closed_it() {
             drop(client);
         }
         let (_, ended) = ending(&mut connection).await;
-        assert_eq!(ended, Ended::ByThem, "{}", last.escape_ascii());
+        assert_eq!(ended, Disconnected::ByThem, "{}", last.escape_ascii());
     }
 }
 
@@ -48,7 +48,7 @@ async fn who_does_not_speak_the_protocol_is_hung_up_on() {
     let (mut connection, mut client) = connection();
     client.write_all(&[PING, b"*1\r\n$-7\r\n"].concat()).await.unwrap();
     let (_, ended) = ending(&mut connection).await;
-    assert_eq!(ended, Ended::ByUs);
+    assert_eq!(ended, Disconnected::ByUs);
     drop(connection);
     let mut answers = String::new();
     client.read_to_string(&mut answers).await.unwrap();
@@ -59,14 +59,14 @@ async fn who_does_not_speak_the_protocol_is_hung_up_on() {
 #[test]
 fn errors_of_a_socket_say_who_ended_it() {
     let rows = [
-        (ErrorKind::ConnectionReset, Ended::ByThem),
-        (ErrorKind::ConnectionAborted, Ended::ByThem),
-        (ErrorKind::BrokenPipe, Ended::ByThem),
-        (ErrorKind::UnexpectedEof, Ended::ByThem),
-        (ErrorKind::InvalidData, Ended::ByUs),
-        (ErrorKind::TimedOut, Ended::Lost),
-        (ErrorKind::HostUnreachable, Ended::Lost),
-        (ErrorKind::NetworkUnreachable, Ended::Lost),
+        (ErrorKind::ConnectionReset, Disconnected::ByThem),
+        (ErrorKind::ConnectionAborted, Disconnected::ByThem),
+        (ErrorKind::BrokenPipe, Disconnected::ByThem),
+        (ErrorKind::UnexpectedEof, Disconnected::ByThem),
+        (ErrorKind::InvalidData, Disconnected::ByUs),
+        (ErrorKind::TimedOut, Disconnected::Lost),
+        (ErrorKind::HostUnreachable, Disconnected::Lost),
+        (ErrorKind::NetworkUnreachable, Disconnected::Lost),
     ];
     for (kind, ended) in rows {
         assert_eq!(ended_by(&kind.into()), ended, "{kind:?}");
@@ -110,7 +110,7 @@ async fn a_pipeline_gets_all_its_answers() {
         answers
     });
     let (_, ended) = ending(&mut connection).await;
-    assert_eq!(ended, Ended::ByThem);
+    assert_eq!(ended, Disconnected::ByThem);
     drop((connection, asking.await));
     let answers = reading.await.unwrap();
     assert!(answers.len() > 2 * UNREAD && answers.ends_with("+OK\r\n"), "{} bytes", answers.len());
@@ -138,13 +138,13 @@ async fn behind_a_foreign_command_nothing_is_taken() {
         let ended = loop {
             match connection.ready().await {
                 Ok(()) => connection.take(|heard, _| {
-                    published += usize::from(matches!(heard, Heard::Published { .. }));
+                    published += usize::from(matches!(heard, ClientCommand::Published { .. }));
                 }),
                 Err(ended) => break ended,
             };
         };
         let shown = first.escape_ascii();
-        assert_eq!((ended, published), (Ended::ByUs, 0), "{shown}");
+        assert_eq!((ended, published), (Disconnected::ByUs, 0), "{shown}");
         assert_eq!(connection.take_foreign(), Some(protocol), "{shown}");
         assert_eq!(connection.take_foreign(), None);
         drop(connection);
@@ -190,7 +190,7 @@ async fn before_the_password_unread_answers_end_the_connection() {
         while client.write_all(PING).await.is_ok() {}
     });
     let (taken, ended) = ending(&mut connection).await;
-    assert_eq!(ended, Ended::Unread);
+    assert_eq!(ended, Disconnected::Unread);
     assert!(taken < 4 * UNREAD, "{taken} commands");
     assert!(connection.answers.capacity() <= 4 * UNREAD);
     drop(connection);
@@ -204,7 +204,7 @@ async fn a_wrong_password_is_answered_late_and_nothing_is_read_meanwhile() {
     let began = Instant::now();
     client.write_all(b"AUTH a\r\nAUTH b\r\nAUTH secret\r\nPING\r\nQUIT\r\n").await.unwrap();
     let (_, ended) = ending(&mut connection).await;
-    assert_eq!((ended, connection.is_accepted()), (Ended::ByThem, true));
+    assert_eq!((ended, connection.is_accepted()), (Disconnected::ByThem, true));
     assert_eq!(began.elapsed().as_secs(), 2);
     drop(connection);
     let mut answers = String::new();

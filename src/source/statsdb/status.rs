@@ -8,20 +8,20 @@ pub(super) const OURS: &str = "coturn_exporter";
 
 /// What the log and the metrics say of the listener's clients as well.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct ListenerStatus {
     refused_clients: AtomicU64,
     coturn_seen: AtomicBool,
 }
 
 /// The same as INFO says it to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StandingRead {
+pub(super) struct ReportedStatus {
     pub(super) has_password: bool,
     pub(super) coturn_seen: bool,
     pub(super) refused_clients: u64,
 }
 
-impl Standing {
+impl ListenerStatus {
     /// So many client addresses are refused; a coturn has connected since the start.
     pub fn set(&self, refused_clients: u64, coturn_seen: bool) {
         self.refused_clients.store(refused_clients, Ordering::Relaxed);
@@ -40,7 +40,7 @@ impl Standing {
     }
 }
 
-impl StandingRead {
+impl ReportedStatus {
     /// Reads INFO; `None` where it is not an exporter's.
     pub(super) fn parse(info: &str) -> Option<Self> {
         let value =
@@ -60,13 +60,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let standing = Standing::default();
-        let read = |standing: &Standing, has_password| StandingRead::parse(&standing.as_info(has_password));
-        let nothing = StandingRead { has_password: false, coturn_seen: false, refused_clients: 0 };
-        assert_eq!(read(&standing, false), Some(nothing));
-        standing.set(3, true);
-        let some = StandingRead { has_password: true, coturn_seen: true, refused_clients: 3 };
-        assert_eq!(read(&standing, true), Some(some));
-        assert_eq!(StandingRead::parse("# Server\r\nredis_version:7.0.0\r\n"), None);
+        let status = ListenerStatus::default();
+        let read =
+            |status: &ListenerStatus, has_password| ReportedStatus::parse(&status.as_info(has_password));
+        let nothing = ReportedStatus { has_password: false, coturn_seen: false, refused_clients: 0 };
+        assert_eq!(read(&status, false), Some(nothing));
+        status.set(3, true);
+        let some = ReportedStatus { has_password: true, coturn_seen: true, refused_clients: 3 };
+        assert_eq!(read(&status, true), Some(some));
+        assert_eq!(ReportedStatus::parse("# Server\r\nredis_version:7.0.0\r\n"), None);
     }
 }

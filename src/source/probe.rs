@@ -1,18 +1,19 @@
-//! Looks at a Redis for `doctor`: asks, and hands on what was answered. Changes nothing in Redis, reads no value of a
+//! Asks a Redis about itself for `doctor`, and hands on the answers. Changes nothing in Redis, reads no value of a
 //! key that exists, and judges nothing.
 //!
-//! Whatever the ACL forbids is a fact too, and the next look goes on.
+//! What the ACL forbids is a fact too: the next question is asked all the same.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
+use redis::{ErrorKind, FromRedisValue, RedisError, Value, cmd, pipe};
 
-use super::connect::{connect, connect_error, wants_login};
+use super::connect::connect;
+use super::error::LinkError;
 use super::forward::FORWARDER;
-use super::redis::LinkError;
-use super::resync::is_elsewhere;
+use super::login::login_error;
+use super::reply_error::{is_elsewhere, is_forbidden, wants_login};
 use super::subscription::PATTERN;
 use crate::config::RedisSource;
 use crate::doctor::facts::{
@@ -59,52 +60,52 @@ const DANGEROUS: [&[&str]; 8] = [
 /// # Errors
 ///
 /// Nothing could be seen: no Redis, or no login.
-pub async fn inspect(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unreachable> {
+pub async fn probe(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unreachable> {
     let (connection, ping) = log_in(source).await.map_err(unreachable)?;
-    let mut inspector = Inspector { connection };
+    let mut prober = Prober { connection };
     // Every connection begins in db 0: the right to SELECT is not needed there.
     let select = match source.db {
         0 => Look::Seen(()),
-        db => inspector.may(cmd("SELECT").arg(db)).await,
+        db => prober.may(cmd("SELECT").arg(db)).await,
     };
-    let user: Look<String> = inspector.ask(cmd("ACL").arg("WHOAMI")).await;
-    let no_touch = inspector.no_touch().await;
+    let user: Look<String> = prober.ask(cmd("ACL").arg("WHOAMI")).await;
+    let no_touch = prober.no_touch().await;
     let own = user.seen().or(source.username.as_ref()).map_or("default", String::as_str);
-    let excess = inspector.excess(own).await;
-    let (dbs, other_dbs) = inspector.dbs(source.db, &select).await;
+    let excess = prober.excess(own).await;
+    let (dbs, other_dbs) = prober.dbs(source.db, &select).await;
     Ok(Seen {
         user,
-        version: inspector.version().await,
+        version: prober.version().await,
         no_touch,
-        role: inspector.role().await,
-        settings: inspector.settings(settings).await,
-        retention: inspector.retention().await,
+        role: prober.role().await,
+        settings: prober.settings(settings).await,
+        retention: prober.retention().await,
         // Counted before our own subscription below.
-        clients: inspector.clients().await,
-        patterns: inspector.ask(cmd("PUBSUB").arg("NUMPAT")).await,
+        clients: prober.clients().await,
+        patterns: prober.ask(cmd("PUBSUB").arg("NUMPAT")).await,
         excess,
         dbs,
         other_dbs,
         rights: Rights {
             ping,
             select,
-            scan: inspector.try_it::<(u64, Vec<Vec<u8>>)>(cmd("SCAN").arg(0).arg("COUNT").arg(1)).await,
-            get: inspector.try_it::<Option<Vec<u8>>>(cmd("GET").arg(NO_KEY)).await,
-            idle_time: inspector.try_it::<Option<u64>>(cmd("OBJECT").arg("IDLETIME").arg(NO_KEY)).await,
+            scan: prober.try_it::<(u64, Vec<Vec<u8>>)>(cmd("SCAN").arg(0).arg("COUNT").arg(1)).await,
+            get: prober.try_it::<Option<Vec<u8>>>(cmd("GET").arg(NO_KEY)).await,
+            idle_time: prober.try_it::<Option<u64>>(cmd("OBJECT").arg("IDLETIME").arg(NO_KEY)).await,
             subscribe: may_subscribe(source).await,
         },
     })
 }
 
 /// A connection that Redis lets us use, in db 0: what is wrong with the db shall not look like a wrong login. And what
-/// it says to a PING: it may serve nobody, and still tell of itself.
+/// it says to a PING: it may serve no client and still answer questions about itself.
 async fn log_in(source: &RedisSource) -> Result<(MultiplexedConnection, Look<()>), LinkError> {
     let mut connection = connect(&in_db_0(source)).await?;
     // A Redis that wants a password says so to the first command only.
     match cmd("PING").query_async::<Value>(&mut connection).await {
         Ok(_) => Ok((connection, Look::Seen(()))),
         Err(error) if wants_login(&error) || !matches!(error.kind(), ErrorKind::Server(_)) => {
-            Err(connect_error(error, source.tls.as_ref()))
+            Err(login_error(error, source.tls.as_ref()))
         }
         Err(error) => {
             let ping = unanswered(&error);
@@ -143,15 +144,11 @@ fn words(error: &RedisError) -> String {
     }
 }
 
-fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-}
-
 /// On a connection of its own, which can be asked nothing else afterwards; in db 0, for what is published does not depend
 /// on the db.
 async fn may_subscribe(source: &RedisSource) -> Look<()> {
     match connect(&in_db_0(source)).await {
-        Ok(connection) => Inspector { connection }.may(cmd("PSUBSCRIBE").arg(PATTERN)).await,
+        Ok(connection) => Prober { connection }.may(cmd("PSUBSCRIBE").arg(PATTERN)).await,
         Err(error) => Look::Failed(error.to_string()),
     }
 }
@@ -160,11 +157,11 @@ fn unanswered<T>(error: &RedisError) -> Look<T> {
     if is_forbidden(error) { Look::Forbidden } else { Look::Failed(words(error)) }
 }
 
-struct Inspector {
+struct Prober {
     connection: MultiplexedConnection,
 }
 
-impl Inspector {
+impl Prober {
     async fn ask<T: FromRedisValue>(&mut self, command: &redis::Cmd) -> Look<T> {
         match command.query_async(&mut self.connection).await {
             Ok(answer) => Look::Seen(answer),
@@ -326,7 +323,7 @@ impl Inspector {
         }
     }
 
-    /// A sample of the status keys of the selected db. What is forbidden is told by the rights.
+    /// A sample of the status keys of the selected db. The rights show what is forbidden.
     async fn keys(&mut self, number: u32) -> Db {
         let mut db = Db { number, ..Db::default() };
         let mut cursor = 0;

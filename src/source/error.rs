@@ -1,13 +1,15 @@
-//! Why a Redis cannot be watched, in the operator's words.
+//! Why there is no connection to a Redis, and what the operator can do about it. An error carries its cause in its text and
+//! has no `source()`.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use redis::RedisError;
 
-use super::connect::Server;
-use super::sentinel::SentinelError;
+use super::server::RedisServer;
 use super::tls::TlsError;
+use crate::config::Endpoint;
 use crate::doctor::facts::MasterLink;
 
 /// Why there is no link, or none any more.
@@ -24,14 +26,14 @@ pub enum LinkError {
     Sentinel(SentinelError),
     /// What was called the master is none.
     #[error("{0} is a replica, though its sentinels call it the master; a failover should end that")]
-    Replica(Server),
+    Replica(RedisServer),
     /// The sentinels name another master.
     #[error("the master has moved from {from} to {to}")]
     Moved {
         /// Where we are connected.
-        from: Server,
+        from: RedisServer,
         /// Where the master is.
-        to: Server,
+        to: RedisServer,
     },
     /// A connection without TLS that ended before an answer came.
     #[error("no answer that Redis would give: {0}; a port that expects TLS needs rediss:// in the URL")]
@@ -42,8 +44,8 @@ pub enum LinkError {
         /// How it stands to its master, where it says.
         link: Option<MasterLink>,
     },
-    /// A Redis that does not want us, or not now.
-    #[error("Redis is of no use: {0}")]
+    /// A Redis that refuses every client, or every client for now.
+    #[error("Redis cannot serve this client now: {0}")]
     Unusable(RedisError),
     /// Wrong or missing password.
     #[error("Redis refuses the login: {0}; set the password (--redis.password-file) or the ACL user")]
@@ -51,7 +53,7 @@ pub enum LinkError {
     /// The db does not exist, or the user may not change to it.
     #[error("{0}; check the db in the URL; for a db other than 0 the ACL user needs +select")]
     Db(RedisError),
-    /// Without PING, a connection that is dead cannot be told from a quiet one.
+    /// Without PING, a connection that is dead looks like a quiet one.
     #[error("Redis refuses PING, by which a dead connection is noticed: {0}; the ACL user needs +ping")]
     PingRefused(RedisError),
     /// The subscription is not allowed.
@@ -84,3 +86,51 @@ fn without_master(link: Option<MasterLink>) -> &'static str {
         }
     }
 }
+
+/// No sentinel that knows the master.
+#[derive(Debug)]
+pub struct SentinelError {
+    /// The name of the master.
+    pub(super) master: String,
+    /// Why each of them did not name it.
+    pub(super) answers: Vec<(Endpoint, SentinelProblem)>,
+}
+
+/// Why a sentinel did not name the master.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SentinelProblem {
+    #[error("{0}")]
+    Link(LinkError),
+    #[error("it refuses the login: {0}; set its own password (--redis.sentinel-password-file)")]
+    Login(RedisError),
+    #[error("it forbids the question: {0}; its user needs +sentinel|get-master-addr-by-name")]
+    Forbidden(RedisError),
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("it does not know this name")]
+    Unknown,
+    #[error("{0}; is this a sentinel?")]
+    Command(RedisError),
+}
+
+impl SentinelError {
+    /// The first TLS connection to one of them that failed.
+    pub(super) fn tls(&self) -> Option<&TlsError> {
+        self.answers.iter().find_map(|(_, problem)| match problem {
+            SentinelProblem::Link(LinkError::Tls(error)) => Some(error),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for SentinelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no sentinel says where the master {:?} is", self.master)?;
+        for (number, (endpoint, problem)) in self.answers.iter().enumerate() {
+            write!(f, "{} {endpoint}: {problem}", if number == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SentinelError {}

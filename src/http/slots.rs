@@ -17,7 +17,7 @@ const LEAST_PER_ADDRESS: usize = 16;
 
 /// The open connections.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct WebSlots {
     limit: usize,
     per_network: usize,
     order: Arc<AtomicU64>,
@@ -35,20 +35,20 @@ struct OpenConnections {
 
 /// A connection's place; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct ConnectionPlace {
+pub(super) struct WebSlot {
     number: u64,
-    places: Arc<Places>,
+    places: Arc<WebSlots>,
     pub(super) progress: Arc<ConnectionProgress>,
 }
 
-impl Places {
+impl WebSlots {
     pub(super) fn new(limit: usize) -> Self {
         let per_network = (limit / 4).max(LEAST_PER_ADDRESS).min(limit);
         Self { limit, per_network, order: Arc::default(), open: Mutex::default() }
     }
 
-    /// A place for a new connection; if there is none, an older connection is told to end.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> ConnectionPlace {
+    /// A place for a new connection; if there is none, an older connection must end.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> WebSlot {
         let network = ClientNetwork::from(peer);
         let progress = Arc::new(ConnectionProgress::new(network, Arc::clone(&self.order)));
         let mut open = self.open();
@@ -70,7 +70,7 @@ impl Places {
         open.next += 1;
         open.by_number.insert(number, Arc::clone(&progress));
         *open.counts.entry(network).or_default() += 1;
-        ConnectionPlace { number, places: Arc::clone(self), progress }
+        WebSlot { number, places: Arc::clone(self), progress }
     }
 
     fn make_room(
@@ -136,7 +136,7 @@ impl OpenConnections {
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for WebSlot {
     fn drop(&mut self) {
         self.places.leave(self.number);
     }
@@ -151,15 +151,15 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The places that were told to end, by their position.
-    fn ended(places: &[ConnectionPlace]) -> Vec<usize> {
-        let is_ended = |place: &ConnectionPlace| !place.places.open().by_number.contains_key(&place.number);
+    /// The connections that must end, by their position.
+    fn ended(places: &[WebSlot]) -> Vec<usize> {
+        let is_ended = |place: &WebSlot| !place.places.open().by_number.contains_key(&place.number);
         places.iter().enumerate().filter(|(_, place)| is_ended(place)).map(|(at, _)| at).collect()
     }
 
     #[test]
     fn idle_ones_go_first_then_the_half_asked_then_slow_readers_the_oldest_of_them() {
-        let places = Arc::new(Places::new(6));
+        let places = Arc::new(WebSlots::new(6));
         let enter = || places.enter(address("192.0.2.1"));
         let stages = [
             ConnectionStage::Answer { handed: false },
@@ -169,7 +169,7 @@ mod tests {
             ConnectionStage::Idle,
             ConnectionStage::Idle,
         ];
-        let mut open: Vec<ConnectionPlace> = stages.iter().map(|_| enter()).collect();
+        let mut open: Vec<WebSlot> = stages.iter().map(|_| enter()).collect();
         for (place, stage) in open.iter().zip(stages) {
             place.progress.begin(stage);
         }
@@ -189,12 +189,12 @@ mod tests {
 
     #[test]
     fn who_has_the_most_gives_way_and_an_address_has_no_more_than_its_share() {
-        let places = Arc::new(Places::new(64));
+        let places = Arc::new(WebSlots::new(64));
         assert_eq!(places.per_network, 16);
-        let mut greedy: Vec<ConnectionPlace> = (0..17).map(|_| places.enter(address("192.0.2.1"))).collect();
+        let mut greedy: Vec<WebSlot> = (0..17).map(|_| places.enter(address("192.0.2.1"))).collect();
         assert_eq!(ended(&greedy), [0], "its own oldest");
-        let second: Vec<ConnectionPlace> = (0..15).map(|_| places.enter(address("192.0.2.2"))).collect();
-        let honest: Vec<ConnectionPlace> =
+        let second: Vec<WebSlot> = (0..15).map(|_| places.enter(address("192.0.2.2"))).collect();
+        let honest: Vec<WebSlot> =
             (0..34).map(|n| places.enter(address(&format!("198.51.100.{n}")))).collect();
         assert_eq!(ended(&greedy), [0, 1], "all places are taken, and it has the most");
         assert_eq!((ended(&second).len(), ended(&honest).len()), (0, 0));
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn few_places_are_for_one_address_as_well() {
-        let places = Arc::new(Places::new(2));
+        let places = Arc::new(WebSlots::new(2));
         let open = [0, 1, 2].map(|_| places.enter(address("192.0.2.1")));
         assert_eq!(ended(&open), [0]);
         assert_eq!(places.open().by_number.len(), 2);

@@ -1,27 +1,24 @@
-//! The first words to a Redis that is spoken to frame by frame: login, db, perhaps a subscription. What it answers
-//! instead of OK is told in the operator's words.
+//! The first commands on a connection that is read frame by frame: login, db, perhaps a subscription. An answer other than
+//! OK becomes an error that says what to change.
 
 use std::io;
 
 use redis::{ErrorKind, RedisError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::connect::wants_login;
 use super::dial::Duplex;
-use super::redis::LinkError;
+use super::error::LinkError;
+use super::reply_error::{MASTER_DOWN, error_reply, is_busy, protocol_error, unexpected_reply, wants_login};
 use crate::config::{RedisSource, Secret};
 use crate::doctor::facts::MasterLink;
-use crate::resp::{Frame, ProtocolError, Reader, Value, command};
+use crate::resp::{Frame, Reader, RespValue, command};
 
 /// What Redis before 6, which knows no users, says of an AUTH with one.
 const KNOWS_NO_USERS: &str = "wrong number of arguments for 'auth' command";
 
-/// The code of the error that a replica answers which may not serve what it has without its master.
-pub(super) const MASTER_DOWN: &str = "MASTERDOWN";
-
-/// What was asked for.
+/// What a command of the handshake asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum HandshakeStep {
     Login,
     Db,
     /// A PING: PSUBSCRIBE is confirmed also by a Redis that then answers nothing, as one that is loading.
@@ -29,36 +26,36 @@ enum Step {
     Subscription,
 }
 
-/// Logs in, selects the db where it is not the first, and subscribes to `pattern`, if any, where it answers a PING. What the reader holds
-/// after that has been published.
+/// Logs in, selects the db where it is not the first, and subscribes to `pattern`, if any, once a PING is answered. What
+/// the reader holds after that has been published.
 ///
 /// # Errors
 ///
-/// [`LinkError`]: what Redis did not like, or what is not a Redis.
-pub(super) async fn greet(
+/// [`LinkError`]: what the Redis refused, or that this is no Redis.
+pub(super) async fn handshake(
     stream: &mut Box<dyn Duplex>,
     reader: &mut Reader,
     source: &RedisSource,
     pattern: Option<&str>,
 ) -> Result<(), LinkError> {
-    let mut steps: Vec<(Step, Vec<&[u8]>)> = Vec::new();
+    let mut steps: Vec<(HandshakeStep, Vec<&[u8]>)> = Vec::new();
     let db = source.db.to_string();
     if source.db != 0 {
-        steps.push((Step::Db, vec![b"SELECT", db.as_bytes()]));
+        steps.push((HandshakeStep::Db, vec![b"SELECT", db.as_bytes()]));
     }
     if let Some(pattern) = pattern {
-        steps.push((Step::Presence, vec![b"PING"]));
-        steps.push((Step::Subscription, vec![b"PSUBSCRIBE", pattern.as_bytes()]));
+        steps.push((HandshakeStep::Presence, vec![b"PING"]));
+        steps.push((HandshakeStep::Subscription, vec![b"PSUBSCRIBE", pattern.as_bytes()]));
     }
 
-    let told = |step, error| told(step, error, source.tls.is_some());
+    let refused = |step, error| link_error(step, error, source.tls.is_some());
     if let Some(password) = &source.password {
         let user = source.username.as_deref();
         let mut answer = ask(stream, reader, &login(user, password)).await;
         if user.is_some() && answer.as_ref().is_err_and(|error| error.to_string().contains(KNOWS_NO_USERS)) {
             answer = ask(stream, reader, &login(None, password)).await;
         }
-        answer.map_err(|error| told(Step::Login, error))?;
+        answer.map_err(|error| refused(HandshakeStep::Login, error))?;
     }
     for (step, words) in steps {
         match ask(stream, reader, &words).await {
@@ -66,7 +63,7 @@ pub(super) async fn greet(
             Err(error) if error.code() == Some(MASTER_DOWN) => {
                 return Err(LinkError::MasterDown { link: master_link(stream, reader).await });
             }
-            Err(error) => return Err(told(step, error)),
+            Err(error) => return Err(refused(step, error)),
         }
     }
     Ok(())
@@ -110,19 +107,19 @@ fn login<'a>(user: Option<&'a str>, password: &'a Secret) -> Vec<&'a [u8]> {
     words.into_iter().flatten().map(str::as_bytes).collect()
 }
 
-/// Says one command and waits for its answer.
+/// Sends one command and waits for its answer.
 async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]]) -> Result<(), RedisError> {
     let mut bytes = Vec::new();
     command(&mut bytes, words);
     send(stream, &bytes).await?;
     loop {
-        match reader.frame().map_err(garbled)? {
-            Some(Frame::One(Value::Error(text))) => return Err(refusal(text)),
-            Some(Frame::One(Value::Simple(b"OK" | b"PONG"))) => return Ok(()),
+        match reader.frame().map_err(protocol_error)? {
+            Some(Frame::One(RespValue::Error(text))) => return Err(error_reply(text)),
+            Some(Frame::One(RespValue::Simple(b"OK" | b"PONG"))) => return Ok(()),
             Some(Frame::Many(values)) if matches!(values.bulk(0), Some(b"psubscribe" | b"pong")) => {
                 return Ok(());
             }
-            Some(_) => return Err(RedisError::from((ErrorKind::Parse, "not an answer to what was asked"))),
+            Some(_) => return Err(unexpected_reply()),
             None => read(stream, reader).await?,
         }
     }
@@ -142,36 +139,17 @@ async fn read(stream: &mut Box<dyn Duplex>, reader: &mut Reader) -> io::Result<(
     Ok(())
 }
 
-/// What an error at a step means.
-fn told(step: Step, error: RedisError, is_tls: bool) -> LinkError {
+/// What an error at a step means for the connection.
+fn link_error(step: HandshakeStep, error: RedisError, is_tls: bool) -> LinkError {
     match (step, error.kind()) {
         (_, ErrorKind::Io | ErrorKind::Parse) if is_tls => LinkError::Unusable(error),
         (_, ErrorKind::Io | ErrorKind::Parse) => LinkError::Unintelligible(error),
         _ if wants_login(&error) => LinkError::Login(error),
-        // Whatever was asked: it takes nobody, or nobody now.
+        // Whatever was asked: it serves no client, or none for now.
         _ if is_busy(&error) => LinkError::Unusable(error),
-        (Step::Login, _) => LinkError::Login(error),
-        (Step::Db, _) => LinkError::Db(error),
-        (Step::Presence, _) => LinkError::PingRefused(error),
-        (Step::Subscription, _) => LinkError::Refused(error),
+        (HandshakeStep::Login, _) => LinkError::Login(error),
+        (HandshakeStep::Db, _) => LinkError::Db(error),
+        (HandshakeStep::Presence, _) => LinkError::PingRefused(error),
+        (HandshakeStep::Subscription, _) => LinkError::Refused(error),
     }
-}
-
-pub(super) fn is_busy(error: &RedisError) -> bool {
-    matches!(error.code(), Some("LOADING" | "BUSY" | "DENIED" | MASTER_DOWN))
-        || error.detail().is_some_and(|detail| detail.starts_with("max number of clients"))
-}
-
-/// An error answer, as the client library has it.
-pub(super) fn refusal(text: &[u8]) -> RedisError {
-    match redis::parse_redis_value(&[b"-", text, b"\r\n"].concat()) {
-        Ok(redis::Value::ServerError(error)) => error.into(),
-        Ok(_) => RedisError::from((ErrorKind::Parse, "not an error")),
-        Err(error) => error,
-    }
-}
-
-/// Bytes that no Redis sends.
-pub(super) fn garbled(error: ProtocolError) -> RedisError {
-    RedisError::from((ErrorKind::Parse, "not the protocol of Redis", error.to_string()))
 }

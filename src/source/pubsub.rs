@@ -1,17 +1,17 @@
-//! What a subscription says, taken out of the bytes where they were read. Knows no socket.
+//! The messages of a subscription, taken out of the buffer that they were read into. Knows no socket.
 
-use super::greet::garbled;
-use super::redis::LinkError;
-use crate::resp::{Frame, Limits, ProtocolError, Reader, Span, Value};
+use super::error::LinkError;
+use super::reply_error::protocol_error;
+use crate::resp::{Frame, FrameLimits, ProtocolError, Reader, RespValue, Span};
 
 /// Frames handed on at one call, or a few more: the table is locked for that many.
-pub const BATCH: usize = 1024;
+pub const FRAMES_PER_CALL: usize = 1024;
 
-/// Messages handed on together, at most: more waits for memory than these do not overlap.
-pub const HANDFUL: usize = 16;
+/// Messages handed on together, at most: more cache misses than these do not overlap.
+pub const BATCH: usize = 16;
 
-/// coturn's messages are shorter than 2 KiB; a longer one than this is passed over, and its length told only.
-pub const LIMITS: Limits = Limits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
+/// coturn's messages are shorter than 2 KiB; one that is longer than this is skipped and only counted.
+pub const LIMITS: FrameLimits = FrameLimits { frame: 64 << 10, values: 8, ahead: 192 << 10 };
 
 /// One published message, where it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,10 @@ pub enum Published<'a> {
     TooLong,
 }
 
-/// What a subscription may say.
+/// What comes on a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said<'a> {
-    /// Messages in a row, a handful at most.
+pub enum PubSubItem<'a> {
+    /// Messages in a row, [`BATCH`] at most.
     Published(&'a [Published<'a>]),
     /// The answer to a PING.
     Pong,
@@ -38,15 +38,15 @@ pub enum Said<'a> {
     Error(&'a [u8]),
 }
 
-/// Bytes that were read, and not handed on yet.
+/// The messages of a subscription that are read and not handed on yet.
 #[derive(Debug)]
-pub struct Inbox {
+pub struct PubSub {
     reader: Reader,
     /// All that has been read is handed on, but for the beginning of a frame.
     is_drained: bool,
 }
 
-impl Inbox {
+impl PubSub {
     /// What the reader holds already comes first.
     pub const fn new(reader: Reader) -> Self {
         Self { reader, is_drained: false }
@@ -76,15 +76,15 @@ impl Inbox {
     /// That of `visit`; [`LinkError::Lost`] when what comes is no subscription.
     pub fn take(
         &mut self,
-        mut visit: impl FnMut(Said<'_>) -> Result<(), LinkError>,
+        mut visit: impl FnMut(PubSubItem<'_>) -> Result<(), LinkError>,
     ) -> Result<usize, LinkError> {
         let mut taken = 0;
-        while taken < BATCH {
-            let mut spans = [None; HANDFUL];
+        while taken < FRAMES_PER_CALL {
+            let mut spans = [None; BATCH];
             let (mut many, mut behind) = (0, None);
             for span in &mut spans {
                 match self.next() {
-                    Next::Message(at) => *span = at,
+                    NextFrame::Message(at) => *span = at,
                     other => {
                         behind = Some(other);
                         break;
@@ -94,38 +94,40 @@ impl Inbox {
             }
             let published = spans.map(|span| self.published(span));
             if let Some(published @ [_, ..]) = published.get(..many) {
-                visit(Said::Published(published))?;
+                visit(PubSubItem::Published(published))?;
             }
             taken += many;
             match behind {
-                // A handful, and there may be more.
+                // A full batch, and there may be more.
                 None => continue,
-                Some(Next::Drained) => {
+                Some(NextFrame::Drained) => {
                     self.is_drained = true;
                     return Ok(taken);
                 }
-                Some(Next::Pong) => visit(Said::Pong)?,
-                Some(Next::Error(text)) => visit(Said::Error(&text))?,
-                Some(Next::Garbled(error)) => return Err(LinkError::Lost(garbled(error))),
-                Some(Next::Message(_) | Next::Nothing) => {}
+                Some(NextFrame::Pong) => visit(PubSubItem::Pong)?,
+                Some(NextFrame::Error(text)) => visit(PubSubItem::Error(&text))?,
+                Some(NextFrame::Garbled(error)) => return Err(LinkError::Lost(protocol_error(error))),
+                Some(NextFrame::Message(_) | NextFrame::Nothing) => {}
             }
             taken += 1;
         }
         Ok(taken)
     }
 
-    fn next(&mut self) -> Next {
+    fn next(&mut self) -> NextFrame {
         match self.reader.frame() {
-            Ok(None) => Next::Drained,
+            Ok(None) => NextFrame::Drained,
             Ok(Some(Frame::Many(values))) => match (values.bulk(0), values.span(2), values.span(3)) {
-                (Some(b"pmessage"), Some(channel), Some(payload)) => Next::Message(Some((channel, payload))),
-                (Some(b"pong"), ..) => Next::Pong,
-                _ => Next::Nothing,
+                (Some(b"pmessage"), Some(channel), Some(payload)) => {
+                    NextFrame::Message(Some((channel, payload)))
+                }
+                (Some(b"pong"), ..) => NextFrame::Pong,
+                _ => NextFrame::Nothing,
             },
-            Ok(Some(Frame::TooLong)) => Next::Message(None),
-            Ok(Some(Frame::One(Value::Error(text)))) => Next::Error(text.into()),
-            Ok(Some(Frame::One(_))) => Next::Nothing,
-            Err(error) => Next::Garbled(error),
+            Ok(Some(Frame::TooLong)) => NextFrame::Message(None),
+            Ok(Some(Frame::One(RespValue::Error(text)))) => NextFrame::Error(text.into()),
+            Ok(Some(Frame::One(_))) => NextFrame::Nothing,
+            Err(error) => NextFrame::Garbled(error),
         }
     }
 
@@ -138,7 +140,7 @@ impl Inbox {
 }
 
 /// A frame, by where it stands.
-enum Next {
+enum NextFrame {
     /// Channel and payload; `None` for a message that was too long.
     Message(Option<(Span, Span)>),
     Pong,
@@ -165,19 +167,19 @@ mod tests {
 
     /// What was said, of messages their payloads, a word for each call; and how it ended.
     fn said(bytes: &[u8]) -> (Vec<String>, Result<usize, LinkError>) {
-        let mut inbox = Inbox::new(Reader::of_replies(LIMITS));
-        inbox.space()[..bytes.len()].copy_from_slice(bytes);
-        inbox.filled(bytes.len());
+        let mut pubsub = PubSub::new(Reader::of_replies(LIMITS));
+        pubsub.space()[..bytes.len()].copy_from_slice(bytes);
+        pubsub.filled(bytes.len());
         let mut all = Vec::new();
         let payload = |published: &Published<'_>| match published {
             Published::Message { payload, .. } => String::from_utf8_lossy(payload).into_owned(),
             Published::TooLong => "too long".to_owned(),
         };
-        let ended = inbox.take(|said| {
+        let ended = pubsub.take(|said| {
             all.push(match said {
-                Said::Published(published) => published.iter().map(payload).collect(),
-                Said::Pong => "pong".to_owned(),
-                Said::Error(text) => String::from_utf8_lossy(text).into_owned(),
+                PubSubItem::Published(published) => published.iter().map(payload).collect(),
+                PubSubItem::Pong => "pong".to_owned(),
+                PubSubItem::Error(text) => String::from_utf8_lossy(text).into_owned(),
             });
             Ok(())
         });
@@ -195,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_handful_comes_in_handfuls() {
-        let all: Vec<char> = ('a'..='z').take(HANDFUL + 3).collect();
+    fn more_than_a_batch_comes_in_batches() {
+        let all: Vec<char> = ('a'..='z').take(BATCH + 3).collect();
         let (said, ended) = said(&all.iter().flat_map(|payload| message(*payload)).collect::<Vec<u8>>());
-        let handfuls: Vec<String> = all.chunks(HANDFUL).map(|handful| handful.iter().collect()).collect();
-        assert_eq!((said, ended.ok()), (handfuls, Some(HANDFUL + 3)));
+        let batches: Vec<String> = all.chunks(BATCH).map(|batch| batch.iter().collect()).collect();
+        assert_eq!((said, ended.ok()), (batches, Some(BATCH + 3)));
     }
 
     #[test]
