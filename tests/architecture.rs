@@ -9,7 +9,7 @@
     reason = "clippy.toml allows these in test functions only"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ const HOUSE: &[Room] = &[
         crates: &["humantime", "thiserror"],
     },
     Room { name: "escape", rooms: &[], crates: &[] },
-    Room { name: "net", rooms: &["config"], crates: &["rustix", "thiserror", "tokio", "tracing"] },
+    Room { name: "net", rooms: &["config"], crates: &["rustix", "socket2", "thiserror", "tokio", "tracing"] },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["escape", "wire"], crates: &["serde", "serde_json"] },
@@ -247,4 +247,315 @@ fn every_dependency_says_why() {
             _ => explained = false,
         }
     }
+}
+
+/// Within `state`: a wing, or a file that stands by itself, and what of `state` it may use.
+const WINGS_OF_STATE: &[(&str, &[&str])] = &[
+    ("storage", &[]),
+    ("model", &["storage"]),
+    ("record", &["model"]),
+    ("table", &["record", "model", "storage"]),
+    // What the other rooms see: names of the wings, nothing of its own.
+    ("mod", &["record", "table", "model", "storage"]),
+];
+
+/// Every module of `src` with its path (`state::table::sessions`), its shipped code and the names that it brings in.
+struct Modules {
+    files: BTreeMap<String, Module>,
+}
+
+struct Module {
+    file: String,
+    code: String,
+    /// A name that stands in this module by a `use`, and the whole path behind it.
+    imports: BTreeMap<String, Vec<String>>,
+}
+
+impl Modules {
+    fn read() -> Self {
+        let src = root().join("src");
+        let mut paths = Vec::new();
+        rust_files(&src, &mut paths);
+        let texts: BTreeMap<String, (String, String)> = paths
+            .iter()
+            .map(|path| {
+                let file = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+                let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+                let module = if module == "lib" { String::new() } else { module };
+                (module, (file, read(path)))
+            })
+            .collect();
+        let is_test = |module: &str| {
+            let names: Vec<&str> = module.split("::").collect();
+            (1..=names.len()).any(|depth| {
+                let (name, parent) = (names[depth - 1], names[..depth - 1].join("::"));
+                texts.get(&parent).is_some_and(|(_, text)| {
+                    text.contains(&format!("#[cfg(test)]\nmod {name};"))
+                        || text.contains(&format!("#[cfg(test)]\npub(super) mod {name};"))
+                })
+            })
+        };
+        let shipped = texts.iter().filter(|(module, _)| !is_test(module));
+        let mut files: BTreeMap<String, Module> = shipped
+            .map(|(module, (file, text))| {
+                let (file, code) = (file.clone(), shipped_code(text));
+                (module.clone(), Module { file, code, imports: BTreeMap::new() })
+            })
+            .collect();
+        let names: BTreeSet<String> = files.keys().cloned().collect();
+        for (module, content) in &mut files {
+            for tree in use_trees(&content.code) {
+                let mut leaves = Vec::new();
+                expand(&tree, &mut Vec::new(), &mut leaves);
+                for (mut path, name) in leaves {
+                    if let Some(path) = absolute(module, &mut path, &names) {
+                        content.imports.insert(name, path);
+                    }
+                }
+            }
+        }
+        Self { files }
+    }
+
+    /// The module in which the path's item is defined; names that a module only hands on are followed.
+    fn home(&self, path: &[String], depth: usize) -> Option<&str> {
+        let known =
+            (0..=path.len()).rev().find(|&length| self.files.contains_key(&path[..length].join("::")))?;
+        let (module, content) = self.files.get_key_value(&path[..known].join("::"))?;
+        let handed_on = path.get(known).and_then(|name| content.imports.get(name));
+        if let Some(further) = handed_on.filter(|_| depth < 8) {
+            let further: Vec<String> = further.iter().chain(&path[known + 1..]).cloned().collect();
+            return self.home(&further, depth + 1);
+        }
+        Some(module)
+    }
+
+    /// Which module uses something that which other defines. A module and those within it are one piece of work: what they
+    /// take from each other is not counted.
+    fn arrows(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let names: BTreeSet<String> = self.files.keys().cloned().collect();
+        for (module, content) in &self.files {
+            let inline = inline_paths(&content.code);
+            let inline = inline.into_iter().filter_map(|mut path| absolute(module, &mut path, &names));
+            for path in content.imports.values().cloned().chain(inline) {
+                let Some(home) = self.home(&path, 0) else { continue };
+                let within = |a: &str, b: &str| a.is_empty() || b == a || b.starts_with(&format!("{a}::"));
+                if !within(module, home) && !within(home, module) {
+                    arrows.entry(module).or_default().insert(home);
+                }
+            }
+        }
+        arrows
+    }
+}
+
+/// Without comments and tests.
+fn shipped_code(text: &str) -> String {
+    let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    shipped.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// What stands between each `use` and its `;`.
+fn use_trees(code: &str) -> Vec<String> {
+    let mut trees = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("use ") {
+        let (before, after) = (&rest[..at], &rest[at + 4..]);
+        let line = before.rsplit('\n').next().unwrap().trim();
+        let tree = after.split(';').next().unwrap();
+        if line.is_empty() || line.starts_with("pub") {
+            trees.push(tree.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        rest = after;
+    }
+    trees
+}
+
+/// Each path of a tree of imports, with the name that it brings in.
+fn expand(tree: &str, prefix: &mut Vec<String>, leaves: &mut Vec<(Vec<String>, String)>) {
+    let tree = tree.trim();
+    if let Some(at) = tree.find('{') {
+        let depth = prefix.len();
+        prefix.extend(
+            tree[..at].split("::").filter(|part| !part.is_empty()).map(|part| part.trim().to_owned()),
+        );
+        // A line of a text may begin with the word, too.
+        let Some(inner) = tree[at + 1..].trim_end().strip_suffix('}') else { return };
+        let (mut start, mut open) = (0, 0);
+        for (at, letter) in inner.char_indices().chain([(inner.len(), ',')]) {
+            match letter {
+                '{' => open += 1,
+                '}' => open -= 1,
+                ',' if open == 0 => {
+                    if !inner[start..at].trim().is_empty() {
+                        expand(&inner[start..at], prefix, leaves);
+                    }
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+        prefix.truncate(depth);
+        return;
+    }
+    let (path, name) = tree.split_once(" as ").map_or((tree, None), |(path, name)| (path, Some(name)));
+    let mut path: Vec<String> = prefix.iter().cloned().chain(path.split("::").map(str::to_owned)).collect();
+    if path.last().is_some_and(|last| last == "self") {
+        path.pop();
+    }
+    let name = name.map_or_else(|| path.last().unwrap().clone(), str::to_owned);
+    leaves.push((path, name));
+}
+
+/// Paths within the code that begin at the crate or above.
+fn inline_paths(code: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for head in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(head) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == ':') {
+                continue;
+            }
+            let end =
+                code[at..].find(|letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == ':'));
+            let path = &code[at..end.map_or(code.len(), |end| at + end)];
+            paths.push(path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect());
+        }
+    }
+    paths
+}
+
+/// The path from the crate's root; `None` for one of another crate.
+fn absolute(module: &str, path: &mut Vec<String>, modules: &BTreeSet<String>) -> Option<Vec<String>> {
+    let mut base: Vec<String> =
+        module.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    match path.first()?.as_str() {
+        "crate" | "coturn_exporter" => {
+            base.clear();
+            path.remove(0);
+        }
+        "self" => {
+            path.remove(0);
+        }
+        "super" => {
+            while path.first().is_some_and(|part| part == "super") {
+                path.remove(0);
+                base.pop();
+            }
+        }
+        // A module within this one.
+        first => {
+            let inner = base.iter().map(String::as_str).chain([first]).collect::<Vec<_>>().join("::");
+            if !modules.contains(&inner) {
+                return None;
+            }
+        }
+    }
+    base.append(path);
+    Some(base)
+}
+
+/// Modules that reach each other, each group once.
+fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<BTreeSet<&'a str>> {
+    let reach = |from: &'a str| {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![from];
+        while let Some(at) = next.pop() {
+            next.extend(arrows.get(at).into_iter().flatten().filter(|to| reached.insert(**to)));
+        }
+        reached
+    };
+    let reached: BTreeMap<&str, BTreeSet<&str>> = arrows.keys().map(|&from| (from, reach(from))).collect();
+    let mut groups: Vec<BTreeSet<&str>> = Vec::new();
+    for (from, to) in reached.iter().filter(|(from, to)| to.contains(*from)) {
+        if !groups.iter().any(|group| group.contains(from)) {
+            groups.push(
+                to.iter()
+                    .copied()
+                    .filter(|to| reached.get(to).is_some_and(|back| back.contains(from)))
+                    .collect(),
+            );
+        }
+    }
+    groups
+}
+
+#[test]
+fn no_files_go_round_in_a_circle() {
+    let modules = Modules::read();
+    let arrows = modules.arrows();
+    let count: usize = arrows.values().map(BTreeSet::len).sum();
+    assert!(count > 300, "{count} imports found: the reading of them is broken");
+    let mut found = String::new();
+    for circle in circles(&arrows) {
+        found += "a circle:\n";
+        for from in &circle {
+            for to in arrows[from].intersection(&circle) {
+                found += &format!("  {} uses {}\n", modules.files[*from].file, modules.files[*to].file);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found}");
+}
+
+#[test]
+fn circles_are_found() {
+    let arrows = BTreeMap::from([
+        ("a", BTreeSet::from(["b", "d"])),
+        ("b", BTreeSet::from(["c"])),
+        ("c", BTreeSet::from(["a"])),
+        ("d", BTreeSet::from(["e"])),
+        ("f", BTreeSet::from(["d", "a"])),
+    ]);
+    assert_eq!(circles(&arrows), [BTreeSet::from(["a", "b", "c"])]);
+}
+
+#[test]
+fn the_wings_of_the_state_point_one_way() {
+    let wing = |module: &str| {
+        let name = module.strip_prefix("state")?;
+        let name = name.strip_prefix("::").map_or("mod", |rest| rest.split("::").next().unwrap());
+        Some(name.to_owned())
+    };
+    let modules = Modules::read();
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (module, used) in modules.arrows() {
+        let Some(from) = wing(module) else { continue };
+        seen.insert(from.clone());
+        let Some((_, allowed)) = WINGS_OF_STATE.iter().find(|(name, _)| *name == from) else {
+            wrong.push(format!("{module} stands in no known wing"));
+            continue;
+        };
+        let wrongly = used.iter().filter_map(|used| Some((used, wing(used)?)));
+        let wrongly = wrongly.filter(|(_, to)| *to != from && !allowed.contains(&to.as_str()));
+        wrong.extend(wrongly.map(|(used, _)| format!("{module} uses {used}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(["storage", "model", "table"].iter().all(|wing| seen.contains(*wing)), "{seen:?}");
+}
+
+#[test]
+fn a_type_name_stands_for_one_thing() {
+    let modules = Modules::read();
+    let mut homes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for content in modules.files.values() {
+        for line in content.code.lines() {
+            let words: Vec<&str> =
+                line.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+            for (at, word) in words.iter().enumerate() {
+                // An indented `type` is one of a trait.
+                let defines =
+                    ["struct", "enum", "trait"].contains(word) || *word == "type" && !line.starts_with(' ');
+                let name = words.get(at + 1).filter(|name| name.starts_with(char::is_uppercase));
+                if let Some(name) = name.filter(|_| defines) {
+                    homes.entry(name).or_default().push(&content.file);
+                }
+            }
+        }
+    }
+    assert!(homes.len() > 200, "{} types found: the reading of them is broken", homes.len());
+    homes.retain(|_, files| files.len() > 1);
+    assert!(homes.is_empty(), "{homes:#?}");
 }

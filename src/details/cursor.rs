@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::query::{List, Query};
+use super::list::{List, sort_text};
 use crate::state::rows::{Order, SortPosition, SortValue};
 
 fn prefix(list: List, order: Order) -> String {
@@ -12,7 +12,7 @@ fn prefix(list: List, order: Order) -> String {
         List::Allocations => 'a',
         List::Sessions => 's',
     };
-    format!("{list}.{}.", Query::sort_text(order))
+    format!("{list}.{}.", sort_text(order))
 }
 
 /// The place as text.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::query::{List, Query, encode};
+use super::list::List;
+use super::query::{Query, encode};
 use super::{Listing, cursor};
 use crate::clock::{Timestamp, WallTime};
 use crate::state::rows::{AllocationRow, RowPage, SessionRow, SortPosition};

@@ -6,12 +6,14 @@
 mod cursor;
 mod human;
 mod json;
+mod list;
 mod page;
 mod query;
 
 use crate::clock::Timestamp;
 use crate::state::rows::{AllocationRow, RowPage, RowQuery, SessionRow};
-use query::{List, Query};
+use list::List;
+use query::Query;
 
 /// Where rows come from.
 pub trait Inspect: Send + Sync + 'static {

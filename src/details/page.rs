@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use super::cursor;
 use super::human::{bytes, span};
-use super::query::{List, Query, encode};
+use super::list::{List, sort_text};
+use super::query::{Query, encode};
 use super::{Listing, PAGE};
 use crate::clock::Timestamp;
 use crate::escape::{Html, printable};
@@ -118,7 +119,7 @@ fn form(query: &Query) -> String {
          <button>Filter</button>\n<a href=\"{PAGE}\">Clear</a>\n\
          <label id=\"refresh\" hidden><input type=\"checkbox\" checked> Refresh every 5 s</label>\n\
          <span id=\"trouble\" role=\"status\"></span>\n</form>\n",
-        Query::sort_text(query.order),
+        sort_text(query.order),
         query.limit
     );
     out
@@ -269,7 +270,7 @@ fn pages(out: &mut String, listing: &Listing<AllocationRow>, query: &Query) {
 
 /// A link to this page with the same filters, in another order or from a cursor on.
 fn link(query: &Query, order: Order, cursor: Option<&str>) -> String {
-    let mut out = format!("{PAGE}?sort={}", Query::sort_text(order));
+    let mut out = format!("{PAGE}?sort={}", sort_text(order));
     for (name, value) in &query.given {
         let _ = write!(out, "&{name}={}", encode(value));
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::cursor;
+use super::list::List;
 use crate::escape::printable;
 use crate::percent;
 use crate::state::rows::{Filter, Order, RowQuery, Sort, SortPosition};
@@ -18,27 +19,6 @@ const DEFAULT_LIMIT: usize = 100;
 
 /// Rows of a page at most.
 const MAX_LIMIT: usize = 1000;
-
-/// Which rows are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum List {
-    Allocations,
-    Sessions,
-}
-
-impl List {
-    /// Whether it can be sorted so.
-    pub(super) fn takes(self, sort: Sort) -> bool {
-        match self {
-            Self::Allocations => sort != Sort::Allocations,
-            Self::Sessions => sort != Sort::LifetimeLeft,
-        }
-    }
-
-    fn sorts(self) -> impl Iterator<Item = &'static str> {
-        Sort::ALL.into_iter().filter(move |&sort| self.takes(sort)).map(Sort::as_str)
-    }
-}
 
 /// What is wrong with a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,12 +139,6 @@ impl Query {
             limit: self.limit,
             after: self.after.clone(),
         }
-    }
-
-    /// The order as a query names it.
-    pub(super) fn sort_text(order: Order) -> String {
-        let sign = if order.descending { "-" } else { "" };
-        format!("{sign}{}", order.sort.as_str())
     }
 }
 

@@ -4,8 +4,10 @@
 //! Ids and field names are a contract: scripts read them.
 
 pub mod facts;
+mod key_loss;
 mod keys;
 pub mod listener;
+mod look;
 mod report;
 pub mod retention;
 mod rights;
@@ -76,7 +78,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             verdicts.extend(server::no_touch(seen, subject));
             verdicts.extend(server::role(seen, subject));
             verdicts.extend(settings::all(&seen.settings));
-            verdicts.extend(retention::all(seen, subject));
+            verdicts.extend(key_loss::all(seen, subject));
             verdicts.extend(rights::needed(seen, subject));
             verdicts.extend(rights::excess(seen, subject));
             verdicts.extend(keys::dbname(seen, subject));

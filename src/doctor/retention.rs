@@ -1,15 +1,10 @@
-//! Judges whether Redis takes and keeps every status key: where it does not, a missing key proves nothing. Pure: also
-//! for the resync, which ends allocations with a missing key only where that is proof.
+//! Whether Redis takes and keeps every status key: where it does not, a missing key proves nothing. Pure: also for the
+//! resync, which ends allocations with a missing key only where that is proof.
 
 use std::fmt;
 
-use super::facts::{ConfigValues, Look, Seen, Subject};
-use super::rights::user_of;
-use super::{Setting, Severity, Verdict, settings, shell_word};
-
-/// The fix for a cluster, which coturn does not support.
-const NO_CLUSTER: &str =
-    "a standalone Redis for redis-statsdb and --redis.url, or none: --statsdb.listen-address";
+use super::look::ConfigValues;
+use super::settings::{self, NO_CLUSTER, Setting};
 
 /// What Redis says of its mode and its memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,73 +130,5 @@ impl fmt::Display for Doubt {
             Self::UnknownMemory => "INFO gives no answer: whether Redis evicts keys is not known",
             Self::Unknown => "INFO gives no answer: whether Redis takes and keeps all keys is not known",
         })
-    }
-}
-
-pub(super) fn all(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
-    let mut known = seen.retention.seen().cloned().unwrap_or_default();
-    if let Some(config) = seen.settings.seen() {
-        known.complete(config);
-    }
-    let mut verdicts = Vec::new();
-    verdicts.extend(settings::cluster_enabled(&known.values));
-    verdicts.extend(settings::maxmemory_policy(&known.values));
-    verdicts.extend(refused_writes(&known));
-    verdicts.extend(evicted(&known));
-    if known.is_cluster().is_none() || known.may_evict().is_none() {
-        verdicts.push(unknown(seen, subject));
-    }
-    verdicts
-}
-
-/// The `cluster-enabled` of a Redis.
-pub(super) fn cluster(enabled: &str) -> Verdict {
-    let id = Setting::ClusterEnabled.as_str();
-    if enabled != "yes" {
-        return Verdict::new(Severity::Ok, id, "Redis is no cluster: it takes every status key");
-    }
-    Verdict::new(Severity::Fault, id, "this is a node of a Redis Cluster, which coturn does not know")
-        .because(
-            "the node refuses the status keys of other nodes' slots (MOVED): after a start the exporter finds only \
-             some of the live allocations; after a gap it ends none because its key is missing, so those that ended \
-             meanwhile stay live until they are due. Events arrive all the same",
-        )
-        .fix(NO_CLUSTER)
-}
-
-fn refused_writes(known: &Retention) -> Option<Verdict> {
-    let limit = known.values.get(settings::MAXMEMORY).filter(|limit| *limit != "0")?;
-    let refused = Some(known.refused_writes).filter(|refused| *refused > 0)?;
-    let message = format!("Redis has refused {refused} write(s) for lack of memory; maxmemory is {limit}");
-    let verdict = Verdict::new(Severity::Fault, settings::MAXMEMORY, message)
-        .because(
-            "coturn's status keys may be among them: after a gap or a start live allocations are not found",
-        )
-        .fix("CONFIG SET maxmemory with a larger value, then CONFIG RESETSTAT");
-    Some(verdict)
-}
-
-fn evicted(known: &Retention) -> Option<Verdict> {
-    let evicted = Some(known.evicted).filter(|evicted| *evicted > 0 && known.counts_evictions())?;
-    let verdict = Verdict::new(Severity::Advice, "evicted-keys", format!("Redis has evicted {evicted} key(s)"))
-        .because(
-            "status keys may be among them: until each live allocation has set its key again, a missing key proves \
-             nothing, and a start does not find them",
-        )
-        .fix("a maxmemory-policy that spares keys without a time to live; then CONFIG RESETSTAT");
-    Some(verdict)
-}
-
-fn unknown(seen: &Seen, subject: &Subject) -> Verdict {
-    let what = "whether Redis takes and keeps every status key (cluster, eviction)";
-    let verdict = match Verdict::unseen(&seen.retention, "info", "INFO", what) {
-        Some(verdict) => Verdict { severity: Severity::Advice, ..verdict },
-        None => Verdict::new(Severity::Advice, "info", format!("INFO does not say {what}")),
-    };
-    let verdict = verdict.because("the exporter then ends no allocation because its key is missing");
-    let user = shell_word(&user_of(seen, subject));
-    match seen.retention {
-        Look::Forbidden => verdict.redis(format!("ACL SETUSER {user} +info")),
-        _ => verdict,
     }
 }

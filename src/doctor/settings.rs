@@ -1,7 +1,7 @@
 //! Judges the settings of a Redis by the values that `CONFIG GET` gives. Pure; the metrics use the same judgement.
 
-use super::facts::{ConfigValues, Look};
-use super::{Fix, Severity, Verdict, retention};
+use super::look::{ConfigValues, Look};
+use super::{Fix, Severity, Verdict};
 
 /// A setting that coturn or the exporter depends on, by the name that findings and metrics give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +53,10 @@ pub const ASKED: [&str; 6] = [
     MAXMEMORY,
     "cluster-enabled",
 ];
+
+/// The fix for a cluster, which coturn does not support.
+pub(super) const NO_CLUSTER: &str =
+    "a standalone Redis for redis-statsdb and --redis.url, or none: --statsdb.listen-address";
 
 /// The limit of memory; 0 is none.
 pub(super) const MAXMEMORY: &str = "maxmemory";
@@ -108,7 +112,22 @@ fn judge(setting: Setting, values: &ConfigValues) -> Option<Verdict> {
 }
 
 pub(super) fn cluster_enabled(values: &ConfigValues) -> Option<Verdict> {
-    values.get(Setting::ClusterEnabled.as_str()).map(retention::cluster)
+    values.get(Setting::ClusterEnabled.as_str()).map(cluster)
+}
+
+/// The `cluster-enabled` of a Redis.
+fn cluster(enabled: &str) -> Verdict {
+    let id = Setting::ClusterEnabled.as_str();
+    if enabled != "yes" {
+        return Verdict::new(Severity::Ok, id, "Redis is no cluster: it takes every status key");
+    }
+    Verdict::new(Severity::Fault, id, "this is a node of a Redis Cluster, which coturn does not know")
+        .because(
+            "the node refuses the status keys of other nodes' slots (MOVED): after a start the exporter finds only \
+             some of the live allocations; after a gap it ends none because its key is missing, so those that ended \
+             meanwhile stay live until they are due. Events arrive all the same",
+        )
+        .fix(NO_CLUSTER)
 }
 
 /// Every setting that only `CONFIG GET` knows, and that can be judged; one line if none can.
