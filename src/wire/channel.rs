@@ -46,6 +46,7 @@ pub(super) fn peers_of(before: &[u8], channel: &[u8]) -> Option<Topic> {
 
 /// Reads it from its end: no id and no kind can hold `/allocation/`, so the last one is coturn's own, whatever users are
 /// called.
+// docs/semantics.md#channel-names
 fn understood(rest: &[u8]) -> Option<(Key<'_>, Topic)> {
     let (named, topic) = KINDS.iter().find_map(|(kind, topic)| Some((rest.strip_suffix(*kind)?, *topic)))?;
     let slash = memchr::memrchr(b'/', named)?;

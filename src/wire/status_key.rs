@@ -8,6 +8,7 @@ pub const MOST_IDLE: Duration = Duration::from_secs((1 << 24) - 24 * 3600);
 
 /// Whether no live allocation can own a key that has been idle for so long; `limit` is the longest grant and the grace. One
 /// whose idle time is not believed may be of a live allocation.
+// docs/semantics.md#stale-keys
 pub fn is_stale(idle: Duration, limit: Duration) -> bool {
     idle > limit && is_believed(idle)
 }

@@ -6,6 +6,7 @@ pub const DEFAULT_SEPARATOR: u8 = b':';
 
 /// The user id of a name made of a moment and a user id, in either order; empty where the name is a moment alone.
 /// `None` for any other name. As coturn does, splits at the first separator only: the rest may hold more of them.
+// docs/semantics.md#turn-rest-names
 pub fn user_id(name: &[u8], separator: u8) -> Option<&[u8]> {
     // Ten digits: coturn's time has 32 bits, so what it accepts lies between now and 2106; and no telephone extension has
     // as many.

@@ -174,7 +174,7 @@ impl ListenerContext {
             }
             (ClientCommand::Starting, Some(id)) => ingest.process_started(now, id),
             (ClientCommand::Refused(reason) | ClientCommand::Foreign(reason), _) => {
-                ingest.refused_command(self.id, *reason)
+                ingest.refused_command(self.id, *reason);
             }
             _ => {}
         }

@@ -206,6 +206,7 @@ impl Flags {
 
     /// The leg that decides whether an allocation relayed, and how much: the peer's, or the client's where coturn is older
     /// than 4.5.1.2 and reports no other. The one definition.
+    // docs/semantics.md#the-deciding-leg
     pub const fn deciding_leg(self) -> Leg {
         if self.has(Flag::PeerLeg) || self.has(Flag::LongForm) { Leg::Peer } else { Leg::Client }
     }
@@ -385,6 +386,7 @@ impl Allocation {
     }
 
     /// The birth that was read from the key before its event came.
+    // docs/semantics.md#events-win-over-the-scan
     pub(crate) fn is_birth_of_scanned(&self, client: Option<SocketAddr>, granted: &Granted) -> bool {
         self.is(Flag::ScannedBirth)
             && (self.lifetime.get(), self.transport, self.is(Flag::LongForm))
@@ -409,6 +411,7 @@ impl Allocation {
 
     /// Traffic after the end of the last status' lifetime: a refresh was lost on the way, and each report says anew that
     /// one was. True if it was so.
+    // docs/semantics.md#due
     pub(crate) fn prove_alive(&mut self, now: Timestamp) -> bool {
         let lost = now > self.granted_until();
         if lost {
@@ -428,6 +431,7 @@ impl Allocation {
     }
 
     /// How it ended, if `deleted` comes now and its end was still open.
+    // docs/semantics.md#ends
     pub(crate) fn cause_of_deleted(&self, now: Timestamp, grace: Duration) -> Cause {
         let last_known = self.granted_at.get().plus(self.lifetime.get());
         let end = self.granted_until();
@@ -449,6 +453,7 @@ impl Allocation {
     }
 
     /// Enough passed, and something came from a peer (by the client leg: went to the client).
+    // docs/semantics.md#relayed-allocations
     pub(crate) fn has_relayed(&self, threshold: u64) -> bool {
         let sum = self.decisive_traffic();
         let to_client = if self.has_peer() { sum.received } else { sum.sent };

@@ -243,6 +243,7 @@ impl StatsdbConnections {
     /// - A process that dies closes all of its connections at once, however long each was idle. A device that cuts idle
     ///   ones closes each after the same idle time. So connections that closed at once after different idle times, or a
     ///   moment after their last bytes, are a death; all else is uncertain, and is none.
+    // docs/semantics.md#what-shows-that-a-process-ended
     pub(crate) fn verdict(&self, mark: Mark, now: Timestamp) -> ProcessVerdict {
         let Some(gone) = self.closed.iter().find(|closed| closed.mark == mark) else {
             return ProcessVerdict::Lives;

@@ -253,6 +253,7 @@ impl Recent {
         (first, first.plus(Duration::from_millis(self.span.into())))
     }
 
+    // docs/semantics.md#gatherings
     fn fits(&self, started: Timestamp) -> bool {
         let (first, last) = self.bounds();
         let near = started >= first.minus(STEP) && started <= last.plus(STEP);

@@ -45,6 +45,7 @@ pub(crate) enum Adopts {
 }
 
 impl Adopts {
+    // docs/semantics.md#which-keys-are-read
     pub(crate) fn includes(self, set_at: Option<Timestamp>) -> bool {
         match self {
             Self::All => true,

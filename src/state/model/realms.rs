@@ -166,6 +166,7 @@ impl Realms {
     }
 
     /// The group of a realm whose label may have so many bytes.
+    // docs/semantics.md#labels-past-the-cap
     fn group_of(&mut self, name: &[u8], longest: usize) -> u32 {
         // Names that differ in broken UTF-8 only share a label, so they must share the series.
         let label = String::from_utf8_lossy(name);

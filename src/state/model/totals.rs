@@ -16,6 +16,7 @@ const WRAP: u64 = 1 << 32;
 ///
 /// The anomaly, when the total cannot be this allocation's, or cannot be read. A total that contradicts the sum in one
 /// number is not to be believed in the others.
+// docs/semantics.md#never-subtract
 pub(crate) fn lost(
     leg: Leg,
     total: &Traffic,
@@ -42,6 +43,7 @@ pub(crate) fn lost(
 ///
 /// With m = (total - sum) mod 2^32 it is m + k * 2^32 for some k >= -1; the one nearest to the other leg's loss is
 /// taken, and a negative one is an anomaly. Without the other leg: m, if that is the nearer one to zero.
+// docs/semantics.md#peer-totals
 fn lift(total: u64, sum: u64, opposite: Option<u64>) -> Result<u64, Anomaly> {
     let m = total.wrapping_sub(sum) % WRAP;
     let Some(near) = opposite else {

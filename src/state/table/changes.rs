@@ -114,6 +114,7 @@ impl Changes {
     }
 
     /// Changes are noted, and no record of that key has left without coturn's word.
+    // docs/semantics.md#what-the-store-proves
     fn is_never_met(&self, hash: u64) -> bool {
         self.tracked.as_ref().is_some_and(|tracked| !tracked.forgotten.contains(hash))
     }

@@ -95,6 +95,7 @@ impl Table {
     }
 
     /// The connection was lost, or we closed it: what it reported may be incomplete up to now.
+    // docs/semantics.md#interrupted-connections
     pub fn connection_interrupted(&mut self, now: Timestamp, connection: ConnectionId) {
         self.advance(now);
         self.connections.note_gap(connection.0, self.now);
@@ -132,6 +133,7 @@ impl Table {
 
     /// A record that was ended with its process is reported again: the process lives. What said that it died is not
     /// believed for a day.
+    // docs/semantics.md#cut-connections
     pub(super) fn contradict(&mut self, at: RecordId) {
         let is_by_ids = self.records[at].cause == Some(Cause::Replaced);
         if is_by_ids || self.connections.current.is_none() {
@@ -143,6 +145,7 @@ impl Table {
 
     /// Traffic to or from a peer, which only an allocation has, of a record that was ended with its process, within what
     /// was granted: it lives. True if it was so.
+    // docs/semantics.md#phases
     pub(super) fn revive(&mut self, at: RecordId) -> bool {
         let allocation = &self.records[at];
         if allocation.phase != Phase::Gone || self.now > allocation.alive_until.get() {

@@ -41,6 +41,7 @@ impl Table {
     }
 
     /// Makes a place for a record of that key; false where nothing may give way.
+    // docs/semantics.md#a-full-table
     pub(super) fn make_room(&mut self, key: &SourceKey<'_>) -> bool {
         while !self.has_room(key.source) || !self.has_room_for_names(key) {
             let given = if self.is_over_share(key.source) {

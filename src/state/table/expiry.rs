@@ -63,6 +63,7 @@ impl Table {
     }
 
     /// Sees what time has done to a live allocation, and when to look again.
+    // docs/semantics.md#idle-orphans
     pub(super) fn judge(&mut self, at: RecordId) {
         let now = self.now;
         if self.is_overdue(at) {
@@ -93,6 +94,7 @@ impl Table {
     }
 
     /// When a live allocation is due; `None` while its source is down: nothing becomes due then.
+    // docs/semantics.md#due
     fn due(&self, at: RecordId) -> Option<Timestamp> {
         let allocation = &self.records[at];
         let source = self.sources.get(allocation.source())?;
@@ -142,6 +144,7 @@ impl Table {
 
     /// Idle later than this, if its gathering stays quiet; `None` while the source is down. Quiet is only what was
     /// listened to: reports of a gap are lost, and a busy call must not look leaked for that.
+    // docs/semantics.md#idle-orphans
     fn idle_from(&self, at: RecordId) -> Option<Timestamp> {
         let source = self.sources.get(self.records[at].source())?;
         let quiet = members(&self.records.slab, at)

@@ -40,6 +40,7 @@ impl Table {
     }
 
     /// The lifetime that a status of the source grants, as far as it is believed.
+    // docs/semantics.md#granted-lifetimes
     pub(super) fn believed_lifetime(&mut self, source: SourceId, seconds: u32) -> Duration {
         let granted = Duration::from_secs(u64::from(seconds));
         if granted <= self.settings.max_lifetime {

@@ -19,6 +19,7 @@ pub(super) const SETTLING: std::time::Duration = std::time::Duration::from_secs(
 pub(super) const OVERDUE_MEMORY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 impl Table {
+    // docs/semantics.md#how-an-allocation-begins
     pub(super) fn on_new(&mut self, key: &SourceKey<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.read_status(key.source, grant);
         self.notice_other_server(hash, key, &granted);
@@ -50,6 +51,7 @@ impl Table {
         if replaced { Applied::Closed(Cause::Replaced) } else { Applied::Opened }
     }
 
+    // docs/semantics.md#refreshes
     pub(super) fn on_refreshed(&mut self, key: &SourceKey<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.read_status(key.source, grant);
         self.notice_other_server(hash, key, &granted);
@@ -71,6 +73,7 @@ impl Table {
     }
 
     /// `refreshed lifetime=0`: the end is near, or half of a dual-family allocation goes. `deleted` will tell.
+    // docs/semantics.md#release-pending
     pub(super) fn on_release(&mut self, key: &SourceKey<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let mut granted = self.read_status(key.source, grant);
         self.notice_other_server(hash, key, &granted);
@@ -84,6 +87,7 @@ impl Table {
         if known.is_some() { Applied::Updated } else { Applied::Adopted }
     }
 
+    // docs/semantics.md#ends
     pub(super) fn on_deleted(&mut self, key: &SourceKey<'_>, hash: u64) -> Applied {
         if let Some(at) = self.find_open(hash, key) {
             return self.end(at, None);
@@ -237,6 +241,7 @@ impl Table {
     }
 
     /// Past due without a word: counted as ended, kept for what may still come.
+    // docs/semantics.md#cause-abandoned
     pub(super) fn become_overdue(&mut self, at: RecordId) {
         let allocation = &self.records[at];
         let gap = self.last_gap_of(at);
@@ -339,6 +344,7 @@ impl Table {
     }
 
     /// Two servers under one key: from now on nobody knows whose its totals are.
+    // docs/semantics.md#shared-keys
     fn notice_other_server(&mut self, hash: u64, key: &SourceKey<'_>, granted: &Granted) {
         // Who has a record of its own by its connection is not mixed up with a server that has lost its.
         if self.has_own_record(hash, key) {

@@ -6,6 +6,7 @@ use crate::state::model::ids::SourceId;
 
 impl Table {
     /// The source's link is lost: from now on nothing of it becomes due.
+    // docs/semantics.md#gaps
     pub fn link_down(&mut self, now: Timestamp, source: SourceId) {
         self.advance(now);
         let now = self.now;

@@ -17,6 +17,7 @@ const RESTART: Duration = Duration::from_millis(100);
 
 impl Table {
     /// Notes the id of a status; `born` if it is a birth. Gives the proof that the server's process is new, if it is one.
+    // docs/semantics.md#ids-that-prove-a-new-process
     pub(super) fn note_id(&mut self, id: AllocationId, granted: &Granted, born: bool) -> Option<NewProcess> {
         let is_of_several = |server: &TurnServer| *server.label == *OTHER;
         if !granted.long_form || is_of_several(self.servers.get(granted.server)) {
@@ -35,6 +36,7 @@ impl Table {
     /// The record at `newborn` proves that the process behind its server address is new: what the old one held ended
     /// with it. An allocation of another thread that began after the old process' last sign may be the new one's: it
     /// stays until its own thread gives proof, or until it is due.
+    // docs/semantics.md#cause-replaced
     pub(super) fn end_old_process(&mut self, newborn: RecordId, granted: &Granted, proof: NewProcess) {
         let new = &self.records[newborn];
         let (source, thread) = (new.source(), parts(new.id).map(|(thread, _)| thread));

@@ -28,6 +28,7 @@ pub struct Restored {
 
 impl Table {
     /// Puts what was kept into a table that is new and knows no other. What had not been exported is counted now.
+    // docs/semantics.md#counters-after-a-restart
     pub fn restore(&mut self, now: Timestamp, mut saved: SavedTable) -> Restored {
         self.advance(now);
         for label in saved.realms {

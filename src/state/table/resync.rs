@@ -109,6 +109,7 @@ impl Table {
 
     /// Whether the value of a key is worth a GET, which destroys its idle time (`idle`; `None` where Redis cannot
     /// tell). An unknown key is stale by the one definition, [`status_key::is_stale`](crate::wire::status_key::is_stale).
+    // docs/semantics.md#which-keys-are-read
     pub fn check_key(
         &mut self,
         now: Timestamp,
@@ -161,6 +162,7 @@ impl Table {
     /// Takes in the value of a status key: its last status was `idle` ago; `None` where Redis cannot tell.
     ///
     /// The caller must have taken in everything published before the key was read: events win over the scan.
+    // docs/semantics.md#events-win-over-the-scan
     pub fn scanned(
         &mut self,
         now: Timestamp,
@@ -223,6 +225,7 @@ impl Table {
     }
 
     /// A status of a known allocation that was missed in a gap, as its key tells it.
+    // docs/semantics.md#missed-statuses
     fn catch_up(
         &mut self,
         key: &SourceKey<'_>,
@@ -267,6 +270,7 @@ impl Table {
     ///
     /// An overdue allocation is no orphan without its key. A live one has ended in the gap only if a key of its server
     /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway.
+    // docs/semantics.md#a-missing-key
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.advance(now);
         let of_source = self.sources.get(source);

@@ -30,6 +30,7 @@ pub(super) type Reopened = HashMap<u64, Holder>;
 
 impl Table {
     /// Puts a new live allocation into its session, an open one or a new one.
+    // docs/semantics.md#what-a-session-is
     pub(super) fn join_session(&mut self, at: RecordId, joining: Joining) {
         // One that lives again was part of a session before; its part in this one begins now.
         let revived = self.records.ended_at(at) > Timestamp::ZERO;
@@ -224,6 +225,7 @@ impl Table {
     }
 
     /// The sums of an ended allocation are final: they go to its session's.
+    // docs/semantics.md#how-a-session-ends
     pub(super) fn member_settled(&mut self, at: RecordId) {
         self.judge_relayed(at);
         self.give_ended(at);
@@ -246,6 +248,7 @@ impl Table {
     }
 
     /// Counts a closed session, once, when nothing more can be added to it.
+    // docs/semantics.md#session-durations
     fn finish_session(&mut self, number: SessionId) {
         let Some(session) = self.sessions.remove(number) else { return };
         self.changes.add_ended_session(SessionRecord::of(&session));
@@ -272,12 +275,14 @@ impl Table {
 
     /// The client host, where it is part of a session's identity: sessions by client, and names that many clients share (none
     /// at all, or one that coturn mangled).
+    // docs/semantics.md#what-a-session-is
     fn session_host(&self, user: &[u8], host: Option<IpAddr>) -> Option<IpAddr> {
         let is_shared = user.is_empty() || user == MANGLED;
         if is_shared || self.settings.session_by == SessionBy::Client { host } else { None }
     }
 
     /// Identity of the gatherings an allocation may belong to.
+    // docs/semantics.md#gatherings
     pub(super) fn gathering_key(&self, at: RecordId) -> u64 {
         let allocation = &self.records[at];
         // A TURN REST name is one credential already: the host need not tell its gatherings apart, and must not, for

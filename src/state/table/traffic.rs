@@ -12,6 +12,7 @@ use crate::state::model::totals;
 use crate::wire::{Leg, Traffic};
 
 impl Table {
+    // docs/semantics.md#unclaimed-traffic
     pub(super) fn on_traffic(
         &mut self,
         key: &SourceKey<'_>,
@@ -54,6 +55,7 @@ impl Table {
         }
     }
 
+    // docs/semantics.md#totals
     pub(super) fn on_total(&mut self, key: &SourceKey<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
         let waiting = self.find_ended_last(hash, key, |allocation| !allocation.is(Flag::settled(leg)));
         if let Some(at) = waiting {
@@ -140,6 +142,7 @@ impl Table {
     }
 
     /// Adds what only the total revealed: to what was relayed, or, where an earlier process may have exported it, apart.
+    // docs/semantics.md#unseen-traffic
     fn add_lost(&mut self, at: RecordId, leg: Leg, lost: &Traffic) {
         if leg == Leg::Client {
             self.records.end_mut(at).client_loss = Some(*lost);
@@ -167,6 +170,7 @@ impl Table {
 
 impl Table {
     /// Whether a report can be true, of the record at `at`, or of an allocation that is not known.
+    // docs/semantics.md#plausibility
     pub(super) fn is_plausible(&self, at: Option<RecordId>, report: &Traffic) -> bool {
         let last_sign = at.map(|at| self.records[at].last_sign.get());
         let since = last_sign.map_or(Duration::ZERO, |last_sign| self.now.since(last_sign));
