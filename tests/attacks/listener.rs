@@ -304,7 +304,7 @@ fn forwarding_runs_no_command_of_others_and_loses_none_of_coturns() {
 #[test]
 fn a_connection_that_ends_in_garbage_is_a_gap_of_its_own() {
     const IDLE: u64 = 50;
-    const MOST: u64 = 4000;
+    const MOST: u64 = 400;
     let flags = ["--allocation.max-lifetime", "5s", "--allocation.idle-after", "5s"];
     let (exporter, address) = listening(&flags);
     let honest = Honest::begin(&exporter, address, None);
