@@ -88,8 +88,7 @@ fn bad_queries_get_one_sentence() {
             "user=%zz".to_owned(),
             "user=a&user=b".to_owned(),
             format!("{longest}a"),
-            format!("user={}", much(20_000)),
-            format!("user={}", much(1 << 20)),
+            format!("user={}", much(15_000)),
         ] {
             let what = format!("{path}?{}", &query[..query.len().min(40)]);
             let response =
