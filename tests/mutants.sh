@@ -15,7 +15,7 @@ readonly SAMPLE=${MUTANTS_SAMPLE:-40}
 read -ra MODULES <<<"${MUTANTS_MODULES:-src/state src/wire src/store src/resp}"
 readonly OUT=${MUTANTS_OUT:-target/mutants}
 # Tests of the library that take seconds each.
-readonly SLOW=(tests::random:: a_peak_is_given_back long_url every_split a_slice_is_bounded)
+readonly SLOW=(tests::random:: a_peak_is_given_back every_split a_slice_is_bounded)
 # Of the tests that start no server (tests/pure, tests/store), those that notice most for their time.
 readonly REPLAYS=(cases:: truth:: lives::)
 

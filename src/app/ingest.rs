@@ -190,15 +190,15 @@ impl Ingest {
     pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
         if let Some(stats) = self.stats(source) {
             stats.gap_ends(now);
-            stats.heard_until = Some(now);
+            stats.received_until = Some(now);
         }
     }
 
     /// Everything that the source published up to `moment` has been taken in.
-    pub fn heard_until(&mut self, source: SourceId, moment: Timestamp) {
+    pub fn received_until(&mut self, source: SourceId, moment: Timestamp) {
         self.table.received_until(source, moment);
         if let Some(stats) = self.stats(source) {
-            stats.heard_until = Some(moment);
+            stats.received_until = Some(moment);
         }
     }
 
@@ -206,7 +206,7 @@ impl Ingest {
     pub fn link_lost(&mut self, now: Timestamp, source: SourceId) {
         self.table.link_down(now, source);
         if let Some(stats) = self.stats(source) {
-            stats.gap_begins(stats.heard_until.max(stats.last_message).unwrap_or(now));
+            stats.gap_begins(stats.received_until.max(stats.last_message).unwrap_or(now));
         }
     }
 

@@ -113,7 +113,7 @@ impl StatsdbTask {
         let received_until = std::mem::replace(last_tick, now);
         {
             let mut ingest = context.shared.lock();
-            ingest.heard_until(context.id, received_until);
+            ingest.received_until(context.id, received_until);
             ingest.forwarded(context.id, context.forward.as_ref().map(Forward::state));
         }
         let notices = context.clients().advance(now);

@@ -22,7 +22,7 @@ pub struct SourceStats {
     /// When the last message came.
     pub last_message: Option<Timestamp>,
     /// All that was published up to this moment has been applied.
-    pub heard_until: Option<Timestamp>,
+    pub received_until: Option<Timestamp>,
     /// Scans begun.
     pub resyncs: u64,
     /// How long the last finished scan took.

@@ -58,7 +58,7 @@ impl Ledger {
 
     fn wait_until(&mut self, seconds: u64) {
         self.now = at(seconds);
-        self.ingest.heard_until(SOURCE, self.now);
+        self.ingest.received_until(SOURCE, self.now);
         self.ingest.advance(self.now);
         let (ended, checkpoint) = (self.ingest.take_ended(), Some(self.ingest.take_checkpoint(false)));
         let batch = Batch { now: self.now, wall: self.now, is_exported: false, ended, checkpoint };

@@ -134,7 +134,7 @@ impl World {
     /// Time passes, and all of it is heard.
     fn pass(&mut self) {
         let life = self.life.as_mut().unwrap();
-        life.ingest.heard_until(SOURCE, self.now);
+        life.ingest.received_until(SOURCE, self.now);
         life.ingest.advance(self.now);
     }
 
@@ -160,7 +160,7 @@ impl World {
         );
         let life = self.life.as_mut().unwrap();
         life.ingest.message(self.now, SOURCE, channel.as_bytes(), payload.as_bytes()).unwrap();
-        life.ingest.heard_until(SOURCE, self.now);
+        life.ingest.received_until(SOURCE, self.now);
     }
 
     fn traffic(&mut self, id: u64, event: &str, bytes: u64) {

@@ -33,7 +33,7 @@ fn the_seconds_of_a_gap_begin_at_the_last_word_that_came() {
             ingest.message(at(message), SOURCE, CHANNEL, b"new lifetime=600").unwrap();
         }
         if let Some(pong) = pong {
-            ingest.heard_until(SOURCE, at(pong));
+            ingest.received_until(SOURCE, at(pong));
         }
         ingest.link_lost(at(40), SOURCE);
         assert_eq!(stats(&ingest, 40).gap_since, Some(at(began)), "{pong:?} {message:?}");

@@ -46,7 +46,7 @@ impl ResyncProgress {
 impl RedisTask {
     pub(super) fn take_step(&mut self, resync: &mut ResyncProgress, step: ResyncStep) {
         match step {
-            ResyncStep::ReceivedUntil(moment) => self.shared.lock().heard_until(self.id, moment),
+            ResyncStep::ReceivedUntil(moment) => self.shared.lock().received_until(self.id, moment),
             ResyncStep::ScanBegins => {
                 let now = self.shared.now();
                 *resync = ResyncProgress { began: now, ..ResyncProgress::default() };

@@ -60,7 +60,7 @@ async fn after_a_stop_the_source_is_received_as_far_as_the_tick_before_it() {
         clock.set(at(now));
         tokio::time::advance(TICK).await;
         settle().await;
-        assert_eq!(stats(&shared).heard_until, Some(at(expected)), "at {now}");
+        assert_eq!(stats(&shared).received_until, Some(at(expected)), "at {now}");
     }
     receiving.abort();
 }
@@ -92,7 +92,7 @@ async fn a_connection_that_coturn_did_not_close_is_a_gap_and_ends_nothing() {
     // What falls due after it may have been refreshed in it.
     let view = {
         let mut ingest = shared.lock();
-        ingest.heard_until(SOURCE, Timestamp::MAX);
+        ingest.received_until(SOURCE, Timestamp::MAX);
         ingest.advance(at(10_050 + 691));
         ingest.view(at(10_050 + 691))
     };

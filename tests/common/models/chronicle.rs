@@ -75,14 +75,14 @@ impl Chronicle {
         let mut ingest = self.shared.lock();
         ingest.subscribed(now, SourceId(0));
         ingest.link_up(now, SourceId(0));
-        ingest.heard_until(SourceId(0), Timestamp::MAX);
+        ingest.received_until(SourceId(0), Timestamp::MAX);
     }
 
     /// The subscription is lost.
     pub fn link_lost(&mut self) {
         let now = self.clock.now();
         let mut ingest = self.shared.lock();
-        ingest.heard_until(SourceId(0), now);
+        ingest.received_until(SourceId(0), now);
         ingest.link_lost(now, SourceId(0));
     }
 
