@@ -182,6 +182,9 @@ fn every_file_stands_in_a_known_room_and_says_what_it_is_for() {
         assert!(HOUSE.iter().any(|known| known.name == room), "{}: no such room", path.display());
         assert!(read(&path).starts_with("//! "), "{}: its first line says nothing", path.display());
         assert!(!path.to_str().unwrap().contains("util"), "{}: say what it is", path.display());
+        // One convention for unit tests (tests/README.md).
+        assert!(!path.to_str().unwrap().ends_with("_tests.rs"), "{}: tests.rs, or in tests/", path.display());
+        assert!(!read(&path).contains("#[path"), "{}: a module lies where its name says", path.display());
     }
 }
 
@@ -558,4 +561,33 @@ fn a_type_name_stands_for_one_thing() {
     assert!(homes.len() > 200, "{} types found: the reading of them is broken", homes.len());
     homes.retain(|_, files| files.len() > 1);
     assert!(homes.is_empty(), "{homes:#?}");
+}
+
+/// Lines of a function that are read without scrolling.
+const ONE_SCREEN: usize = 60;
+
+#[test]
+fn a_function_longer_than_a_screen_says_why() {
+    let mut wrong = Vec::new();
+    let mut functions = 0;
+    for content in Modules::read().files.values() {
+        let text = read(&root().join("src").join(&content.file));
+        let lines: Vec<&str> = text.split("#[cfg(test)]\nmod tests").next().unwrap().lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let words = line.split('(').next().unwrap().split_whitespace().collect::<Vec<_>>();
+            if !words.contains(&"fn") || line.trim_start().starts_with("//") {
+                continue;
+            }
+            functions += 1;
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let length = lines[at..].iter().position(|line| *line == format!("{indent}}}")).unwrap_or(0) + 1;
+            let above = lines[..at].iter().rev().take_while(|line| line.trim_start().starts_with(['/', '#']));
+            let says_why = above.clone().any(|line| line.to_lowercase().contains("long"));
+            if length > ONE_SCREEN && !says_why {
+                wrong.push(format!("{}: {length} lines: {}", content.file, line.trim()));
+            }
+        }
+    }
+    assert!(functions > 1000, "{functions} functions found: the reading of them is broken");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -432,6 +432,4 @@ impl Inspect for SharedTable {
 
 mod listener;
 #[cfg(test)]
-mod stats_tests;
-#[cfg(test)]
 mod tests;

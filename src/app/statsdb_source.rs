@@ -123,6 +123,4 @@ impl StatsdbTask {
 }
 
 #[cfg(test)]
-mod absence_tests;
-#[cfg(test)]
 mod tests;

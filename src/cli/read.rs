@@ -56,7 +56,7 @@ pub(super) enum UsageError {
     NoEffect { flag: String, command: &'static str },
 }
 
-/// The configuration that `args` ask for.
+/// The configuration that `args` ask for. Long, but a list: what each subcommand reads, and which flags it refuses.
 pub(super) fn config(
     args: Args,
     matches: &ArgMatches,

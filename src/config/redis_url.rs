@@ -245,5 +245,4 @@ fn without_login_parameters(place: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "redis_url_tests.rs"]
 mod tests;

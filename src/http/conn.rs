@@ -18,6 +18,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -77,19 +78,9 @@ where
         let now = progress.get();
         if now.1 != seen.1 {
             seen = now;
-            time_left.set(sleep(match now.0 {
-                ConnectionStage::Head => limits.head,
-                ConnectionStage::Answer { .. } => limits.answer,
-                ConnectionStage::Idle => limits.idle,
-            }));
+            time_left.set(sleep(time_for(now.0, limits)));
         }
-        let late = match now.0 {
-            ConnectionStage::Head => Some(WebRefusal::HeadTimeout),
-            ConnectionStage::Answer { .. } => Some(WebRefusal::AnswerTimeout),
-            // It has got all that it asked for.
-            ConnectionStage::Idle => None,
-        };
-        time_left.as_mut().poll(cx).map(|()| End::Cut(late))
+        time_left.as_mut().poll(cx).map(|()| End::Cut(missed_by(now.0)))
     })
     .await;
 
@@ -97,6 +88,25 @@ where
     // Without this the kernel would go on offering what was written to a client that does not read.
     let _ = connection.into_parts().io.inner().stream.set_zero_linger();
     why
+}
+
+/// How long a connection may be in this stage.
+const fn time_for(stage: ConnectionStage, limits: &WebLimits) -> Duration {
+    match stage {
+        ConnectionStage::Head => limits.head,
+        ConnectionStage::Answer { .. } => limits.answer,
+        ConnectionStage::Idle => limits.idle,
+    }
+}
+
+/// What a client did not get whose connection is closed in this stage.
+const fn missed_by(stage: ConnectionStage) -> Option<WebRefusal> {
+    match stage {
+        ConnectionStage::Head => Some(WebRefusal::HeadTimeout),
+        ConnectionStage::Answer { .. } => Some(WebRefusal::AnswerTimeout),
+        // It has got all that it asked for.
+        ConnectionStage::Idle => None,
+    }
 }
 
 /// How a connection ended.

@@ -5,11 +5,7 @@
 
 mod bounds;
 mod line;
-#[cfg(test)]
-mod line_tests;
 mod read;
-#[cfg(test)]
-mod space_tests;
 #[cfg(test)]
 mod tests;
 pub mod write;

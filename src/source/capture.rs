@@ -229,5 +229,4 @@ fn text_or_base64(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) 
 }
 
 #[cfg(test)]
-#[path = "capture_tests.rs"]
 mod tests;

@@ -152,6 +152,7 @@ impl Forward {
         }
     }
 
+    /// Connects, then sends and reads answers at the same time. Long because both halves share what is unanswered.
     async fn connect_and_send(
         &self,
         to: &RedisSource,

@@ -5,10 +5,10 @@
 
 mod channel;
 mod event;
-#[cfg(test)]
-mod limits_tests;
 mod payload;
 pub mod status_key;
+#[cfg(test)]
+mod tests;
 pub mod turn_rest;
 
 use channel::Topic;
@@ -147,38 +147,4 @@ fn event(topic: Topic, payload: &[u8]) -> Result<Event<'_>, Rejection> {
         Topic::Traffic(leg) => Event::Traffic(leg, payload::traffic(payload)?),
         Topic::Total(leg) => Event::Total(leg, payload::traffic(payload)?),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const COUNTERS: &str = "rcvp=1, rcvb=2, sentp=3, sentb=4";
-
-    proptest! {
-        #[test]
-        fn a_report_on_the_peers_is_read_as_by_itself(
-            length in prop_oneof![0..30_usize, MAX_CHANNEL - 70..MAX_CHANNEL],
-            kind in prop::sample::select(&["status", "traffic", "traffic/peer", "total_traffic", "total_traffic/peer"][..]),
-            behind in prop::sample::select(&["/peer", "/peer/peer", "/peers", ""][..]),
-            payload in prop::sample::select(&[COUNTERS, "rcvp=1, rcvb=x", "", "deleted", "new lifetime=600"][..]),
-            blanks in prop_oneof![Just(0), Just(MAX_PAYLOAD)],
-        ) {
-            let client = format!("turn/realm/r/user/{}/allocation/000000000000000001/{kind}", "u".repeat(length));
-            let channel = format!("{client}{behind}");
-            let payload = format!("{payload}{:blanks$}", "");
-            let plain = if kind == "status" { "deleted" } else { COUNTERS };
-            // Its key is only gone on with if it was understood.
-            if let Ok(Message::Allocation(key, _)) = parse(client.as_bytes(), plain.as_bytes()) {
-                let read = parse_peers(client.as_bytes(), channel.as_bytes(), payload.as_bytes());
-                let is_pair = behind == "/peer" && matches!(kind, "traffic" | "total_traffic");
-                prop_assert_eq!(read.is_some(), is_pair);
-                if let Some(event) = read {
-                    let message = event.map(|event| Message::Allocation(key, event));
-                    prop_assert_eq!(message, parse(channel.as_bytes(), payload.as_bytes()));
-                }
-            }
-        }
-    }
 }

@@ -359,6 +359,12 @@ impl Client {
             return ClientCommand::Refused(CommandRefusal::Login);
         }
         self.protocol = protocol;
+        Self::write_hello(out, protocol);
+        if has_logged_in { ClientCommand::LoggedIn } else { ClientCommand::Nothing }
+    }
+
+    /// The answer to `HELLO`: what this server is.
+    fn write_hello(out: &mut Vec<u8>, protocol: Protocol) {
         let number = match protocol {
             Protocol::Resp2 => {
                 write::array(out, 14);
@@ -383,7 +389,6 @@ impl Client {
         }
         write::bulk(out, b"modules");
         write::array(out, 0);
-        if has_logged_in { ClientCommand::LoggedIn } else { ClientCommand::Nothing }
     }
 
     /// `INFO [part ...]`: the parts that are asked for, or all of them.

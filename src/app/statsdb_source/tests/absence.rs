@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::*;
 use crate::app::ingest::Ingest;
+use crate::app::statsdb_source::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::state::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

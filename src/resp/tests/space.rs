@@ -1,7 +1,7 @@
 //! The buffer: how it grows, how much of it is used, and that it is used anew.
 
-use super::line::MAX_LINE;
-use super::{Frame, FrameLimits, Reader, command};
+use crate::resp::line::MAX_LINE;
+use crate::resp::{Frame, FrameLimits, Reader, command};
 
 const LIMITS: FrameLimits = FrameLimits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
 

@@ -1,5 +1,7 @@
 //! Tests of what is counted beside the table.
 
+mod stats;
+
 use super::*;
 
 #[test]

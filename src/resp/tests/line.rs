@@ -1,7 +1,7 @@
 //! Headers: the short way gives what the long way gives, and takes all that it is for.
 
-use super::ProtocolError;
-use super::line::{MAX_LINE, length, line, number_line, short_header};
+use crate::resp::ProtocolError;
+use crate::resp::line::{MAX_LINE, length, line, number_line, short_header};
 
 #[test]
 fn counts_of_up_to_three_digits_go_the_short_way() {

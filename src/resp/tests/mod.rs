@@ -1,5 +1,8 @@
 //! The frame reader against the client library's own parser, at every split, and against garbage.
 
+mod line;
+mod space;
+
 use proptest::prelude::*;
 
 use super::{Frame, FrameLimits, ProtocolError, Reader, RespValue, command};

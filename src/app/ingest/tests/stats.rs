@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ingest;
+use crate::app::ingest::Ingest;
 use crate::app::testing::at;
 use crate::metrics::source_stats::{SourceStats, StatusKeys};
 use crate::state::{KeyCheck, Settings, SourceId};

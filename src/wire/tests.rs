@@ -1,6 +1,36 @@
 //! The edges of what is read at all: lengths, the heartbeat, and the numbers of the reasons.
 
+use proptest::prelude::*;
+
 use super::{Event, Key, MAX_CHANNEL, MAX_PAYLOAD, Message, Rejection, parse, parse_key, parse_peers};
+
+const COUNTERS: &str = "rcvp=1, rcvb=2, sentp=3, sentb=4";
+
+proptest! {
+    #[test]
+    fn a_report_on_the_peers_is_read_as_by_itself(
+        length in prop_oneof![0..30_usize, MAX_CHANNEL - 70..MAX_CHANNEL],
+        kind in prop::sample::select(&["status", "traffic", "traffic/peer", "total_traffic", "total_traffic/peer"][..]),
+        behind in prop::sample::select(&["/peer", "/peer/peer", "/peers", ""][..]),
+        payload in prop::sample::select(&[COUNTERS, "rcvp=1, rcvb=x", "", "deleted", "new lifetime=600"][..]),
+        blanks in prop_oneof![Just(0), Just(MAX_PAYLOAD)],
+    ) {
+        let client = format!("turn/realm/r/user/{}/allocation/000000000000000001/{kind}", "u".repeat(length));
+        let channel = format!("{client}{behind}");
+        let payload = format!("{payload}{:blanks$}", "");
+        let plain = if kind == "status" { "deleted" } else { COUNTERS };
+        // Its key is only gone on with if it was understood.
+        if let Ok(Message::Allocation(key, _)) = parse(client.as_bytes(), plain.as_bytes()) {
+            let read = parse_peers(client.as_bytes(), channel.as_bytes(), payload.as_bytes());
+            let is_pair = behind == "/peer" && matches!(kind, "traffic" | "total_traffic");
+            prop_assert_eq!(read.is_some(), is_pair);
+            if let Some(event) = read {
+                let message = event.map(|event| Message::Allocation(key, event));
+                prop_assert_eq!(message, parse(channel.as_bytes(), payload.as_bytes()));
+            }
+        }
+    }
+}
 
 /// A channel of this kind, so long.
 fn channel(kind: &str, length: usize) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! The listener's part of the table: ticks, connections that were lost, a Redis that commands are forwarded to.
 
+mod absence;
+
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
