@@ -97,6 +97,8 @@ struct ConnectionFacts {
     started: Option<Timestamp>,
     /// The servers that it has reported, by number and port: the addresses that its process listens on.
     servers: Vec<(ServerId, u16)>,
+    /// Live records that it reported last.
+    live: usize,
 }
 
 impl ConnectionFacts {
@@ -165,7 +167,7 @@ impl StatsdbConnections {
     pub(crate) fn open(&mut self, now: Timestamp, peer: Peer) -> Mark {
         let mark = self.next_mark();
         let (reports, started, servers) = (false, None, Vec::new());
-        let facts = ConnectionFacts { peer, opened: now, active: now, reports, started, servers };
+        let facts = ConnectionFacts { peer, opened: now, active: now, reports, started, servers, live: 0 };
         self.open.insert(mark, facts);
         mark
     }
@@ -190,6 +192,40 @@ impl StatsdbConnections {
         if let Some(facts) = self.open.get_mut(&mark) {
             facts.reports = true;
         }
+    }
+
+    /// A live record of this mark is there.
+    pub(crate) fn count_live(&mut self, mark: Option<Mark>) {
+        if let Some(facts) = mark.and_then(|mark| self.open.get_mut(&mark)) {
+            facts.live += 1;
+        }
+    }
+
+    /// A live record of this mark is live no more, or another connection reports it now.
+    pub(crate) fn uncount_live(&mut self, mark: Option<Mark>) {
+        if let Some(facts) = mark.and_then(|mark| self.open.get_mut(&mark)) {
+            facts.live -= 1;
+        }
+    }
+
+    /// Whether the connection of the present event has its part of a table with `places`, of which `live` are taken, and
+    /// what is left is kept for the other connections: a quarter of all places, in equal parts.
+    pub(crate) fn is_over_share(&self, live: usize, places: usize) -> bool {
+        let kept = places / 4;
+        let current = self.current.and_then(|mark| Some((mark, self.open.get(&mark)?)));
+        // While there is more room than that, nobody needs to be counted.
+        let Some((mark, facts)) = current.filter(|_| live + kept >= places) else { return false };
+        let reporting = || self.open.iter().filter(|(_, facts)| facts.reports);
+        let share = kept / reporting().count().max(1);
+        let of_others = || reporting().filter(|(other, _)| **other != mark);
+        facts.live >= share
+            && live + of_others().map(|(_, other)| share.saturating_sub(other.live)).sum::<usize>() >= places
+    }
+
+    /// Live records that each open connection reported last, for an audit.
+    #[cfg(test)]
+    pub(crate) fn live_by_mark(&self) -> impl Iterator<Item = (Mark, usize)> {
+        self.open.iter().map(|(mark, facts)| (*mark, facts.live))
     }
 
     pub(crate) const fn end_event(&mut self) {

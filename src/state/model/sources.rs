@@ -17,6 +17,11 @@ impl Sources {
         Self(names.iter().map(|name| Source::new(name.as_ref())).collect())
     }
 
+    /// Live records of all sources.
+    pub(crate) fn live(&self) -> usize {
+        self.0.iter().map(|source| usize::try_from(source.live).unwrap_or(usize::MAX)).sum()
+    }
+
     pub(crate) fn get(&self, source: SourceId) -> Option<&Source> {
         self.0.get(source.0 as usize)
     }

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Phase};
 use crate::state::model::connection::{ClosedBy, EndedConnections, ProcessVerdict};
 use crate::state::model::discovery::Discovery;
-use crate::state::model::ids::{ConnectionId, RecordId, SourceId};
+use crate::state::model::ids::{ConnectionId, Mark, RecordId, SourceId};
 use crate::state::model::key::SourceKey;
 use crate::state::model::session::Joining;
 use crate::state::storage::packed::PackedTime;
@@ -76,7 +76,7 @@ impl Table {
         let hash = self.records.key_hash(&key);
         if let Some(at) = self.find_open(hash, &key) {
             let gap = self.connections.gap_of(&self.records[at]);
-            let before = self.records[at].mark.replace(connection.0);
+            let before = self.set_mark(at, Some(connection.0));
             // Taken over from one that was interrupted: a refresh may be lost still.
             if before != Some(connection.0) && gap > Timestamp::ZERO {
                 self.connections.note_gap(connection.0, gap);
@@ -85,6 +85,17 @@ impl Table {
         let applied = self.on_event(&key, hash, event);
         self.connections.end_event();
         applied
+    }
+
+    /// The record was reported by this connection, or seen by this scan; gives by which before.
+    pub(super) fn set_mark(&mut self, at: RecordId, mark: Option<Mark>) -> Option<Mark> {
+        let record = &mut self.records[at];
+        let before = std::mem::replace(&mut record.mark, mark);
+        if record.phase == Phase::Live && before != mark {
+            self.connections.uncount_live(before);
+            self.connections.count_live(mark);
+        }
+        before
     }
 
     /// Whether the connection of the present event has reported this key before, and it has not ended since.

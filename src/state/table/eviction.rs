@@ -2,6 +2,7 @@
 //!
 //! Half of the places are kept for the sources, in equal parts; the other half is for whoever comes first. So one source
 //! that fills the table, by an attack or by its size, leaves the others their part. With one source all places are its own.
+//! A quarter of the places is kept likewise for the connections that report straight to us.
 //!
 //! When there is no place left, records of allocations that have ended give way to what is met now: those that nobody
 //! will report again, most likely (overdue, or ended with their process), then those that wait for their totals; each the
@@ -43,6 +44,9 @@ impl Table {
     /// Makes a place for a record of that key; false where nothing may give way.
     // docs/semantics.md#a-full-table
     pub(super) fn make_room(&mut self, key: &SourceKey<'_>) -> bool {
+        if self.connections.is_over_share(self.sources.live(), self.settings.max_allocations) {
+            return false;
+        }
         while !self.has_room(key.source) || !self.has_room_for_names(key) {
             let given = if self.is_over_share(key.source) {
                 self.sources.first_ended_of(key.source, &self.records.slab)

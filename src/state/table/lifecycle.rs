@@ -371,6 +371,7 @@ impl Table {
         if let Some(source) = self.sources.get_mut(allocation.source()) {
             source.live += 1;
         }
+        self.connections.count_live(allocation.mark);
     }
 
     fn uncount_live(&mut self, at: RecordId) {
@@ -380,6 +381,7 @@ impl Table {
         if let Some(source) = self.sources.get_mut(allocation.source()) {
             source.live -= 1;
         }
+        self.connections.uncount_live(allocation.mark);
     }
 }
 

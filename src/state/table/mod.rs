@@ -74,7 +74,7 @@ pub struct Table {
     /// The streams of events: links, scans, what each has of the table.
     pub(super) sources: Sources,
     /// Connections of coturn's own, and which of them reports just now.
-    connections: StatsdbConnections,
+    pub(super) connections: StatsdbConnections,
     /// Allocations, found by key.
     pub(super) records: Records,
     /// Traffic that no allocation has claimed, and keys that are remembered.

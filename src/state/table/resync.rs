@@ -134,18 +134,19 @@ impl Table {
             };
         };
         let set_at = idle.map(|idle| self.now.minus(idle));
-        let allocation = &mut self.records[at];
         let mut after_gap = false;
         if let Some(source) = self.sources.get_mut(source) {
-            if source.scan.is_some() && allocation.mark == source.mark {
+            let mark = source.mark;
+            if source.scan.is_some() && self.records[at].mark == mark {
                 return KeyCheck::Again;
             }
-            allocation.mark = source.mark;
             if let Some(scan) = &mut source.scan {
                 scan.found += 1;
                 after_gap = scan.after_gap;
             }
+            self.set_mark(at, mark);
         }
+        let allocation = &mut self.records[at];
         if let Some(set_at) = set_at {
             let server = self.servers.get_mut(allocation.server);
             server.oldest_key = server.oldest_key.min(set_at);
@@ -220,7 +221,7 @@ impl Table {
         let allocation = &mut self.records[at];
         allocation.read_at = self.now.into();
         if let Some(source) = self.sources.get(allocation.source()) {
-            allocation.mark = source.mark;
+            self.set_mark(at, source.mark);
         }
     }
 

@@ -3,9 +3,21 @@
 use std::collections::HashMap;
 
 use super::super::{Orphan, RealmView, Table};
-use crate::state::model::allocation::{Flag, Phase};
+use crate::state::model::allocation::{Allocation, Flag, Phase};
 use crate::state::model::ids::{RealmId, RecordId, SessionId};
 use crate::wire::{Direction, Leg, Transport};
+
+/// Each open connection counts the live records that it reported last.
+fn connections_count_what_is_live(table: &Table) -> Result<(), String> {
+    for (mark, live) in table.connections.live_by_mark() {
+        let reported = |record: &Allocation| record.phase == Phase::Live && record.mark == Some(mark);
+        let counted = table.records.slab.iter().filter(|(_, record)| reported(record)).count();
+        if counted != live {
+            return Err(format!("{mark:?}: reports {counted} live records, and counts {live}"));
+        }
+    }
+    Ok(())
+}
 
 /// What is wrong with the table, if anything.
 pub(super) fn audit(table: &Table) -> Result<(), String> {
@@ -53,6 +65,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
             return Err(format!("{at}: not found under its key: {allocation:?}"));
         }
     }
+    connections_count_what_is_live(table)?;
     let circle_of = |at| {
         crate::state::model::gatherings::members(&table.records.slab, at).take(100).collect::<Vec<RecordId>>()
     };

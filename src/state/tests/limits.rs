@@ -1,7 +1,8 @@
 //! What a stranger may claim, and how far the table goes along with it.
 
 use super::super::{
-    Anomaly, Applied, Cause, Discovery, LongLifetime, Phase, SavedAllocation, SavedTable, Settings, Snapshot,
+    Anomaly, Applied, Cause, ClosedBy, Discovery, LongLifetime, Phase, SavedAllocation, SavedTable, Settings,
+    Snapshot,
 };
 use super::audit::audit;
 use super::*;
@@ -267,4 +268,33 @@ fn a_source_that_fills_the_table_leaves_the_others_their_part() {
     assert_eq!(open(&mut table, flooded, 2000, 1000..2000, 600), 75);
     assert_eq!(open(&mut table, honest, 2000, 1000..2000, 600), 25);
     audit(&table).unwrap();
+}
+
+/// As each source, so each connection of coturn's own.
+#[test]
+fn a_connection_that_fills_the_table_leaves_the_others_their_part() {
+    let mut table = Table::new(small(), &["one"]);
+    table.link_up(Timestamp::ZERO, SOURCE);
+    let connect = |table: &mut Table, host| table.connection_opened(at(0), SOURCE, [192, 0, 2, host].into());
+    let [flooding, honest, silent] = [1, 2, 3].map(|host| connect(&mut table, host));
+    let open = |table: &mut Table, connection, ids: std::ops::Range<u64>| {
+        let apply = |id| table.apply_from(at(0), SOURCE, connection, &key("r", "alice", id), &new(600));
+        ids.map(apply).filter(|applied| *applied == Applied::Opened).count()
+    };
+    assert_eq!(open(&mut table, honest, 1..2), 1);
+    // A quarter of a hundred places, for the two that report.
+    assert_eq!(open(&mut table, flooding, 1000..2000), 88);
+    assert_eq!(open(&mut table, honest, 2..100), 11);
+    audit(&table).unwrap();
+    // What another connection takes over is counted there.
+    table.apply_from(at(1), SOURCE, silent, &key("r", "alice", 1), &refreshed(600));
+    audit(&table).unwrap();
+    table.connection_closed(at(1), flooding, ClosedBy::Other);
+    table.advance(at(1000));
+    audit(&table).unwrap();
+    // By itself it has all places.
+    let mut table = Table::new(small(), &["one"]);
+    table.link_up(Timestamp::ZERO, SOURCE);
+    let only = connect(&mut table, 1);
+    assert_eq!(open(&mut table, only, 1..1000), 100);
 }
