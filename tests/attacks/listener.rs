@@ -363,7 +363,7 @@ fn come_and_go(exporter: &Exporter, address: SocketAddr, from: u64) {
 /// What they reported is looked for in the whole table: once for all that closed, not once for each.
 #[test]
 fn short_connections_cost_no_walk_of_the_table_each() {
-    const LIVE: u64 = 100_000;
+    const LIVE: u64 = 200_000;
     let _turn = turns::take();
     let cost = |live: u64| {
         let (exporter, address) = listening(&[]);
