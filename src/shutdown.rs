@@ -185,12 +185,12 @@ mod tests {
     async fn signals_are_named_when_they_come() {
         use rustix::process::{Signal, getpid, kill_process};
         for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")] {
-            let mut heard = pin!(on_signal(Hangup::Ends));
+            let mut signalled = pin!(on_signal(Hangup::Ends));
             // The first poll installs the handlers; before it the signal would end the test run.
-            let early = std::future::poll_fn(|cx| std::task::Poll::Ready(heard.as_mut().poll(cx))).await;
+            let early = std::future::poll_fn(|cx| std::task::Poll::Ready(signalled.as_mut().poll(cx))).await;
             assert!(early.is_pending(), "{name}: nothing was sent yet, got {early:?}");
             kill_process(getpid(), signal).unwrap();
-            let got = timeout(PATIENCE, heard).await.expect("the signal comes").unwrap();
+            let got = timeout(PATIENCE, signalled).await.expect("the signal comes").unwrap();
             assert_eq!(got, name);
         }
         let mut signals = Signals::without_meaning(Hangup::Survived).unwrap();

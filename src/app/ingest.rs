@@ -91,8 +91,8 @@ impl Ingest {
         for messages in messages.chunks(BATCH) {
             let mut batch = [const { None }; BATCH];
             let mut before = None;
-            for (heard, message) in batch.iter_mut().zip(messages) {
-                *heard = match *message {
+            for (event, message) in batch.iter_mut().zip(messages) {
+                *event = match *message {
                     Published::Message { channel, payload } => {
                         self.read(now, source, &mut before, channel, payload)
                     }

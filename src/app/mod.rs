@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::config::{Command, Config};
+use crate::metrics::RenderError;
 use crate::net::BindError;
 use crate::shutdown::{Hangup, Signals};
 use crate::source::capture::CaptureError;
@@ -57,7 +58,7 @@ pub enum Error {
     Output(io::Error),
     /// The page could not be made.
     #[error("{0}")]
-    Page(String),
+    Page(RenderError),
     /// No threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),

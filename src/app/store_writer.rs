@@ -249,7 +249,7 @@ impl StoreWriter {
             tracing::warn!(
                 visits,
                 "pages are fetched, but none with Prometheus' header X-Prometheus-Scrape-Timeout-Seconds: the store does \
-                 not know what has been told, and a restart will tell it again"
+                 not know what was served, and a restart will count it again"
             );
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::WebLimits;
 use super::gzip::{Coding, coded};
 use super::unsent::{Rendering, UnsentPages};
-use crate::metrics::{Audience, Render};
+use crate::metrics::{Audience, Render, RenderError};
 
 /// Why there is no page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,9 +22,15 @@ pub(super) enum PageError {
     /// As many renderings as allowed are under way, and none of them ended in time.
     #[error("{0} pages are being rendered, which is the limit: try again later")]
     Busy(usize),
-    /// The renderer said so.
-    #[error("{0}")]
-    Failed(String),
+    /// The renderer failed.
+    #[error(transparent)]
+    Failed(RenderError),
+    /// Compressing it failed. Text, as in [`RenderError`].
+    #[error("cannot compress the page: {reason}")]
+    Compression {
+        /// What the library said.
+        reason: String,
+    },
     /// The renderer panicked; the panic hook has shown where.
     #[error("rendering the page crashed: the exporter's log has the details")]
     Panicked,
@@ -142,13 +148,14 @@ impl Renderer {
         let rendered = tokio::task::spawn_blocking(move || {
             let _place = place;
             self.unsent.make_room(self.last_length.load(Ordering::Relaxed));
-            let body = self.page.render(audience)?;
-            let (mut body, coding) = coded(body, coding).map_err(|error| format!("gzip: {error}"))?;
+            let body = self.page.render(audience).map_err(PageError::Failed)?;
+            let (mut body, coding) =
+                coded(body, coding).map_err(|error| PageError::Compression { reason: error.to_string() })?;
             body.shrink_to_fit();
             self.last_length.store(body.len(), Ordering::Relaxed);
             Ok(EncodedPage { rendering: self.unsent.hold(body), coding })
         });
-        rendered.await.map_or(Err(PageError::Panicked), |result| result.map_err(PageError::Failed))
+        rendered.await.unwrap_or(Err(PageError::Panicked))
     }
 
     /// Logs the first failure of a row and its end, not each scrape.
@@ -186,7 +193,7 @@ mod tests {
             "text/plain"
         }
 
-        fn render(&self, _: Audience) -> Result<Vec<u8>, String> {
+        fn render(&self, _: Audience) -> Result<Vec<u8>, RenderError> {
             self.entered.lock().unwrap().send(()).unwrap();
             // The lock is not held through the panic: the next rendering must fail by itself.
             let next = self.script.lock().unwrap().recv_timeout(PATIENCE);
@@ -197,7 +204,7 @@ mod tests {
     /// Bounded, so that a rendering that should not have begun fails its test and does not hang it.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    type Scripting = Result<Vec<u8>, String>;
+    type Scripting = Result<Vec<u8>, RenderError>;
 
     /// The pages, what reports that a rendering began, and what ends it.
     fn scripted(max_requests: usize, wait: Duration) -> (Arc<Pages>, Receiver<()>, Sender<Scripting>) {
@@ -243,8 +250,9 @@ mod tests {
         let (pages, _entered, script) = scripted(1, PATIENCE);
         script.send(Ok(b"up 1\n".to_vec())).unwrap();
         assert_eq!(visit(&pages).await, Ok(b"up 1\n".to_vec()));
-        script.send(Err("no table".to_owned())).unwrap();
-        assert_eq!(visit(&pages).await, Err(PageError::Failed("no table".to_owned())));
+        let failed = RenderError { reason: "no table".to_owned() };
+        script.send(Err(failed.clone())).unwrap();
+        assert_eq!(visit(&pages).await, Err(PageError::Failed(failed)));
         drop(script);
         assert_eq!(visit(&pages).await, Err(PageError::Panicked));
         assert_eq!(visit(&pages).await, Err(PageError::Panicked), "the place was given back");

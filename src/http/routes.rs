@@ -127,6 +127,7 @@ pub(super) fn response(status: StatusCode, content_type: &str, body: Bytes) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::RenderError;
 
     struct Asked {
         telemetry_path: TelemetryPath,
@@ -251,7 +252,7 @@ mod tests {
     fn a_page_that_cannot_be_made_says_why() {
         for (result, status, body) in [
             (Ok((Bytes::from("up 1\n"), Coding::Identity)), 200, "up 1\n"),
-            (Err(PageError::Failed("no table".to_owned())), 500, "no table"),
+            (Err(PageError::Failed(RenderError { reason: "no table".to_owned() })), 500, "no table"),
             (Err(PageError::Panicked), 500, "crashed"),
             (Err(PageError::Busy(40)), 503, "40"),
         ] {

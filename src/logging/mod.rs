@@ -156,7 +156,7 @@ where
         .event_format(LineFormat { format: log.format, clock })
         .with_writer(writer)
         .with_ansi(false)
-        // A failed write would be told with `eprintln!`, which panics when standard error is gone.
+        // A failed write would be reported with `eprintln!`, which panics when standard error is gone.
         .log_internal_errors(false);
     tracing_subscriber::registry().with(level).with(lines)
 }

@@ -32,6 +32,14 @@ pub enum Audience {
     Visitor,
 }
 
+/// There is no page. Its cause is text because one error answers all who share the rendering.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the page cannot be encoded: {reason}")]
+pub struct RenderError {
+    /// What the encoder said.
+    pub reason: String,
+}
+
 /// The page, rendered afresh for each scrape.
 pub trait Render: Send + Sync + 'static {
     /// The `Content-Type` of what [`Render::render`] gives.
@@ -41,8 +49,8 @@ pub trait Render: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A sentence for the scraper when no page can be made; it is answered with status 500.
-    fn render(&self, audience: Audience) -> Result<Vec<u8>, String>;
+    /// No page can be made; the scraper gets it with status 500.
+    fn render(&self, audience: Audience) -> Result<Vec<u8>, RenderError>;
 }
 
 /// Where the page's numbers come from.
@@ -96,13 +104,13 @@ impl Render for TextPage {
         "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    fn render(&self, audience: Audience) -> Result<Vec<u8>, String> {
+    fn render(&self, audience: Audience) -> Result<Vec<u8>, RenderError> {
         let mut families = collector::families(&self.source.observe(audience));
         families.extend(self.process.iter().flat_map(OfProcess::families));
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new()
             .encode(&in_order(families), &mut text)
-            .map_err(|error| format!("the page could not be encoded: {error}"))?;
+            .map_err(|error| RenderError { reason: error.to_string() })?;
         Ok(text)
     }
 }

@@ -163,7 +163,7 @@ async fn a_source_that_cannot_be_watched_is_told_once_for_each_reason() {
         "{lines:?}"
     );
 
-    // Well again and lost, twice: the loss is told each time.
+    // Well again and lost, twice: the loss is logged each time.
     refuses.store(false, Ordering::SeqCst);
     for times in 1..=2 {
         // A link that held for long begins the row of attempts anew.

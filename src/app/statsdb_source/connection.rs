@@ -142,8 +142,8 @@ impl ListenerContext {
             ingest.connection_active(now, id);
         }
         let mut notices = Vec::new();
-        let taken = connection.take(|heard, is_accepted| {
-            notices.extend(self.take_command(now, &mut ingest, context, &heard, is_accepted));
+        let taken = connection.take(|command, is_accepted| {
+            notices.extend(self.take_command(now, &mut ingest, context, &command, is_accepted));
         });
         drop(ingest);
         self.report(&notices);
@@ -159,15 +159,16 @@ impl ListenerContext {
         now: Timestamp,
         ingest: &mut Ingest,
         context: &mut ConnectionContext,
-        heard: &ClientCommand<'_>,
+        command: &ClientCommand<'_>,
         is_accepted: bool,
     ) -> Option<ClientNotice> {
         let ConnectionContext { peer, id, client, .. } = context;
-        let notice = if client.is_changed_by(heard) { self.clients().note(now, client, heard) } else { None };
+        let notice =
+            if client.is_changed_by(command) { self.clients().note(now, client, command) } else { None };
         if id.is_none() && is_accepted {
             *id = Some(ingest.connection_opened(now, self.id, *peer));
         }
-        match (heard, *id) {
+        match (command, *id) {
             (ClientCommand::Published { channel, payload }, Some(id)) => {
                 // One that was not understood is counted with its reason.
                 let _ = ingest.message_from(now, self.id, id, channel, payload);
@@ -179,7 +180,7 @@ impl ListenerContext {
             _ => {}
         }
         if let Some(forward) = &self.forward {
-            forwarding::offer(forward, heard);
+            forwarding::offer(forward, command);
         }
         notice
     }

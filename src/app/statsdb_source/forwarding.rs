@@ -18,9 +18,9 @@ use crate::wire::{self, MAX_PAYLOAD};
 const SHOWN: usize = 200;
 
 /// Forwards a command if it has the form of a coturn's.
-pub(super) fn offer(forward: &Forward, heard: &ClientCommand<'_>) {
+pub(super) fn offer(forward: &Forward, command: &ClientCommand<'_>) {
     let is_short = |payload: &[u8]| payload.len() <= MAX_PAYLOAD;
-    match *heard {
+    match *command {
         ClientCommand::Published { channel, payload } if wire::is_channel(channel) && is_short(payload) => {
             forward.offer(&[b"PUBLISH", channel, payload]);
         }
@@ -114,12 +114,12 @@ mod tests {
         let traffic: &[u8] = b"turn/realm/r/user/u/allocation/000000000000000001/traffic";
         let long = [b'x'; MAX_PAYLOAD + 1];
         let forward = Forward::default();
-        let withheld = |heard: ClientCommand<'_>| {
+        let withheld = |command: ClientCommand<'_>| {
             let before = forward.state().withheld;
-            offer(&forward, &heard);
+            offer(&forward, &command);
             forward.state().withheld - before
         };
-        for heard in [
+        for command in [
             ClientCommand::Published { channel: status, payload: b"deleted" },
             ClientCommand::Published { channel: traffic, payload: b"any" },
             ClientCommand::Published { channel: b"__XXX__", payload: b"__YYY__" },
@@ -128,9 +128,9 @@ mod tests {
             ClientCommand::Nothing,
             ClientCommand::Starting,
         ] {
-            assert_eq!(withheld(heard), 0, "{heard:?}");
+            assert_eq!(withheld(command), 0, "{command:?}");
         }
-        for heard in [
+        for command in [
             ClientCommand::Published { channel: b"turn/x", payload: b"y" },
             ClientCommand::Published { channel: b"other", payload: b"y" },
             ClientCommand::Published { channel: status, payload: &long },
@@ -141,7 +141,7 @@ mod tests {
             ClientCommand::Deleted { key: b"turn/" },
             ClientCommand::Stored,
         ] {
-            assert_eq!(withheld(heard), 1, "{heard:?}");
+            assert_eq!(withheld(command), 1, "{command:?}");
         }
     }
 }

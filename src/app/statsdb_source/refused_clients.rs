@@ -78,8 +78,8 @@ impl ClientState {
     }
 
     /// Whether [`RefusedClients::note`] is to be called; cheap, for it is asked of every command.
-    pub(super) const fn is_changed_by(&self, heard: &ClientCommand<'_>) -> bool {
-        match heard {
+    pub(super) const fn is_changed_by(&self, command: &ClientCommand<'_>) -> bool {
+        match command {
             ClientCommand::Published { .. } | ClientCommand::Starting => !self.is_coturn,
             ClientCommand::Refused(CommandRefusal::Login | CommandRefusal::Password) => !self.is_refused,
             ClientCommand::LoggedIn => true,
@@ -109,9 +109,9 @@ impl RefusedClients {
         &mut self,
         now: Timestamp,
         client: &mut ClientState,
-        heard: &ClientCommand<'_>,
+        command: &ClientCommand<'_>,
     ) -> Option<ClientNotice> {
-        match heard {
+        match command {
             ClientCommand::Published { .. } | ClientCommand::Starting => {
                 client.is_coturn = true;
                 let is_first = self.first.is_none();

@@ -96,7 +96,7 @@ fn pmessage(channel: &[u8], payload: &[u8]) -> Vec<u8> {
 const CHANNEL: &[u8] = b"turn/realm/example.org/user/1795343956:alice/allocation/001000000000000002/traffic";
 const PAYLOAD: &[u8] = b"rcvp=1029, rcvb=178418, sentp=1019, sentb=178146";
 
-/// What a subscriber hears, in all its forms.
+/// What a subscriber receives, in all its forms.
 fn conversation() -> Vec<Vec<u8>> {
     vec![
         b"+OK\r\n".to_vec(),

@@ -48,7 +48,7 @@ fn a_bad_line_is_named_and_the_next_one_is_read() {
         assert_eq!(items.len(), 2, "{line}: {items:?}");
         let error = items[0].as_ref().unwrap_err();
         assert!(error.starts_with("a.jsonl:2: ") && error.contains(says), "{line}: {error}");
-        assert!(!error.contains("at line"), "the place is told once: {error}");
+        assert!(!error.contains("at line"), "the place is given once: {error}");
         assert_eq!(items[1], Ok(message(1000, b"c", b"p")));
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn audit(table: &Table) -> Result<(), String> {
         } else if allocation.is_alone() {
             return Err(format!("{at}: not live, but stands for a session: {allocation:?}"));
         } else if allocation.is(Flag::Idle) || allocation.is(Flag::OverMaxLifetime) {
-            return Err(format!("{at}: not live, but told among the old: {allocation:?}"));
+            return Err(format!("{at}: not live, but counted among the old: {allocation:?}"));
         }
         counts[3] += u64::from(allocation.is(Flag::OverdueOrphan));
         if !table.records.is_found(&table.realms, at) {
@@ -155,10 +155,14 @@ fn compare(realm: &RealmView, [live, idle, over, overdue]: [u64; 4]) -> Result<(
 fn expect<T: PartialEq + std::fmt::Debug + Copy>(
     realm: &str,
     what: &str,
-    told: T,
+    shown: T,
     counted: T,
 ) -> Result<(), String> {
-    if told == counted { Ok(()) } else { Err(format!("{realm}: {what}: told {told:?}, counted {counted:?}")) }
+    if shown == counted {
+        Ok(())
+    } else {
+        Err(format!("{realm}: {what}: shown {shown:?}, counted {counted:?}"))
+    }
 }
 
 /// Whether nothing is left of what has been.

@@ -83,9 +83,9 @@ fn a_row_tells_what_is_known() {
     let table = one_of_each();
     let rows = allocations(&table, wanted());
     assert_eq!(users(&rows), ["1795343956:idle", "lost", "busy", "gone"], "orphans first, then the oldest");
-    let told: Vec<_> = rows.iter().map(|row| (row.state, row.reason, row.age)).collect();
+    let shown: Vec<_> = rows.iter().map(|row| (row.state, row.reason, row.age)).collect();
     assert_eq!(
-        told,
+        shown,
         [
             (Phase::Live, Some(Orphan::Idle), secs(1000)),
             (Phase::Overdue, Some(Orphan::Overdue), secs(1000)),
@@ -242,7 +242,7 @@ fn sessions_by_client_tell_the_host() {
     assert_eq!(hosts, ["198.51.100.7", "198.51.100.8"]);
 }
 
-/// Between two slices a session may end and its number go to another one: that one is not told the other's bytes.
+/// Between two slices a session may end and its number go to another one: that one does not get the other's bytes.
 #[test]
 fn a_number_that_goes_to_another_session_takes_no_sums_along() {
     let mut table = many(u64::from(SLICE) + 10, Settings::default());

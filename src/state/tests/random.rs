@@ -16,14 +16,14 @@ use crate::wire::ByLeg;
 enum Step {
     /// A message of one of the keys.
     Tell(Key<'static>, Event<'static>),
-    /// A message of a key of which nothing else is told: the model does not know hosts and servers.
+    /// A message of a key of which nothing else is reported: the model does not know hosts and servers.
     Other(Key<'static>, Event<'static>),
     Scan(Key<'static>, Event<'static>, Option<u64>),
     ScanBegins,
     Sweep,
     LinkDown,
     LinkUp,
-    /// Another table goes on from what this one keeps, all of which was told, or nothing.
+    /// Another table goes on from what this one keeps, all of which was exported, or nothing.
     Restart {
         is_exported: bool,
     },
@@ -98,7 +98,7 @@ fn anything() -> BoxedStrategy<Step> {
     .boxed()
 }
 
-fn told(realm: &RealmView) -> Numbers {
+fn shown(realm: &RealmView) -> Numbers {
     let series = &realm.series;
     Numbers {
         live: series.live.total(),
@@ -203,7 +203,7 @@ fn run(steps: Vec<(u64, Step)>, settings: &Settings, with_model: bool) -> Result
             model.advance(now);
             let numbers = model.numbers();
             for realm in &snapshot.realms {
-                prop_assert_eq!(Some(&told(realm)), numbers.get(realm.label.as_bytes()), "{}", &realm.label);
+                prop_assert_eq!(Some(&shown(realm)), numbers.get(realm.label.as_bytes()), "{}", &realm.label);
             }
             prop_assert_eq!(snapshot.unallocated, model.unallocated);
         }
@@ -306,8 +306,8 @@ proptest! {
             now = now.plus(Duration::from_millis(pause));
             let mut batch: Vec<_> = events.iter().map(|(key, event)| Some(BatchEvent::new(together.prepare(SOURCE, key), *event))).collect();
             together.prefetch(&mut batch);
-            for (heard, (key, event)) in batch.iter().flatten().zip(&events) {
-                prop_assert_eq!(together.apply_prepared(now, heard), alone.apply(now, SOURCE, key, event));
+            for (prepared, (key, event)) in batch.iter().flatten().zip(&events) {
+                prop_assert_eq!(together.apply_prepared(now, prepared), alone.apply(now, SOURCE, key, event));
             }
         }
         prop_assert_eq!(counters(&together.snapshot()), counters(&alone.snapshot()));

@@ -148,7 +148,7 @@ fn an_end_of_one_of_the_dead_settles_without_a_second_close() {
     story.ends_empty();
 }
 
-/// Past the cap servers share one label, and are not told apart.
+/// Past the cap servers share one label, and are one server.
 #[test]
 fn servers_past_the_cap_prove_nothing() {
     let mut story = Story::with(Settings { max_servers: 1, ..Settings::default() });

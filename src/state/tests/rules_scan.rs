@@ -323,7 +323,7 @@ fn another_birth_replaces_a_scanned_allocation() {
     assert_eq!(story.closed(), [("replaced", 1)], "a birth does not follow a refresh");
 }
 
-/// A table with a source that has never been up, told by no one.
+/// A table with a source that has never been up, reported by nobody.
 #[test]
 fn a_scan_of_a_source_that_is_not_there_does_nothing() {
     let mut table = Table::new(Settings::default(), &["test"]);

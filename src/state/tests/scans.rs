@@ -122,7 +122,7 @@ fn a_restarted_redis_makes_old_keys_young_and_nothing_of_them_new() {
 
 #[test]
 fn a_key_that_may_have_been_set_in_the_gap_allows_both_ends() {
-    // The refresh of second 50 was heard; the key says 105, which was a refresh or merely a restart of Redis.
+    // The refresh of second 50 was received; the key says 105, which was a refresh or merely a restart of Redis.
     for (end, cause) in
         [(500, "disconnected"), (649, "expired"), (660, "disconnected"), (703, "expired"), (796, "missed")]
     {
@@ -182,7 +182,7 @@ fn a_key_that_should_be_there_and_is_not_is_perhaps_in_another_db() {
         end_of_gap(story, seconds)
     };
     story.tell(0, &new(600));
-    assert_eq!(absent(&mut story, 100), 1, "it was heard, and is not there");
+    assert_eq!(absent(&mut story, 100), 1, "it was seen, and is not there");
     gap(&mut story, 100, 200);
     assert_eq!(end_of_gap(&mut story, 200), 0, "Redis may have lost it in the gap");
     assert_eq!(absent(&mut story, 300), 0, "and it does not come back before it is refreshed");
@@ -345,7 +345,7 @@ fn a_key_that_outlives_its_end_is_a_left_over() {
     assert_eq!(
         scan(&mut story, 500, &mangled, &new(600), Some(1)).0,
         KeyCheck::Stale,
-        "whose it is cannot be told"
+        "whose it is is not known"
     );
     end_of_gap(&mut story, 500);
     story.ends_empty();

@@ -1,4 +1,4 @@
-//! What the stories are told with: a table, audited after each step.
+//! What the stories use: a table, audited after each step.
 
 use super::super::{Cause, Orphan, RealmSeries, Settings, Table};
 use super::audit::{audit, is_empty};

@@ -3,7 +3,7 @@
 use super::*;
 use crate::resp::{Frame, FrameLimits, Reader};
 
-/// The answer to a command line, as text, and what was heard.
+/// The answer to a command line, as text, and what the command means.
 fn say(client: &mut Client, line: &str) -> (String, String) {
     let mut reader = Reader::of_commands(FrameLimits { frame: 1024, values: 16, ahead: 0 });
     let bytes = format!("{line}\r\n");
@@ -11,8 +11,8 @@ fn say(client: &mut Client, line: &str) -> (String, String) {
     reader.filled(bytes.len());
     let Ok(Some(Frame::Many(words))) = reader.frame() else { panic!("{line}") };
     let mut out = Vec::new();
-    let heard = format!("{:?}", client.answer(&words, &mut out));
-    (String::from_utf8(out).unwrap(), heard)
+    let meaning = format!("{:?}", client.answer(&words, &mut out));
+    (String::from_utf8(out).unwrap(), meaning)
 }
 
 #[test]
@@ -72,21 +72,21 @@ fn who_speaks_http_or_begins_with_what_no_client_says_is_cut_off() {
     ] {
         for password in [None, password()] {
             let mut client = Client::new(password, Arc::default());
-            let (answer, heard) = say(&mut client, line);
-            assert_eq!((heard.as_str(), !answer.is_empty()), (reason, is_answered), "{line}");
+            let (answer, meaning) = say(&mut client, line);
+            assert_eq!((meaning.as_str(), !answer.is_empty()), (reason, is_answered), "{line}");
             assert!(!client.is_accepted());
         }
     }
     // Later too; of unknown commands only the first counts.
     let mut client = Client::new(None, Arc::default());
-    for (line, heard) in [
+    for (line, meaning) in [
         ("", "Empty"),
         ("PING", "Nothing"),
         ("MONITOR", "Refused(Unknown)"),
         ("POST x", "Foreign(Attack)"),
         ("Host: x", "Foreign(Attack)"),
     ] {
-        assert_eq!(say(&mut client, line).1, heard, "{line}");
+        assert_eq!(say(&mut client, line).1, meaning, "{line}");
     }
     assert_eq!(
         client.said_no_command(CommandRefusal::TooLong),
@@ -169,8 +169,8 @@ fn without_the_password_nothing_is_taken() {
     let noauth = "-NOAUTH Authentication required.\r\n";
     assert_eq!(say(&mut client, "publish turn/x y"), (noauth.to_owned(), "Refused(Login)".to_owned()));
     for wrong in ["", "secre", "secret1", "SECRET"] {
-        let (answer, heard) = say(&mut client, &format!("AUTH {wrong} x"));
-        assert!(answer.starts_with("-WRONGPASS") && heard == "Refused(Password)", "{wrong}: {answer}");
+        let (answer, meaning) = say(&mut client, &format!("AUTH {wrong} x"));
+        assert!(answer.starts_with("-WRONGPASS") && meaning == "Refused(Password)", "{wrong}: {answer}");
     }
     let mut out = Vec::new();
     let mut reader = Reader::of_commands(FrameLimits { frame: 1024, values: 16, ahead: 0 });
@@ -191,6 +191,6 @@ fn without_the_password_nothing_is_taken() {
     // A wrong one later takes the right away again.
     assert!(say(&mut client, "HELLO 2 AUTH default wrong").0.starts_with("-WRONGPASS"));
     assert_eq!(say(&mut client, "ping").0, noauth);
-    let (answer, heard) = say(&mut client, "HELLO 2 AUTH default secret");
-    assert!(answer.starts_with("*14") && heard == "LoggedIn", "{answer} {heard}");
+    let (answer, meaning) = say(&mut client, "HELLO 2 AUTH default secret");
+    assert!(answer.starts_with("*14") && meaning == "LoggedIn", "{answer} {meaning}");
 }

@@ -137,8 +137,8 @@ async fn behind_a_foreign_command_nothing_is_taken() {
         let mut published = 0;
         let ended = loop {
             match connection.ready().await {
-                Ok(()) => connection.take(|heard, _| {
-                    published += usize::from(matches!(heard, ClientCommand::Published { .. }));
+                Ok(()) => connection.take(|command, _| {
+                    published += usize::from(matches!(command, ClientCommand::Published { .. }));
                 }),
                 Err(ended) => break ended,
             };
@@ -227,14 +227,14 @@ async fn a_long_command_is_passed_over() {
         client.read_to_end(&mut answers).await.unwrap();
         answers.len()
     });
-    let mut heard = Vec::new();
+    let mut commands = Vec::new();
     let mut most = 0;
     while connection.ready().await.is_ok() {
-        connection.take(|what, _| heard.push(format!("{what:?}")));
+        connection.take(|what, _| commands.push(format!("{what:?}")));
         most = most.max(connection.reader.space().len());
     }
     assert_eq!(
-        heard,
+        commands,
         ["Refused(Login)", "Refused(TooLong)", "LoggedIn", "Refused(TooLong)", "Nothing", "Bye"]
     );
     assert!(most < 2 * LIMITS.frame + LIMITS.ahead, "{most} bytes");
