@@ -70,12 +70,12 @@ impl StoreWriter {
     ///
     /// A store that cannot be used; it stays as it is.
     pub(super) async fn open(
-        store: &config::Store,
+        store: &config::StoreConfig,
         sources: &[&str],
         rest_separator: u8,
         shared: SharedTable,
     ) -> Result<Self, OpenError> {
-        let config::Store { path, retention } = store.clone();
+        let config::StoreConfig { path, retention } = store.clone();
         let sources: Vec<String> = sources.iter().map(|&name| name.to_owned()).collect();
         blocking(move || {
             let names: Vec<&str> = sources.iter().map(String::as_str).collect();

@@ -254,10 +254,10 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::StatsdbArgs) -> Result<Option
     statsdb.checked(open).map(Some).map_err(|problem| given.wrong(id, problem))
 }
 
-fn read_store(given: &Given<'_>, store: &args::StoreArgs) -> Result<Option<config::Store>, UsageError> {
+fn read_store(given: &Given<'_>, store: &args::StoreArgs) -> Result<Option<config::StoreConfig>, UsageError> {
     let retention = given.one("store.retention", &store.retention, value::positive_duration)?;
     let path = given.file("store.path", store.path.as_ref());
-    Ok(path.map(|path| config::Store { path, retention }))
+    Ok(path.map(|path| config::StoreConfig { path, retention }))
 }
 
 fn read_table(

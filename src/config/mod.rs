@@ -42,14 +42,14 @@ pub struct Config {
     /// How the table judges what it sees.
     pub table: Settings,
     /// What outlives the process; `None` if nothing does.
-    pub store: Option<Store>,
+    pub store: Option<StoreConfig>,
     /// Password files that others than their owner may read.
     pub exposed_password_files: Vec<PathBuf>,
 }
 
 /// The store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreConfig {
     /// Its file.
     pub path: PathBuf,
     /// How long a finished session stays in the ledger.

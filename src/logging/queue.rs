@@ -45,7 +45,7 @@ struct QueueState {
 }
 
 /// What the thread writes at once.
-struct Batch {
+struct LineBatch {
     lines: Vec<u8>,
     /// Lines missing behind these.
     dropped: u64,
@@ -120,7 +120,7 @@ impl LogQueue {
     }
 
     /// Waits for lines; `None` once no more will come.
-    fn take(&self) -> Option<Batch> {
+    fn take(&self) -> Option<LineBatch> {
         let idle = |state: &mut QueueState| state.lines.is_empty() && state.dropped == 0;
         let waiting = self.changed.wait_while(self.lock(), |state| idle(state) && !state.is_closed);
         let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +131,7 @@ impl LogQueue {
         }
         let lines = std::mem::take(&mut state.lines);
         state.in_flight = lines.len();
-        Some(Batch { lines, dropped: std::mem::take(&mut state.dropped) })
+        Some(LineBatch { lines, dropped: std::mem::take(&mut state.dropped) })
     }
 
     /// Whether all is written, and the thread is at its end.

@@ -1,6 +1,6 @@
 //! Lines and headers: what stands between a type byte and the end of its line.
 
-use super::ProtocolError;
+use super::error::ProtocolError;
 
 /// The longest line: a status, an error. Headers and numbers are far shorter.
 pub(super) const MAX_LINE: usize = 4096;

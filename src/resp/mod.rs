@@ -4,6 +4,7 @@
 //! that is too long is skipped as it comes, and reported as too long.
 
 mod bounds;
+mod error;
 mod line;
 mod read;
 #[cfg(test)]
@@ -11,5 +12,6 @@ mod tests;
 pub mod write;
 
 pub use bounds::{ReplyBounds, ReplyLimits, ReplyTooLong};
-pub use read::{Frame, FrameLimits, ProtocolError, Reader, RespValue, RespValues, Span};
+pub use error::ProtocolError;
+pub use read::{Frame, FrameLimits, Reader, RespValue, RespValues, Span};
 pub use write::command;

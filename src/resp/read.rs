@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::error::ProtocolError;
 use super::line::{MAX_LINE, length, line, number_line, short_header};
 
 /// What Redis itself takes for a value, and so announces (`proto-max-bulk-len`).
@@ -28,26 +29,6 @@ pub struct FrameLimits {
     pub values: usize,
     /// Bytes that are read ahead of a frame; the buffer never grows over both and a line.
     pub ahead: usize,
-}
-
-/// Bytes that are no RESP2, or none that makes sense here. Nothing can be read after them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProtocolError {
-    /// A type that does not exist, or that cannot stand here.
-    #[error("unexpected type byte {:?}", char::from(*.0))]
-    Type(u8),
-    /// A length that is no number, or out of bounds.
-    #[error("invalid length")]
-    Length,
-    /// A number that is none.
-    #[error("invalid number")]
-    Number,
-    /// A line or a value that does not end where it must.
-    #[error("CR LF expected")]
-    LineEnd,
-    /// A line without an end.
-    #[error("too long a line")]
-    Line,
 }
 
 /// One value.

@@ -29,7 +29,7 @@ async fn a_finished_session_stays_for_its_retention_and_no_longer() {
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("store.db");
     let (shared, clock) = shared_table(10_000 * HOUR);
-    let config = config::Store { path: path.clone(), retention: Duration::from_secs(24 * HOUR) };
+    let config = config::StoreConfig { path: path.clone(), retention: Duration::from_secs(24 * HOUR) };
     let writer = StoreWriter::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
     let keeping = tokio::spawn(writer.run());
     let users = || {
@@ -96,7 +96,8 @@ async fn left_after(name: &str, retention_hours: u64, steps: &[(u64, u64)]) -> V
     let clock = Arc::new(Skewed { monotonic: ManualClock::at(start), ahead: AtomicU64::new(0) });
     let ingest = Ingest::new(Settings::default(), &["redis://test"]);
     let shared = SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
-    let config = config::Store { path: path.clone(), retention: Duration::from_secs(retention_hours * HOUR) };
+    let config =
+        config::StoreConfig { path: path.clone(), retention: Duration::from_secs(retention_hours * HOUR) };
     let writer = StoreWriter::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
     let sessions = || {
         let answers = ledger::usage(&path, &Question::default()).unwrap();
