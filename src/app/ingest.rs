@@ -10,7 +10,7 @@ use crate::details::{Inspect, Listing};
 use crate::doctor::retention::Doubt;
 use crate::doctor::{Setting, SettingState};
 use crate::metrics::source_stats::{SourceStats, StatusKeys};
-use crate::metrics::{Audience, Observe, View};
+use crate::metrics::{Observe, View};
 use crate::source::pubsub::{BATCH, Published};
 use crate::state::rows::{AllocationRow, AllocationWalk, RowQuery, RowWalk, SessionRow, SessionWalk};
 use crate::state::{
@@ -387,7 +387,7 @@ impl SharedTable {
 }
 
 impl Observe for SharedTable {
-    fn observe(&self, _: Audience) -> View {
+    fn observe(&self) -> View {
         let now = self.clock.now();
         let mut ingest = self.lock();
         ingest.advance(now);
