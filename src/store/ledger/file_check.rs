@@ -1,4 +1,4 @@
-//! Whether the store's file is still the one that was opened. SQLite does not notice: it goes on in a file that nobody will
+//! Whether the ledger's file is still the one that was opened. SQLite does not notice: it goes on in a file that nobody will
 //! find again, or writes into what somebody else has put there.
 
 use std::fs::{self, File};
@@ -32,13 +32,13 @@ pub enum FileTrouble {
 
 impl FileTrouble {
     /// Whatever becomes of the file, what SQLite remembers of it is not so any more: only a restart helps.
-    pub(super) const fn is_final(self) -> bool {
+    pub(in crate::store) const fn is_final(self) -> bool {
         matches!(self, Self::Damaged)
     }
 }
 
 /// Looks at what is at the path without opening it: closing a second handle of the file would end SQLite's locks.
-pub(super) fn check(file: &File, path: &Path) -> Result<(), FileTrouble> {
+pub(in crate::store) fn check(file: &File, path: &Path) -> Result<(), FileTrouble> {
     let there = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileTrouble::Gone,
         _ => FileTrouble::Unreadable,
