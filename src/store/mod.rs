@@ -4,6 +4,7 @@
 //! May use `state`, `wire` and `clock`; the only user of `rusqlite`.
 
 mod checkpoint;
+pub mod journal;
 pub mod ledger;
 mod load;
 mod rows;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use super::schema::{header_number, is_ours};
+use super::header::{HEADER, header_number, is_ours};
 
 /// What has happened to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,7 @@ pub(in crate::store) fn check(file: &File, path: &Path) -> Result<(), FileTroubl
     if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) {
         return Err(FileTrouble::Replaced);
     }
-    let mut header = [0; 100];
+    let mut header = [0; HEADER];
     match file.read_exact_at(&mut header, 0) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(FileTrouble::Damaged),

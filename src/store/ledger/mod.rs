@@ -3,6 +3,7 @@
 
 mod error;
 mod file_check;
+mod header;
 pub(super) mod reading;
 pub(super) mod rows;
 pub(super) mod schema;
@@ -49,7 +50,7 @@ pub enum Output {
 
 /// An open ledger; the store's directory keeps others away.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct SessionLedger {
     file: schema::Opened,
     path: PathBuf,
     /// Names of the sources, by their numbers in the table.
@@ -63,7 +64,7 @@ pub struct Ledger {
     damage: Option<FileTrouble>,
 }
 
-impl Ledger {
+impl SessionLedger {
     /// Opens the ledger in a store's directory, or makes it. Rows get the user ids of TURN REST names with this separator.
     ///
     /// # Errors

@@ -14,15 +14,15 @@ use super::schema::{self, PATIENCE, VERSION};
 
 /// A ledger that is open to be read.
 #[derive(Debug)]
-pub(in crate::store) struct Reader {
+pub(in crate::store) struct LedgerReader {
     pub(in crate::store) connection: Connection,
     path: PathBuf,
-    access: Access,
+    access: ReadAccess,
 }
 
 /// How SQLite reads the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+enum ReadAccess {
     /// By the rules that it has with a writer: in the memory that both map (`-shm`).
     Shared,
     /// A file that nobody writes and that stands alone: without locks, and nothing beside it is made.
@@ -32,27 +32,29 @@ enum Access {
 }
 
 /// Opens the ledger, or an old store, to read its sessions.
-pub(in crate::store) fn open(path: &Path) -> Result<Reader, LedgerError> {
+pub(in crate::store) fn open(path: &Path) -> Result<LedgerReader, LedgerError> {
     let mut file = File::open(path).map_err(LedgerError::system(path))?;
     schema::check_header(&mut file, path, VERSION)?;
     drop(file);
-    let access = if beside(path, "-shm").exists() { Access::Shared } else { without_writer(path) };
+    let access = if beside(path, "-shm").exists() { ReadAccess::Shared } else { without_writer(path) };
     open_by(path, access).or_else(|error| match error {
         // What an earlier one left cannot be mapped where nothing can be written.
-        LedgerError::Unusable { .. } if access == Access::Shared && without_writer(path) == Access::Alone => {
-            open_by(path, Access::Alone)
+        LedgerError::Unusable { .. }
+            if access == ReadAccess::Shared && without_writer(path) == ReadAccess::Alone =>
+        {
+            open_by(path, ReadAccess::Alone)
         }
         error => Err(error),
     })
 }
 
 /// While somebody writes the file, its shared memory is there; where that is not, how to read it.
-fn without_writer(path: &Path) -> Access {
+fn without_writer(path: &Path) -> ReadAccess {
     let log = fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());
-    if log == 0 { Access::Alone } else { Access::WithLog }
+    if log == 0 { ReadAccess::Alone } else { ReadAccess::WithLog }
 }
 
-fn open_by(path: &Path, access: Access) -> Result<Reader, LedgerError> {
+fn open_by(path: &Path, access: ReadAccess) -> Result<LedgerReader, LedgerError> {
     let failed = |error| LedgerError::of(path, error);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
@@ -60,9 +62,9 @@ fn open_by(path: &Path, access: Access) -> Result<Reader, LedgerError> {
     let uri = uri(
         &place,
         match access {
-            Access::Shared => "",
-            Access::Alone => "?immutable=1",
-            Access::WithLog => "?vfs=unix-none",
+            ReadAccess::Shared => "",
+            ReadAccess::Alone => "?immutable=1",
+            ReadAccess::WithLog => "?vfs=unix-none",
         },
     );
     let connection = Connection::open_with_flags(uri, flags).map_err(failed)?;
@@ -71,19 +73,19 @@ fn open_by(path: &Path, access: Access) -> Result<Reader, LedgerError> {
     connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
     // Whoever reads tidies nothing up.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
-    if access == Access::WithLog {
+    if access == ReadAccess::WithLog {
         connection.pragma_update(None, "locking_mode", "exclusive").map_err(failed)?;
     }
     if schema::check_version(&connection, path, VERSION)? == 0 {
         return Err(LedgerError::Empty { path: path.to_owned() });
     }
-    Ok(Reader { connection, path: path.to_owned(), access })
+    Ok(LedgerReader { connection, path: path.to_owned(), access })
 }
 
-impl Reader {
+impl LedgerReader {
     /// A writer has come meanwhile, whom this way of reading does not notice: what was read may be wrong.
     pub(in crate::store) fn is_overtaken(&self) -> bool {
-        self.access != Access::Shared && beside(&self.path, "-shm").exists()
+        self.access != ReadAccess::Shared && beside(&self.path, "-shm").exists()
     }
 }
 

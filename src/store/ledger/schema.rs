@@ -9,9 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::LedgerError;
-
-/// In the header of our files (bytes 68 to 71): "coTU".
-const APPLICATION_ID: u32 = 0x636f_5455;
+use super::header::{APPLICATION_ID, HEADER, is_ours, tables_version};
 
 /// How long to wait for another reader or writer of the file.
 pub(in crate::store) const PATIENCE: Duration = Duration::from_secs(5);
@@ -179,22 +177,7 @@ pub(in crate::store) fn version(connection: &Connection) -> rusqlite::Result<u32
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// The bytes of a header that say what the file is.
-const HEADER: usize = 100;
-
-/// The number at a place of a header.
-pub(super) fn header_number(header: &[u8], at: usize) -> Option<u32> {
-    let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(u32::from_be_bytes)
-}
-
-/// The header is that of a ledger, or of an old store.
-pub(super) fn is_ours(header: &[u8]) -> bool {
-    header.starts_with(b"SQLite format 3\0") && header_number(header, 68) == Some(APPLICATION_ID)
-}
-
-/// Whose file it is, by its first bytes (<https://www.sqlite.org/fileformat.html>): without SQLite, which could
-/// change it.
+/// Whose file it is, by its first bytes.
 pub(super) fn check_header(file: &mut File, path: &Path, known: usize) -> Result<(), LedgerError> {
     let foreign = || LedgerError::Foreign { path: path.to_owned() };
     if !file.metadata().map_err(LedgerError::system(path))?.is_file() {
@@ -208,7 +191,7 @@ pub(super) fn check_header(file: &mut File, path: &Path, known: usize) -> Result
     if !is_ours(&header) {
         return Err(foreign());
     }
-    match header_number(&header, 60) {
+    match tables_version(&header) {
         Some(version) if version as usize <= known => Ok(()),
         Some(version) => Err(LedgerError::Newer { path: path.to_owned(), version, known }),
         None => Err(foreign()),

@@ -49,7 +49,7 @@ pub(super) fn take(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked anew each time: after a write that failed the file may have more than was believed.
     let before = last_taken(&transaction)?;
-    let writer = Writer { transaction: &transaction, sources, rest_separator, times };
+    let writer = OutputWriter { transaction: &transaction, sources, rest_separator, times };
     let mut last = before;
     for (number, output) in outputs.iter().filter(|(number, _)| *number > before) {
         match output {
@@ -71,7 +71,7 @@ pub(super) fn last_taken(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(number.cast_unsigned())
 }
 
-struct Writer<'a> {
+struct OutputWriter<'a> {
     transaction: &'a Transaction<'a>,
     sources: &'a [String],
     rest_separator: u8,
@@ -79,12 +79,12 @@ struct Writer<'a> {
 }
 
 /// What the ledger has of an allocation that has ended before.
-struct Member {
+struct EndedMember {
     session: i64,
     sums: ByLeg<Traffic>,
 }
 
-impl Writer<'_> {
+impl OutputWriter<'_> {
     /// An allocation ended, or is overdue and has left its session.
     fn end(&self, record: &AllocationRecord) -> rusqlite::Result<()> {
         let member = self.member(record.serial)?;
@@ -107,12 +107,12 @@ impl Writer<'_> {
         }
     }
 
-    fn member(&self, serial: u64) -> rusqlite::Result<Option<Member>> {
+    fn member(&self, serial: u64) -> rusqlite::Result<Option<EndedMember>> {
         let mut statement =
             self.transaction.prepare_cached("SELECT session, sums FROM member WHERE serial = ?1")?;
         let read = |row: &rusqlite::Row<'_>| {
             let sums: Vec<u8> = row.get(1)?;
-            Ok(Member { session: row.get(0)?, sums: sums_of_bytes(&sums).unwrap_or(NOTHING) })
+            Ok(EndedMember { session: row.get(0)?, sums: sums_of_bytes(&sums).unwrap_or(NOTHING) })
         };
         statement.query_row([rows::serial(serial)], read).optional()
     }

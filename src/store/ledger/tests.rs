@@ -9,7 +9,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::reading::beside;
-use super::{By, FIGURES, FILE, FileTrouble, Ledger, LedgerError, Output, Question, RETRY, UsageSums, usage};
+use super::{
+    By, FIGURES, FILE, FileTrouble, LedgerError, Output, Question, RETRY, SessionLedger, UsageSums, usage,
+};
 use crate::clock::{Timestamp, WallTime};
 use crate::state::{AllocationRecord, Cause, Flag, Flags, Origin, Phase, SessionRecord, SourceId};
 use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
@@ -31,8 +33,8 @@ impl Place {
         Self { directory }
     }
 
-    fn open(&self) -> Ledger {
-        Ledger::open(&self.directory, &["one"], b':').unwrap()
+    fn open(&self) -> SessionLedger {
+        SessionLedger::open(&self.directory, &["one"], b':').unwrap()
     }
 
     fn file(&self) -> PathBuf {
@@ -147,11 +149,11 @@ fn ended(first: u64, serials: impl IntoIterator<Item = u64>, moment: u64) -> Vec
 }
 
 /// From now on SQLite writes nothing, as on a full disk.
-fn break_it(ledger: &Ledger, is_broken: bool) {
+fn break_it(ledger: &SessionLedger, is_broken: bool) {
     ledger.file.connection.pragma_update(None, "query_only", is_broken).unwrap();
 }
 
-fn count(ledger: &Ledger, table: &str) -> u32 {
+fn count(ledger: &SessionLedger, table: &str) -> u32 {
     let sql = format!("SELECT count(*) FROM {table}");
     ledger.file.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
 }
@@ -428,7 +430,7 @@ fn whose_tables_are_not_these_is_said_and_not_read() {
     let newer = usage(&place.directory, &Question::default()).unwrap_err();
     assert!(matches!(newer, LedgerError::Newer { version: 99, .. }), "{newer}");
     drop(ledger);
-    let newer = Ledger::open(&place.directory, &["one"], b':').unwrap_err();
+    let newer = SessionLedger::open(&place.directory, &["one"], b':').unwrap_err();
     assert!(matches!(newer, LedgerError::Newer { version: 99, .. }), "{newer}");
 }
 

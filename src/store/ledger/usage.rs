@@ -133,10 +133,10 @@ pub fn usage(path: &Path, question: &Question) -> Result<Vec<UsageSums>, LedgerE
 }
 
 /// What sessions add, before it is rounded.
-type Sums = [u128; FIGURES.len()];
+type FigureSums = [u128; FIGURES.len()];
 
-/// Sums in our own memory: a sort by SQLite would need a directory for temporary files, or memory for each session instead
-/// of each answer.
+/// Sums up in our own memory: a sort by SQLite would need a directory for temporary files, or memory for each session
+/// instead of each answer.
 fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<UsageSums>> {
     let columns = question.by.iter().map(|by| by.column()).chain(FIGURES.iter().map(|figure| figure.sql));
     let columns: Vec<&str> = columns.collect();
@@ -145,9 +145,9 @@ fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usa
     let mut statement = connection.prepare(&sql)?;
     let bound = |moment: Option<Timestamp>, or: i64| moment.map_or(or, rows::wall_millis);
     let mut sessions = statement.query([bound(question.since, 0), bound(question.until, i64::MAX)])?;
-    let mut groups: HashMap<Vec<Vec<u8>>, Sums> = HashMap::new();
+    let mut groups: HashMap<Vec<Vec<u8>>, FigureSums> = HashMap::new();
     if question.by.is_empty() {
-        groups.insert(Vec::new(), Sums::default());
+        groups.insert(Vec::new(), FigureSums::default());
     }
     let mut key = vec![Vec::new(); question.by.len()];
     while let Some(session) = sessions.next()? {
@@ -174,14 +174,14 @@ fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usa
 }
 
 /// Adds a session, whose figures follow so many names.
-fn add(sums: &mut Sums, session: &Row<'_>, names: usize) -> rusqlite::Result<()> {
+fn add(sums: &mut FigureSums, session: &Row<'_>, names: usize) -> rusqlite::Result<()> {
     for (column, sum) in (names..).zip(sums) {
         *sum += u128::from(u64::try_from(session.get::<_, i64>(column)?).unwrap_or(0));
     }
     Ok(())
 }
 
-fn answer(name: &[Vec<u8>], sums: &Sums) -> UsageSums {
+fn answer(name: &[Vec<u8>], sums: &FigureSums) -> UsageSums {
     let mut figures = [0; FIGURES.len()];
     for ((figure, sum), Figure { parts, .. }) in figures.iter_mut().zip(sums).zip(&FIGURES) {
         *figure = u64::try_from(sum / u128::from(*parts)).unwrap_or(u64::MAX);

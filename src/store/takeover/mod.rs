@@ -18,7 +18,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rustix::fs::FlockOperation;
 
 use super::ledger::schema::{self, VERSION_OF_ONE_FILE};
-use super::ledger::{self, Ledger, LedgerError, reading};
+use super::ledger::{self, LedgerError, SessionLedger, reading};
 use crate::state::SavedTable;
 pub(super) use saved::{StoredAllocation, highest_serial, read as read_saved};
 
@@ -138,7 +138,7 @@ fn make(Names { path, new, .. }: &Names, sources: &[String]) -> Result<(), Ledge
     create(&copy)?;
     copy_sessions(path, &copy, sources)?;
     // This makes the present tables of it.
-    Ledger::open(new, &[], 0)?.close()?;
+    SessionLedger::open(new, &[], 0)?.close()?;
     File::open(&copy).and_then(|file| file.sync_all()).map_err(LedgerError::system(&copy))?;
     // The last, so that a directory with it is whole.
     create(&new.join(MARKER))?;
