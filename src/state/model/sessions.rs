@@ -102,6 +102,21 @@ impl Sessions {
         self.lingering.push_back((until, number));
     }
 
+    /// Those that linger close at `until`, if they would later.
+    pub(crate) fn shorten_linger(&mut self, until: Timestamp) {
+        for (moment, number) in &mut self.lingering {
+            if *moment > until {
+                // An entry of an earlier lingering must not come to be the present one.
+                if let Some(session) = self.slab.get_mut(*number)
+                    && session.lingers_until == *moment
+                {
+                    session.lingers_until = until;
+                }
+                *moment = until;
+            }
+        }
+    }
+
     /// A session that lingered until now without being joined.
     pub(crate) fn next_lingered(&mut self, now: Timestamp) -> Option<SessionId> {
         while let Some(&(until, number)) = self.lingering.front()
