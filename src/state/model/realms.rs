@@ -50,7 +50,7 @@ impl RealmGroup {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Realm {
     name: Arc<[u8]>,
     group: u32,

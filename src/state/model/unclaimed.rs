@@ -3,10 +3,11 @@
 //! STUN probes, refused logins and resuming sessions report traffic and never get a status; what nobody claims is counted
 //! apart from what was relayed.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::storage::queue::Queue;
+use crate::state::storage::slab_map::SlabMap;
 use crate::wire::Traffic;
 
 /// How long a status may be late.
@@ -18,8 +19,8 @@ const MAX_KEYS: usize = 65_536;
 /// Client-leg traffic by the number of its key.
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
-    by_key: HashMap<u64, Traffic, ahash::RandomState>,
-    in_order: VecDeque<(Timestamp, u64)>,
+    by_key: SlabMap<u64, Traffic>,
+    in_order: Queue<(Timestamp, u64)>,
 }
 
 impl Unclaimed {

@@ -1,8 +1,9 @@
 //! Keys of which something is remembered for a day, by numbers that are theirs alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
+use super::queue::Queue;
 use crate::clock::Timestamp;
 
 /// How long a key is remembered.
@@ -16,8 +17,9 @@ const MAX_KEYS: usize = 65_536;
 pub(crate) struct RecentKeys {
     /// Until when each is remembered.
     keys: HashMap<u64, Timestamp, ahash::RandomState>,
-    /// The keys in order, with left-overs of keys that are remembered for longer by now.
-    in_order: VecDeque<(Timestamp, u64)>,
+    /// The keys in order, with left-overs of keys that are remembered for longer by now. No entry is there twice, so that
+    /// the last one of a key is what `keys` has.
+    in_order: Queue<(Timestamp, u64)>,
 }
 
 impl RecentKeys {
@@ -33,7 +35,9 @@ impl RecentKeys {
     /// Remembers a key from now on, whether it was remembered or not.
     pub(crate) fn renew(&mut self, now: Timestamp, key: u64) {
         let until = now.plus(MEMORY);
-        self.keys.insert(key, until);
+        if self.keys.insert(key, until) == Some(until) {
+            return;
+        }
         self.in_order.push_back((until, key));
         if self.in_order.len() > MAX_KEYS {
             self.forget_oldest();

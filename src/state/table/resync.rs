@@ -3,7 +3,6 @@
 //! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
 //! and the time since it was set is known to the second only, if nobody has read it meanwhile.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Table;
@@ -12,6 +11,7 @@ use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UN
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::{MANGLED, SourceKey};
 use crate::state::model::key_scan::{Adopts, ScanProgress};
+use crate::state::storage::slab_map::SlabMap;
 use crate::wire::status_key::is_believed;
 use crate::wire::{Event, Grant, Key};
 
@@ -74,7 +74,7 @@ impl Table {
                 (true, false) => Adopts::SetSince(source.lost_at),
                 (true, true) => Adopts::Nothing,
             };
-            let (may_miss_keys, ended) = (false, HashSet::default());
+            let (may_miss_keys, ended) = (false, SlabMap::default());
             source.scan = Some(ScanProgress { began, after_gap, may_miss_keys, adopts, ended, found: 0 });
         }
     }
@@ -324,7 +324,7 @@ impl Table {
 
     fn ended_in_scan(&self, key: &SourceKey<'_>) -> bool {
         let scan = self.sources.get(key.source).and_then(|source| source.scan.as_ref());
-        scan.is_some_and(|scan| !scan.ended.is_empty() && scan.ended.contains(&self.key_ids.of_key(key)))
+        scan.is_some_and(|scan| !scan.ended.is_empty() && scan.ended.contains_key(&self.key_ids.of_key(key)))
     }
 
     /// An open record turns out to have ended unheard.
