@@ -1,24 +1,21 @@
-//! One message's way through the pure parts: parse, apply, count. Holds the table and the statistics of the sources;
-//! knows neither Redis nor HTTP nor the clock.
+//! One message's way through the pure parts: parse, apply. Holds the table, which counts; knows neither Redis nor HTTP nor
+//! the clock.
 
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::log_once::Episodes;
-use crate::clock::{Clock, Timestamp};
-use crate::details::{Inspect, Listing};
+use crate::clock::Timestamp;
+use crate::doctor::SettingState;
 use crate::doctor::retention::Doubt;
-use crate::doctor::{Setting, SettingState};
-use crate::metrics::source_stats::{SourceStats, StatusKeys};
-use crate::metrics::{Observe, View};
+use crate::metrics::View;
 use crate::source::pubsub::{BATCH, Published};
-use crate::state::rows::{AllocationRow, AllocationWalk, RowQuery, RowWalk, SessionRow, SessionWalk};
 use crate::state::{
-    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey, Restored,
-    SavedTable, Scanned, Settings, SourceId, Sweep, Table,
+    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey,
+    ProcessCounts, Restored, SavedTable, ScanOutcome, Scanned, Settings, SourceId, StatusKeys, Sweep, Table,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
+pub use shared_table::SharedTable;
 
 /// A row of messages that are rejected for one reason is over when none has come for so long.
 const REJECTIONS_QUIET: Duration = Duration::from_secs(60);
@@ -26,11 +23,10 @@ const REJECTIONS_QUIET: Duration = Duration::from_secs(60);
 /// How much of a rejected message's channel is logged.
 const SHOWN: usize = 200;
 
-/// The table with the statistics of its sources. One writer at a time.
+/// The table, with the names of its sources and what of it has been logged. One writer at a time.
 #[derive(Debug)]
 pub struct Ingest {
     table: Table,
-    sources: Vec<SourceStats>,
     names: Vec<String>,
     longest_silence: Duration,
     /// Messages that are not understood, as far as the log says it.
@@ -41,10 +37,8 @@ impl Ingest {
     /// An empty table for the sources of these names.
     pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
         let longest_silence = settings.longest_silence();
-        let stats = vec![SourceStats::default(); sources.len()];
         Self {
             table: Table::new(settings, sources),
-            sources: stats,
             names: sources.iter().map(|name| name.as_ref().to_owned()).collect(),
             longest_silence,
             rejections: Episodes::new(REJECTIONS_QUIET, usize::MAX),
@@ -120,7 +114,6 @@ impl Ingest {
         let of_peers = |(client, whose)| Some((whose, wire::parse_peers(client, channel, payload)?));
         let (whose, event) = if let Some((whose, event)) = before.and_then(of_peers) {
             let event = event.map_err(|reason| self.rejected(now, source, reason, channel)).ok()?;
-            self.accepted(now, source, &event);
             (whose, event)
         } else {
             let (key, event) = self.parse(now, source, channel, payload).ok()??;
@@ -138,28 +131,16 @@ impl Ingest {
         payload: &'a [u8],
     ) -> Result<Option<(Key<'a>, Event<'a>)>, Rejection> {
         match wire::parse(channel, payload) {
-            Ok(Message::Allocation(key, event)) => {
-                self.accepted(now, source, &event);
-                Ok(Some((key, event)))
-            }
+            Ok(Message::Allocation(key, event)) => Ok(Some((key, event))),
             Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => Err(self.rejected(now, source, reason, channel)),
-        }
-    }
-
-    /// Counts a message that was understood.
-    fn accepted(&mut self, now: Timestamp, source: SourceId, event: &Event<'_>) {
-        if let Some(stats) = self.stats(source) {
-            stats.accepted(now, event.kind());
         }
     }
 
     /// Counts a message that was not understood, and logs the first of a row.
     #[cold]
     fn rejected(&mut self, now: Timestamp, source: SourceId, reason: Rejection, channel: &[u8]) -> Rejection {
-        if let Some(stats) = self.stats(source) {
-            stats.rejected(reason);
-        }
+        self.table.rejected(now, source, reason);
         if self.rejections.is_news(now, (source, reason)) {
             let channel = String::from_utf8_lossy(channel.get(..SHOWN).unwrap_or(channel));
             let (source, reason) = (self.name(source), reason.as_str());
@@ -188,26 +169,17 @@ impl Ingest {
 
     /// The subscription is confirmed: nothing published from now on is missed.
     pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
-        if let Some(stats) = self.stats(source) {
-            stats.gap_ends(now);
-            stats.received_until = Some(now);
-        }
+        self.table.subscribed(now, source);
     }
 
     /// Everything that the source published up to `moment` has been taken in.
     pub fn received_until(&mut self, source: SourceId, moment: Timestamp) {
         self.table.received_until(source, moment);
-        if let Some(stats) = self.stats(source) {
-            stats.received_until = Some(moment);
-        }
     }
 
     /// The subscription is lost; the gap began when it was last known to be well.
     pub fn link_lost(&mut self, now: Timestamp, source: SourceId) {
         self.table.link_down(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.gap_begins(stats.received_until.max(stats.last_message).unwrap_or(now));
-        }
     }
 
     /// What the table found out since this was last asked.
@@ -218,9 +190,6 @@ impl Ingest {
     /// A scan of the status keys begins.
     pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
         self.table.scan_begins(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.resyncs += 1;
-        }
     }
 
     /// The scan proves nothing by a key that it does not find.
@@ -281,37 +250,19 @@ impl Ingest {
         doubt: Option<Doubt>,
         duration: Duration,
     ) -> Option<bool> {
-        let found = self.table.scan_ends(source);
-        let is_right_db = if found > 0 || keys.live > 0 {
-            Some(true)
-        } else {
-            (!doubt.is_some_and(Doubt::hides_the_db)).then_some(absent == 0)
-        };
-        if let Some(stats) = self.stats(source) {
-            (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
-            stats.status_keys = Some(keys);
-            match is_right_db {
-                Some(is_right) => stats.settings_ok.insert(Setting::Dbname.as_str(), is_right),
-                None => stats.settings_ok.remove(Setting::Dbname.as_str()),
-            };
-        }
-        is_right_db
+        let hides_db = doubt.is_some_and(Doubt::hides_the_db);
+        self.table.scan_succeeded(source, &ScanOutcome { keys, absent, hides_db, duration })
     }
 
     /// The settings of the source's Redis, as far as it says; others are unknown from now on.
     pub fn configured(&mut self, source: SourceId, states: &[SettingState]) {
-        if let Some(stats) = self.stats(source) {
-            stats.settings_ok.retain(|setting, _| *setting == Setting::Dbname.as_str());
-            stats.settings_ok.extend(states.iter().map(|state| (state.setting.as_str(), state.ok)));
-        }
+        let states: Vec<_> = states.iter().map(|state| (state.setting.as_str(), state.ok)).collect();
+        self.table.redis_settings(source, &states);
     }
 
     /// The scan failed, or is not permitted.
     pub fn scan_failed(&mut self, source: SourceId) {
-        self.table.scan_ends(source);
-        if let Some(stats) = self.stats(source) {
-            stats.resync_ok = Some(false);
-        }
+        self.table.scan_failed(source);
     }
 
     /// Goes on from what a store has kept, and from now on notes what it should know. Numbers begin with `first_serial`.
@@ -340,96 +291,16 @@ impl Ingest {
 
     /// Copies everything that is served.
     pub fn view(&self, wall: Timestamp) -> View {
-        View { table: self.table.snapshot(), sources: self.sources.clone(), store_ok: None, wall }
+        View { table: self.table.snapshot(), store_ok: None, wall }
     }
 
-    fn stats(&mut self, source: SourceId) -> Option<&mut SourceStats> {
-        self.sources.get_mut(source.0 as usize)
-    }
-}
-
-/// The one table, shared by the sources that write and the scrapes that read.
-#[derive(Clone, Debug)]
-pub struct SharedTable {
-    ingest: Arc<Mutex<Ingest>>,
-    clock: Arc<dyn Clock>,
-}
-
-impl SharedTable {
-    /// Shares `ingest`, whose time `clock` tells.
-    pub fn new(ingest: Ingest, clock: Arc<dyn Clock>) -> Self {
-        Self { ingest: Arc::new(Mutex::new(ingest)), clock }
-    }
-
-    /// The present moment.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// A moment of the table by the wall clock.
-    pub fn to_wall(&self, moment: Timestamp) -> Timestamp {
-        self.clock.to_wall(moment)
-    }
-
-    /// The table, for a short while; never across an `await`.
-    ///
-    /// # Panics
-    ///
-    /// If somebody panicked while writing: a table of which one part has been changed and another has not must not be
-    /// served. The policy is that the program ends: whoever asks next panics as well, within a second the task that lets
-    /// time pass; its panic is that of the whole program, which logs it and exits with code 1, and whoever supervises it
-    /// starts it again. With a store it goes on from what was written last, without one its counters begin at 0. Nothing
-    /// that is published is known to get there (the fuzz of the state tries).
-    #[expect(clippy::expect_used, reason = "see above")]
-    pub fn lock(&self) -> MutexGuard<'_, Ingest> {
-        self.ingest.lock().expect("nobody panicked while writing the table")
-    }
-}
-
-impl Observe for SharedTable {
-    fn observe(&self) -> View {
-        let now = self.clock.now();
-        let mut ingest = self.lock();
-        ingest.advance(now);
-        ingest.view(self.clock.to_wall(now))
-    }
-}
-
-/// Between two slices of a walk the table is left alone for so long. The lock is not fair: without a pause, whoever waits
-/// for it could wait for the whole walk.
-pub(super) fn make_way() {
-    const PAUSE: Duration = Duration::from_micros(50);
-    std::thread::sleep(PAUSE);
-}
-
-impl SharedTable {
-    fn walk<W: RowWalk>(&self, wanted: RowQuery) -> Listing<W::Row> {
-        let mut walk = W::new(wanted);
-        let mut now = self.clock.now();
-        self.lock().advance(now);
-        loop {
-            let more = walk.step(&self.lock().table);
-            if !more {
-                break;
-            }
-            make_way();
-        }
-        let found = walk.found();
-        now = now.max(found.now);
-        Listing { found, wall: self.clock.to_wall(now) }
-    }
-}
-
-impl Inspect for SharedTable {
-    fn allocations(&self, wanted: RowQuery) -> Listing<AllocationRow> {
-        self.walk::<AllocationWalk>(wanted)
-    }
-
-    fn sessions(&self, wanted: RowQuery) -> Listing<SessionRow> {
-        self.walk::<SessionWalk>(wanted)
+    /// What the present process came to so far: to be told before each [`Self::view`].
+    pub fn process_counts(&mut self, now: Timestamp, counts: &ProcessCounts<'_>) {
+        self.table.process_counts(now, counts);
     }
 }
 
 mod listener;
+mod shared_table;
 #[cfg(test)]
 mod tests;
