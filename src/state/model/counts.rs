@@ -1,5 +1,9 @@
 //! A counter for each value of a label.
 
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+
 /// A number for each transport, cause, … in the order of its `ALL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts<const N: usize>([u64; N]);
@@ -33,5 +37,22 @@ impl<const N: usize> Counts<N> {
 impl<const N: usize> Default for Counts<N> {
     fn default() -> Self {
         Self::ZERO
+    }
+}
+
+/// How many there are, then each: a value that a later exporter adds to the end of its `ALL` begins at 0.
+impl<const N: usize> Persist for Counts<N> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        N.write(to);
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let mut counts = Self::ZERO;
+        let known = counts.0.get_mut(..usize::read(from)?);
+        for count in known.ok_or(Unreadable::Malformed("there are counts of what is not known"))? {
+            *count = u64::read(from)?;
+        }
+        Ok(counts)
     }
 }

@@ -8,6 +8,7 @@ use super::ids::Mark;
 use super::key_scan::{LeftoverKeys, ScanProgress};
 use super::long_lifetime::LongLifetime;
 use crate::clock::Timestamp;
+use crate::state::image::persist;
 
 /// One stream of events.
 #[derive(Debug)]
@@ -58,6 +59,35 @@ impl Source {
             last_long_lifetime: Timestamp::ZERO,
             scan: None,
             mark: None,
+        }
+    }
+}
+
+persist! {
+    Source {
+        name, up, known, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
+        last_long_lifetime, scan, mark
+    }
+}
+
+impl Source {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self {
+            name: self.name.clone(),
+            up: self.up,
+            known: self.known,
+            is_remembered: self.is_remembered,
+            lost_at: self.lost_at,
+            left_overs: self.left_overs.share(),
+            resumed_at: self.resumed_at,
+            received_until: self.received_until,
+            live: self.live,
+            records: self.records.share(),
+            long_lifetimes: self.long_lifetimes,
+            last_long_lifetime: self.last_long_lifetime,
+            scan: self.scan.as_mut().map(ScanProgress::share),
+            mark: self.mark,
         }
     }
 }
