@@ -81,6 +81,7 @@ impl<'a> ImageReader<'a> {
     }
 
     /// The format of the image.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no field is younger than the first format"))]
     pub(in crate::state) const fn version(&self) -> u32 {
         self.version
     }
@@ -185,4 +186,94 @@ impl<'a> ImageReader<'a> {
 
 const fn unzigzag(number: u64) -> u64 {
     number >> 1 ^ (number & 1).wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::state::image::persist;
+    use crate::state::image::writer::ImageWriter;
+
+    #[derive(Debug, PartialEq)]
+    struct Grown {
+        old: u64,
+        young: u64,
+        last: bool,
+    }
+
+    persist! { Grown { old, since 2 young = 7, last } }
+
+    fn written(now: Timestamp, write: impl Fn(&mut ImageWriter<'_>)) -> Vec<Vec<u8>> {
+        let mut blocks = Vec::new();
+        let mut take = |block: &[u8]| {
+            blocks.push(block.to_vec());
+            true
+        };
+        let mut image = ImageWriter::begin(now, &mut take);
+        write(&mut image);
+        image.finish();
+        blocks
+    }
+
+    #[test]
+    fn a_field_of_a_later_format_has_a_value_in_an_older_image() {
+        let old = written(Timestamp::ZERO, |to| (3_u64, true).write(to));
+        let new = written(Timestamp::ZERO, |to| Grown { old: 3, young: 4, last: true }.write(to));
+        for (image, version, young) in [(old, 1, 7), (new, 2, 4)] {
+            let mut blocks = image.into_iter();
+            let mut next = || blocks.next();
+            let mut from = ImageReader::begin(&mut next).unwrap();
+            from.version = version;
+            assert_eq!(Grown::read(&mut from).unwrap(), Grown { old: 3, young, last: true });
+            from.finish().unwrap();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_moments_come_back(
+            now in prop_oneof![0_u64..2, any::<u64>(), Just(1 << 40)],
+            number in prop_oneof![0_u64..300, any::<u64>(), (0_u32..64).prop_map(|bit| 1 << bit)],
+            place: u32,
+            other: Option<u32>,
+        ) {
+            let (now, moment) = (Timestamp::from_millis(now), Timestamp::from_millis(number));
+            let image = written(now, |to| {
+                to.varint(number);
+                to.difference(number, now.as_millis());
+                to.moment(moment);
+                to.moment(Timestamp::MAX);
+                to.number_near(other, place);
+            });
+            let mut blocks = image.into_iter();
+            let mut next = || blocks.next();
+            let mut from = ImageReader::begin(&mut next).unwrap();
+            prop_assert_eq!(from.varint().unwrap(), number);
+            prop_assert_eq!(from.difference(now.as_millis()).unwrap(), number);
+            prop_assert_eq!(from.moment().unwrap(), moment);
+            prop_assert_eq!(from.moment().unwrap(), Timestamp::MAX);
+            prop_assert_eq!(from.number_near(place).unwrap(), other);
+            from.finish().unwrap();
+        }
+
+        #[test]
+        fn any_bytes_end_with_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut blocks = [bytes].into_iter();
+            let mut next = || blocks.next();
+            let mut from = ImageReader {
+                block: Vec::new(),
+                at: 0,
+                version: 1,
+                now: Timestamp::ZERO,
+                digest: SipHasher13::new(),
+                next_block: &mut next,
+            };
+            let _ = from.next();
+            let _ = Vec::<(u64, Option<std::time::Duration>)>::read(&mut from);
+            let _ = from.moment();
+            let _ = <Vec<std::net::SocketAddr>>::read(&mut from);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! How plain values stand in an image.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -43,16 +43,22 @@ impl Persist for NonZeroU8 {
     }
 }
 
-impl<T: Persist, const N: usize> Persist for [T; N] {
+/// How many there are, then each: what a later exporter adds to the end of a list has its default in an older image.
+impl<T: Persist + Copy + Default, const N: usize> Persist for [T; N] {
     fn write(&self, to: &mut ImageWriter<'_>) {
+        N.write(to);
         for item in self {
             item.write(to);
         }
     }
 
     fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
-        let items: Vec<T> = (0..N).map(|_| T::read(from)).collect::<Result<_, _>>()?;
-        items.try_into().map_err(|_| OUT_OF_RANGE)
+        let mut items = [T::default(); N];
+        let known = items.get_mut(..usize::read(from)?);
+        for item in known.ok_or(Unreadable::Malformed("a list has more items than are known"))? {
+            *item = T::read(from)?;
+        }
+        Ok(items)
     }
 }
 
@@ -180,7 +186,7 @@ impl Persist for Arc<[u8]> {
     }
 }
 
-impl Persist for Arc<str> {
+impl Persist for Box<str> {
     fn write(&self, to: &mut ImageWriter<'_>) {
         self.len().write(to);
         to.raw(self.as_bytes());
@@ -190,6 +196,32 @@ impl Persist for Arc<str> {
         let len = usize::read(from)?;
         let text = std::str::from_utf8(from.raw(len)?);
         Ok(text.map_err(|_| Unreadable::Malformed("a label is not UTF-8"))?.into())
+    }
+}
+
+impl Persist for Arc<str> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.len().write(to);
+        to.raw(self.as_bytes());
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Box::read(from).map(Self::from)
+    }
+}
+
+/// In the order of the keys.
+impl<K: Persist + Ord, V: Persist> Persist for BTreeMap<K, V> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.len().write(to);
+        for (key, value) in self {
+            key.write(to);
+            value.write(to);
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Ok(Vec::<(K, V)>::read(from)?.into_iter().collect())
     }
 }
 

@@ -40,19 +40,13 @@ impl<const N: usize> Default for Counts<N> {
     }
 }
 
-/// How many there are, then each: a value that a later exporter adds to the end of its `ALL` begins at 0.
+/// A value that a later exporter adds to the end of its `ALL` begins at 0.
 impl<const N: usize> Persist for Counts<N> {
     fn write(&self, to: &mut ImageWriter<'_>) {
-        N.write(to);
         self.0.write(to);
     }
 
     fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
-        let mut counts = Self::ZERO;
-        let known = counts.0.get_mut(..usize::read(from)?);
-        for count in known.ok_or(Unreadable::Malformed("there are counts of what is not known"))? {
-            *count = u64::read(from)?;
-        }
-        Ok(counts)
+        Persist::read(from).map(Self)
     }
 }

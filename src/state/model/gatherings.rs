@@ -13,9 +13,9 @@ use hashbrown::HashTable;
 
 use super::allocation::Allocation;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
-use crate::state::image::{Persist, persist};
 use crate::state::storage::age_list::Links;
 use crate::state::storage::free_list::rehashed;
 use crate::state::storage::packed::PackedTime;
@@ -232,7 +232,23 @@ impl Gatherings {
     }
 }
 
-persist! { Recent { key, first, span, member, older, members, fresh } }
+impl Persist for Recent {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { key, first, span, member, older, members, fresh } = self;
+        to.raw(&u64::from_ne_bytes(*key).to_le_bytes());
+        (*first, *span).write(to);
+        (*member, *older).write(to);
+        (*members, *fresh).write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let key = u64::from_le_bytes(from.array()?).to_ne_bytes();
+        let (first, span) = Persist::read(from)?;
+        let (member, older) = Persist::read(from)?;
+        let (members, fresh) = Persist::read(from)?;
+        Ok(Self { key, first, span, member, older, members, fresh })
+    }
+}
 
 impl Gatherings {
     /// The same once more, to be written only.

@@ -72,6 +72,12 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 /// A histogram of durations, kept in milliseconds.
 pub type Durations = Histogram<16>;
 
@@ -100,7 +106,7 @@ impl Allocations {
     }
 }
 
-/// The edges are not in the image: other ones are another format.
+/// The edges are not in the image: if they change, so does the format.
 impl<const N: usize> Persist for Histogram<N> {
     fn write(&self, to: &mut ImageWriter<'_>) {
         let Self { counts, above, sum } = self;

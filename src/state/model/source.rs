@@ -77,7 +77,7 @@ impl Source {
 
 persist! {
     Source {
-        name, up, known, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
+        name, stats, up, known, watched_since, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
         last_long_lifetime, scan, mark
     }
 }
@@ -87,8 +87,10 @@ impl Source {
     pub(crate) fn share(&mut self) -> Self {
         Self {
             name: self.name.clone(),
+            stats: self.stats.clone(),
             up: self.up,
             known: self.known,
+            watched_since: self.watched_since,
             is_remembered: self.is_remembered,
             lost_at: self.lost_at,
             left_overs: self.left_overs.share(),

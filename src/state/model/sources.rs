@@ -7,9 +7,7 @@ use super::allocation::Allocation;
 use super::ended_queues::EndedKind;
 use super::ids::{OfAllocation, RecordId, SourceId};
 use super::source::Source;
-use crate::state::image::Persist;
-use crate::state::image::reader::{ImageReader, Unreadable};
-use crate::state::image::writer::ImageWriter;
+use crate::state::image::persist;
 use crate::state::storage::slab::Slab;
 
 /// The sources under numbers that stay the same for ever, from process to process. A number that is none of theirs is no
@@ -157,21 +155,12 @@ impl Sources {
     }
 }
 
+persist! { Sources { all, watched } }
+
 impl Sources {
     /// The same once more, to be written only.
     pub(crate) fn share(&mut self) -> Self {
-        Self(self.0.iter_mut().map(Source::share).collect())
-    }
-}
-
-impl Persist for Sources {
-    fn write(&self, to: &mut ImageWriter<'_>) {
-        to.list(self.0.len(), &self.0);
-    }
-
-    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
-        let mut sources = Vec::new();
-        from.list(|source| sources.push(source))?;
-        Ok(Self(sources))
+        let Self { all, watched } = self;
+        Self { all: all.iter_mut().map(Source::share).collect(), watched: watched.clone() }
     }
 }

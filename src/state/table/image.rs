@@ -15,6 +15,7 @@ use crate::state::model::counters::Counters;
 use crate::state::model::discovery::Discoveries;
 use crate::state::model::gatherings::Gatherings;
 use crate::state::model::key_memory::KeyMemory;
+use crate::state::model::process_totals::ProcessTotals;
 use crate::state::model::realms::Realms;
 use crate::state::model::records::Records;
 use crate::state::model::servers::Servers;
@@ -38,6 +39,7 @@ impl Table {
             sources: self.sources.share(),
             connections: self.connections.share(),
             records: self.records.share(),
+            key_ids: self.key_ids,
             keys: self.keys.share(),
             sessions: self.sessions.share(),
             gatherings: self.gatherings.share(),
@@ -45,6 +47,7 @@ impl Table {
             realms: self.realms.share(),
             servers: self.servers.share(),
             counters: self.counters,
+            process: self.process.clone(),
             discoveries: self.discoveries.clone(),
             changes: self.changes.share(),
         })
@@ -72,7 +75,7 @@ impl Table {
     fn read(mut image: ImageReader<'_>) -> Result<Self, Unreadable> {
         let from = &mut image;
         let settings = Settings::read(from)?;
-        let passing_to = Persist::read(from)?;
+        let (passing_to, key_ids) = Persist::read(from)?;
         let mut realms = Realms::read(from)?;
         let servers = Servers::read(from)?;
         let (sources, connections) = (Sources::read(from)?, StatsdbConnections::read(from)?);
@@ -100,12 +103,14 @@ impl Table {
             connections,
             timers: Timers::of_records(&records.slab, passing_to),
             records,
+            key_ids,
             sessions,
             realms,
             servers,
             gatherings: Gatherings::read(from)?,
             keys: KeyMemory::read(from)?,
             counters: Counters::read(from)?,
+            process: ProcessTotals::read(from)?,
             discoveries: Discoveries::read(from)?,
             changes: Changes::read(from)?,
         };
@@ -142,6 +147,7 @@ impl Table {
             sources,
             connections,
             records,
+            key_ids,
             keys,
             sessions,
             gatherings,
@@ -149,11 +155,12 @@ impl Table {
             realms,
             servers,
             counters,
+            process,
             discoveries,
             changes,
         } = self;
         settings.write(to);
-        timers.passing_to.write(to);
+        (timers.passing_to, *key_ids).write(to);
         realms.write(to);
         servers.write(to);
         sources.write(to);
@@ -164,6 +171,7 @@ impl Table {
         gatherings.write(to);
         keys.write(to);
         counters.write(to);
+        process.write(to);
         discoveries.write(to);
         changes.write(to);
     }
