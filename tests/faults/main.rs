@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 pub mod common;
 
+mod continuity;
 mod coturn;
 mod exporter;
 mod hostile;
@@ -18,3 +19,4 @@ mod keys;
 mod redis;
 mod store;
 mod store_file;
+mod usage;
