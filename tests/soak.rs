@@ -28,7 +28,7 @@ use common::servers::redis::Redis;
 use common::turns;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
-use coturn_exporter::metrics::{Audience, Render, TextPage};
+use coturn_exporter::metrics::{Render, TextPage};
 use coturn_exporter::source::pubsub::{BATCH, Published};
 use coturn_exporter::state::{Settings, SourceId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -159,7 +159,7 @@ impl Bench {
     }
 
     fn page(&self) -> Page {
-        Page::parse(&String::from_utf8(self.page.render(Audience::Visitor).unwrap()).unwrap())
+        Page::parse(&String::from_utf8(self.page.render().unwrap()).unwrap())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::ManualClock;
 use coturn_exporter::details::{Detail, answer};
-use coturn_exporter::metrics::{Audience, Observe as _, Render as _, TextPage};
+use coturn_exporter::metrics::{Observe as _, Render as _, TextPage};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use coturn_exporter::wire;
@@ -136,11 +136,11 @@ impl Step {
             }
             Self::Snapshot { live } => {
                 let shared = told(live);
-                Box::new(move || drop(black_box(shared.observe(Audience::Scraper))))
+                Box::new(move || drop(black_box(shared.observe())))
             }
             Self::Page { live } => {
                 let page = TextPage::of_capture(told(live));
-                Box::new(move || drop(black_box(page.render(Audience::Scraper).expect("a page"))))
+                Box::new(move || drop(black_box(page.render().expect("a page"))))
             }
             Self::Details { live } => {
                 let shared = told(live);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coturn_exporter::app::ingest::SharedTable;
 use coturn_exporter::clock::{Clock, ManualClock};
-use coturn_exporter::metrics::{Audience, Render as _, TextPage};
+use coturn_exporter::metrics::{Render as _, TextPage};
 
 use crate::common::poll;
 use crate::gauge::{InLine, Watch, median};
@@ -36,7 +36,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let page = TextPage::of_process(shared.clone(), Arc::default(), Arc::default());
     let scrapes = || {
         for _ in 0..SCRAPES {
-            page.render(Audience::Scraper).expect("a page");
+            page.render().expect("a page");
         }
     };
     let watch = Watch::start();

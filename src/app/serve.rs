@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::app::table_clock::TICK;
     use crate::app::testing::shared_table;
-    use crate::metrics::{Audience, Observe};
+    use crate::metrics::Observe;
 
     /// A table that somebody panicked in is served to nobody, and ends the program.
     #[tokio::test(start_paused = true)]
@@ -169,8 +169,7 @@ mod tests {
         assert!(panicked.join().is_err());
         let exited = tokio::time::timeout(2 * TICK, tasks.exited()).await.unwrap().to_string();
         assert!(exited.contains("panicked, which is a bug"), "{exited}");
-        let served =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.observe(Audience::Scraper)));
+        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.observe()));
         assert!(served.is_err(), "half a table was served");
     }
 }

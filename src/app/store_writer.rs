@@ -4,7 +4,7 @@
 mod ledger_retention;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::log_once::LogOnce;
 use super::supervise::blocking;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::metrics::{Audience, Observe, View};
+use crate::metrics::{Observe, View};
 use crate::store::{Batch, OpenError, Store, Written};
 use ledger_retention::{FEW, LARGE, RetentionGuard};
 
@@ -30,9 +30,6 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 /// How long the last write may take; all must be over in 5 s.
 const LAST_WRITE: Duration = Duration::from_millis(800);
-
-/// So many pages no person fetches in passing.
-const MANY_VISITS: u32 = 100;
 
 /// How often it is looked whether the store's file is still there.
 const CHECK: Duration = Duration::from_secs(10);
@@ -59,8 +56,6 @@ struct WriterState {
     writing: Mutex<LogOnce<String>>,
     /// Why its file is not the one that was opened.
     file: Mutex<LogOnce<String>>,
-    /// Pages that were fetched by others.
-    visits: AtomicU32,
 }
 
 impl StoreWriter {
@@ -94,7 +89,6 @@ impl StoreWriter {
                 has_begun: AtomicBool::new(false),
                 writing: Mutex::default(),
                 file: Mutex::default(),
-                visits: AtomicU32::new(0),
             };
             let sweeping = Arc::new(Mutex::new(RetentionGuard::new(now, shared.to_wall(now))));
             let (store, state, path) = (Arc::new(Mutex::new(store)), Arc::new(state), path.into());
@@ -195,7 +189,7 @@ impl StoreWriter {
     /// What a scraper is served, once the store has it.
     fn page_for_scraper(&self) -> View {
         if !self.state.has_begun.swap(true, Ordering::Relaxed) {
-            let mut view = self.shared.observe(Audience::Scraper);
+            let mut view = self.shared.observe();
             view.table.begin_at_zero();
             return view;
         }
@@ -203,7 +197,7 @@ impl StoreWriter {
         let Some(mut store) = self.store_in_time() else {
             // A disk that hangs must not take the page along.
             self.note(&Written::Failed("it takes too long".to_owned()));
-            return self.shared.observe(Audience::Scraper);
+            return self.shared.observe();
         };
         let now = self.shared.now();
         let wall = self.shared.to_wall(now);
@@ -242,18 +236,6 @@ impl StoreWriter {
         }
     }
 
-    /// Logs once that pages are fetched, and none by a scraper.
-    fn note_visitor(&self) {
-        let visits = self.state.visits.fetch_add(1, Ordering::Relaxed) + 1;
-        if visits == MANY_VISITS && !self.state.has_begun.load(Ordering::Relaxed) {
-            tracing::warn!(
-                visits,
-                "pages are fetched, but none with Prometheus' header X-Prometheus-Scrape-Timeout-Seconds: the store does \
-                 not know what was served, and a restart will count it again"
-            );
-        }
-    }
-
     fn note(&self, written: &Written) {
         let mut writing = lock(&self.state.writing);
         match written {
@@ -283,14 +265,8 @@ fn lock(log: &Mutex<LogOnce<String>>) -> MutexGuard<'_, LogOnce<String>> {
 }
 
 impl Observe for StoreWriter {
-    fn observe(&self, audience: Audience) -> View {
-        let mut view = match audience {
-            Audience::Scraper => self.page_for_scraper(),
-            Audience::Visitor => {
-                self.note_visitor();
-                self.shared.observe(audience)
-            }
-        };
+    fn observe(&self) -> View {
+        let mut view = self.page_for_scraper();
         view.store_ok = Some(self.is_ok());
         view
     }

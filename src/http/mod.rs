@@ -217,7 +217,7 @@ impl WebShared {
                 RouteAnswer::Now(response) => response,
                 RouteAnswer::Page => {
                     let coding = gzip::preferred(request.headers());
-                    let page = self.pages.render(routes::audience(&request), coding).await;
+                    let page = self.pages.render(coding).await;
                     if matches!(page, Err(PageError::Busy(_))) {
                         refusals.add(WebRefusal::Busy);
                     }

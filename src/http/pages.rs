@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::WebLimits;
 use super::gzip::{Coding, coded};
 use super::unsent::{Rendering, UnsentPages};
-use crate::metrics::{Audience, Render, RenderError};
+use crate::metrics::{Render, RenderError};
 
 /// Why there is no page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +66,6 @@ type RenderingOutcome = Option<Result<EncodedPage, PageError>>;
 
 /// A rendering under way, which all get who ask for the like.
 struct SharedRendering {
-    audience: Audience,
     coding: Coding,
     outcome: watch::Receiver<RenderingOutcome>,
 }
@@ -103,8 +102,8 @@ impl Pages {
     ///
     /// A rendering goes on when those go away who wait for it, the first of them included, and holds its place until it
     /// ends: impatient clients can neither take it from the others nor pile up more than the limit.
-    pub(super) async fn render(&self, audience: Audience, coding: Coding) -> Result<EncodedPage, PageError> {
-        let mut outcome = self.join(audience, coding);
+    pub(super) async fn render(&self, coding: Coding) -> Result<EncodedPage, PageError> {
+        let mut outcome = self.join(coding);
         let found = match outcome.wait_for(Option::is_some).await {
             Ok(found) => found.clone(),
             // Its task is gone without a word.
@@ -113,24 +112,22 @@ impl Pages {
         found.unwrap_or(Err(PageError::Panicked))
     }
 
-    fn join(&self, audience: Audience, coding: Coding) -> watch::Receiver<RenderingOutcome> {
+    fn join(&self, coding: Coding) -> watch::Receiver<RenderingOutcome> {
         let mut shared = self.renderer.shared();
         // Of a task that is gone nothing comes.
         shared.retain(|rendering| rendering.outcome.has_changed().is_ok());
-        let like =
-            |rendering: &&SharedRendering| rendering.audience == audience && rendering.coding == coding;
-        if let Some(rendering) = shared.iter().find(like) {
+        if let Some(rendering) = shared.iter().find(|rendering| rendering.coding == coding) {
             return rendering.outcome.clone();
         }
         let (to_all, outcome) = watch::channel(None);
-        shared.push(SharedRendering { audience, coding, outcome: outcome.clone() });
+        shared.push(SharedRendering { coding, outcome: outcome.clone() });
         drop(shared);
         let renderer = Arc::clone(&self.renderer);
         tokio::spawn(async move {
-            let result = Arc::clone(&renderer).render(audience, coding).await;
+            let result = Arc::clone(&renderer).render(coding).await;
             renderer.note(result.as_ref().err());
             // Before anybody has the page: who asks from now on gets a newer one.
-            renderer.shared().retain(|other| !(other.audience == audience && other.coding == coding));
+            renderer.shared().retain(|other| other.coding != coding);
             to_all.send_replace(Some(result));
         });
         outcome
@@ -142,13 +139,13 @@ impl Renderer {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn render(self: Arc<Self>, audience: Audience, coding: Coding) -> Result<EncodedPage, PageError> {
+    async fn render(self: Arc<Self>, coding: Coding) -> Result<EncodedPage, PageError> {
         let place = timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(PageError::Busy(self.limit)) };
         let rendered = tokio::task::spawn_blocking(move || {
             let _place = place;
             self.unsent.make_room(self.last_length.load(Ordering::Relaxed));
-            let body = self.page.render(audience).map_err(PageError::Failed)?;
+            let body = self.page.render().map_err(PageError::Failed)?;
             let (mut body, coding) =
                 coded(body, coding).map_err(|error| PageError::Compression { reason: error.to_string() })?;
             body.shrink_to_fit();
@@ -193,7 +190,7 @@ mod tests {
             "text/plain"
         }
 
-        fn render(&self, _: Audience) -> Result<Vec<u8>, RenderError> {
+        fn render(&self) -> Result<Vec<u8>, RenderError> {
             self.entered.lock().unwrap().send(()).unwrap();
             // The lock is not held through the panic: the next rendering must fail by itself.
             let next = self.script.lock().unwrap().recv_timeout(PATIENCE);
@@ -215,13 +212,13 @@ mod tests {
         (Arc::new(Pages::new(Arc::new(page), &limits)), has_entered, send)
     }
 
-    async fn ask(pages: &Pages, audience: Audience) -> Result<Vec<u8>, PageError> {
-        let page = pages.render(audience, Coding::Identity).await?;
+    async fn ask(pages: &Pages, coding: Coding) -> Result<Vec<u8>, PageError> {
+        let page = pages.render(coding).await?;
         Ok(page.rendering.body_for(&ConnectionProgress::of("192.0.2.1")).to_vec())
     }
 
     async fn visit(pages: &Pages) -> Result<Vec<u8>, PageError> {
-        ask(pages, Audience::Visitor).await
+        ask(pages, Coding::Identity).await
     }
 
     fn visitor(pages: &Arc<Pages>) -> JoinHandle<Result<Vec<u8>, PageError>> {
@@ -295,14 +292,14 @@ mod tests {
         let _entered = begun(entered).await;
         let second = tokio::spawn({
             let pages = Arc::clone(&pages);
-            async move { ask(&pages, Audience::Scraper).await }
+            async move { ask(&pages, Coding::Gzip).await }
         });
         all_wait().await;
         // Meanwhile another runs out of a shorter time.
         let (others, entered, other_script) = scripted(1, Duration::from_millis(50));
         let other = visitor(&others);
         let _other_entered = begun(entered).await;
-        assert_eq!(ask(&others, Audience::Scraper).await, Err(PageError::Busy(1)));
+        assert_eq!(ask(&others, Coding::Gzip).await, Err(PageError::Busy(1)));
         other_script.send(Ok(Vec::new())).unwrap();
         other.await.unwrap().unwrap();
 
@@ -319,7 +316,7 @@ mod tests {
         let _entered = begun(entered).await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(ask(&pages, Audience::Scraper).await, Err(PageError::Busy(1)));
+        assert_eq!(ask(&pages, Coding::Gzip).await, Err(PageError::Busy(1)));
 
         script.send(Ok(Vec::new())).unwrap();
         let _place = pages.renderer.places.acquire().await.unwrap();
@@ -331,7 +328,7 @@ mod tests {
         for _ in 0..2 {
             script.send(Ok(Vec::new())).unwrap();
         }
-        let (a, b) = tokio::join!(visit(&pages), ask(&pages, Audience::Scraper));
+        let (a, b) = tokio::join!(visit(&pages), ask(&pages, Coding::Gzip));
         assert_eq!((a, b), (Ok(Vec::new()), Ok(Vec::new())));
     }
 }

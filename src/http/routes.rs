@@ -6,10 +6,9 @@ use super::gzip::Coding;
 use super::pages::PageError;
 use super::{About, Readiness, landing};
 use crate::config::TelemetryPath;
-use crate::metrics::Audience;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
@@ -67,12 +66,6 @@ pub(super) fn answer(
             RouteAnswer::Now(landing)
         }
     }
-}
-
-/// Who asks: Prometheus says how long it will wait, since 1.6; a HEAD gets nothing that could be kept.
-pub(super) fn audience<B>(request: &Request<B>) -> Audience {
-    let waits = request.headers().contains_key("x-prometheus-scrape-timeout-seconds");
-    if waits && request.method() == Method::GET { Audience::Scraper } else { Audience::Visitor }
 }
 
 /// The response that carries a page, or says why there is none.
@@ -227,16 +220,6 @@ mod tests {
         let response = asked.now(&Method::GET, READY);
         assert_eq!((response.status().as_u16(), &**response.body()), (503, &b"shutting down\n"[..]));
         assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200);
-    }
-
-    #[test]
-    fn a_scraper_is_known_by_its_patience() {
-        let of = |method: Method, header: &str| {
-            audience(&Request::builder().method(method).header(header, "10").body(()).unwrap())
-        };
-        assert_eq!(of(Method::GET, "X-Prometheus-Scrape-Timeout-Seconds"), Audience::Scraper);
-        assert_eq!(of(Method::HEAD, "X-Prometheus-Scrape-Timeout-Seconds"), Audience::Visitor);
-        assert_eq!(of(Method::GET, "User-Agent"), Audience::Visitor);
     }
 
     #[test]

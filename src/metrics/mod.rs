@@ -23,15 +23,6 @@ pub use collector::View;
 use process::Process;
 pub use refusals::{WebRefusal, WebRefusals};
 
-/// Who asks for the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Prometheus, or a program that behaves like it: it stores each sample and adds up increments.
-    Scraper,
-    /// Anybody else: a person, a probe.
-    Visitor,
-}
-
 /// There is no page. Its cause is text because one error answers all who share the rendering.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the page cannot be encoded: {reason}")]
@@ -50,13 +41,13 @@ pub trait Render: Send + Sync + 'static {
     /// # Errors
     ///
     /// No page can be made; the scraper gets it with status 500.
-    fn render(&self, audience: Audience) -> Result<Vec<u8>, RenderError>;
+    fn render(&self) -> Result<Vec<u8>, RenderError>;
 }
 
 /// Where the page's numbers come from.
 pub trait Observe: Send + Sync + 'static {
     /// Everything as of now: one moment, consistent in itself. May block.
-    fn observe(&self, audience: Audience) -> View;
+    fn observe(&self) -> View;
 }
 
 /// The text format 0.0.4.
@@ -104,8 +95,8 @@ impl Render for TextPage {
         "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    fn render(&self, audience: Audience) -> Result<Vec<u8>, RenderError> {
-        let mut families = collector::families(&self.source.observe(audience));
+    fn render(&self) -> Result<Vec<u8>, RenderError> {
+        let mut families = collector::families(&self.source.observe());
         families.extend(self.process.iter().flat_map(OfProcess::families));
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new()
@@ -116,7 +107,6 @@ impl Render for TextPage {
 }
 
 /// Families by name and their samples by labels, as other exporters have them; a family without samples is left out.
-/// Not the crate's `Registry`: its collectors get no argument, and ours need to know who asks.
 fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
     fn labels(metric: &Metric) -> impl Iterator<Item = &str> {
         metric.get_label().iter().map(prometheus::proto::LabelPair::value)

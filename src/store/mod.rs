@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod file_check;
+pub mod journal;
 pub mod ledger;
 mod load;
 mod rows;

@@ -3,7 +3,7 @@
 use crate::support::{Client, Fixed, Held, Running, patient, site, within};
 use coturn_exporter::config::TelemetryPath;
 use coturn_exporter::http::{Readiness, WebLimits, WebServer};
-use coturn_exporter::metrics::{Audience, Render, RenderError};
+use coturn_exporter::metrics::{Render, RenderError};
 use coturn_exporter::shutdown::Shutdown;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -169,7 +169,7 @@ impl Render for Broken {
         "text/plain"
     }
 
-    fn render(&self, _: Audience) -> Result<Vec<u8>, RenderError> {
+    fn render(&self) -> Result<Vec<u8>, RenderError> {
         assert!(!self.panics, "this panic belongs to a test");
         Err(RenderError { reason: "the table is upside down".to_owned() })
     }

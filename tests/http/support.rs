@@ -5,7 +5,7 @@ use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
 use coturn_exporter::http::{About, Readiness, Site, WebLimits, WebServer};
-use coturn_exporter::metrics::{Audience, Render, RenderError, WebRefusal, WebRefusals};
+use coturn_exporter::metrics::{Render, RenderError, WebRefusal, WebRefusals};
 use coturn_exporter::shutdown::Shutdown;
 use coturn_exporter::state::Settings;
 use std::net::SocketAddr;
@@ -163,7 +163,7 @@ impl Render for Fixed {
         "text/plain; version=0.0.4; charset=utf-8"
     }
 
-    fn render(&self, _: Audience) -> Result<Vec<u8>, RenderError> {
+    fn render(&self) -> Result<Vec<u8>, RenderError> {
         Ok(self.0.clone())
     }
 }
@@ -208,7 +208,7 @@ impl Render for Held {
         "text/plain"
     }
 
-    fn render(&self, _: Audience) -> Result<Vec<u8>, RenderError> {
+    fn render(&self) -> Result<Vec<u8>, RenderError> {
         let _ = self.begun.send(());
         // Bounded, so that a server that renders on its only worker fails the test and does not hang it.
         let released = self.released.lock().unwrap().recv_timeout(PATIENCE / 2);

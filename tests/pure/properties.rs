@@ -11,7 +11,7 @@ use crate::common::models::hostile::message;
 use crate::common::readers::page::Page;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
-use coturn_exporter::metrics::{Audience, Render, TextPage};
+use coturn_exporter::metrics::{Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.page.render(Audience::Visitor).unwrap()).unwrap()
+        String::from_utf8(self.page.render().unwrap()).unwrap()
     }
 
     fn page(&self) -> Page {

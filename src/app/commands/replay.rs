@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::app::Error;
 use crate::app::ingest::{Ingest, SharedTable};
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::metrics::{Audience, Render, TextPage};
+use crate::metrics::{Render, TextPage};
 use crate::source::capture::CaptureReader;
 use crate::state::{Settings, SourceId};
 
@@ -30,7 +30,7 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
     if let Some(until) = until {
         clock.set(until);
     }
-    TextPage::of_capture(shared).render(Audience::Visitor).map_err(Error::Page)
+    TextPage::of_capture(shared).render().map_err(Error::Page)
 }
 
 /// [`replay`], onto `out`.

@@ -9,7 +9,7 @@ use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::doctor::setting_states;
 use coturn_exporter::metrics::source_stats::StatusKeys;
-use coturn_exporter::metrics::{Audience, Render, TextPage};
+use coturn_exporter::metrics::{Render, TextPage};
 use coturn_exporter::state::{Settings, SourceId};
 
 use super::story::Told;
@@ -118,7 +118,7 @@ impl Chronicle {
     }
 
     fn keep_page(&mut self) {
-        let text = String::from_utf8(self.page.render(Audience::Visitor).unwrap()).unwrap();
+        let text = String::from_utf8(self.page.render().unwrap()).unwrap();
         for (series, value) in Page::parse(&text).iter() {
             let values = self.samples.entry(series.clone()).or_default();
             values.resize(self.pages, None);

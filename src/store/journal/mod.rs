@@ -1,0 +1,29 @@
+//! The journal: a directory with what a process was given (batches in segments) and images of what it made of it
+//! (snapshots), so that the next process goes on where this one ends. It knows bytes, not the table. All of it blocks.
+//!
+//! The way of one life: [`Directory::open`]; read [`Directory::snapshot`] and [`Directory::batches`] as far as
+//! [`Directory::continuity`] allows; then [`Journal::go_on`], or [`Journal::start_over`] with an empty table;
+//! [`Journal::append`] each batch before anything is answered that depends on it; now and then [`Journal::roll`] and a
+//! [`SnapshotWriter`]; at the end [`Journal::close`], a last snapshot and [`Directory::mark_clean`].
+
+mod boot;
+mod boundary;
+mod continuity;
+mod directory;
+mod error;
+mod moments;
+mod reader;
+mod settings;
+mod snapshot_file;
+mod writer;
+
+pub use boot::BootId;
+pub use boundary::Boundary;
+pub use continuity::{Continuity, UnsureReason};
+pub use directory::{Directory, OpenNotice, StoredDirectory};
+pub use error::{DirectoryError, DirectoryTrouble};
+pub use moments::Moments;
+pub use reader::{BatchReader, JournalBatch, JournalEnd, TornBatch};
+pub use settings::JournalSettings;
+pub use snapshot_file::{LastSnapshot, SnapshotReader, SnapshotWriter};
+pub use writer::Journal;
