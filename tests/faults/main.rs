@@ -17,6 +17,8 @@ mod exporter;
 mod hostile;
 mod keys;
 mod redis;
+mod restarts;
 mod store;
+mod store_failures;
 mod store_file;
 mod usage;

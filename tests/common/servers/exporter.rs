@@ -35,9 +35,12 @@ impl Exporter {
 
     /// Starts it as one who is told by an error, and not killed by a signal, where a file may not grow.
     pub fn start_heedless_of_limits(args: &[&str]) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
-        Self::launch(command, "127.0.0.1:0", &[], args)
+        Self::launch(heedless(), "127.0.0.1:0", &[], args)
+    }
+
+    /// The same where it is expected, life after life.
+    pub fn start_heedless_of_limits_at(address: SocketAddr, args: &[&str]) -> Self {
+        Self::launch(heedless(), &address.to_string(), &[], args)
     }
 
     /// Starts it where no more files than these may be open at one time.
@@ -241,6 +244,13 @@ impl Exporter {
             Err(self.process.output())
         })
     }
+}
+
+/// The program, as one that ignores the signal of a file that may not grow.
+fn heedless() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
+    command
 }
 
 /// From a line like `level=info msg="listening" address=127.0.0.1:40123`.

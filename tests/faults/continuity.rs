@@ -3,22 +3,19 @@
 //! Beside it runs a twin that is told the same and never stops. Whatever the lives came to, the two pages are equal, and no
 //! scraper, however many there are and whenever they come, saw a sample fall.
 
-mod durations;
-mod stage;
-
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use super::restarts::compare::{assert_equal, assert_summed, counted, without_source};
+use super::restarts::stage::Stage;
+use super::restarts::{random, scrapers};
 use super::usage::usage;
 use crate::common::models::lives::{End, Lives, Rules};
 use crate::common::poll::{self, PATIENCE};
-use crate::common::readers::page::{Page, Series};
+use crate::common::readers::page::Page;
 use crate::common::readers::tally::Tally;
 use crate::common::servers::prometheus::Prometheus;
-use crate::common::servers::scraper::{Habit, Scraper};
+use crate::common::servers::scraper::Scraper;
 use crate::common::turns;
-use stage::Stage;
 
 /// How often it is ended.
 const ENDS: u64 = 30;
@@ -32,82 +29,6 @@ const RULES: Rules = Rules {
 
 /// Ends whose cause does not hang on the last refresh, with totals.
 const RULES_OF_GAPS: Rules = Rules { ends: &[End::Disconnected], ..RULES };
-
-/// What tells of the process' own links and clients, and so of its restarts.
-const OF_LINKS: [&str; 8] = [
-    "coturn_exporter_gaps_total",
-    "coturn_exporter_gap_seconds_total",
-    "coturn_exporter_resyncs_total",
-    "coturn_exporter_http_refusals_total",
-    "coturn_exporter_dropped_log_lines_total",
-    "coturn_exporter_statsdb_refused_connections_total",
-    "coturn_exporter_statsdb_refused_commands_total",
-    "coturn_exporter_statsdb_forwarded_commands_total",
-];
-
-fn random() -> fastrand::Rng {
-    let seed = std::env::var("CONTINUITY_SEED")
-        .map_or_else(|_| RandomState::new().hash_one(0), |seed| seed.parse().expect("a number"));
-    println!("CONTINUITY_SEED={seed}");
-    fastrand::Rng::with_seed(seed)
-}
-
-/// Cumulative series of a page that both twins must agree on.
-fn counted(page: &Page) -> BTreeMap<Series, f64> {
-    let is_counted = |series: &Series| {
-        page.is_cumulative(series)
-            && !series.name.starts_with("process_")
-            && !OF_LINKS.contains(&series.name.as_str())
-    };
-    page.iter()
-        .filter(|(series, _)| is_counted(series))
-        .map(|(series, value)| (series.clone(), value))
-        .collect()
-}
-
-/// The twin listens elsewhere, which is the name of its source.
-fn without_source(counted: BTreeMap<Series, f64>) -> BTreeMap<Series, f64> {
-    let renamed = counted.into_iter().map(|(mut series, value)| {
-        series.labels.remove("source");
-        (series, value)
-    });
-    renamed.collect()
-}
-
-/// Each counter and histogram is that of the twin. Seconds are measured by two clocks, from events that reached both
-/// within one round: their sums may differ by a round for each end of each observation, and what is near an edge may be
-/// on either side of it.
-#[track_caller]
-fn assert_equal(own: &Page, twin: &Page, longest_round: Duration) {
-    let (own, twin) = (without_source(counted(own)), without_source(counted(twin)));
-    let names = |page: &BTreeMap<Series, f64>| page.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&own), names(&twin), "not the same series");
-    let observed = |series: &Series| {
-        let name = series.name.replace("_sum", "_count");
-        own[&Series { name, labels: series.labels.clone() }]
-    };
-    for (series, &value) in &own {
-        let allowed = match series.name.as_str() {
-            name if name.ends_with("_duration_seconds_bucket") && series.labels["le"] != "+Inf" => continue,
-            name if name.ends_with("_duration_seconds_sum") => {
-                observed(series) * (2.0 * longest_round.as_secs_f64() + 0.05)
-            }
-            _ => 0.0,
-        };
-        let (difference, twins) = ((value - twin[series]).abs(), twin[series]);
-        assert!(difference <= allowed, "{series} is {value}, and {twins} of one that never stopped");
-    }
-}
-
-/// What a scraper has added up is what the last page says.
-#[track_caller]
-fn assert_summed(who: &str, tally: &Tally, page: &Page) {
-    tally.assert_nothing_fell(who);
-    for (series, sum) in tally.sums().filter(|(series, _)| !OF_LINKS.contains(&series.name.as_str())) {
-        let told = page.get(series).unwrap_or_else(|| panic!("{series} is not on the last page"));
-        assert!((sum - told).abs() < 1e-3, "{who} has {sum} of {series}, which is {told}");
-    }
-}
 
 /// Lives of allocations between the ends of the exporter; it is told nothing while it is gone.
 fn lives_between_ends(stage: &mut Stage, random: &mut fastrand::Rng) -> Lives {
@@ -165,7 +86,7 @@ fn assert_exact(stage: &Stage, lives: &Lives, scrapers: Vec<Scraper>) -> Page {
 fn assert_ledger(stage: &Stage, page: &Page) {
     poll::until(PATIENCE, "the ledger to have all sessions", || {
         let used = usage(&stage.store(), &[]);
-        let figure = |name: &str| used.first().map_or(0, |row| row.count(name));
+        let figure = |name: &str| used.iter().map(|row| row.count(name)).sum::<u64>();
         let told = ["sessions", "allocations", "client_received_bytes", "client_sent_packets"].map(figure);
         let of_client =
             |name: &str, direction: &str| page.count(name, &[("leg", "client"), ("direction", direction)]);
@@ -184,8 +105,7 @@ fn five_scrapers_and_two_prometheus_see_no_restart_behind_a_redis() {
     let _turn = turns::take();
     let mut random = random();
     let mut stage = Stage::through_redis();
-    let scrapers: Vec<Scraper> =
-        Habit::of_many(5).into_iter().map(|habit| Scraper::start(stage.address(), habit)).collect();
+    let scrapers = scrapers(5, &stage);
     let pair = ["1s", "1700ms"].map(|interval| Prometheus::scraping_every(interval, stage.address()));
     let lives = lives_between_ends(&mut stage, &mut random);
     let page = assert_exact(&stage, &lives, scrapers);
@@ -218,8 +138,7 @@ fn two_scrapers_see_no_restart_where_coturn_reports_straight() {
     let _turn = turns::take();
     let mut random = random();
     let mut stage = Stage::straight();
-    let scrapers: Vec<Scraper> =
-        Habit::of_many(2).into_iter().map(|habit| Scraper::start(stage.address(), habit)).collect();
+    let scrapers = scrapers(2, &stage);
     let lives = lives_between_ends(&mut stage, &mut random);
     assert_exact(&stage, &lives, scrapers);
 }
@@ -231,8 +150,7 @@ fn what_is_published_while_it_is_gone_comes_with_the_totals_and_nothing_falls() 
     let _turn = turns::take();
     let mut random = random();
     let mut stage = Stage::through_redis();
-    let scrapers: Vec<Scraper> =
-        Habit::of_many(2).into_iter().map(|habit| Scraper::start(stage.address(), habit)).collect();
+    let scrapers = scrapers(2, &stage);
     let mut lives = Lives::new(RULES_OF_GAPS, random.u64(..));
     let mut in_gaps = 0;
     for _ in 0..ENDS {

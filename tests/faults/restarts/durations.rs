@@ -9,7 +9,7 @@ use crate::common::readers::page::Page;
 
 /// See the file's head.
 #[derive(Debug)]
-pub(super) struct Durations {
+pub(crate) struct Durations {
     watch: Stopwatch,
     /// The moments at which all that was published had been taken in.
     rounds: Vec<Duration>,
@@ -31,7 +31,7 @@ const ROUNDED: Duration = Duration::from_millis(50);
 
 impl Durations {
     /// Of a message that is about to be published.
-    pub(super) fn hear(&mut self, channel: &[u8], payload: &str) {
+    pub(crate) fn hear(&mut self, channel: &[u8], payload: &str) {
         let round = self.rounds.len();
         let Some(key) = channel.strip_suffix(b"/status") else { return };
         if payload.starts_with("new ") {
@@ -44,18 +44,18 @@ impl Durations {
     }
 
     /// All that was published has been taken in.
-    pub(super) fn round(&mut self) {
+    pub(crate) fn round(&mut self) {
         self.rounds.push(self.watch.elapsed());
     }
 
     /// The longest round.
-    pub(super) fn longest_round(&self) -> Duration {
+    pub(crate) fn longest_round(&self) -> Duration {
         self.rounds.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default()
     }
 
     /// That the page's histogram of allocations holds each of them whole.
     #[track_caller]
-    pub(super) fn assert_told(&self, page: &Page) {
+    pub(crate) fn assert_told(&self, page: &Page) {
         const NAME: &str = "coturn_allocation_duration_seconds";
         let bounds = self.whole.iter().map(|&[birth, end]| {
             let least = self.rounds[end - 1].saturating_sub(self.rounds[birth]).saturating_sub(ROUNDED);

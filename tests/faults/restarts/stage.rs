@@ -28,42 +28,46 @@ enum Way {
 }
 
 /// See the file's head.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     way: Way,
     port: Port,
     twin_port: Port,
-    pub(super) dir: TempDir,
+    pub(crate) dir: TempDir,
     exporter: Option<Exporter>,
+    /// More arguments of its next life.
+    pub(crate) args: Vec<String>,
     _twin: Exporter,
     /// To the Redis, or to the exporter and its twin.
     publishers: Vec<Statsdb>,
     /// Rejected on purpose, to know how far each has come: by the one that is restarted, and by its twin.
     marks: [u64; 2],
     /// Messages that mean something.
-    pub(super) published: u64,
+    pub(crate) published: u64,
     /// Keys of lives whose end is not told.
     open_keys: BTreeMap<Vec<u8>, ()>,
-    pub(super) durations: Durations,
+    pub(crate) durations: Durations,
 }
 
 impl Stage {
-    pub(super) fn through_redis() -> Self {
+    pub(crate) fn through_redis() -> Self {
         Self::new(Way::Redis(Redis::start()))
     }
 
-    pub(super) fn straight() -> Self {
+    pub(crate) fn straight() -> Self {
         Self::new(Way::Straight([Port::claim(), Port::claim()]))
     }
 
     fn new(way: Way) -> Self {
         let (port, twin_port, dir) = (Port::claim(), Port::claim(), TempDir::new("continuity"));
-        let twin = start(&way, 1, &twin_port, None);
+        let twin = start(&way, 1, &twin_port, &[]);
+        twin.wait_ready();
         let mut stage = Self {
             way,
             port,
             twin_port,
             dir,
             exporter: None,
+            args: Vec::new(),
             _twin: twin,
             publishers: Vec::new(),
             marks: [0; 2],
@@ -75,22 +79,24 @@ impl Stage {
         stage
     }
 
-    pub(super) fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.dir.path().join("store")
     }
 
     /// Where the exporter is scraped, life after life.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number))
     }
 
-    pub(super) fn twin_address(&self) -> SocketAddr {
+    pub(crate) fn twin_address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.twin_port.number))
     }
 
     /// The next life.
-    pub(super) fn begin(&mut self) {
-        let exporter = start(&self.way, 0, &self.port, Some(&self.store()));
+    pub(crate) fn begin(&mut self) {
+        let store = self.store().display().to_string();
+        let args = [&["--store.path".to_owned(), store], &self.args[..]].concat();
+        let exporter = start(&self.way, 0, &self.port, &args);
         exporter.wait_ready();
         self.exporter = Some(exporter);
         self.publishers = match &self.way {
@@ -102,7 +108,7 @@ impl Stage {
 
     /// Ends a life.
     #[track_caller]
-    pub(super) fn end(&mut self, is_kill: bool) {
+    pub(crate) fn end(&mut self, is_kill: bool) {
         let mut exporter = self.exporter.take().expect("it runs");
         if is_kill {
             exporter.kill();
@@ -114,7 +120,7 @@ impl Stage {
 
     /// The same in the middle of an answer to a scraper.
     #[track_caller]
-    pub(super) fn end_mid_scrape(&mut self, is_kill: bool) {
+    pub(crate) fn end_mid_scrape(&mut self, is_kill: bool) {
         let address = self.address();
         let reader = std::thread::spawn(move || scrape(address, false).is_some());
         poll::pass(Duration::from_millis(fastrand::u64(..20)));
@@ -123,23 +129,62 @@ impl Stage {
         reader.join().expect("a page, or none: not half of one");
     }
 
+    /// The same where its store fails: it may say so by its exit code, and must end all the same.
+    #[track_caller]
+    pub(crate) fn end_somehow(&mut self) {
+        let mut exporter = self.exporter.take().expect("it runs");
+        let status = exporter.stop(Signal::TERM);
+        assert!(status.code().is_some(), "{status}\n{}", exporter.log());
+    }
+
     /// Waits until both have taken in all that was published, which the page of either says: so the journal has it.
     #[track_caller]
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
+        self.mark();
+        for at in 0..self.marks.len() {
+            self.taken_in(at);
+        }
+        self.durations.round();
+    }
+
+    /// The same of the twin alone.
+    #[track_caller]
+    pub(crate) fn settle_twin(&mut self) {
+        self.mark();
+        self.taken_in(1);
+    }
+
+    fn mark(&mut self) {
         for publisher in &mut self.publishers {
             publisher.tell(b"turn/realm/none/user/none/allocation/000000000000000001/traffic", "no numbers");
         }
         self.marks = self.marks.map(|marks| marks + 1);
-        for (address, marks) in [(self.address(), self.marks[0]), (self.twin_address(), self.marks[1])] {
-            poll::until(PATIENCE, "all to be taken in", || {
-                let page = scrape(address, false).ok_or_else(|| "no page".to_owned())?;
-                match page.count("coturn_exporter_rejected_messages_total", &[]) {
-                    seen if seen == marks => Ok(()),
-                    seen => Err(format!("{seen} of {marks}\n{}", self.log())),
-                }
-            });
-        }
-        self.durations.round();
+    }
+
+    #[track_caller]
+    fn taken_in(&self, at: usize) {
+        let (address, marks) = ([self.address(), self.twin_address()][at], self.marks[at]);
+        poll::until(PATIENCE, "all to be taken in", || {
+            let page = scrape(address, false).ok_or_else(|| "no page".to_owned())?;
+            match page.count("coturn_exporter_rejected_messages_total", &[]) {
+                seen if seen == marks => Ok(()),
+                seen => Err(format!("{seen} of {marks}\n{}", self.log())),
+            }
+        });
+    }
+
+    /// A life after one whose counters may be gone: what it counts begins where its first page says.
+    pub(crate) fn begin_anew(&mut self) {
+        self.begin();
+        let page = poll::until(PATIENCE, "a page", || {
+            scrape(self.address(), false).ok_or_else(|| "no page".to_owned())
+        });
+        self.marks[0] = page.count("coturn_exporter_rejected_messages_total", &[]);
+    }
+
+    /// The running exporter.
+    pub(crate) fn exporter(&self) -> &Exporter {
+        self.exporter.as_ref().expect("it runs")
     }
 
     fn log(&self) -> String {
@@ -148,7 +193,7 @@ impl Stage {
 
     /// The pages of both, once nobody waits for anything any more.
     #[track_caller]
-    pub(super) fn last_pages(&self, unallocated_packets: u64) -> [Page; 2] {
+    pub(crate) fn last_pages(&self, unallocated_packets: u64) -> [Page; 2] {
         [self.address(), self.twin_address()].map(|address| {
             poll::until(PATIENCE, "the last to be settled, what nobody claimed to be given up", || {
                 let page = scrape(address, false).ok_or_else(|| "no page".to_owned())?;
@@ -194,18 +239,14 @@ fn connected(port: &Port) -> Statsdb {
 }
 
 /// Number `at` of the two.
-fn start(way: &Way, at: usize, port: &Port, store: Option<&PathBuf>) -> Exporter {
+fn start(way: &Way, at: usize, port: &Port, more: &[String]) -> Exporter {
     let mut args = match way {
         Way::Redis(redis) => vec!["--redis.url".to_owned(), redis.url(0)],
         Way::Straight(ports) => {
             vec!["--statsdb.listen-address".to_owned(), format!("127.0.0.1:{}", ports[at].number)]
         }
     };
-    if let Some(store) = store {
-        args.extend(["--store.path".to_owned(), store.display().to_string()]);
-    }
+    args.extend_from_slice(more);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let exporter = Exporter::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number)), &args);
-    exporter.wait_ready();
-    exporter
+    Exporter::start_heedless_of_limits_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number)), &args)
 }
