@@ -19,6 +19,7 @@ mod keys;
 mod redis;
 mod restarts;
 mod store;
+mod store_directory;
 mod store_failures;
-mod store_file;
+mod store_settings;
 mod usage;

@@ -5,7 +5,7 @@
 //! `EFBIG` of a limit is an error of `write` like theirs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::restarts::compare::{assert_nothing_doubled, counted};
 use super::restarts::stage::Stage;
@@ -32,6 +32,8 @@ enum Harm {
     MovedAndPutBack,
     /// A file stands in its place, until the next start.
     Replaced,
+    /// The file that is being written is deleted.
+    SegmentRemoved,
 }
 
 impl Harm {
@@ -45,6 +47,12 @@ impl Harm {
                 fs::rename(&store, aside(&store)).unwrap();
                 fs::write(&store, "somebody's notes\n").unwrap();
             }
+            Self::SegmentRemoved => {
+                let files = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+                let is_segment =
+                    |file: &PathBuf| file.file_name().unwrap().to_string_lossy().starts_with("journal");
+                fs::remove_file(files.filter(is_segment).max().expect("a segment")).unwrap();
+            }
         }
     }
 
@@ -56,12 +64,12 @@ impl Harm {
                 assert_eq!(fs::read_to_string(store).unwrap(), "somebody's notes\n", "not ours");
                 fs::remove_file(store).unwrap();
             }
-            Self::Full(_) | Self::Removed | Self::Moved => {}
+            Self::Full(_) | Self::Removed | Self::Moved | Self::SegmentRemoved => {}
         }
     }
 }
 
-fn aside(store: &Path) -> std::path::PathBuf {
+fn aside(store: &Path) -> PathBuf {
     store.with_extension("aside")
 }
 
@@ -202,6 +210,11 @@ fn a_directory_that_is_put_back_after_the_end() {
 #[test]
 fn a_directory_in_whose_place_is_a_file_at_the_end() {
     all_ends(Harm::Replaced);
+}
+
+#[test]
+fn a_segment_that_is_removed_and_an_end_then() {
+    all_ends(Harm::SegmentRemoved);
 }
 
 /// A disk that has room again heals by itself: a snapshot makes good what the journal lacks, and the next kill is as any

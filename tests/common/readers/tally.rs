@@ -1,6 +1,6 @@
 //! What a scraper adds up of the pages that it gets: raw samples, as `increase` without its extrapolation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::page::{Page, Series};
 
@@ -21,13 +21,17 @@ struct Counter {
 }
 
 impl Tally {
-    /// Takes in the next page. Of the process itself (`process_*`) nothing is taken in.
+    /// Takes in the next page.
     pub fn add(&mut self, page: &Page) {
+        self.add_series(page.cumulative());
+    }
+
+    /// The same of some series of a page.
+    pub fn add_series<'a>(&mut self, series: impl IntoIterator<Item = (&'a Series, f64)>) {
         self.pages += 1;
-        let cumulative = page
-            .iter()
-            .filter(|(series, _)| page.is_cumulative(series) && !series.name.starts_with("process_"));
-        for (series, value) in cumulative {
+        let mut present = BTreeSet::new();
+        for (series, value) in series {
+            present.insert(series);
             let counter = self.counters.entry(series.clone()).or_default();
             if value < counter.last {
                 self.falls
@@ -38,7 +42,7 @@ impl Tally {
             }
             (counter.last, counter.is_gone) = (value, false);
         }
-        for (series, counter) in self.counters.iter_mut().filter(|(series, _)| page.get(series).is_none()) {
+        for (series, counter) in self.counters.iter_mut().filter(|(series, _)| !present.contains(series)) {
             if !std::mem::replace(&mut counter.is_gone, true) {
                 self.falls.push(format!("page {}: {series} is gone at {}", self.pages, counter.last));
             }
@@ -64,14 +68,5 @@ impl Tally {
     /// All series with the sums of their increments.
     pub fn sums(&self) -> impl Iterator<Item = (&Series, f64)> {
         self.counters.iter().map(|(series, counter)| (series, counter.sum))
-    }
-
-    /// The sum of increments over all series of a name with these labels.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let is_it = |series: &Series| {
-            let has = |(label, value): &(&str, &str)| series.labels.get(*label).is_some_and(|it| it == value);
-            series.name == name && labels.iter().all(has)
-        };
-        self.sums().filter(|(series, _)| is_it(series)).map(|(_, sum)| sum).sum()
     }
 }

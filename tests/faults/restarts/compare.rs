@@ -20,15 +20,8 @@ pub(crate) const OF_LINKS: [&str; 8] = [
 
 /// Cumulative series of a page that both twins must agree on.
 pub(crate) fn counted(page: &Page) -> BTreeMap<Series, f64> {
-    let is_counted = |series: &Series| {
-        page.is_cumulative(series)
-            && !series.name.starts_with("process_")
-            && !OF_LINKS.contains(&series.name.as_str())
-    };
-    page.iter()
-        .filter(|(series, _)| is_counted(series))
-        .map(|(series, value)| (series.clone(), value))
-        .collect()
+    let cumulative = page.cumulative().filter(|(series, _)| !OF_LINKS.contains(&series.name.as_str()));
+    cumulative.map(|(series, value)| (series.clone(), value)).collect()
 }
 
 /// The twin listens elsewhere, which is the name of its source.
