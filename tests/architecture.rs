@@ -27,7 +27,7 @@ const HOUSE: &[Room] = &[
     Room { name: "version", rooms: &[], crates: &["once_cell"] },
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
-    Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr"] },
+    Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr", "siphasher"] },
     Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
     Room {
         name: "config",

@@ -219,7 +219,7 @@ impl std::fmt::Debug for Flags {
 }
 
 /// A record. There may be a million: what it holds is held in small forms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Allocation {
     /// Its number for ever.
     pub(crate) serial: Serial,

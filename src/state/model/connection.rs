@@ -6,13 +6,15 @@
 //! the first time and with its next event later (every version up to 4.17.1). [`StatsdbConnections::verdict`] tells the two
 //! apart.
 
-use std::collections::{HashMap, VecDeque, hash_map};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::allocation::Allocation;
 use super::ids::{ConnectionId, Mark, Marks, ServerId, SourceId};
 use crate::clock::Timestamp;
+use crate::state::storage::queue::Queue;
+use crate::state::storage::slab_map::SlabMap;
 
 /// How long after a connection has closed it is judged: its process' other connections close, or
 /// come again, within this.
@@ -111,7 +113,7 @@ impl ConnectionFacts {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Closed {
     mark: Mark,
     facts: ConnectionFacts,
@@ -132,15 +134,15 @@ pub(crate) struct StatsdbConnections {
     marks: Marks,
     /// The connection whose event is being applied; `None` where it comes from a Redis.
     pub(crate) current: Option<Mark>,
-    open: HashMap<Mark, ConnectionFacts, ahash::RandomState>,
+    open: SlabMap<Mark, ConnectionFacts>,
     /// In the order of their ends.
-    closed: VecDeque<Closed>,
+    closed: Queue<Closed>,
     /// Addresses whose connections were closed though their coturn lived, and until when that is remembered.
-    distrusted: HashMap<Peer, Timestamp, ahash::RandomState>,
+    distrusted: SlabMap<Peer, Timestamp>,
     /// When a connection was interrupted, or one whose allocations it has taken over.
-    interrupted: HashMap<Mark, Timestamp, ahash::RandomState>,
+    interrupted: SlabMap<Mark, Timestamp>,
     /// The keys of `interrupted`, the oldest first.
-    interruptions: VecDeque<Mark>,
+    interruptions: Queue<Mark>,
 }
 
 impl Default for StatsdbConnections {
@@ -148,11 +150,11 @@ impl Default for StatsdbConnections {
         Self {
             marks: Marks::new(),
             current: None,
-            open: HashMap::default(),
-            closed: VecDeque::new(),
-            distrusted: HashMap::default(),
-            interrupted: HashMap::default(),
-            interruptions: VecDeque::new(),
+            open: SlabMap::default(),
+            closed: Queue::new(),
+            distrusted: SlabMap::default(),
+            interrupted: SlabMap::default(),
+            interruptions: Queue::new(),
         }
     }
 }
@@ -239,6 +241,16 @@ impl StatsdbConnections {
         self.forget_old(now);
         self.closed.push_back(Closed { mark, facts, at: now, by });
         reports
+    }
+
+    /// The process has ended: its connections are gone, and nobody will judge those that closed.
+    pub(crate) fn forget_all(&mut self) {
+        (self.open, self.closed) = (SlabMap::default(), Queue::new());
+    }
+
+    /// The listener that has this open connection.
+    pub(crate) fn open_source(&self, mark: Mark) -> Option<SourceId> {
+        self.open.get(&mark).map(|facts| facts.peer.0)
     }
 
     /// Where a connection that closed just now came from.
@@ -333,12 +345,11 @@ impl StatsdbConnections {
 
     /// What the connection reported up to `gap` may be incomplete.
     pub(crate) fn note_gap(&mut self, mark: Mark, gap: Timestamp) {
-        match self.interrupted.entry(mark) {
-            hash_map::Entry::Occupied(mut known) => *known.get_mut() = gap.max(*known.get()),
-            hash_map::Entry::Vacant(none) => {
-                none.insert(gap);
-                self.interruptions.push_back(mark);
-            }
+        if let Some(known) = self.interrupted.get_mut(&mark) {
+            *known = gap.max(*known);
+        } else {
+            self.interrupted.insert(mark, gap);
+            self.interruptions.push_back(mark);
         }
         if self.interruptions.len() > MAX_INTERRUPTED
             && let Some(oldest) = self.interruptions.pop_front()

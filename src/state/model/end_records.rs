@@ -1,10 +1,9 @@
 //! What is known of an end, while the record stays: of one that settles, of one that is overdue, of one that lives again.
 
 use super::ids::RecordId;
-use std::collections::HashMap;
 
 use crate::clock::Timestamp;
-use crate::state::storage::free_list::rehashed;
+use crate::state::storage::slab_map::SlabMap;
 use crate::wire::Traffic;
 
 /// The last end of an allocation.
@@ -20,7 +19,7 @@ pub(crate) struct EndRecord {
 
 /// Last ends by the number of the record; most live, and have none.
 #[derive(Debug, Default)]
-pub(crate) struct EndRecords(HashMap<RecordId, EndRecord, ahash::RandomState>);
+pub(crate) struct EndRecords(SlabMap<RecordId, EndRecord>);
 
 impl EndRecords {
     pub(crate) fn get(&self, record: RecordId) -> Option<&EndRecord> {
@@ -33,19 +32,16 @@ impl EndRecords {
     }
 
     pub(crate) fn of(&mut self, record: RecordId) -> &mut EndRecord {
-        self.0.entry(record).or_default()
+        self.0.entry_or_default(record)
     }
 
     pub(crate) fn remove(&mut self, record: RecordId) {
         self.0.remove(&record);
-        if let Some(room) = rehashed(self.0.len(), self.0.capacity()) {
-            self.0.shrink_to(room);
-        }
     }
 
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
-        self.0.capacity()
+        self.0.room()
     }
 
     #[cfg(test)]

@@ -1,11 +1,9 @@
 //! The records of one source that have ended, in the order in which they give way to others in a full table.
 
-use super::ids::{OfAllocation, RecordId};
-use std::collections::VecDeque;
-
 use super::allocation::{Allocation, Phase};
+use super::ids::{OfAllocation, RecordId};
 use crate::clock::Timestamp;
-use crate::state::storage::free_list::shrunk;
+use crate::state::storage::queue::Queue;
 use crate::state::storage::slab::Slab;
 use crate::state::storage::timer_queue::TimerEntry;
 
@@ -26,13 +24,13 @@ pub(crate) enum EndedKind {
 #[derive(Debug)]
 pub(crate) struct EndedQueue {
     of: EndedKind,
-    in_order: VecDeque<TimerEntry<OfAllocation>>,
+    in_order: Queue<TimerEntry<OfAllocation>>,
     tidy_at: usize,
 }
 
 impl EndedQueue {
     const fn new(of: EndedKind) -> Self {
-        Self { of, in_order: VecDeque::new(), tidy_at: LEAST }
+        Self { of, in_order: Queue::new(), tidy_at: LEAST }
     }
 
     fn is_current(
@@ -61,7 +59,6 @@ impl EndedQueue {
             let of = self.of;
             self.in_order.retain(|&entry| Self::is_current(of, allocations, entry));
             self.tidy_at = LEAST.max(self.in_order.len() * 2);
-            self.in_order.shrink_to(self.tidy_at);
         }
     }
 
@@ -72,9 +69,8 @@ impl EndedQueue {
                 return Some(entry.get().1);
             }
             self.in_order.pop_front();
-            if let Some(room) = shrunk(self.in_order.len(), self.in_order.capacity()) {
-                self.in_order.shrink_to(room);
-                self.tidy_at = LEAST.max(room);
+            if self.in_order.len() < self.tidy_at / 4 {
+                self.tidy_at = LEAST.max(self.in_order.len() * 2);
             }
         }
         None
@@ -118,6 +114,6 @@ impl SourceRecords {
 
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
-        self.lapsed.in_order.capacity() + self.closing.in_order.capacity()
+        self.lapsed.in_order.room() + self.closing.in_order.room()
     }
 }

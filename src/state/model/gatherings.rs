@@ -5,7 +5,6 @@
 
 use super::ids::{OfAllocation, RecordId};
 use crate::state::storage::id::Id;
-use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ use hashbrown::HashTable;
 use super::allocation::Allocation;
 use crate::clock::Timestamp;
 use crate::state::storage::age_list::Links;
-use crate::state::storage::free_list::{rehashed, shrunk};
+use crate::state::storage::free_list::rehashed;
 use crate::state::storage::packed::PackedTime;
+use crate::state::storage::queue::Queue;
 use crate::state::storage::slab::Slab;
 use crate::state::storage::timer_queue::TimerEntry;
 
@@ -27,9 +27,9 @@ const SPAN: Duration = Duration::from_secs(30);
 const MAX_MEMBERS: u8 = 64;
 
 /// One that may still grow. After a resync there is one for each allocation, so it is kept small.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Recent {
-    /// The hash of source, realm, user and (where it counts) client host.
+    /// The number of source, realm, user and (where it counts) client host.
     key: [u8; 8],
     first: PackedTime,
     /// Milliseconds from the first to the last; [`SPAN`] at most.
@@ -48,12 +48,12 @@ struct Recent {
 #[derive(Debug)]
 pub(crate) struct Gatherings {
     recent: Slab<Recent, Recent>,
-    /// The youngest of each key, which is a hash already.
+    /// The youngest of each key, which is as good as a hash.
     by_key: HashTable<Id<Recent>>,
     /// The one that names a member.
     by_member: HashTable<Id<Recent>>,
     hasher: ahash::RandomState,
-    in_order: VecDeque<TimerEntry<Recent>>,
+    in_order: Queue<TimerEntry<Recent>>,
     /// So many are coming: room for them is not given back.
     expected: usize,
 }
@@ -65,7 +65,7 @@ impl Gatherings {
             by_key: HashTable::new(),
             by_member: HashTable::new(),
             hasher: ahash::RandomState::new(),
-            in_order: VecDeque::new(),
+            in_order: Queue::new(),
             expected: 0,
         }
     }
@@ -138,9 +138,6 @@ impl Gatherings {
             self.recent[number].fresh -= 1;
             if self.recent[number].fresh == 0 {
                 self.forget(number);
-            }
-            if let Some(room) = shrunk(self.in_order.len(), self.in_order.capacity()) {
-                self.in_order.shrink_to(room);
             }
         }
     }
@@ -219,7 +216,7 @@ impl Gatherings {
     #[cfg(test)]
     pub(crate) fn room(&self) -> [usize; 4] {
         let Self { recent, by_key, by_member, in_order, .. } = self;
-        [recent.room(), by_key.capacity(), by_member.capacity(), in_order.capacity()]
+        [recent.room(), by_key.capacity(), by_member.capacity(), in_order.room()]
     }
 
     #[cfg(test)]

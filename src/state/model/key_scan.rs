@@ -3,10 +3,11 @@
 //! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
 //! and the time since it was set is known to the second only, if nobody has read it meanwhile.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::storage::queue::Queue;
+use crate::state::storage::slab_map::SlabMap;
 
 /// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
 pub(crate) const PRECISION: Duration = Duration::from_secs(2);
@@ -21,14 +22,14 @@ pub(crate) struct ScanProgress {
     pub(crate) may_miss_keys: bool,
     pub(crate) adopts: Adopts,
     /// Keys that ended meanwhile.
-    pub(crate) ended: HashSet<u64, ahash::RandomState>,
+    pub(crate) ended: SlabMap<u64, ()>,
     /// Records whose keys were found.
     pub(crate) found: u64,
 }
 
 impl ScanProgress {
-    pub(crate) fn remember_end(&mut self, hash: u64) {
-        self.ended.insert(hash);
+    pub(crate) fn remember_end(&mut self, key: u64) {
+        self.ended.insert(key, ());
     }
 }
 
@@ -59,8 +60,8 @@ impl Adopts {
 #[derive(Debug, Default)]
 pub(crate) struct LeftoverKeys {
     /// When it was read, and when it had been set.
-    by_key: HashMap<u64, (Timestamp, Timestamp), ahash::RandomState>,
-    in_order: VecDeque<u64>,
+    by_key: SlabMap<u64, (Timestamp, Timestamp)>,
+    in_order: Queue<u64>,
 }
 
 impl LeftoverKeys {
@@ -79,8 +80,11 @@ impl LeftoverKeys {
     }
 
     /// When a key was set that seems set at `seeming`.
-    pub(crate) fn set_at(&self, key: u64, seeming: Timestamp) -> Timestamp {
-        match self.by_key.get(&key) {
+    pub(crate) fn set_at(&self, key: impl FnOnce() -> u64, seeming: Timestamp) -> Timestamp {
+        if self.by_key.is_empty() {
+            return seeming;
+        }
+        match self.by_key.get(&key()) {
             Some(&(read_at, set_at)) if seeming <= read_at.plus(PRECISION) => set_at.min(seeming),
             _ => seeming,
         }

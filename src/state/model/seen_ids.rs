@@ -7,10 +7,11 @@
 //! new process only when that one was seen longer ago than a client may take.
 
 use super::ids::ServerId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::storage::slab_map::SlabMap;
 use crate::wire::AllocationId;
 
 /// Ids of one thread lie between its number times this and the next.
@@ -57,10 +58,10 @@ pub(crate) struct NewProcess {
 #[derive(Debug, Default)]
 pub(crate) struct SeenIds {
     /// When a process was last proven to be new.
-    proven: HashMap<Address, Timestamp, ahash::RandomState>,
-    threads: HashMap<(Address, u64), Thread, ahash::RandomState>,
+    proven: SlabMap<Address, Timestamp>,
+    threads: SlabMap<(Address, u64), Thread>,
     /// Addresses that two processes share, and until when that is remembered.
-    resting: HashMap<Address, Timestamp, ahash::RandomState>,
+    resting: SlabMap<Address, Timestamp>,
 }
 
 impl SeenIds {
@@ -108,7 +109,7 @@ impl SeenIds {
                 return None;
             }
         }
-        let thread = self.threads.entry(key).or_default();
+        let thread = self.threads.entry_or_default(key);
         if now.since(thread.last_status) >= MEMORY {
             // Nothing of then lives, and a forgotten server may have given its number to another.
             *thread = Thread::default();
@@ -118,7 +119,7 @@ impl SeenIds {
 }
 
 /// The counts that one thread has used.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Thread {
     highest: u64,
     /// Of the counts up to the highest, which were seen.
@@ -161,7 +162,7 @@ impl Thread {
 }
 
 /// The highest count of some seconds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rise {
     /// All of it was seen before.
     ends: Timestamp,
@@ -174,7 +175,7 @@ fn end_of_step(now: Timestamp) -> Timestamp {
 }
 
 /// A set of the last [`RecentCounts::SPAN`] counts up to the highest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct RecentCounts([u64; Self::WORDS]);
 
 impl RecentCounts {

@@ -9,7 +9,7 @@ use crate::state::storage::age_list::{Aged, Links};
 use crate::state::storage::interner::NameId;
 
 /// The record of a session. One that an allocation is alone in has none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     /// Its number for ever.
     pub(crate) serial: u64,

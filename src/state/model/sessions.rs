@@ -1,7 +1,6 @@
 //! The sessions, and how one is found by whose it is.
 
 use super::ids::{OfSession, RecordId, SessionId};
-use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 
 use hashbrown::HashTable;
@@ -11,7 +10,8 @@ use super::records::Records;
 use super::session::Session;
 use super::session_owner::{Holder, PackedHolder, SessionOwner};
 use crate::clock::Timestamp;
-use crate::state::storage::free_list::{rehashed, shrunk};
+use crate::state::storage::free_list::rehashed;
+use crate::state::storage::queue::Queue;
 use crate::state::storage::slab::Slab;
 
 /// All sessions: records of those that have one, and for each open session of either kind its holder.
@@ -23,12 +23,12 @@ pub(crate) struct Sessions {
     by_owner: HashTable<PackedHolder>,
     /// Sessions without a live allocation, in the order in which they close; one that was joined meanwhile may be among
     /// them.
-    lingering: VecDeque<(Timestamp, SessionId)>,
+    lingering: Queue<(Timestamp, SessionId)>,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self { slab: Slab::new(), by_owner: HashTable::new(), lingering: VecDeque::new() }
+        Self { slab: Slab::new(), by_owner: HashTable::new(), lingering: Queue::new() }
     }
 
     pub(crate) fn get(&self, number: SessionId) -> Option<&Session> {
@@ -102,15 +102,27 @@ impl Sessions {
         self.lingering.push_back((until, number));
     }
 
+    /// Those that linger close at `until`, if they would later.
+    pub(crate) fn shorten_linger(&mut self, until: Timestamp) {
+        let before = std::mem::take(&mut self.lingering);
+        for &(moment, number) in before.iter() {
+            // An entry of an earlier lingering stays none of the session's.
+            if moment > until
+                && let Some(session) = self.slab.get_mut(number)
+                && session.lingers_until == moment
+            {
+                session.lingers_until = until;
+            }
+            self.lingering.push_back((moment.min(until), number));
+        }
+    }
+
     /// A session that lingered until now without being joined.
     pub(crate) fn next_lingered(&mut self, now: Timestamp) -> Option<SessionId> {
         while let Some(&(until, number)) = self.lingering.front()
             && until <= now
         {
             self.lingering.pop_front();
-            if let Some(room) = shrunk(self.lingering.len(), self.lingering.capacity()) {
-                self.lingering.shrink_to(room);
-            }
             let Some(session) = self.slab.get(number) else { continue };
             // One that was joined and left again has a later entry.
             if session.open && session.live == 0 && session.lingers_until == until {
@@ -151,7 +163,7 @@ impl Sessions {
 
     /// Places of the records, the table of owners and the queue.
     pub(crate) fn room(&self) -> [usize; 3] {
-        [self.slab.room(), self.by_owner.capacity(), self.lingering.capacity()]
+        [self.slab.room(), self.by_owner.capacity(), self.lingering.room()]
     }
 
     pub(crate) fn is_empty(&self) -> bool {

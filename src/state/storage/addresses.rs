@@ -80,7 +80,7 @@ impl Addresses {
     }
 
     #[cfg(test)]
-    pub(crate) const fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.0.room()
     }
 }

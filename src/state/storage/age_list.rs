@@ -52,7 +52,7 @@ impl<Of> AgeList<Of> {
         Self { oldest: None, youngest: None, backdated: BTreeMap::new() }
     }
 
-    pub(crate) fn insert<T: Aged<Of = Of>>(&mut self, slab: &mut Slab<Of, T>, at: Id<Of>) {
+    pub(crate) fn insert<T: Aged<Of = Of> + Clone>(&mut self, slab: &mut Slab<Of, T>, at: Id<Of>) {
         let started = slab[at].started();
         if let Some(youngest) = self.youngest
             && slab[youngest].started() > started
@@ -72,7 +72,7 @@ impl<Of> AgeList<Of> {
         self.youngest = Some(at);
     }
 
-    pub(crate) fn remove<T: Aged<Of = Of>>(&mut self, slab: &mut Slab<Of, T>, at: Id<Of>) {
+    pub(crate) fn remove<T: Aged<Of = Of> + Clone>(&mut self, slab: &mut Slab<Of, T>, at: Id<Of>) {
         let started = slab[at].started();
         let links = std::mem::replace(slab[at].age_links(), Links::ALONE);
         match links.prev {
@@ -107,6 +107,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[derive(Clone)]
     struct Thing(Timestamp, Links<()>);
 
     impl Aged for Thing {

@@ -3,7 +3,8 @@
 //! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
 //! header of an allocator.
 
-use super::free_list::{FreeList, shrunk};
+use super::chunk::{CHUNK, Chunk, split};
+use super::free_list::FreeList;
 use super::id::Id;
 use super::slab::Slab;
 
@@ -40,8 +41,14 @@ pub(crate) struct Interner {
 
 impl Interner {
     pub(crate) fn new() -> Self {
-        let shelf = |number| Shelf { size: (number + 1) * STEP, bytes: Vec::new(), free: FreeList::new() };
+        let shelf = |number| Shelf::new((number + 1) * STEP);
         Self { name_bytes: 0, shelves: (0..LONG).map(shelf).collect(), long: Slab::new() }
+    }
+
+    /// The same names under the same numbers once more, to be read only.
+    pub(crate) fn share(&mut self) -> Self {
+        let shelves = self.shelves.iter_mut().map(Shelf::share).collect();
+        Self { name_bytes: self.name_bytes, shelves, long: self.long.share() }
     }
 
     /// Stores a name for one who uses it.
@@ -50,7 +57,7 @@ impl Interner {
         let fitting = (name.len() + HEAD).div_ceil(STEP) - 1;
         let all = self.shelves.iter_mut().enumerate().skip(fitting);
         // How many bytes are unused is kept in one byte.
-        let mut roomy = all.take(usize::from(u8::MAX) / STEP).filter(|(_, shelf)| shelf.places() < PLACES);
+        let mut roomy = all.take(usize::from(u8::MAX) / STEP).filter(|(_, shelf)| shelf.places < PLACES);
         let (number, place) = match roomy.next() {
             Some((number, sized)) => (number, sized.put(name)),
             None => (LONG, self.long.insert((1, name.into())).place()),
@@ -104,22 +111,21 @@ impl Interner {
     pub(crate) fn glimpse(&self, user: NameId) -> u8 {
         let (number, place) = user.parts();
         let Some(sized) = self.shelves.get(number) else { return 0 };
-        let from = sized.from(place);
-        let byte = |at: usize| sized.bytes.get(from + at).copied().unwrap_or_default();
-        byte(HEAD - 1) ^ byte(sized.size - 1)
+        let place = sized.bytes_of(place);
+        place[HEAD - 1] ^ place[sized.size - 1]
     }
 
     /// How many names are stored.
     #[cfg(test)]
     pub(crate) fn stored(&self) -> usize {
         let on_shelf =
-            |shelf: &Shelf| (0..).take(shelf.places()).filter(|&place| !shelf.is_free(place)).count();
+            |shelf: &Shelf| (0..).take(shelf.places).filter(|&place| !shelf.is_free(place)).count();
         self.long.len() + self.shelves.iter().map(on_shelf).sum::<usize>()
     }
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.long.len() == 0 && self.shelves.iter().all(|shelf| shelf.bytes.is_empty())
+        self.long.len() == 0 && self.shelves.iter().all(|shelf| shelf.places == 0)
     }
 }
 
@@ -133,68 +139,86 @@ impl NameId {
 #[derive(Debug)]
 struct Shelf {
     size: usize,
-    bytes: Vec<u8>,
+    /// As in a slab: a chunk of bytes for each [`CHUNK`] of places.
+    chunks: Vec<Chunk<u8>>,
+    places: usize,
     free: FreeList,
 }
 
 impl Shelf {
-    fn places(&self) -> usize {
-        self.bytes.len() / self.size
+    const fn new(size: usize) -> Self {
+        Self { size, chunks: Vec::new(), places: 0, free: FreeList::new() }
+    }
+
+    fn share(&mut self) -> Self {
+        let chunks = self.chunks.iter_mut().map(Chunk::share).collect();
+        Self { size: self.size, chunks, places: self.places, free: FreeList::new() }
+    }
+
+    fn bytes_of(&self, place: u32) -> &[u8] {
+        let (chunk, within) = split(place as usize);
+        &self.chunks[chunk].items()[within * self.size..][..self.size]
+    }
+
+    fn bytes_of_mut(&mut self, place: u32) -> &mut [u8] {
+        let (chunk, within) = split(place as usize);
+        &mut self.chunks[chunk].items_mut()[within * self.size..][..self.size]
     }
 
     fn put(&mut self, name: &[u8]) -> u32 {
         let mut free = std::mem::take(&mut self.free);
         let place = free.take(|place| self.is_free(place));
         self.free = free;
-        let place = place.unwrap_or_else(|| {
-            self.bytes.resize(self.bytes.len() + self.size, 0);
-            u32::try_from(self.places() - 1).unwrap_or(u32::MAX)
-        });
-        let from = self.from(place);
+        let place = place.unwrap_or_else(|| self.add_place());
         let unused = self.size - HEAD - name.len();
-        self.bytes[from + HEAD - 1] = u8::try_from(unused).unwrap_or(u8::MAX);
-        self.bytes[from + HEAD..][..name.len()].copy_from_slice(name);
+        let bytes = self.bytes_of_mut(place);
+        bytes[HEAD - 1] = u8::try_from(unused).unwrap_or(u8::MAX);
+        bytes[HEAD..][..name.len()].copy_from_slice(name);
         self.set_sharers(place, 1);
         place
     }
 
+    /// One place more, at the end.
+    fn add_place(&mut self) -> u32 {
+        let (chunk, within) = split(self.places);
+        if chunk == self.chunks.len() {
+            self.chunks.push(Chunk::of_number(chunk, CHUNK * self.size));
+        }
+        self.chunks[chunk].items_mut().resize((within + 1) * self.size, 0);
+        self.places += 1;
+        u32::try_from(self.places - 1).unwrap_or(u32::MAX)
+    }
+
     fn name(&self, place: u32) -> &[u8] {
-        let place = &self.bytes[self.from(place)..][..self.size];
-        &place[HEAD..self.size - usize::from(place[HEAD - 1])]
+        let bytes = self.bytes_of(place);
+        &bytes[HEAD..self.size - usize::from(bytes[HEAD - 1])]
     }
 
     fn sharers(&self, place: u32) -> u32 {
-        let from = self.from(place);
-        self.bytes[from..].first_chunk().map_or(0, |count| u32::from_le_bytes(*count))
+        self.bytes_of(place).first_chunk().map_or(0, |count| u32::from_le_bytes(*count))
     }
 
     fn set_sharers(&mut self, place: u32, sharers: u32) {
-        let from = self.from(place);
-        self.bytes[from..][..4].copy_from_slice(&sharers.to_le_bytes());
+        self.bytes_of_mut(place)[..4].copy_from_slice(&sharers.to_le_bytes());
     }
 
     /// A place was freed: it is used again, or given back if it is at the end.
     fn tidy(&mut self, freed: u32) {
         self.free.push(freed);
-        while let Some(last) = self.places().checked_sub(1)
+        while let Some(last) = self.places.checked_sub(1)
             && self.is_free(u32::try_from(last).unwrap_or(u32::MAX))
         {
-            self.bytes.truncate(last * self.size);
+            self.places = last;
         }
+        // One chunk more than is needed stays, for names that come and go at its edge.
+        self.chunks.truncate(self.places.div_ceil(CHUNK) + 1);
         let mut free = std::mem::take(&mut self.free);
-        free.tidy(self.places(), |place| self.is_free(place));
+        free.tidy(self.places, |place| self.is_free(place));
         self.free = free;
-        if let Some(room) = shrunk(self.bytes.len(), self.bytes.capacity()) {
-            self.bytes.shrink_to(room);
-        }
     }
 
     fn is_free(&self, place: u32) -> bool {
-        (place as usize) < self.places() && self.sharers(place) == 0
-    }
-
-    const fn from(&self, place: u32) -> usize {
-        place as usize * self.size
+        (place as usize) < self.places && self.sharers(place) == 0
     }
 }
 
@@ -208,9 +232,9 @@ mod tests {
         let mut users = Interner::new();
         users.acquire(&[b'a'; 55]);
         users.acquire(&[b'b'; 54]);
-        assert_eq!(users.shelves[14].bytes.len(), 120);
+        assert_eq!(users.shelves[14].chunks[0].items().len(), 120);
         users.acquire(&[b'b'; 56]);
-        assert_eq!(users.shelves[15].bytes.len(), 64);
+        assert_eq!(users.shelves[15].chunks[0].items().len(), 64);
     }
 
     proptest! {
@@ -255,7 +279,8 @@ mod tests {
         let young = users.acquire(b"back");
         users.release(*last);
         let shelf = &users.shelves[2];
-        assert_eq!((shelf.places(), users.get(young)), (1, &b"back"[..]));
-        assert!(shelf.bytes.capacity() < 100_000 && shelf.free.len() < 2000, "{shelf:?}");
+        assert_eq!((shelf.places, users.get(young)), (1, &b"back"[..]));
+        let room: usize = shelf.chunks.iter().map(|chunk| chunk.items().capacity()).sum();
+        assert!(room < 100_000 && shelf.free.len() < 2000, "{shelf:?}");
     }
 }

@@ -1,13 +1,19 @@
-//! Containers that know nothing of TURN: records by number, free places, names, addresses, orders of age and of time.
+//! Containers that know nothing of TURN: records by number or by key, queues, names, addresses, orders of age
+//! and of time.
 //!
 //! Each gives room back after a peak. They use nothing of the other wings.
 
+#![allow(dead_code, reason = "frozen copies are taken by the image of the table, which is the next step")]
+
 pub(super) mod addresses;
 pub(super) mod age_list;
+pub(super) mod chunk;
 pub(super) mod free_list;
 pub(super) mod id;
 pub(super) mod interner;
 pub(super) mod packed;
+pub(super) mod queue;
 pub(super) mod recent_keys;
 pub(super) mod slab;
+pub(super) mod slab_map;
 pub(super) mod timer_queue;

@@ -1,8 +1,9 @@
-//! Keys of which something is remembered for a day: shared by two servers, refused for lack of room.
+//! Keys of which something is remembered for a day, by numbers that are theirs alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
+use super::queue::Queue;
 use crate::clock::Timestamp;
 
 /// How long a key is remembered.
@@ -11,13 +12,14 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// More than so many keys are not remembered; the oldest is forgotten.
 const MAX_KEYS: usize = 65_536;
 
-/// Keys by their 64-bit seeded hash.
+/// Keys by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct RecentKeys {
     /// Until when each is remembered.
     keys: HashMap<u64, Timestamp, ahash::RandomState>,
-    /// The keys in order, with left-overs of keys that are remembered for longer by now.
-    in_order: VecDeque<(Timestamp, u64)>,
+    /// The keys in order, with left-overs of keys that are remembered for longer by now. No entry is there twice, so that
+    /// the last one of a key is what `keys` has.
+    in_order: Queue<(Timestamp, u64)>,
 }
 
 impl RecentKeys {
@@ -33,15 +35,18 @@ impl RecentKeys {
     /// Remembers a key from now on, whether it was remembered or not.
     pub(crate) fn renew(&mut self, now: Timestamp, key: u64) {
         let until = now.plus(MEMORY);
-        self.keys.insert(key, until);
+        if self.keys.insert(key, until) == Some(until) {
+            return;
+        }
         self.in_order.push_back((until, key));
         if self.in_order.len() > MAX_KEYS {
             self.forget_oldest();
         }
     }
 
-    pub(crate) fn contains(&self, key: u64) -> bool {
-        !self.keys.is_empty() && self.keys.contains_key(&key)
+    /// Whether a key is remembered. Its number is asked for only where some are.
+    pub(crate) fn contains(&self, key: impl FnOnce() -> u64) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(&key())
     }
 
     #[cfg(test)]
@@ -76,7 +81,7 @@ mod tests {
         assert!(!keys.insert(noon, 2), "remembered already");
         keys.renew(noon, 1);
         keys.expire(Timestamp::ZERO.plus(MEMORY));
-        assert!(keys.contains(1) && !keys.contains(2));
+        assert!(keys.contains(|| 1) && !keys.contains(|| 2));
         keys.expire(noon.plus(MEMORY));
         assert!(keys.is_empty());
     }
@@ -87,6 +92,6 @@ mod tests {
         for key in 0..=MAX_KEYS as u64 {
             assert!(keys.insert(Timestamp::ZERO, key));
         }
-        assert!(!keys.contains(0) && keys.contains(1));
+        assert!(!keys.contains(|| 0) && keys.contains(|| 1));
     }
 }

@@ -3,21 +3,26 @@
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-use super::free_list::{FreeList, shrunk};
+use super::chunk::{CHUNK, Chunk, split};
+use super::free_list::FreeList;
 use super::id::Id;
 
-/// Records in one block of memory; freed places are used again, and those at its end given back.
+/// Records in chunks of memory; freed places are used again, the lowest first, and those at the end given back. Which
+/// number a record gets depends on nothing but the calls before.
 #[derive(Debug)]
 pub(crate) struct Slab<Of, T> {
     kind: PhantomData<fn() -> Of>,
-    places: Vec<Option<T>>,
+    /// A chunk may be shorter than its part: nothing is at the places that it lacks. One more than the places need may be
+    /// kept.
+    chunks: Vec<Chunk<Option<T>>>,
+    places: usize,
     free: FreeList,
     len: usize,
 }
 
 impl<Of, T> Slab<Of, T> {
     pub(crate) const fn new() -> Self {
-        Self { kind: PhantomData, places: Vec::new(), free: FreeList::new(), len: 0 }
+        Self { kind: PhantomData, chunks: Vec::new(), places: 0, free: FreeList::new(), len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -26,57 +31,94 @@ impl<Of, T> Slab<Of, T> {
 
     /// Each number that is given out is below this.
     pub(crate) const fn places(&self) -> usize {
-        self.places.len()
+        self.places
     }
 
     #[cfg(test)]
-    pub(crate) const fn room(&self) -> usize {
-        self.places.capacity()
+    pub(crate) fn room(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.items().capacity()).sum()
     }
 
+    pub(crate) fn get(&self, at: Id<Of>) -> Option<&T> {
+        let (chunk, within) = split(at.place() as usize);
+        self.chunks.get(chunk)?.items().get(within)?.as_ref()
+    }
+
+    /// All records with their numbers, in the order of the numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<Of>, &T)> {
+        let in_chunk = |(number, chunk)| (number * CHUNK..).zip(Chunk::items(chunk));
+        let all = self.chunks.iter().enumerate().flat_map(in_chunk);
+        all.filter_map(|(at, place)| Some((Id::of_place(u32::try_from(at).ok()?), place.as_ref()?)))
+    }
+
+    /// The same records once more, to be read only: what is written here from now on does not show there.
+    pub(crate) fn share(&mut self) -> Self {
+        Self {
+            kind: PhantomData,
+            chunks: self.chunks.iter_mut().map(Chunk::share).collect(),
+            places: self.places,
+            // Whoever reads takes no places.
+            free: FreeList::new(),
+            len: self.len,
+        }
+    }
+}
+
+impl<Of, T: Clone> Slab<Of, T> {
     /// Stores a record and gives its number.
     pub(crate) fn insert(&mut self, record: T) -> Id<Of> {
-        self.len += 1;
-        let places = &mut self.places;
-        if let Some(at) = self.free.take(|at| matches!(places.get(at as usize), Some(None))) {
-            if let Some(place) = places.get_mut(at as usize) {
-                *place = Some(record);
-            }
-            return Id::of_place(at);
+        let (chunks, places) = (&self.chunks, self.places);
+        let at = self.free.take(|at| is_vacant(chunks, places, at as usize)).unwrap_or_else(|| {
+            self.places += 1;
+            // The table's cap keeps the number of places far below this.
+            u32::try_from(self.places - 1).unwrap_or(u32::MAX)
+        });
+        self.put(at as usize, record);
+        Id::of_place(at)
+    }
+
+    /// Puts a record into a place that is vacant.
+    fn put(&mut self, at: usize, record: T) {
+        let (chunk, within) = split(at);
+        while self.chunks.len() <= chunk {
+            self.chunks.push(Chunk::of_number(self.chunks.len(), CHUNK));
         }
-        places.push(Some(record));
-        // The table's cap keeps the length far below this.
-        Id::of_place(u32::try_from(places.len() - 1).unwrap_or(u32::MAX))
+        let places = self.chunks[chunk].items_mut();
+        if places.len() <= within {
+            places.resize_with(within + 1, || None);
+        }
+        places[within] = Some(record);
+        self.len += 1;
     }
 
     /// Takes a record out; its number may come again.
     pub(crate) fn remove(&mut self, at: Id<Of>) -> Option<T> {
-        let record = self.places.get_mut(at.place() as usize)?.take()?;
+        self.get(at)?;
+        let (chunk, within) = split(at.place() as usize);
+        let record = self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.take()?;
         self.len -= 1;
         self.free.push(at.place());
-        while let Some(None) = self.places.last() {
-            self.places.pop();
+        while self.places > 0 && is_vacant(&self.chunks, self.places, self.places - 1) {
+            self.places -= 1;
         }
-        let places = &mut self.places;
-        self.free.tidy(places.len(), |at| matches!(places.get(at as usize), Some(None)));
-        if let Some(room) = shrunk(places.len(), places.capacity()) {
-            places.shrink_to(room);
-        }
+        // One chunk more than is needed stays, for records that come and go at its edge.
+        self.chunks.truncate(self.places.div_ceil(CHUNK) + 1);
+        let (chunks, places) = (&self.chunks, self.places);
+        self.free.tidy(places, |at| is_vacant(chunks, places, at as usize));
         Some(record)
     }
 
-    pub(crate) fn get(&self, at: Id<Of>) -> Option<&T> {
-        self.places.get(at.place() as usize)?.as_ref()
-    }
-
     pub(crate) fn get_mut(&mut self, at: Id<Of>) -> Option<&mut T> {
-        self.places.get_mut(at.place() as usize)?.as_mut()
+        let (chunk, within) = split(at.place() as usize);
+        self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.as_mut()
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<Of>, &T)> {
-        (0..).zip(&self.places).filter_map(|(at, place)| Some((Id::of_place(at), place.as_ref()?)))
-    }
+/// Whether it is a place, and nothing is there.
+fn is_vacant<T>(chunks: &[Chunk<Option<T>>], places: usize, at: usize) -> bool {
+    let (chunk, within) = split(at);
+    let there = chunks.get(chunk).and_then(|chunk| chunk.items().get(within)?.as_ref());
+    at < places && there.is_none()
 }
 
 impl<Of, T> Index<Id<Of>> for Slab<Of, T> {
@@ -88,7 +130,7 @@ impl<Of, T> Index<Id<Of>> for Slab<Of, T> {
     }
 }
 
-impl<Of, T> IndexMut<Id<Of>> for Slab<Of, T> {
+impl<Of, T: Clone> IndexMut<Id<Of>> for Slab<Of, T> {
     #[expect(clippy::expect_used, reason = "numbers come from `insert` and are dropped with the record")]
     fn index_mut(&mut self, at: Id<Of>) -> &mut T {
         self.get_mut(at).expect("a number of the slab's own")
@@ -97,6 +139,8 @@ impl<Of, T> IndexMut<Id<Of>> for Slab<Of, T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -115,10 +159,59 @@ mod tests {
     fn a_peak_is_given_back() {
         let mut slab: Slab<(), _> = Slab::new();
         let all: Vec<Id<()>> = (0..10_000).map(|number| slab.insert(number)).collect();
+        assert_eq!(slab.room(), 10 * CHUNK);
         for at in all {
             slab.remove(at);
         }
         assert_eq!((slab.len(), slab.places(), slab.insert(7)), (0, 0, Id::of_place(0)));
-        assert!(slab.places.capacity() <= 4096 && slab.free.len() < 2000);
+        assert!(slab.room() <= CHUNK && slab.free.len() < 2000);
+    }
+
+    proptest! {
+        /// The free place with the lowest number is taken, else one more, and what is frozen stays as it was.
+        #[test]
+        fn numbers_depend_on_the_calls_alone(
+            steps in prop::collection::vec((0_u8..12, any::<prop::sample::Index>()), 1..400),
+            // Around the edges of chunks.
+            many in (0_usize..4, 0_usize..8).prop_map(|(chunks, more)| (chunks * CHUNK + more).saturating_sub(4)),
+        ) {
+            let mut slab: Slab<(), usize> = Slab::new();
+            let mut model: Vec<Option<usize>> = Vec::new();
+            let mut frozen = (slab.share(), model.clone());
+            let insert = |slab: &mut Slab<(), usize>, model: &mut Vec<Option<usize>>, record| {
+                let at = model.iter().position(Option::is_none).unwrap_or(model.len());
+                if at == model.len() { model.push(None) }
+                model[at] = Some(record);
+                assert_eq!(slab.insert(record).place() as usize, at);
+            };
+            for record in 0..many {
+                assert_eq!(slab.insert(record).place() as usize, record);
+                model.push(Some(record));
+            }
+            for (number, (step, which)) in steps.into_iter().enumerate() {
+                let at = which.index(model.len().max(1));
+                let id = Id::of_place(u32::try_from(at).unwrap());
+                match step {
+                    0..5 => insert(&mut slab, &mut model, number),
+                    5..9 => {
+                        prop_assert_eq!(slab.remove(id), model.get_mut(at).and_then(Option::take));
+                        while let Some(None) = model.last() { model.pop(); }
+                    }
+                    9 => if let Some(record) = slab.get_mut(id) {
+                        *record += 1;
+                        model[at] = Some(*record);
+                    }
+                    10 => frozen = (slab.share(), model.clone()),
+                    _ => frozen = (Slab::new(), Vec::new()),
+                }
+                prop_assert_eq!(slab.places(), model.len());
+            }
+            for (slab, model) in [(&slab, &model), (&frozen.0, &frozen.1)] {
+                let all: Vec<_> = slab.iter().map(|(at, &record)| (at.place() as usize, record)).collect();
+                let expected = model.iter().enumerate().filter_map(|(at, record)| Some((at, (*record)?)));
+                prop_assert_eq!(slab.len(), all.len());
+                prop_assert_eq!(all, expected.collect::<Vec<_>>());
+            }
+        }
     }
 }

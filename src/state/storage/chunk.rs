@@ -1,0 +1,101 @@
+//! Items in blocks of bounded size, which a frozen copy can share: whoever writes to a shared block takes it over, or
+//! copies it first. So a container is frozen in a time that depends on the number of its blocks, and never moves as a whole.
+
+use std::sync::Arc;
+
+/// Bits of a place that tell where in its chunk it is.
+const WITHIN_BITS: u32 = 10;
+
+/// Places of a chunk.
+pub(crate) const CHUNK: usize = 1 << WITHIN_BITS;
+
+/// The chunk of a place, and where in it the place is.
+pub(crate) const fn split(place: usize) -> (usize, usize) {
+    (place >> WITHIN_BITS, place % CHUNK)
+}
+
+/// Items that lie together.
+#[derive(Debug)]
+pub(crate) enum Chunk<T> {
+    /// Nobody else has them.
+    Own(Vec<T>),
+    /// Somebody else may have them too.
+    Shared(Arc<Vec<T>>),
+}
+
+impl<T> Chunk<T> {
+    /// The chunk `number` of a container, with room for so many items. The first one grows, so that who has few takes little.
+    pub(crate) fn of_number(number: usize, room: usize) -> Self {
+        Self::Own(if number == 0 { Vec::new() } else { Vec::with_capacity(room) })
+    }
+
+    pub(crate) fn items(&self) -> &Vec<T> {
+        match self {
+            Self::Own(items) => items,
+            Self::Shared(items) => items,
+        }
+    }
+
+    /// The same items once more, without a copy of any.
+    pub(crate) fn share(&mut self) -> Self {
+        if let Self::Own(items) = self {
+            *self = Self::Shared(Arc::new(std::mem::take(items)));
+        }
+        match self {
+            Self::Own(_) => Self::Own(Vec::new()),
+            Self::Shared(items) => Self::Shared(Arc::clone(items)),
+        }
+    }
+
+    /// Drops the items; room that is its own stays.
+    pub(crate) fn clear(&mut self) {
+        match self {
+            Self::Own(items) => items.clear(),
+            Self::Shared(_) => *self = Self::Own(Vec::new()),
+        }
+    }
+}
+
+impl<T: Clone> Chunk<T> {
+    /// The items, to be changed.
+    pub(crate) fn items_mut(&mut self) -> &mut Vec<T> {
+        if let Self::Shared(items) = self {
+            *self = Self::Own(own(std::mem::take(items)));
+        }
+        match self {
+            Self::Own(items) => items,
+            Self::Shared(items) => Arc::make_mut(items),
+        }
+    }
+}
+
+/// Takes the items over, or copies them while somebody else has them.
+#[cold]
+fn own<T: Clone>(items: Arc<Vec<T>>) -> Vec<T> {
+    Arc::try_unwrap(items).unwrap_or_else(|shared| {
+        let mut copy = Vec::with_capacity(shared.capacity());
+        copy.extend_from_slice(&shared);
+        copy
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_is_copied_by_who_writes_first_and_taken_over_by_who_is_left() {
+        let mut live = Chunk::Own(vec![1, 2]);
+        let frozen = live.share();
+        let at = |chunk: &Chunk<i32>| chunk.items().as_ptr();
+        assert_eq!(at(&live), at(&frozen));
+        live.items_mut()[0] = 7;
+        assert_eq!((live.items(), frozen.items()), (&vec![7, 2], &vec![1, 2]));
+
+        let frozen = live.share();
+        let before = at(&live);
+        drop(frozen);
+        live.items_mut()[0] = 8;
+        assert_eq!((at(&live), live.items()), (before, &vec![8, 2]));
+    }
+}
