@@ -22,4 +22,5 @@ mod store;
 mod store_directory;
 mod store_failures;
 mod store_settings;
+mod store_start;
 mod usage;
