@@ -142,16 +142,6 @@ impl Exporter {
         Page::parse(&self.text())
     }
 
-    /// The page as Prometheus asks for it.
-    #[track_caller]
-    pub fn scrape(&self) -> Page {
-        let header = "X-Prometheus-Scrape-Timeout-Seconds: 10";
-        let response = http::get_with(self.address, "/metrics", header);
-        let response = response.unwrap_or_else(|why| panic!("{why}\n{}", self.process.output()));
-        assert_eq!(response.status, 200, "{}", response.body);
-        Page::parse(&response.body)
-    }
-
     /// Waits until the page is as `look` wants it; `Err` says what is not yet so.
     #[track_caller]
     pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Page) -> Result<T, String>) -> T {
