@@ -1,7 +1,7 @@
 //! An exporter that is ended and started again over one store, another one that never stops, and coturn's part, which both
 //! are told.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(crate) struct Stage {
     /// Messages that mean something.
     pub(crate) published: u64,
     /// Keys of lives whose end is not told.
-    open_keys: BTreeMap<Vec<u8>, ()>,
+    open_keys: BTreeSet<Vec<u8>>,
     pub(crate) durations: Durations,
 }
 
@@ -72,7 +72,7 @@ impl Stage {
             publishers: Vec::new(),
             marks: [0; 2],
             published: 0,
-            open_keys: BTreeMap::new(),
+            open_keys: BTreeSet::new(),
             durations: Durations::default(),
         };
         stage.begin();
@@ -198,8 +198,7 @@ impl Stage {
             poll::until(PATIENCE, "the last to be settled, what nobody claimed to be given up", || {
                 let page = scrape(address, false).ok_or_else(|| "no page".to_owned())?;
                 let sessions = |what: &str| page.count(&format!("coturn_sessions_{what}_total"), &[]);
-                let unsettled =
-                    (sessions("opened") + sessions("adopted")).checked_sub(sessions("closed")).unwrap_or(0);
+                let unsettled = (sessions("opened") + sessions("adopted")).saturating_sub(sessions("closed"));
                 let seen = page.count("coturn_unallocated_packets_total", &[]);
                 if unsettled == 0 && seen >= unallocated_packets {
                     Ok(page)
@@ -217,14 +216,14 @@ impl Publish for Stage {
         self.published += 1;
         self.durations.hear(channel, text);
         if channel.ends_with(b"/status") {
-            match payload {
-                b"deleted" => drop(self.open_keys.remove(channel)),
-                _ => drop(self.open_keys.insert(channel.to_vec(), ())),
-            }
+            let _ = match payload {
+                b"deleted" => self.open_keys.remove(channel),
+                _ => self.open_keys.insert(channel.to_vec()),
+            };
         } else if let (Some(name), Way::Redis(redis)) = (channel.strip_suffix(b"/total_traffic"), &self.way) {
             // Where the message of an end is lost, the key is gone all the same.
             let key = [name, b"/status"].concat();
-            if self.open_keys.remove(&key).is_some() {
+            if self.open_keys.remove(&key) {
                 redis.run(&["DEL", std::str::from_utf8(&key).expect("a key of the model")]);
             }
         }
