@@ -65,3 +65,21 @@ impl SourceReadiness {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_the_store_is_loaded_no_source_matters() {
+        let sources = SourceReadiness::new(&["a", "b"]);
+        let shown = sources.probe();
+        sources.set_loading(Some("loading the store".to_owned()));
+        sources.set(SourceId(0), None);
+        assert_eq!(shown.no_page_yet(), Some("loading the store".to_owned()));
+        sources.set_loading(None);
+        assert_eq!((shown.get(), shown.no_page_yet()), (Err("b: not connected yet".to_owned()), None));
+        sources.set(SourceId(1), None);
+        assert_eq!(shown.get(), Ok(()));
+    }
+}
