@@ -27,8 +27,12 @@ const HOUSE: &[Room] = &[
     Room { name: "version", rooms: &[], crates: &["once_cell"] },
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
-    Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr"] },
-    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
+    Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr", "siphasher"] },
+    Room {
+        name: "store",
+        rooms: &["state", "wire", "clock"],
+        crates: &["crc32fast", "rusqlite", "rustix", "thiserror"],
+    },
     Room {
         name: "config",
         rooms: &["clock", "percent", "state", "store"],

@@ -1,18 +1,17 @@
-//! One message's way through the pure parts: parse, apply, count. Holds the table and the statistics of the sources;
-//! knows neither Redis nor HTTP nor the clock.
+//! One message's way through the pure parts: parse, apply. Holds the table, which counts; knows neither Redis nor HTTP nor
+//! the clock.
 
 use std::time::Duration;
 
 use super::log_once::Episodes;
 use crate::clock::Timestamp;
+use crate::doctor::SettingState;
 use crate::doctor::retention::Doubt;
-use crate::doctor::{Setting, SettingState};
 use crate::metrics::View;
-use crate::metrics::source_stats::{SourceStats, StatusKeys};
 use crate::source::pubsub::{BATCH, Published};
 use crate::state::{
-    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey, Restored,
-    SavedTable, Scanned, Settings, SourceId, Sweep, Table,
+    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey,
+    ProcessCounts, Restored, SavedTable, ScanOutcome, Scanned, Settings, SourceId, StatusKeys, Sweep, Table,
 };
 use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
@@ -24,11 +23,10 @@ const REJECTIONS_QUIET: Duration = Duration::from_secs(60);
 /// How much of a rejected message's channel is logged.
 const SHOWN: usize = 200;
 
-/// The table with the statistics of its sources. One writer at a time.
+/// The table, with the names of its sources and what of it has been logged. One writer at a time.
 #[derive(Debug)]
 pub struct Ingest {
     table: Table,
-    sources: Vec<SourceStats>,
     names: Vec<String>,
     longest_silence: Duration,
     /// Messages that are not understood, as far as the log says it.
@@ -39,10 +37,8 @@ impl Ingest {
     /// An empty table for the sources of these names.
     pub fn new<S: AsRef<str>>(settings: Settings, sources: &[S]) -> Self {
         let longest_silence = settings.longest_silence();
-        let stats = vec![SourceStats::default(); sources.len()];
         Self {
             table: Table::new(settings, sources),
-            sources: stats,
             names: sources.iter().map(|name| name.as_ref().to_owned()).collect(),
             longest_silence,
             rejections: Episodes::new(REJECTIONS_QUIET, usize::MAX),
@@ -118,7 +114,6 @@ impl Ingest {
         let of_peers = |(client, whose)| Some((whose, wire::parse_peers(client, channel, payload)?));
         let (whose, event) = if let Some((whose, event)) = before.and_then(of_peers) {
             let event = event.map_err(|reason| self.rejected(now, source, reason, channel)).ok()?;
-            self.accepted(now, source, &event);
             (whose, event)
         } else {
             let (key, event) = self.parse(now, source, channel, payload).ok()??;
@@ -136,28 +131,16 @@ impl Ingest {
         payload: &'a [u8],
     ) -> Result<Option<(Key<'a>, Event<'a>)>, Rejection> {
         match wire::parse(channel, payload) {
-            Ok(Message::Allocation(key, event)) => {
-                self.accepted(now, source, &event);
-                Ok(Some((key, event)))
-            }
+            Ok(Message::Allocation(key, event)) => Ok(Some((key, event))),
             Ok(Message::Heartbeat) => Ok(None),
             Err(reason) => Err(self.rejected(now, source, reason, channel)),
-        }
-    }
-
-    /// Counts a message that was understood.
-    fn accepted(&mut self, now: Timestamp, source: SourceId, event: &Event<'_>) {
-        if let Some(stats) = self.stats(source) {
-            stats.accepted(now, event.kind());
         }
     }
 
     /// Counts a message that was not understood, and logs the first of a row.
     #[cold]
     fn rejected(&mut self, now: Timestamp, source: SourceId, reason: Rejection, channel: &[u8]) -> Rejection {
-        if let Some(stats) = self.stats(source) {
-            stats.rejected(reason);
-        }
+        self.table.rejected(now, source, reason);
         if self.rejections.is_news(now, (source, reason)) {
             let channel = String::from_utf8_lossy(channel.get(..SHOWN).unwrap_or(channel));
             let (source, reason) = (self.name(source), reason.as_str());
@@ -186,26 +169,17 @@ impl Ingest {
 
     /// The subscription is confirmed: nothing published from now on is missed.
     pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
-        if let Some(stats) = self.stats(source) {
-            stats.gap_ends(now);
-            stats.received_until = Some(now);
-        }
+        self.table.subscribed(now, source);
     }
 
     /// Everything that the source published up to `moment` has been taken in.
     pub fn received_until(&mut self, source: SourceId, moment: Timestamp) {
         self.table.received_until(source, moment);
-        if let Some(stats) = self.stats(source) {
-            stats.received_until = Some(moment);
-        }
     }
 
     /// The subscription is lost; the gap began when it was last known to be well.
     pub fn link_lost(&mut self, now: Timestamp, source: SourceId) {
         self.table.link_down(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.gap_begins(stats.received_until.max(stats.last_message).unwrap_or(now));
-        }
     }
 
     /// What the table found out since this was last asked.
@@ -216,9 +190,6 @@ impl Ingest {
     /// A scan of the status keys begins.
     pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
         self.table.scan_begins(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.resyncs += 1;
-        }
     }
 
     /// The scan proves nothing by a key that it does not find.
@@ -279,37 +250,19 @@ impl Ingest {
         doubt: Option<Doubt>,
         duration: Duration,
     ) -> Option<bool> {
-        let found = self.table.scan_ends(source);
-        let is_right_db = if found > 0 || keys.live > 0 {
-            Some(true)
-        } else {
-            (!doubt.is_some_and(Doubt::hides_the_db)).then_some(absent == 0)
-        };
-        if let Some(stats) = self.stats(source) {
-            (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
-            stats.status_keys = Some(keys);
-            match is_right_db {
-                Some(is_right) => stats.settings_ok.insert(Setting::Dbname.as_str(), is_right),
-                None => stats.settings_ok.remove(Setting::Dbname.as_str()),
-            };
-        }
-        is_right_db
+        let hides_db = doubt.is_some_and(Doubt::hides_the_db);
+        self.table.scan_succeeded(source, &ScanOutcome { keys, absent, hides_db, duration })
     }
 
     /// The settings of the source's Redis, as far as it says; others are unknown from now on.
     pub fn configured(&mut self, source: SourceId, states: &[SettingState]) {
-        if let Some(stats) = self.stats(source) {
-            stats.settings_ok.retain(|setting, _| *setting == Setting::Dbname.as_str());
-            stats.settings_ok.extend(states.iter().map(|state| (state.setting.as_str(), state.ok)));
-        }
+        let states: Vec<_> = states.iter().map(|state| (state.setting.as_str(), state.ok)).collect();
+        self.table.redis_settings(source, &states);
     }
 
     /// The scan failed, or is not permitted.
     pub fn scan_failed(&mut self, source: SourceId) {
-        self.table.scan_ends(source);
-        if let Some(stats) = self.stats(source) {
-            stats.resync_ok = Some(false);
-        }
+        self.table.scan_failed(source);
     }
 
     /// Goes on from what a store has kept, and from now on notes what it should know. Numbers begin with `first_serial`.
@@ -338,11 +291,12 @@ impl Ingest {
 
     /// Copies everything that is served.
     pub fn view(&self, wall: Timestamp) -> View {
-        View { table: self.table.snapshot(), sources: self.sources.clone(), store_ok: None, wall }
+        View { table: self.table.snapshot(), store_ok: None, wall }
     }
 
-    fn stats(&mut self, source: SourceId) -> Option<&mut SourceStats> {
-        self.sources.get_mut(source.0 as usize)
+    /// What the present process came to so far: to be told before each [`Self::view`].
+    pub fn process_counts(&mut self, now: Timestamp, counts: &ProcessCounts<'_>) {
+        self.table.process_counts(now, counts);
     }
 }
 

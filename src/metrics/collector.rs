@@ -6,11 +6,10 @@ use std::time::Duration;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::names::{self, Family, FamilyType};
-use super::source_stats::SourceStats;
 use crate::clock::{Timestamp, WallTime};
 use crate::state::{
     self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
-    Outcome, RealmView, ServerView, Snapshot, SourceView,
+    Outcome, RealmView, ServerView, Snapshot, SourceStats, SourceView, StatsdbStats,
 };
 use crate::wire::{ByLeg, Direction, Kind, Leg, Rejection, Traffic, Transport, Volume};
 
@@ -19,8 +18,6 @@ use crate::wire::{ByLeg, Direction, Kind, Leg, Rejection, Traffic, Transport, Vo
 pub struct View {
     /// The table.
     pub table: Snapshot,
-    /// Each source's link, in the table's order.
-    pub sources: Vec<SourceStats>,
     /// Whether the store can be written; `None` without one.
     pub store_ok: Option<bool>,
     /// The wall clock at that moment; time stamps are moved onto it.
@@ -35,7 +32,7 @@ pub(super) fn families(view: &View) -> Vec<MetricFamily> {
     sessions(&mut page, &view.table.realms);
     traffic(&mut page, &view.table);
     servers(&mut page, &view.table.servers);
-    sources(&mut page, &view.table.sources, &view.sources);
+    sources(&mut page, &view.table.sources);
     table(&mut page, &view.table);
     page.add(names::STORE_OK, |out| {
         if let Some(ok) = view.store_ok {
@@ -176,91 +173,104 @@ fn servers(page: &mut Page, servers: &[ServerView]) {
     });
 }
 
-fn sources(page: &mut Page, sources: &[SourceView], stats: &[SourceStats]) {
+fn sources(page: &mut Page, sources: &[SourceView]) {
     let now = page.now;
-    let both: Vec<(&SourceView, &SourceStats)> = sources.iter().zip(stats).collect();
-    page.by_source(names::SOURCE_UP, &both, |source, _| Some(f64::from(u8::from(source.up))));
-    page.by_source(names::SOURCE_ALLOCATIONS, &both, |source, _| Some(source.live as f64));
+    page.by_source(names::SOURCE_UP, sources, |source| Some(f64::from(u8::from(source.up))));
+    page.by_source(names::SOURCE_ALLOCATIONS, sources, |source| Some(source.live as f64));
     page.add(names::MESSAGES, |out| {
-        for (source, stats) in &both {
+        for SourceView { name, stats, .. } in sources {
             for (kind, &count) in Kind::ALL.iter().zip(&stats.messages) {
-                out.number(&[&source.name, kind.as_str()], count);
+                out.number(&[name, kind.as_str()], count);
             }
         }
     });
     page.add(names::REJECTED_MESSAGES, |out| {
-        for (source, stats) in &both {
+        for SourceView { name, stats, .. } in sources {
             for (reason, &count) in Rejection::ALL.iter().zip(&stats.rejected) {
-                out.number(&[&source.name, reason.as_str()], count);
+                out.number(&[name, reason.as_str()], count);
             }
         }
     });
-    page.by_source(names::DROPPED_MESSAGES, &both, |_, _| Some(0.0));
-    page.by_source(names::GAPS, &both, |_, stats| Some(stats.gaps as f64));
-    page.by_source(names::GAP_SECONDS, &both, |_, stats| Some(stats.gap_time(now).as_secs_f64()));
+    page.by_source(names::DROPPED_MESSAGES, sources, |_| Some(0.0));
+    page.by_source(names::GAPS, sources, |SourceView { stats, .. }| Some(stats.gaps as f64));
+    page.by_source(names::GAP_SECONDS, sources, |SourceView { stats, .. }| {
+        Some(stats.gap_time(now).as_secs_f64())
+    });
     page.add(names::LAST_MESSAGE, |out| {
-        for (source, stats) in &both {
-            out.moment(&[&source.name], stats.last_message);
+        for SourceView { name, stats, .. } in sources {
+            out.moment(&[name], stats.last_message);
         }
     });
     page.add(names::LONG_LIFETIMES, |out| {
-        for (source, _) in &both {
+        for source in sources {
             for (at, outcome) in LongLifetime::ALL.iter().enumerate() {
                 out.number(&[&source.name, outcome.as_str()], source.long_lifetimes.get(at));
             }
         }
     });
-    page.by_source(names::RESYNCS, &both, |_, stats| Some(stats.resyncs as f64));
-    page.by_source(names::RESYNC_DURATION, &both, |_, stats| {
+    page.by_source(names::RESYNCS, sources, |SourceView { stats, .. }| Some(stats.resyncs as f64));
+    page.by_source(names::RESYNC_DURATION, sources, |SourceView { stats, .. }| {
         stats.resync_duration.map(|took| took.as_secs_f64())
     });
-    page.by_source(names::RESYNC_OK, &both, |_, stats| stats.resync_ok.map(|ok| f64::from(u8::from(ok))));
+    page.by_source(names::RESYNC_OK, sources, |SourceView { stats, .. }| {
+        stats.resync_ok.map(|ok| f64::from(u8::from(ok)))
+    });
     page.add(names::STATUS_KEYS, |out| {
-        for (source, stats) in &both {
+        for SourceView { name, stats, .. } in sources {
             if let Some(keys) = stats.status_keys {
-                out.number(&[&source.name, "live"], keys.live);
-                out.number(&[&source.name, "stale"], keys.stale);
+                out.number(&[name, "live"], keys.live);
+                out.number(&[name, "stale"], keys.stale);
             }
         }
     });
-    statsdb(page, &both);
+    statsdb(page, sources);
     page.add(names::REDIS_SETTING_OK, |out| {
-        for (source, stats) in &both {
-            for (&setting, &ok) in &stats.settings_ok {
-                out.number(&[&source.name, setting], u64::from(ok));
+        for SourceView { name, stats, .. } in sources {
+            for (setting, &ok) in &stats.settings_ok {
+                out.number(&[name, setting], u64::from(ok));
             }
         }
     });
 }
 
-fn statsdb(page: &mut Page, both: &[(&SourceView, &SourceStats)]) {
-    let statsdb = |stats: &SourceStats| stats.statsdb.clone();
-    let forward = |stats: &SourceStats| stats.statsdb.as_ref().and_then(|statsdb| statsdb.forward);
-    page.by_source(names::STATSDB_CONNECTIONS, both, |_, stats| Some(statsdb(stats)?.connections as f64));
+fn statsdb(page: &mut Page, sources: &[SourceView]) {
+    fn statsdb(stats: &SourceStats) -> Option<&StatsdbStats> {
+        stats.statsdb.as_ref()
+    }
+    let forward = |stats: &SourceStats| statsdb(stats).and_then(StatsdbStats::forwarded);
+    page.by_source(names::STATSDB_CONNECTIONS, sources, |SourceView { stats, .. }| {
+        Some(statsdb(stats)?.connections as f64)
+    });
     page.add(names::STATSDB_TURNED_AWAY, |out| {
-        for (source, stats) in both {
+        for SourceView { name, stats, .. } in sources {
             for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused_connections) {
-                out.number(&[&source.name, reason], count);
+                out.number(&[name, reason], count);
             }
         }
     });
     page.add(names::STATSDB_REFUSED, |out| {
-        for (source, stats) in both {
+        for SourceView { name, stats, .. } in sources {
             for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused) {
-                out.number(&[&source.name, reason], count);
+                out.number(&[name, reason], count);
             }
         }
     });
-    page.by_source(names::STATSDB_REFUSED_CLIENTS, both, |_, stats| {
+    page.by_source(names::STATSDB_REFUSED_CLIENTS, sources, |SourceView { stats, .. }| {
         Some(statsdb(stats)?.refused_clients as f64)
     });
-    page.by_source(names::STATSDB_COTURN_SEEN, both, |_, stats| {
+    page.by_source(names::STATSDB_COTURN_SEEN, sources, |SourceView { stats, .. }| {
         Some(f64::from(u8::from(statsdb(stats)?.coturn_seen)))
     });
-    page.by_source(names::FORWARD_UP, both, |_, stats| Some(f64::from(u8::from(forward(stats)?.up))));
-    page.by_source(names::FORWARDED, both, |_, stats| Some(forward(stats)?.sent as f64));
-    page.by_source(names::FORWARD_DROPPED, both, |_, stats| Some(forward(stats)?.dropped as f64));
-    page.by_source(names::FORWARD_WITHHELD, both, |_, stats| Some(forward(stats)?.withheld as f64));
+    page.by_source(names::FORWARD_UP, sources, |SourceView { stats, .. }| {
+        Some(f64::from(u8::from(forward(stats)?.up)))
+    });
+    page.by_source(names::FORWARDED, sources, |SourceView { stats, .. }| Some(forward(stats)?.sent as f64));
+    page.by_source(names::FORWARD_DROPPED, sources, |SourceView { stats, .. }| {
+        Some(forward(stats)?.dropped as f64)
+    });
+    page.by_source(names::FORWARD_WITHHELD, sources, |SourceView { stats, .. }| {
+        Some(forward(stats)?.withheld as f64)
+    });
 }
 
 fn table(page: &mut Page, table: &Snapshot) {
@@ -322,12 +332,12 @@ impl Page {
     fn by_source(
         &mut self,
         family: Family,
-        sources: &[(&SourceView, &SourceStats)],
-        value: impl Fn(&SourceView, &SourceStats) -> Option<f64>,
+        sources: &[SourceView],
+        value: impl Fn(&SourceView) -> Option<f64>,
     ) {
         self.add(family, |out| {
-            for (source, stats) in sources {
-                if let Some(value) = value(source, stats) {
+            for source in sources {
+                if let Some(value) = value(source) {
                     out.value(&[&source.name], value);
                 }
             }

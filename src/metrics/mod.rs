@@ -6,7 +6,6 @@ mod collector;
 pub mod names;
 mod process;
 mod refusals;
-pub mod source_stats;
 
 use std::fmt;
 use std::path::Path;

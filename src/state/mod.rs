@@ -26,8 +26,10 @@ pub use model::ids::{ConnectionId, SourceId};
 pub use model::key::MANGLED;
 pub use model::label::OTHER;
 pub use model::long_lifetime::LongLifetime;
+pub use model::process_totals::{ProcessCounts, ProcessTotals};
 pub use model::series::{Anomaly, Orphan, Outcome, RealmSeries};
 pub use model::settings::{SessionBy, Settings};
+pub use model::source_stats::{CountsByReason, ForwardStats, SourceStats, StatsdbStats, StatusKeys};
 pub use record::{
     AllocationRecord, ColumnValue, END_REPORTED_BIT, EndedRecords, SavedAllocation, SavedSource, SavedTable,
     SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
@@ -37,4 +39,5 @@ pub use table::restore::Restored;
 pub use table::resync::{KeyCheck, Scanned, Sweep};
 pub use table::rows;
 pub use table::snapshot::{CapsReached, RealmView, ServerView, Snapshot, SourceView};
+pub use table::source_numbers::{DBNAME_SETTING, ScanOutcome};
 pub use table::{Applied, Table};

@@ -4,42 +4,26 @@ use std::net::IpAddr;
 
 use super::Ingest;
 use crate::clock::Timestamp;
-use crate::metrics::source_stats::{ForwardStats, StatsdbStats};
 use crate::source::forward::Forwarded;
 use crate::source::statsdb::{CommandRefusal, ConnectionRefusal};
-use crate::state::{ClosedBy, ConnectionId, EndedConnections, ProcessVerdict, SourceId};
+use crate::state::{ClosedBy, ConnectionId, EndedConnections, ForwardStats, ProcessVerdict, SourceId};
 
 impl Ingest {
     /// The source is a listener, and listens: nothing that coturn says from now on is missed.
     pub fn listens(&mut self, now: Timestamp, source: SourceId) {
-        self.table.link_up(now, source);
-        if let Some(stats) = self.stats(source) {
-            stats.statsdb = Some(StatsdbStats {
-                refused: CommandRefusal::ALL.iter().map(|reason| (reason.as_str(), 0)).collect(),
-                refused_connections: ConnectionRefusal::ALL
-                    .iter()
-                    .map(|reason| (reason.as_str(), 0))
-                    .collect(),
-                ..StatsdbStats::default()
-            });
-        }
+        let connections = ConnectionRefusal::ALL.map(ConnectionRefusal::as_str);
+        let commands = CommandRefusal::ALL.map(CommandRefusal::as_str);
+        self.table.listens(now, source, &connections, &commands);
     }
 
     /// A connection that reported allocations was lost, or closed by us: its coturn may go on elsewhere, and something of
     /// what it reported may be missing. Nothing else is.
     pub fn interrupted(&mut self, now: Timestamp, source: SourceId, connection: ConnectionId) {
-        self.table.connection_interrupted(now, connection);
-        if let Some(stats) = self.stats(source) {
-            stats.gap_begins(now);
-            stats.gap_ends(now);
-        }
+        self.table.connection_interrupted(now, source, connection);
     }
 
     /// The listener has a connection from `peer` that has logged in, or said a first command.
     pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
-        if let Some(stats) = self.statsdb(source) {
-            stats.connections += 1;
-        }
         self.table.connection_opened(now, source, peer)
     }
 
@@ -54,16 +38,7 @@ impl Ingest {
     }
 
     /// The connection is gone; gives whether it reported allocations.
-    pub fn connection_closed(
-        &mut self,
-        now: Timestamp,
-        source: SourceId,
-        connection: ConnectionId,
-        by: ClosedBy,
-    ) -> bool {
-        if let Some(stats) = self.statsdb(source) {
-            stats.connections = stats.connections.saturating_sub(1);
-        }
+    pub fn connection_closed(&mut self, now: Timestamp, connection: ConnectionId, by: ClosedBy) -> bool {
         self.table.connection_closed(now, connection, by)
     }
 
@@ -79,35 +54,23 @@ impl Ingest {
 
     /// A connection was closed, or not taken.
     pub fn refused_connection(&mut self, source: SourceId, reason: ConnectionRefusal) {
-        if let Some(stats) = self.statsdb(source) {
-            *stats.refused_connections.entry(reason.as_str()).or_default() += 1;
-        }
+        self.table.connection_refused(source, reason.as_str());
     }
 
     /// A command was refused.
     pub fn refused_command(&mut self, source: SourceId, reason: CommandRefusal) {
-        if let Some(stats) = self.statsdb(source) {
-            *stats.refused.entry(reason.as_str()).or_default() += 1;
-        }
+        self.table.command_refused(source, reason.as_str());
     }
 
     /// How many client addresses of the listener are refused, and whether a coturn has connected.
     pub fn callers(&mut self, source: SourceId, refused_clients: u64, coturn_seen: bool) {
-        if let Some(stats) = self.statsdb(source) {
-            (stats.refused_clients, stats.coturn_seen) = (refused_clients, coturn_seen);
-        }
+        self.table.callers(source, refused_clients, coturn_seen);
     }
 
     /// How forwarding goes, where it is done.
     pub fn forwarded(&mut self, source: SourceId, state: Option<Forwarded>) {
-        if let Some(stats) = self.statsdb(source) {
-            let counted =
-                |Forwarded { up, sent, dropped, withheld }| ForwardStats { up, sent, dropped, withheld };
-            stats.forward = state.map(counted);
-        }
-    }
-
-    fn statsdb(&mut self, source: SourceId) -> Option<&mut StatsdbStats> {
-        self.stats(source).and_then(|stats| stats.statsdb.as_mut())
+        let counted =
+            |Forwarded { up, sent, dropped, withheld }| ForwardStats { up, sent, dropped, withheld };
+        self.table.forwarded(source, state.map(counted));
     }
 }

@@ -9,9 +9,9 @@ use crate::app::resync_task::{DatedKeys, KeyValues, ResyncStep};
 use crate::clock::Timestamp;
 use crate::doctor::retention::Doubt;
 use crate::doctor::setting_states;
-use crate::metrics::source_stats::StatusKeys;
 use crate::source::resync::{FoundKey, Part};
 use crate::source::setup::Setup;
+use crate::state::StatusKeys;
 use crate::state::{KeyCheck, Scanned};
 
 /// How far a resync has come.

@@ -69,7 +69,7 @@ fn a_value_goes_on_ageing_while_it_waits_for_its_turn() {
         task.take_step(&mut resync, ResyncStep::Read(values));
         end(&mut task, &mut resync);
         let view = shared.lock().view(shared.now());
-        let keys = view.sources[0].status_keys.unwrap();
+        let keys = view.table.sources[0].stats.status_keys.unwrap();
         (view.table.sources[0].live, keys.live, keys.stale)
     };
     // Granted for 600 s, and the grace.
@@ -104,7 +104,10 @@ fn a_db_that_lacks_the_keys_of_what_lives_is_told_by_log_and_metric() {
         }
         clock.set(at(10_101));
         end(&mut task, &mut resync);
-        assert_eq!(shared.lock().view(at(10_101)).sources[0].settings_ok.get("dbname"), Some(&is_there));
+        assert_eq!(
+            shared.lock().view(at(10_101)).table.sources[0].stats.settings_ok.get("dbname"),
+            Some(&is_there)
+        );
         assert_eq!(lines.with("does redis-statsdb name another dbname?"), 1, "once, of the first of the two");
     }
 }
@@ -194,7 +197,7 @@ fn a_source_is_up_after_a_scan_or_where_none_is_permitted() {
         task.take_step(&mut resync, over.map_or(ResyncStep::ScanFailed, ResyncStep::ScanOver));
         sweep(&mut task, &mut resync);
         let view = shared.lock().view(shared.now());
-        assert_eq!((view.table.sources[0].up, view.sources[0].resync_ok), (is_up, Some(is_ok)));
+        assert_eq!((view.table.sources[0].up, view.table.sources[0].stats.resync_ok), (is_up, Some(is_ok)));
     }
 }
 
@@ -244,7 +247,7 @@ async fn messages_are_taken_in_between_the_steps_of_a_sweep() {
     let task = RedisTask::new(talker.source(), SOURCE, shared.clone(), readiness.clone());
     let following = tokio::spawn(task.run());
     // Time stands still, so there is one step at once, and no other.
-    until("the scan", || shared.lock().view(at(10_000)).sources[0].resyncs == 1).await;
+    until("the scan", || shared.lock().view(at(10_000)).table.sources[0].stats.resyncs == 1).await;
     let live = || shared.lock().view(at(10_000)).table.sources[0].live;
     for id in ALLOCATIONS + 1..=ALLOCATIONS + 2 {
         let mut message = Vec::new();

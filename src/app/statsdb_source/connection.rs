@@ -307,7 +307,7 @@ impl ListenerContext {
         };
         let now = self.shared.now();
         let mut ingest = self.shared.lock();
-        let reports = ingest.connection_closed(now, self.id, id, by);
+        let reports = ingest.connection_closed(now, id, by);
         if reports && ended != Disconnected::ByThem {
             ingest.interrupted(now, self.id, id);
         }

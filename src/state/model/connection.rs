@@ -243,6 +243,16 @@ impl StatsdbConnections {
         reports
     }
 
+    /// The process has ended: its connections are gone, and nobody will judge those that closed.
+    pub(crate) fn forget_all(&mut self) {
+        (self.open, self.closed) = (SlabMap::default(), Queue::new());
+    }
+
+    /// The listener that has this open connection.
+    pub(crate) fn open_source(&self, mark: Mark) -> Option<SourceId> {
+        self.open.get(&mark).map(|facts| facts.peer.0)
+    }
+
     /// Where a connection that closed just now came from.
     pub(crate) fn closed_peer(&self, mark: Mark) -> Option<Peer> {
         self.closed.iter().find(|closed| closed.mark == mark).map(|closed| closed.facts.peer)

@@ -29,7 +29,7 @@ const MAX_MEMBERS: u8 = 64;
 /// One that may still grow. After a resync there is one for each allocation, so it is kept small.
 #[derive(Clone, Debug)]
 struct Recent {
-    /// The hash of source, realm, user and (where it counts) client host.
+    /// The number of source, realm, user and (where it counts) client host.
     key: [u8; 8],
     first: PackedTime,
     /// Milliseconds from the first to the last; [`SPAN`] at most.
@@ -48,7 +48,7 @@ struct Recent {
 #[derive(Debug)]
 pub(crate) struct Gatherings {
     recent: Slab<Recent, Recent>,
-    /// The youngest of each key, which is a hash already.
+    /// The youngest of each key, which is as good as a hash.
     by_key: HashTable<Id<Recent>>,
     /// The one that names a member.
     by_member: HashTable<Id<Recent>>,

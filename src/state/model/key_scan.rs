@@ -28,8 +28,8 @@ pub(crate) struct ScanProgress {
 }
 
 impl ScanProgress {
-    pub(crate) fn remember_end(&mut self, hash: u64) {
-        self.ended.insert(hash, ());
+    pub(crate) fn remember_end(&mut self, key: u64) {
+        self.ended.insert(key, ());
     }
 }
 
@@ -80,8 +80,11 @@ impl LeftoverKeys {
     }
 
     /// When a key was set that seems set at `seeming`.
-    pub(crate) fn set_at(&self, key: u64, seeming: Timestamp) -> Timestamp {
-        match self.by_key.get(&key) {
+    pub(crate) fn set_at(&self, key: impl FnOnce() -> u64, seeming: Timestamp) -> Timestamp {
+        if self.by_key.is_empty() {
+            return seeming;
+        }
+        match self.by_key.get(&key()) {
             Some(&(read_at, set_at)) if seeming <= read_at.plus(PRECISION) => set_at.min(seeming),
             _ => seeming,
         }

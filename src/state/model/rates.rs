@@ -27,6 +27,13 @@ impl Rates {
         Self(are_kept.then(Vec::new))
     }
 
+    /// They are kept from now on, or no more.
+    pub(crate) fn keep(&mut self, are_kept: bool) {
+        if are_kept != self.0.is_some() {
+            *self = Self::new(are_kept);
+        }
+    }
+
     pub(crate) fn get(&self, record: RecordId) -> LastReport {
         self.0.as_ref().and_then(|all| all.get(record.place() as usize)).copied().unwrap_or_default()
     }

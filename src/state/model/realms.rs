@@ -81,11 +81,17 @@ impl Realms {
             max_groups,
             folded: 0,
         };
-        for name in from_start {
-            // Whoever asks for it wants it, however long it is.
-            realms.group_of(name, usize::MAX);
-        }
+        realms.set_limit(max_groups, from_start);
         realms
+    }
+
+    /// So many realms have series of their own from now on; those that have keep them, and these get theirs now.
+    pub(crate) fn set_limit(&mut self, max_groups: usize, wanted: &[Vec<u8>]) {
+        self.max_groups = max_groups;
+        for name in wanted {
+            // Whoever asks for it wants it, however long it is.
+            self.group_of(name, usize::MAX);
+        }
     }
 
     /// A label that was on the page before gets its series again, while there is room.

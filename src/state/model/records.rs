@@ -74,10 +74,15 @@ impl Records {
 
     /// The hash of a record's key.
     pub(crate) fn hash_of(&self, realms: &Realms, at: RecordId) -> u64 {
-        self.key_hash(&key_of(&self.slab, realms, &self.users, at))
+        self.key_hash(&self.key_of(realms, at))
     }
 
-    /// What the owner of a session, or of a gathering, is found by.
+    /// A record's key.
+    pub(crate) fn key_of<'a>(&'a self, realms: &'a Realms, at: RecordId) -> SourceKey<'a> {
+        key_of(&self.slab, realms, &self.users, at)
+    }
+
+    /// What the owner of a session is found by.
     pub(crate) fn owner_hash(&self, realms: &Realms, owner: &SessionOwner) -> u64 {
         let mut state = self.hasher.build_hasher();
         state.write_u32(owner.source.0);

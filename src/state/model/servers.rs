@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 use super::allocation::Cause;
 use super::counts::Counts;
 use super::ids::{ServerId, SourceId};
+use super::key_ids::KeyIds;
 use super::label::{MAX_LABEL, OTHER};
 use super::seen_ids::SeenIds;
 use crate::clock::Timestamp;
@@ -45,7 +46,7 @@ pub(crate) struct Servers {
     by_name: HashTable<ServerId>,
     slots: Vec<TurnServer>,
     max: usize,
-    /// Hashes of addresses that were folded, so that each counts once.
+    /// Numbers of addresses that were folded, so that each counts once.
     folded_keys: RecentKeys,
     folded: u64,
     /// Ids that statuses of each server had.
@@ -65,9 +66,14 @@ impl Servers {
         }
     }
 
+    /// So many servers have series of their own from now on; those that have keep them.
+    pub(crate) const fn set_limit(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// The number of the server at `local` (its port is left out), met in a status just now.
-    pub(crate) fn meet(&mut self, now: Timestamp, source: SourceId, local: &[u8]) -> ServerId {
-        let at = self.find_or_admit(now, source, &host_of(local));
+    pub(crate) fn meet(&mut self, now: Timestamp, ids: &KeyIds, source: SourceId, local: &[u8]) -> ServerId {
+        let at = self.find_or_admit(now, ids, source, &host_of(local));
         let server = self.get_mut(at);
         if server.is_forgotten(now) {
             // Its series have left the page; they begin anew.
@@ -78,16 +84,22 @@ impl Servers {
     }
 
     /// The number of the server of this label, last seen at `seen`.
-    pub(crate) fn recall(&mut self, seen: Timestamp, source: SourceId, label: &str) -> ServerId {
-        let at = self.find_or_admit(seen, source, label);
+    pub(crate) fn recall(
+        &mut self,
+        seen: Timestamp,
+        ids: &KeyIds,
+        source: SourceId,
+        label: &str,
+    ) -> ServerId {
+        let at = self.find_or_admit(seen, ids, source, label);
         let server = self.get_mut(at);
         server.last_seen = server.last_seen.max(seen);
         at
     }
 
-    fn find_or_admit(&mut self, now: Timestamp, source: SourceId, label: &str) -> ServerId {
+    fn find_or_admit(&mut self, now: Timestamp, ids: &KeyIds, source: SourceId, label: &str) -> ServerId {
         let hash = self.hasher.hash_one((source, label));
-        self.find(hash, source, label).unwrap_or_else(|| self.admit(now, hash, source, label))
+        self.find(hash, source, label).unwrap_or_else(|| self.admit(now, ids, source, label))
     }
 
     fn find(&self, hash: u64, source: SourceId, label: &str) -> Option<ServerId> {
@@ -95,9 +107,9 @@ impl Servers {
         self.by_name.find(hash, |&at| is_it(&self.slots[at.0 as usize])).copied()
     }
 
-    fn admit(&mut self, now: Timestamp, hash: u64, source: SourceId, label: &str) -> ServerId {
+    fn admit(&mut self, now: Timestamp, ids: &KeyIds, source: SourceId, label: &str) -> ServerId {
         if label.len() > MAX_LABEL {
-            return self.fold(now, hash, source);
+            return self.fold(now, ids.of_server(source, label), source);
         }
         if self.slots.len() < self.max {
             return self.put(None, source, label);
@@ -106,11 +118,11 @@ impl Servers {
         if let Some(free) = free {
             return self.put(Some(free), source, label);
         }
-        self.fold(now, hash, source)
+        self.fold(now, ids.of_server(source, label), source)
     }
 
-    fn fold(&mut self, now: Timestamp, hash: u64, source: SourceId) -> ServerId {
-        self.folded += u64::from(self.folded_keys.insert(now, hash));
+    fn fold(&mut self, now: Timestamp, id: u64, source: SourceId) -> ServerId {
+        self.folded += u64::from(self.folded_keys.insert(now, id));
         let other = self.hasher.hash_one((source, OTHER));
         self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, source, OTHER))
     }
@@ -182,6 +194,8 @@ fn host_of(local: &[u8]) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    const IDS: KeyIds = KeyIds::with([1, 2]);
+
     #[test]
     fn servers_go_by_address_without_port() {
         let rows: [(&[u8], &str); 5] = [
@@ -200,12 +214,12 @@ mod tests {
     fn servers_past_the_cap_share_one() {
         let mut servers = Servers::new(1);
         let now = Timestamp::from_millis(1);
-        let a = servers.meet(now, SourceId(0), b"a:1");
-        assert_eq!(servers.meet(now, SourceId(0), b"a:2"), a);
-        let b = servers.meet(now, SourceId(0), b"b:1");
-        assert_eq!(servers.meet(now, SourceId(0), b"c:1"), b);
+        let a = servers.meet(now, &IDS, SourceId(0), b"a:1");
+        assert_eq!(servers.meet(now, &IDS, SourceId(0), b"a:2"), a);
+        let b = servers.meet(now, &IDS, SourceId(0), b"b:1");
+        assert_eq!(servers.meet(now, &IDS, SourceId(0), b"c:1"), b);
         assert_eq!(&*servers.get_mut(b).label, OTHER);
-        assert_eq!(servers.meet(now, SourceId(0), b"c:9"), b);
+        assert_eq!(servers.meet(now, &IDS, SourceId(0), b"c:9"), b);
         assert_eq!(servers.folded(), 2, "each address once");
     }
 
@@ -213,22 +227,22 @@ mod tests {
     fn a_long_address_is_no_label() {
         let mut servers = Servers::new(9);
         let now = Timestamp::from_millis(1);
-        let long = servers.meet(now, SourceId(0), &[b'a'; MAX_LABEL + 1]);
+        let long = servers.meet(now, &IDS, SourceId(0), &[b'a'; MAX_LABEL + 1]);
         assert_eq!((&*servers.label(long), servers.folded()), (OTHER, 1));
-        let fits = servers.meet(now, SourceId(0), &[b'a'; MAX_LABEL]);
+        let fits = servers.meet(now, &IDS, SourceId(0), &[b'a'; MAX_LABEL]);
         assert_eq!((servers.label(fits).len(), servers.folded()), (MAX_LABEL, 1));
     }
 
     #[test]
     fn a_forgotten_server_gives_its_place_away() {
         let mut servers = Servers::new(1);
-        let first = servers.meet(Timestamp::from_millis(1), SourceId(0), b"a:1");
+        let first = servers.meet(Timestamp::from_millis(1), &IDS, SourceId(0), b"a:1");
         let later = Timestamp::from_millis(2).plus(SERVER_MEMORY);
         servers.get_mut(first).records = 1;
-        let second = servers.meet(later, SourceId(0), b"b:1");
+        let second = servers.meet(later, &IDS, SourceId(0), b"b:1");
         assert_eq!(&*servers.get_mut(second).label, OTHER, "a record still names the first");
         servers.get_mut(first).records = 0;
-        assert_eq!(servers.meet(later, SourceId(0), b"c:1"), first);
+        assert_eq!(servers.meet(later, &IDS, SourceId(0), b"c:1"), first);
         assert_eq!(&*servers.get_mut(first).label, "c");
     }
 }

@@ -102,6 +102,21 @@ impl Sessions {
         self.lingering.push_back((until, number));
     }
 
+    /// Those that linger close at `until`, if they would later.
+    pub(crate) fn shorten_linger(&mut self, until: Timestamp) {
+        let before = std::mem::take(&mut self.lingering);
+        for &(moment, number) in before.iter() {
+            // An entry of an earlier lingering stays none of the session's.
+            if moment > until
+                && let Some(session) = self.slab.get_mut(number)
+                && session.lingers_until == moment
+            {
+                session.lingers_until = until;
+            }
+            self.lingering.push_back((moment.min(until), number));
+        }
+    }
+
     /// A session that lingered until now without being joined.
     pub(crate) fn next_lingered(&mut self, now: Timestamp) -> Option<SessionId> {
         while let Some(&(until, number)) = self.lingering.front()

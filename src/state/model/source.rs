@@ -1,23 +1,28 @@
 //! One stream of events: a Redis, or the listener.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::counts::Counts;
 use super::ended_queues::SourceRecords;
 use super::ids::Mark;
 use super::key_scan::{LeftoverKeys, ScanProgress};
 use super::long_lifetime::LongLifetime;
+use super::source_stats::SourceStats;
 use crate::clock::Timestamp;
 
 /// One stream of events.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) name: Arc<str>,
+    pub(crate) stats: SourceStats,
     /// Subscribed, and resynced once; nothing becomes due otherwise.
     pub(crate) up: bool,
     /// It was up before.
     pub(crate) known: bool,
-    /// A store remembers it: of an allocation that it does not know nothing was exported.
+    /// Since when it has been watched without a gap, or with what was seen before; [`Timestamp::ZERO`] before it was up.
+    pub(crate) watched_since: Timestamp,
+    /// It was watched for so long that what lived when this began has shown itself, or is no more.
     pub(crate) is_remembered: bool,
     /// How far it had been received when it was lost.
     pub(crate) lost_at: Timestamp,
@@ -41,12 +46,19 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Whether it has been watched for longer than `silence`, now or before a gap.
+    pub(crate) fn is_watched_for(&self, silence: Duration, now: Timestamp) -> bool {
+        self.is_remembered || self.up && now.since(self.watched_since) > silence
+    }
+
     /// One of that name, which is down and was never up.
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
+            stats: SourceStats::default(),
             up: false,
             known: false,
+            watched_since: Timestamp::ZERO,
             is_remembered: false,
             lost_at: Timestamp::ZERO,
             left_overs: LeftoverKeys::default(),

@@ -16,7 +16,7 @@ const HOLD: Duration = Duration::from_secs(10);
 /// More than so many keys are not held; the oldest gives way and counts as unclaimed.
 const MAX_KEYS: usize = 65_536;
 
-/// Client-leg traffic by the hash of its key. The hash is 64 bits wide and seeded: two keys of a moment do not share one.
+/// Client-leg traffic by the number of its key.
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
     by_key: SlabMap<u64, Traffic>,
@@ -34,7 +34,7 @@ impl Unclaimed {
         if self.in_order.len() >= MAX_KEYS
             && let Some((_, oldest)) = self.in_order.pop_front()
         {
-            unclaimed = self.claim(oldest);
+            unclaimed = self.claim(|| oldest);
         }
         self.by_key.insert(key, *traffic);
         self.in_order.push_back((now.plus(HOLD), key));
@@ -42,10 +42,14 @@ impl Unclaimed {
     }
 
     /// What a key has reported; it is the caller's now.
-    pub(crate) fn claim(&mut self, key: u64) -> Traffic {
+    pub(crate) fn claim(&mut self, key: impl FnOnce() -> u64) -> Traffic {
         // The entry in `in_order` stays and finds nothing when its time comes. Should the key be held again before
         // that, it is given up a little early: the allocation it belonged to has come and gone meanwhile.
-        self.by_key.remove(&key).unwrap_or(Traffic::ZERO)
+        if self.by_key.is_empty() {
+            Traffic::ZERO
+        } else {
+            self.by_key.remove(&key()).unwrap_or(Traffic::ZERO)
+        }
     }
 
     /// What nobody claimed in time.
@@ -55,7 +59,7 @@ impl Unclaimed {
             && until <= now
         {
             self.in_order.pop_front();
-            unclaimed.add(&self.claim(key));
+            unclaimed.add(&self.claim(|| key));
         }
         unclaimed
     }
@@ -82,8 +86,8 @@ mod tests {
         held.add(t0, 1, &one(10));
         held.add(t0.plus(HOLD / 2), 1, &one(20));
         held.add(t0, 2, &one(40));
-        assert_eq!(held.claim(1).received, Volume { packets: 2, bytes: 30 });
-        assert!(held.claim(1).is_zero());
+        assert_eq!(held.claim(|| 1).received, Volume { packets: 2, bytes: 30 });
+        assert!(held.claim(|| 1).is_zero());
         assert!(held.expire(t0.plus(HOLD).minus(Duration::from_millis(1))).is_zero());
         assert_eq!(held.expire(t0.plus(HOLD)), one(40));
         assert!(held.is_empty());

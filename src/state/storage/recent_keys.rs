@@ -1,4 +1,4 @@
-//! Keys of which something is remembered for a day: shared by two servers, refused for lack of room.
+//! Keys of which something is remembered for a day, by numbers that are theirs alone.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// More than so many keys are not remembered; the oldest is forgotten.
 const MAX_KEYS: usize = 65_536;
 
-/// Keys by their 64-bit seeded hash.
+/// Keys by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct RecentKeys {
     /// Until when each is remembered.
@@ -44,8 +44,9 @@ impl RecentKeys {
         }
     }
 
-    pub(crate) fn contains(&self, key: u64) -> bool {
-        !self.keys.is_empty() && self.keys.contains_key(&key)
+    /// Whether a key is remembered. Its number is asked for only where some are.
+    pub(crate) fn contains(&self, key: impl FnOnce() -> u64) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(&key())
     }
 
     #[cfg(test)]
@@ -80,7 +81,7 @@ mod tests {
         assert!(!keys.insert(noon, 2), "remembered already");
         keys.renew(noon, 1);
         keys.expire(Timestamp::ZERO.plus(MEMORY));
-        assert!(keys.contains(1) && !keys.contains(2));
+        assert!(keys.contains(|| 1) && !keys.contains(|| 2));
         keys.expire(noon.plus(MEMORY));
         assert!(keys.is_empty());
     }
@@ -91,6 +92,6 @@ mod tests {
         for key in 0..=MAX_KEYS as u64 {
             assert!(keys.insert(Timestamp::ZERO, key));
         }
-        assert!(!keys.contains(0) && keys.contains(1));
+        assert!(!keys.contains(|| 0) && keys.contains(|| 1));
     }
 }

@@ -76,6 +76,7 @@ impl Table {
     pub(in crate::state) fn apply_prepared(&mut self, now: Timestamp, event: &BatchEvent<'_>) -> Applied {
         self.advance(now);
         let BatchEvent { key: PreparedKey { key, hash }, event, likely, .. } = event;
+        self.accepted(key.source, event);
         if let Event::Traffic(leg, traffic) = event
             && let Some(likely) = *likely
             && self.records.get(likely).is_some_and(|record| self.is_live_and_own(record, key))
@@ -84,6 +85,14 @@ impl Table {
             return Applied::Updated;
         }
         self.on_event(key, *hash, event)
+    }
+
+    /// Counts a message that was understood.
+    pub(super) fn accepted(&mut self, source: SourceId, event: &Event<'_>) {
+        let now = self.now;
+        if let Some(source) = self.sources.get_mut(source) {
+            source.stats.accepted(now, event.kind());
+        }
     }
 
     /// Whether it is what [`Self::find_open`] would find, and lives.

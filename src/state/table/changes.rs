@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Flag, Phase};
-use crate::state::model::ids::{RecordId, SourceId};
+use crate::state::model::ids::RecordId;
+use crate::state::model::key::SourceKey;
+use crate::state::model::source::Source;
 use crate::state::record::{AllocationRecord, EndedRecords, SessionRecord};
 use crate::state::storage::free_list::shrunk;
 use crate::state::storage::recent_keys::RecentKeys;
@@ -107,16 +109,16 @@ impl Changes {
     }
 
     /// A record leaves the table though its allocation may live, of which something has been exported.
-    pub(super) fn remember_forgotten(&mut self, now: Timestamp, hash: u64) {
+    pub(super) fn remember_forgotten(&mut self, now: Timestamp, id: impl FnOnce() -> u64) {
         if let Some(tracked) = &mut self.tracked {
-            tracked.forgotten.renew(now, hash);
+            tracked.forgotten.renew(now, id());
         }
     }
 
     /// Changes are noted, and no record of that key has left without coturn's word.
     // docs/semantics.md#what-the-store-proves
-    fn is_never_met(&self, hash: u64) -> bool {
-        self.tracked.as_ref().is_some_and(|tracked| !tracked.forgotten.contains(hash))
+    fn is_never_met(&self, id: impl FnOnce() -> u64) -> bool {
+        self.tracked.as_ref().is_some_and(|tracked| !tracked.forgotten.contains(id))
     }
 
     pub(super) fn expire(&mut self, now: Timestamp) {
@@ -184,9 +186,12 @@ impl Table {
 
     /// Whether nothing was exported of an allocation that was never met: the source has been watched ever since the store
     /// began, by us or by those before us.
-    pub(super) fn is_past_known(&self, source: SourceId, hash: u64) -> bool {
-        let remembered = self.sources.get(source).is_some_and(|source| source.is_remembered);
-        remembered && self.changes.is_never_met(hash)
+    pub(super) fn is_past_known(&self, key: &SourceKey<'_>) -> bool {
+        let silence = self.settings.longest_silence();
+        let is_remembered = |source: &Source| source.is_watched_for(silence, self.now);
+        self.changes.tracked.is_some()
+            && self.sources.get(key.source).is_some_and(is_remembered)
+            && self.changes.is_never_met(|| self.key_ids.of_key(key))
     }
 
     /// The record as it is now; `None` where there is none, or the store has it for good.

@@ -27,23 +27,32 @@ impl Table {
     /// A connection from `peer` is open.
     pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
         self.advance(now);
+        if let Some(statsdb) = self.statsdb(source) {
+            statsdb.connections += 1;
+        }
         ConnectionId(self.connections.open(self.now, (source, peer)))
     }
 
     /// Bytes came over the connection.
     pub fn connection_active(&mut self, now: Timestamp, connection: ConnectionId) {
-        self.connections.note_activity(self.now.max(now), connection.0);
+        self.advance(now);
+        self.connections.note_activity(self.now, connection.0);
     }
 
     /// The connection said what a coturn says when its process starts.
     pub fn process_started(&mut self, now: Timestamp, connection: ConnectionId) {
-        self.connections.note_start(self.now.max(now), connection.0);
+        self.advance(now);
+        self.connections.note_start(self.now, connection.0);
     }
 
     /// The connection is gone. Its allocations may be reported over another one from now on. Gives whether it has
     /// reported any.
     pub fn connection_closed(&mut self, now: Timestamp, connection: ConnectionId, by: ClosedBy) -> bool {
         self.advance(now);
+        let source = self.connections.open_source(connection.0);
+        if let Some(statsdb) = source.and_then(|source| self.statsdb(source)) {
+            statsdb.connections = statsdb.connections.saturating_sub(1);
+        }
         self.connections.close(self.now, connection.0, by)
     }
 
@@ -72,6 +81,7 @@ impl Table {
     ) -> Applied {
         self.advance(now);
         self.connections.begin_event(connection.0);
+        self.accepted(source, event);
         let key = SourceKey::of(source, key);
         let hash = self.records.key_hash(&key);
         if let Some(at) = self.find_open(hash, &key) {
@@ -107,8 +117,16 @@ impl Table {
 
     /// The connection was lost, or we closed it: what it reported may be incomplete up to now.
     // docs/semantics.md#interrupted-connections
-    pub fn connection_interrupted(&mut self, now: Timestamp, connection: ConnectionId) {
+    pub fn connection_interrupted(&mut self, now: Timestamp, source: SourceId, connection: ConnectionId) {
         self.advance(now);
+        let now = self.now;
+        if let Some(source) = self.sources.get_mut(source) {
+            // A moment within a gap of the whole listener is part of it.
+            if source.stats.gap_since.is_none() {
+                source.stats.gap_begins(now);
+                source.stats.gap_ends(now);
+            }
+        }
         self.connections.note_gap(connection.0, self.now);
     }
 

@@ -24,7 +24,7 @@ impl Table {
     pub(super) fn read_status(&mut self, source: SourceId, grant: &Grant<'_>) -> Granted {
         let path = grant.path;
         let local = path.map_or(&[][..], |path| path.local);
-        let server = self.servers.meet(self.now, source, local);
+        let server = self.servers.meet(self.now, &self.key_ids, source, local);
         let server_port = address(local).map_or(0, |address| address.port());
         if path.is_some() {
             self.connections.note_server(server, server_port);

@@ -156,7 +156,8 @@ impl Table {
         }
         self.join_session(at, if origin == Origin::Born { Joining::Born } else { Joining::Adopted });
         self.enter(at, origin == Origin::Born);
-        let claimed = self.keys.unclaimed.claim(hash);
+        let ids = self.key_ids;
+        let claimed = self.keys.unclaimed.claim(|| ids.of_key(key));
         if !claimed.is_zero() {
             self.count(at, Leg::Client, &claimed);
         }
@@ -174,13 +175,13 @@ impl Table {
         started: Timestamp,
     ) -> Option<RecordId> {
         if !self.make_room(key) {
-            self.counters.refused += u64::from(self.keys.refused.insert(self.now, hash));
+            self.counters.refused += u64::from(self.keys.refused.insert(self.now, self.key_ids.of_key(key)));
             return None;
         }
         let realm = self.realms.acquire(key.realm);
         let serial = self.changes.next_serial();
         self.servers.get_mut(granted.server).records += 1;
-        let is_past_known = origin == Origin::Born || self.is_past_known(key.source, hash);
+        let is_past_known = origin == Origin::Born || self.is_past_known(key);
         let source = u16::try_from(key.source.0).unwrap_or(u16::MAX);
         let packed = PackedKey { source, realm, user: self.records.users.acquire(key.user), id: key.id };
         let mut allocation = Allocation::new(packed, origin, granted, started, self.now);
@@ -322,7 +323,8 @@ impl Table {
         let hash = self.records.hash_of(&self.realms, at);
         // One that was replaced ended by the word of the next.
         if !self.records[at].is(Flag::EndReported) && self.records[at].cause != Some(Cause::Replaced) {
-            self.changes.remember_forgotten(self.now, hash);
+            let (records, realms, ids) = (&self.records, &self.realms, self.key_ids);
+            self.changes.remember_forgotten(self.now, || ids.of_key(&records.key_of(realms, at)));
         }
         if let Some(allocation) = self.records.remove(&self.realms, hash, at) {
             if let Some(source) = self.sources.get_mut(allocation.source()) {
@@ -351,16 +353,15 @@ impl Table {
             return;
         }
         let other = self.find(hash, key, |allocation| allocation.is_of_other_server(granted));
-        if other.is_some() && self.keys.shared.insert(self.now, hash) {
+        if other.is_some() && self.keys.shared.insert(self.now, self.key_ids.of_key(key)) {
             self.counters.count_anomaly(Anomaly::SharedKey);
         }
     }
 
     fn remember_end(&mut self, at: RecordId) {
-        let hash = self.records.hash_of(&self.realms, at);
         let source = self.sources.get_mut(self.records[at].source());
         if let Some(scan) = source.and_then(|source| source.scan.as_mut()) {
-            scan.remember_end(hash);
+            scan.remember_end(self.key_ids.of_key(&self.records.key_of(&self.realms, at)));
         }
     }
 

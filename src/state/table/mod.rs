@@ -16,12 +16,14 @@ pub(super) mod grants;
 pub(super) mod lifecycle;
 pub(super) mod links;
 pub(super) mod lookup;
+pub(super) mod process;
 pub(super) mod restarts;
 pub(super) mod restore;
 pub(super) mod resync;
 pub mod rows;
 pub(super) mod sessions;
 pub(super) mod snapshot;
+pub(super) mod source_numbers;
 pub(super) mod traffic;
 
 use crate::clock::Timestamp;
@@ -32,7 +34,9 @@ use crate::state::model::discovery::{Discoveries, Discovery};
 use crate::state::model::gatherings::Gatherings;
 use crate::state::model::ids::SourceId;
 use crate::state::model::key::SourceKey;
+use crate::state::model::key_ids::KeyIds;
 use crate::state::model::key_memory::KeyMemory;
+use crate::state::model::process_totals::ProcessTotals;
 use crate::state::model::realms::Realms;
 use crate::state::model::records::Records;
 use crate::state::model::servers::Servers;
@@ -77,6 +81,8 @@ pub struct Table {
     pub(super) connections: StatsdbConnections,
     /// Allocations, found by key.
     pub(super) records: Records,
+    /// The numbers of keys that are remembered.
+    pub(super) key_ids: KeyIds,
     /// Traffic that no allocation has claimed, and keys that are remembered.
     pub(super) keys: KeyMemory,
     /// Sessions, found by owner.
@@ -91,6 +97,8 @@ pub struct Table {
     servers: Servers,
     /// What belongs to no realm and no server.
     counters: Counters,
+    /// What the processes came to.
+    pub(super) process: ProcessTotals,
     /// What an operator should know of.
     discoveries: Discoveries,
     /// What a store should know of.
@@ -105,6 +113,7 @@ impl Table {
             sources: Sources::new(sources),
             connections: StatsdbConnections::default(),
             records: Records::new(settings.are_rates_kept),
+            key_ids: KeyIds::random(),
             keys: KeyMemory::default(),
             sessions: Sessions::new(),
             gatherings: Gatherings::new(),
@@ -112,10 +121,22 @@ impl Table {
             realms: Realms::new(settings.max_realms, &settings.realms),
             servers: Servers::new(settings.max_servers),
             counters: Counters::new(),
+            process: ProcessTotals::default(),
             discoveries: Discoveries::default(),
             changes: Changes::new(),
             settings,
         }
+    }
+
+    /// The numbers of keys that it remembers depend on this secret, which a store keeps, from now on; of a new table.
+    #[must_use]
+    pub fn with_key_secret(self, secret: [u64; 2]) -> Self {
+        Self { key_ids: KeyIds::with(secret), ..self }
+    }
+
+    /// The secret behind the numbers of keys.
+    pub const fn key_secret(&self) -> [u64; 2] {
+        self.key_ids.secret()
     }
 
     /// Takes one event in.

@@ -78,6 +78,7 @@ impl Table {
         for &SavedSource { source, since, received_until } in sources {
             if let Some(source) = self.sources.get_mut(source) {
                 source.known = true;
+                source.watched_since = since;
                 source.is_remembered = received_until.since(since) > settled_after;
                 source.lost_at = received_until.min(self.now);
             }
@@ -109,7 +110,7 @@ impl Table {
         let granted = Granted {
             lifetime: record.lifetime.min(self.settings.longest_lifetime()),
             transport: record.transport,
-            server: self.servers.recall(record.last_sign.min(now), key.source, &record.server),
+            server: self.servers.recall(record.last_sign.min(now), &self.key_ids, key.source, &record.server),
             server_port: record.server_port,
             client: record.client,
             long_form: record.flags.has(Flag::LongForm),
@@ -164,8 +165,8 @@ impl Table {
 
     /// Something of the record was exported, and the table does not have it.
     fn remember_forgotten(&mut self, record: &AllocationRecord) {
-        let hash = self.records.key_hash(&key_of(record));
-        self.changes.remember_forgotten(self.now, hash);
+        let ids = self.key_ids;
+        self.changes.remember_forgotten(self.now, || ids.of_key(&key_of(record)));
     }
 }
 

@@ -66,6 +66,7 @@ impl Table {
             server.oldest_key = Timestamp::MAX;
         }
         if let Some(source) = self.sources.get_mut(source) {
+            source.stats.resyncs += 1;
             source.mark = Some(self.connections.next_mark());
             let after_gap = source.known && !source.up;
             let adopts = match (source.known, source.up) {
@@ -97,7 +98,7 @@ impl Table {
     }
 
     /// The scan is over; gives the number of known allocations whose keys it found.
-    pub fn scan_ends(&mut self, source: SourceId) -> u64 {
+    pub(in crate::state) fn scan_ends(&mut self, source: SourceId) -> u64 {
         let source = self.sources.get_mut(source);
         let scan = source.and_then(|source| source.scan.take());
         if !self.sources.is_any_scanned() {
@@ -122,10 +123,10 @@ impl Table {
         let key = SourceKey::of(source, key);
         let hash = self.records.key_hash(&key);
         let Some(at) = self.find_open(hash, &key) else {
-            let set_at = self.true_set_at(source, hash, idle);
+            let set_at = self.true_set_at(&key, idle);
             let longest = self.settings.longest_silence();
             let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > longest);
-            return if self.ended_in_scan(source, hash) {
+            return if self.ended_in_scan(&key) {
                 KeyCheck::Known
             } else if is_old || key.user == MANGLED || !self.adopts(source, set_at) {
                 KeyCheck::Stale
@@ -187,10 +188,10 @@ impl Table {
                 _ => Scanned::Known,
             };
         }
-        if self.find_closing(hash, &key).is_some() || self.ended_in_scan(source, hash) {
+        if self.find_closing(hash, &key).is_some() || self.ended_in_scan(&key) {
             return Scanned::Known;
         }
-        let set_at = self.true_set_at(source, hash, idle);
+        let set_at = self.true_set_at(&key, idle);
         let mut granted = self.read_status(key.source, grant);
         let released = grant.lifetime == 0;
         if released {
@@ -199,7 +200,7 @@ impl Table {
         let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
         if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
             if let Some(source) = self.sources.get_mut(source) {
-                source.left_overs.remember(hash, self.now, set_at);
+                source.left_overs.remember(self.key_ids.of_key(&key), self.now, set_at);
             }
             return Scanned::Stale;
         }
@@ -310,10 +311,10 @@ impl Table {
     }
 
     /// When a key was set, our own reading of it set aside.
-    fn true_set_at(&self, source: SourceId, hash: u64, idle: Option<Duration>) -> Option<Timestamp> {
+    fn true_set_at(&self, key: &SourceKey<'_>, idle: Option<Duration>) -> Option<Timestamp> {
         let seeming = self.now.minus(idle?);
-        let source = self.sources.get(source);
-        Some(source.map_or(seeming, |source| source.left_overs.set_at(hash, seeming)))
+        let source = self.sources.get(key.source);
+        Some(source.map_or(seeming, |source| source.left_overs.set_at(|| self.key_ids.of_key(key), seeming)))
     }
 
     fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
@@ -321,13 +322,13 @@ impl Table {
         scan.is_none_or(|scan| scan.adopts.includes(set_at))
     }
 
-    fn ended_in_scan(&self, source: SourceId, hash: u64) -> bool {
-        let scan = self.sources.get(source).and_then(|source| source.scan.as_ref());
-        scan.is_some_and(|scan| scan.ended.contains_key(&hash))
+    fn ended_in_scan(&self, key: &SourceKey<'_>) -> bool {
+        let scan = self.sources.get(key.source).and_then(|source| source.scan.as_ref());
+        scan.is_some_and(|scan| !scan.ended.is_empty() && scan.ended.contains_key(&self.key_ids.of_key(key)))
     }
 
     /// An open record turns out to have ended unheard.
-    fn end_missed(&mut self, at: RecordId) {
+    pub(super) fn end_missed(&mut self, at: RecordId) {
         if self.records[at].phase == Phase::Live {
             let last_sign = self.records[at].last_sign.get();
             self.close(at, Cause::Missed, last_sign, false);

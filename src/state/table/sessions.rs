@@ -290,6 +290,7 @@ impl Table {
         let name = self.records.users.get(allocation.user);
         let is_credential = turn_rest::user_id(name, self.settings.rest_separator).is_some();
         let host = if is_credential { None } else { self.records.client_host(allocation) };
-        self.records.owner_hash(&self.realms, &allocation.owner(host))
+        let realm = self.realms.name(allocation.realm);
+        self.key_ids.of_owner(allocation.source(), realm, name, host)
     }
 }

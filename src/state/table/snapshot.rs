@@ -6,10 +6,11 @@ use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::Cause;
 use crate::state::model::counts::Counts;
-use crate::state::model::ids::SourceId;
 use crate::state::model::long_lifetime::LongLifetime;
+use crate::state::model::process_totals::ProcessTotals;
 use crate::state::model::series::{Anomaly, RealmSeries};
 use crate::state::model::servers::TurnServer;
+use crate::state::model::source_stats::SourceStats;
 use crate::wire::Traffic;
 
 /// The table as of one moment.
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub refused: u64,
     /// Records of ended allocations that gave way because the table was full.
     pub evicted: u64,
+    /// What this process and those before it came to.
+    pub process: ProcessTotals,
 }
 
 /// Which caps of the settings have been reached, ever.
@@ -84,6 +87,8 @@ pub struct ServerView {
 pub struct SourceView {
     /// Its name.
     pub name: Arc<str>,
+    /// Its link, and what came over it.
+    pub stats: SourceStats,
     /// Subscribed and resynced.
     pub up: bool,
     /// Live allocations.
@@ -124,14 +129,20 @@ impl Table {
             oldest_allocation: group.oldest_allocation(&self.records.slab),
             oldest_session: group.oldest_session(&self.records.slab, &self.sessions.slab),
         });
-        let name_of = |source: SourceId| self.sources.get(source).map(|source| Arc::clone(&source.name));
         let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));
         let servers = present.filter_map(|server| {
             let TurnServer { source, ref label, live, closed, last_seen, .. } = *server;
-            Some(ServerView { source: name_of(source)?, label: Arc::clone(label), live, closed, last_seen })
+            Some(ServerView {
+                source: self.sources.watched_name(source)?,
+                label: Arc::clone(label),
+                live,
+                closed,
+                last_seen,
+            })
         });
-        let sources = self.sources.iter().map(|source| SourceView {
+        let sources = self.sources.watched().map(|source| SourceView {
             name: Arc::clone(&source.name),
+            stats: source.stats.clone(),
             up: source.up,
             live: source.live,
             long_lifetimes: source.long_lifetimes,
@@ -147,6 +158,7 @@ impl Table {
             folded_servers: self.servers.folded(),
             refused: self.counters.refused,
             evicted: self.counters.evicted,
+            process: self.process.clone(),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Table {
         }
         match leg {
             Leg::Client => {
-                let unclaimed = self.keys.unclaimed.add(self.now, hash, traffic);
+                let unclaimed = self.keys.unclaimed.add(self.now, self.key_ids.of_key(key), traffic);
                 self.counters.unallocated.add(&unclaimed);
                 Applied::SetAside
             }
@@ -59,12 +59,12 @@ impl Table {
     pub(super) fn on_total(&mut self, key: &SourceKey<'_>, hash: u64, leg: Leg, total: &Traffic) -> Applied {
         let waiting = self.find_ended_last(hash, key, |allocation| !allocation.is(Flag::settled(leg)));
         if let Some(at) = waiting {
-            self.settle(hash, at, leg, total);
+            self.settle(key, at, leg, total);
             return Applied::Updated;
         }
         if let Some(at) = self.find_open(hash, key) {
             let applied = self.end(at, Some(Cause::Missed));
-            self.settle(hash, at, leg, total);
+            self.settle(key, at, leg, total);
             return applied;
         }
         if self.find_closing(hash, key).is_some() {
@@ -72,7 +72,7 @@ impl Table {
         }
         // Nothing else of it arrived, not even `deleted`.
         let Some(at) = self.adopt_ended(key, hash) else { return Applied::Refused };
-        self.settle(hash, at, leg, total);
+        self.settle(key, at, leg, total);
         Applied::Closed(Cause::Missed)
     }
 
@@ -115,14 +115,15 @@ impl Table {
     }
 
     /// Settles a closing allocation's leg with coturn's own total.
-    fn settle(&mut self, hash: u64, at: RecordId, leg: Leg, total: &Traffic) {
+    fn settle(&mut self, key: &SourceKey<'_>, at: RecordId, leg: Leg, total: &Traffic) {
         self.note_sign(at);
         let allocation = &mut self.records[at];
         allocation.set(Flag::settled(leg), true);
         if leg == Leg::Peer {
             allocation.set(Flag::PeerLeg, true);
         }
-        if !self.keys.shared.contains(hash) {
+        let ids = self.key_ids;
+        if !self.keys.shared.contains(|| ids.of_key(key)) {
             let sum = allocation.counted.get(leg);
             let client_loss = self.records.end(at).and_then(|end| end.client_loss);
             match totals::lost(leg, total, &sum, client_loss.as_ref()) {

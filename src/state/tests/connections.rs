@@ -349,7 +349,7 @@ fn an_interrupted_connection_is_a_gap_of_what_it_reported_and_of_nothing_else() 
     say(&mut table, 1, lost, 1, &new(LIFETIME));
     say(&mut table, 1, other, 2, &born_at(OTHER_LOCAL));
     table.connection_closed(at(300), lost, ClosedBy::Other);
-    table.connection_interrupted(at(300), lost);
+    table.connection_interrupted(at(300), SOURCE, lost);
     table.advance(at(692));
     assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Missed)), (1, 1, 0));
     table.advance(at(989));
@@ -365,7 +365,7 @@ fn the_connection_that_takes_over_takes_the_gap_along() {
     let lost = open(&mut table, 1);
     say(&mut table, 1, lost, 1, &new(LIFETIME));
     table.connection_closed(at(300), lost, ClosedBy::Other);
-    table.connection_interrupted(at(300), lost);
+    table.connection_interrupted(at(300), SOURCE, lost);
     let again = open(&mut table, 301);
     say(&mut table, 310, again, 1, &delta(Leg::Peer, [1, 100, 1, 100]));
     say(&mut table, 311, again, 2, &new(LIFETIME));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::doctor::setting_states;
-use coturn_exporter::metrics::source_stats::StatusKeys;
 use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::state::StatusKeys;
 use coturn_exporter::state::{Settings, SourceId};
 
 use super::story::Told;

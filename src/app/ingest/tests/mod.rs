@@ -11,7 +11,11 @@ fn a_db_without_keys_is_the_wrong_one_only_where_keys_would_show() {
     let mut judged = |live, absent, doubt| {
         let keys = StatusKeys { live, stale: 0 };
         let is_right = ingest.scan_succeeded(source, keys, absent, doubt, Duration::ZERO);
-        assert_eq!(ingest.sources[0].settings_ok.get("dbname").copied(), is_right, "{doubt:?}");
+        assert_eq!(
+            ingest.view(Timestamp::ZERO).table.sources[0].stats.settings_ok.get("dbname").copied(),
+            is_right,
+            "{doubt:?}"
+        );
         is_right
     };
     assert_eq!(judged(0, 5, None), Some(false));

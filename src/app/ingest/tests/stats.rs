@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::app::ingest::Ingest;
 use crate::app::testing::at;
-use crate::metrics::source_stats::{SourceStats, StatusKeys};
 use crate::state::{KeyCheck, Settings, SourceId};
+use crate::state::{SourceStats, StatusKeys};
 
 const SOURCE: SourceId = SourceId(0);
 const CHANNEL: &[u8] = b"turn/realm/r/user/alice/allocation/000000000000000001/status";
@@ -18,7 +18,7 @@ fn watching(seconds: u64) -> Ingest {
 }
 
 fn stats(ingest: &Ingest, seconds: u64) -> SourceStats {
-    ingest.view(at(seconds)).sources[0].clone()
+    ingest.view(at(seconds)).table.sources[0].stats.clone()
 }
 
 /// A hang is noticed late: what was published since the last word is lost all the same.

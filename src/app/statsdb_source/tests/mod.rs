@@ -12,8 +12,8 @@ use super::closed_connections::{JUDGE, ROUNDS};
 use super::*;
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::Timestamp;
-use crate::metrics::source_stats::SourceStats;
 use crate::source::backoff::{self, LASTED};
+use crate::state::SourceStats;
 
 const SOURCE: SourceId = SourceId(0);
 
@@ -48,7 +48,7 @@ async fn receiver(shared: &SharedTable) -> (StatsdbTask, std::net::SocketAddr) {
 }
 
 fn stats(shared: &SharedTable) -> SourceStats {
-    shared.lock().view(shared.now()).sources[0].clone()
+    shared.lock().view(shared.now()).table.sources[0].stats.clone()
 }
 
 /// A process that was stopped (a debugger, a laptop's lid, a frozen container) has coturn's messages in its sockets: what

@@ -1,4 +1,5 @@
-//! Statistics of each source: messages, gaps, scans, connections. Plain numbers, counted where messages are read.
+//! Statistics of each source: messages, gaps, scans, connections. Counters go on over a restart; gauges of a process are at
+//! rest after it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub struct SourceStats {
     /// The listener, where the source is one.
     pub statsdb: Option<StatsdbStats>,
     /// Settings of Redis that could be read, and whether each is as required.
-    pub settings_ok: BTreeMap<&'static str, bool>,
+    pub settings_ok: BTreeMap<Box<str>, bool>,
 }
 
 /// What coturn's own connections do.
@@ -43,15 +44,35 @@ pub struct StatsdbStats {
     /// Connections that are open, and have logged in or said a first command.
     pub connections: u64,
     /// Connections that the exporter closed or did not accept, by reason.
-    pub refused_connections: BTreeMap<&'static str, u64>,
+    pub refused_connections: CountsByReason,
     /// Commands answered with an error, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
+    pub refused: CountsByReason,
     /// Addresses of clients that gave no or a wrong password.
     pub refused_clients: u64,
     /// A coturn has connected since the start.
     pub coturn_seen: bool,
-    /// The second Redis that commands are forwarded to, if there is one.
+    /// The second Redis that commands are forwarded to, if there is one: what the present process forwarded to it.
     pub forward: Option<ForwardStats>,
+    /// What the processes before this one forwarded.
+    pub forwarded_before: ForwardStats,
+}
+
+/// A number for each value of the label `reason`.
+pub type CountsByReason = BTreeMap<Box<str>, u64>;
+
+impl StatsdbStats {
+    /// How forwarding goes, where it is done; the processes before this one included.
+    pub fn forwarded(&self) -> Option<ForwardStats> {
+        self.forward.map(|present| present.with(self.forwarded_before))
+    }
+
+    /// The process has ended: its connections are gone, and it forwards nothing more.
+    fn rest(&mut self) {
+        if let Some(present) = self.forward.take() {
+            self.forwarded_before = ForwardStats { up: false, ..present.with(self.forwarded_before) };
+        }
+        (self.connections, self.refused_clients, self.coturn_seen) = (0, 0, false);
+    }
 }
 
 /// Commands of the listener that are forwarded to a second Redis.
@@ -65,6 +86,18 @@ pub struct ForwardStats {
     pub dropped: u64,
     /// Commands that are not forwarded because they do not have the form of coturn's.
     pub withheld: u64,
+}
+
+impl ForwardStats {
+    /// Its numbers, with those of the processes before.
+    const fn with(self, before: Self) -> Self {
+        Self {
+            up: self.up,
+            sent: self.sent.saturating_add(before.sent),
+            dropped: self.dropped.saturating_add(before.dropped),
+            withheld: self.withheld.saturating_add(before.withheld),
+        }
+    }
 }
 
 /// What a scan of the status keys found.
@@ -103,13 +136,28 @@ impl SourceStats {
     /// The subscription is confirmed again.
     pub fn gap_ends(&mut self, now: Timestamp) {
         if let Some(since) = self.gap_since.take() {
-            self.gap_time += now.since(since);
+            self.gap_time = self.gap_time.saturating_add(now.since(since));
+        }
+    }
+
+    /// The link is lost: the gap began when the source was last known to be well. What a listener does not take, nobody tells.
+    pub(in crate::state) fn link_lost(&mut self, now: Timestamp) {
+        let last = if self.statsdb.is_some() { None } else { self.received_until.max(self.last_message) };
+        self.gap_begins(last.unwrap_or(now));
+    }
+
+    /// The process has ended: what is true of it only is at rest.
+    pub(in crate::state) fn rest(&mut self) {
+        (self.resync_ok, self.resync_duration, self.status_keys) = (None, None, None);
+        self.settings_ok.clear();
+        if let Some(statsdb) = &mut self.statsdb {
+            statsdb.rest();
         }
     }
 
     /// Length of all gaps, the present one included.
     pub fn gap_time(&self, now: Timestamp) -> Duration {
-        self.gap_time + self.gap_since.map_or(Duration::ZERO, |since| now.since(since))
+        self.gap_time.saturating_add(self.gap_since.map_or(Duration::ZERO, |since| now.since(since)))
     }
 }
 
