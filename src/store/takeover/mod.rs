@@ -5,6 +5,8 @@
 //! directory's first snapshot; until then a start reads it from the file again.
 
 mod saved;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -104,7 +106,12 @@ pub fn take_over(path: &Path, sources: &[&str]) -> Result<Option<TakenOver>, Led
 
 /// Our file, ours alone as long as it is open.
 fn lock(path: &Path) -> Result<File, LedgerError> {
-    let file = schema::open_file(path, false, VERSION_OF_ONE_FILE)?;
+    let file = schema::open_file(path, false, VERSION_OF_ONE_FILE).map_err(|error| match error {
+        LedgerError::Newer { path, version, .. } if version as usize <= schema::VERSION => {
+            LedgerError::Part { path }
+        }
+        error => error,
+    })?;
     let in_use = || LedgerError::InUse { path: path.to_owned() };
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
         rustix::io::Errno::WOULDBLOCK => in_use(),
