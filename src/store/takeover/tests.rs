@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::clock::Timestamp;
 use crate::state::{Phase, SavedAllocation};
+use crate::store::journal::{Continuity, Directory, JournalSettings};
 use crate::store::ledger::{FIGURES, Question, usage};
 
 /// What the last exporter with such a store left: live, overdue, revived, closing and ended allocations, and a session that
@@ -128,9 +129,13 @@ fn all_that_an_old_store_has_goes_on_in_the_directory() {
     assert_eq!(numbers("SELECT serial, relayed_bytes FROM session WHERE is_open"), [(5, 4500)]);
     assert_eq!(numbers("SELECT serial, session FROM member ORDER BY serial"), [(1, 1), (2, 3)]);
 
+    // The journal begins beside it.
+    let (directory, _) = Directory::open(&store, JournalSettings::new(1)).unwrap();
+    assert_eq!(directory.continuity(), Continuity::Fresh);
+
     // It is over with the first snapshot, and then nothing is left to do.
     taken.finish().unwrap();
-    assert!(!store.join(MARKER).exists());
+    assert!(!store.join(TAKEOVER).exists());
     assert!(place.take_over().unwrap().is_none());
 }
 
@@ -183,7 +188,7 @@ fn after_the_first_snapshot_the_old_table_is_not_read_again() {
     drop(place.take_over().unwrap().unwrap());
     fs::write(place.store().join("snapshot-1"), b"a table").unwrap();
     assert!(place.take_over().unwrap().is_none());
-    assert!(!place.store().join(MARKER).exists());
+    assert!(!place.store().join(TAKEOVER).exists());
     // Nor if somebody has taken it away.
     let place = Place::new("taken-away");
     drop(place.take_over().unwrap().unwrap());
