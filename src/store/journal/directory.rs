@@ -31,7 +31,7 @@ pub struct Directory {
 #[derive(Debug)]
 struct DirectoryParts {
     folder: Arc<Folder>,
-    lock: File,
+    lock: Arc<File>,
     settings: JournalSettings,
     /// As the last life left it.
     found: DirectoryState,
@@ -64,7 +64,7 @@ impl Directory {
         tally.set(newest, 0);
         let shared = DirectoryParts {
             folder: Arc::new(folder),
-            lock,
+            lock: Arc::new(lock),
             settings,
             found: state.state,
             continuity,
@@ -125,7 +125,8 @@ impl Directory {
     ///
     /// What the system says.
     pub fn snapshot_writer(&self, boundary: &Boundary) -> io::Result<SnapshotWriter> {
-        SnapshotWriter::create(self.shared.folder.clone(), self.shared.tally.clone(), boundary.clone())
+        let DirectoryParts { folder, tally, lock, .. } = &*self.shared;
+        SnapshotWriter::create(folder.clone(), tally.clone(), lock.clone(), boundary.clone())
     }
 
     /// Notes that the life ends with the committed snapshot of this boundary: nothing was answered that it does not hold.
@@ -297,6 +298,7 @@ impl Directory {
             lives: self.life(),
             stage: LifeStage::Running,
             is_unsure: old.is_unsure && !is_sure,
+            inode: file.inode()?,
             first_segment: if anew { segment } else { old.first_segment },
             last_segment: segment,
             ..old

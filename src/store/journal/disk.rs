@@ -123,3 +123,19 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_room_cannot_be_reserved_zeros_are_written() {
+        let path = std::env::temp_dir().join(format!("coturn-exporter-{}-zeros", std::process::id()));
+        let file = File::create(&path).unwrap();
+        let bytes = ZEROS as u64 * 2 + 5;
+        write_zeros(&file, bytes).unwrap();
+        let written = std::fs::read(&path).unwrap();
+        assert!(written.len() as u64 == bytes && written.iter().all(|&byte| byte == 0));
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -68,7 +68,7 @@ pub(super) fn open(
     };
     contents::check_versions(&folder)?;
     let markers = Markers::new(&settings.marker_folders, state.state.store_id);
-    let (continuity, contents) = continuity(&folder, &state.state, settings, &markers)?;
+    let (continuity, contents) = continuity(&folder, &state, settings, &markers)?;
     let newest = contents.and_then(|contents| contents.snapshot).map(|snapshot| {
         let OpenFile { header, bytes, .. } = snapshot;
         (header.number, LastSnapshot { wall: header.at.wall, bytes })
@@ -132,6 +132,7 @@ fn make_state(folder: &Folder) -> io::Result<StateFile> {
         lives: 0,
         stage: LifeStage::New,
         is_unsure: false,
+        inode: 0,
         first_segment: 1,
         last_segment: 0,
     };
@@ -141,10 +142,11 @@ fn make_state(folder: &Folder) -> io::Result<StateFile> {
 /// How the last life ended, and what it left if that is of use.
 fn continuity(
     folder: &Folder,
-    state: &DirectoryState,
+    file: &StateFile,
     settings: &JournalSettings,
     markers: &Markers,
 ) -> Result<(Continuity, Option<Contents>), DirectoryError> {
+    let state = &file.state;
     let unsure = |reason| Ok((Continuity::Unsure(reason), None));
     if state.is_unsure || markers.are_set() {
         return unsure(UnsureReason::Marked);
@@ -152,7 +154,14 @@ fn continuity(
     match state.stage {
         LifeStage::New => return Ok((Continuity::Fresh, None)),
         LifeStage::Running if !state.boot.is_same(settings.boot) => return unsure(UnsureReason::OtherBoot),
-        LifeStage::Running | LifeStage::Ended(_) => {}
+        LifeStage::Running => {
+            let inode = file.inode().map_err(|error| folder.refused(STATE, error))?;
+            if inode != state.inode {
+                return unsure(UnsureReason::Copied);
+            }
+        }
+        // A directory may be moved to another disk after a clean end.
+        LifeStage::Ended(_) => {}
     }
     let contents = Contents::open(folder, state)?;
     let mut in_use = Vec::new();

@@ -33,6 +33,8 @@ const SYNC_EVERY: u64 = 32 * 1024 * 1024;
 pub struct SnapshotWriter {
     folder: Arc<Folder>,
     tally: Arc<JournalTally>,
+    /// Nobody else may have the directory while a snapshot is written.
+    _lock: Arc<File>,
     boundary: Boundary,
     unfinished: String,
     file: File,
@@ -48,6 +50,7 @@ impl SnapshotWriter {
     pub(super) fn create(
         folder: Arc<Folder>,
         tally: Arc<JournalTally>,
+        lock: Arc<File>,
         boundary: Boundary,
     ) -> io::Result<Self> {
         let unfinished = names::snapshot(boundary.header.number) + UNFINISHED;
@@ -57,6 +60,7 @@ impl SnapshotWriter {
         let writer = Self {
             folder,
             tally,
+            _lock: lock,
             boundary,
             unfinished,
             file,

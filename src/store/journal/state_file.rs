@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::boot::BootId;
 use super::disk::Disk;
@@ -44,6 +44,8 @@ pub(super) struct DirectoryState {
     pub(super) stage: LifeStage,
     /// Something may have been answered that the files do not hold.
     pub(super) is_unsure: bool,
+    /// The number of this file in its file system, which a copy of the directory does not have.
+    pub(super) inode: u64,
     /// Where the journal begins while there is no snapshot.
     pub(super) first_segment: u64,
     /// The last segment that was begun, as far as that could be written.
@@ -75,6 +77,7 @@ impl DirectoryState {
         block.extend(self.lives.to_le_bytes());
         block.extend([stage, u8::from(self.is_unsure)]);
         block.extend(snapshot.to_le_bytes());
+        block.extend(self.inode.to_le_bytes());
         block.extend(self.first_segment.to_le_bytes());
         block.extend(self.last_segment.to_le_bytes());
         block.resize(BYTES_BEFORE_SUM, 0);
@@ -108,9 +111,9 @@ impl DirectoryState {
             2 => LifeStage::Ended(snapshot),
             _ => return None,
         };
-        let (first_segment, last_segment) = (take_u64(rest)?, take_u64(rest)?);
+        let (inode, first_segment, last_segment) = (take_u64(rest)?, take_u64(rest)?, take_u64(rest)?);
         let is_unsure = is_unsure != 0;
-        Some(Self { store_id, secret, boot, lives, stage, is_unsure, first_segment, last_segment })
+        Some(Self { store_id, secret, boot, lives, stage, is_unsure, inode, first_segment, last_segment })
     }
 }
 
@@ -174,6 +177,11 @@ impl StateFile {
             disk.sync(&self.file)?;
         }
         Ok(())
+    }
+
+    /// The number of the file in its file system.
+    pub(super) fn inode(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 
     /// Whether the file is still the one of the directory.

@@ -138,6 +138,34 @@ fn another_boot_without_a_clean_end_is_unsure() {
     assert_eq!(folder.open().continuity(), Continuity::Killed);
 }
 
+/// The original may have gone on: whoever was answered by it would be told less than before.
+#[test]
+fn a_copy_of_a_directory_in_use_is_unsure_and_one_after_a_clean_end_is_not() {
+    let folder = TestFolder::new("put-back");
+    let original = folder.root.join("original");
+    let put_back = || {
+        fs::rename(folder.store(), &original).unwrap();
+        fs::create_dir(folder.store()).unwrap();
+        for name in names_in(&original) {
+            fs::copy(original.join(&name), folder.file(&name)).unwrap();
+        }
+    };
+    let (directory, mut journal, _) = go_on(&folder, Continuity::Fresh, 0);
+    append(&mut journal, 0..5);
+    drop((directory, journal));
+    put_back();
+    let directory = folder.open();
+    assert_eq!(directory.continuity(), Continuity::Unsure(UnsureReason::Copied));
+    let journal = Journal::start_over(&directory, at(9));
+    drop((directory, journal));
+    let (directory, journal, found) = go_on(&folder, Continuity::Killed, 10);
+    end_cleanly(&directory, journal, &found, 11);
+    drop(directory);
+    fs::remove_dir_all(&original).unwrap();
+    put_back();
+    assert_eq!(folder.open().continuity(), Continuity::Clean);
+}
+
 #[test]
 fn batches_of_other_rules_are_unsure_and_an_empty_journal_is_not() {
     let folder = TestFolder::new("rules");

@@ -26,14 +26,18 @@ fn image(folder: &Path) -> Vec<(String, u32, Vec<u8>)> {
 #[test]
 fn a_second_exporter_is_refused_as_long_as_a_handle_lives() {
     let folder = TestFolder::new("second");
-    let (directory, journal, _) = go_on(&folder, Continuity::Fresh, 0);
+    let (directory, mut journal, _) = go_on(&folder, Continuity::Fresh, 0);
     for _ in 0..2 {
         let refused = folder.try_open(folder.settings()).unwrap_err();
         assert!(matches!(refused, DirectoryError::InUse { .. }), "{refused}");
     }
+    let boundary = journal.roll(at(1)).unwrap();
+    let writer = directory.snapshot_writer(&boundary).unwrap();
     drop(directory);
     assert!(folder.try_open(folder.settings()).is_err(), "the journal holds it");
     drop(journal);
+    assert!(folder.try_open(folder.settings()).is_err(), "the snapshot's writer holds it");
+    drop(writer);
     folder.open();
 }
 
