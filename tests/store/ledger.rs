@@ -20,7 +20,7 @@ const DAY: u64 = 24 * 3600;
 struct Ledger {
     dir: TempDir,
     ingest: Ingest,
-    ledger: SessionLedger,
+    sessions: SessionLedger,
     now: Timestamp,
 }
 
@@ -39,13 +39,13 @@ fn at(seconds: u64) -> Timestamp {
 impl Ledger {
     fn new() -> Self {
         let dir = TempDir::new("ledger");
-        let ledger = SessionLedger::open(dir.path(), &["redis://test"], b':').unwrap();
+        let sessions = SessionLedger::open(dir.path(), &["redis://test"], b':').unwrap();
         let now = at(MIDNIGHT - DAY);
         let mut ingest = Ingest::new(Settings::default(), &["redis://test"]);
-        ingest.restore(now, SavedTable::default(), ledger.highest_serial().unwrap() + 1);
+        ingest.restore(now, SavedTable::default(), sessions.highest_serial().unwrap() + 1);
         ingest.subscribed(now, SOURCE);
         ingest.link_up(now, SOURCE);
-        Self { dir, ingest, ledger, now }
+        Self { dir, ingest, sessions, now }
     }
 
     fn publish(&mut self, member: Member, kind: &str, payload: &str) {
@@ -66,10 +66,10 @@ impl Ledger {
         let ended = self.ingest.take_ended();
         let allocations = ended.allocations.into_iter().map(Output::Allocation);
         let outputs = allocations.chain(ended.sessions.into_iter().map(Output::Session));
-        let outputs: Vec<_> = (self.ledger.last_taken() + 1..).zip(outputs).collect();
+        let outputs: Vec<_> = (self.sessions.last_taken() + 1..).zip(outputs).collect();
         let (times, half) = (WallTime { now: self.now, wall: self.now }, outputs.len() / 2);
-        self.ledger.take(times, &outputs[..half]).unwrap();
-        self.ledger.take(times, &outputs).unwrap();
+        self.sessions.take(times, &outputs[..half]).unwrap();
+        self.sessions.take(times, &outputs).unwrap();
     }
 
     fn open(&mut self, seconds: u64, member: Member) {
@@ -253,7 +253,7 @@ fn retention_counts_from_the_end_and_leaves_what_is_not_over() {
     ledger.wait_until(MIDNIGHT + 1020);
     assert_eq!(ledger.column("user").len(), 3);
     let horizon = at(MIDNIGHT + 500);
-    assert!(!ledger.ledger.forget_before(horizon, ledger.now), "all at once");
+    assert!(!ledger.sessions.forget_before(horizon, ledger.now), "all at once");
     let mut users: Vec<_> = ledger.column("user").into_iter().flatten().collect();
     users.sort();
     assert_eq!(users, ["open", "young"]);
@@ -262,7 +262,7 @@ fn retention_counts_from_the_end_and_leaves_what_is_not_over() {
     assert_eq!(ledger.usage(&[By::User], "allocations"), answers([("open", 2), ("young", 1)]));
     // What ended at the horizon itself stays.
     assert!(
-        !ledger.ledger.forget_before(at(MIDNIGHT + 1000), at(MIDNIGHT + 1000).plus(Duration::from_secs(1)))
+        !ledger.sessions.forget_before(at(MIDNIGHT + 1000), at(MIDNIGHT + 1000).plus(Duration::from_secs(1)))
     );
     assert_eq!(ledger.usage(&[], "sessions"), answers([("", 2)]));
 }
@@ -304,7 +304,7 @@ fn bytes_that_come_after_the_end_of_a_session_are_in_the_ledger_once() {
         ledger.wait_until(MIDNIGHT + 3600 * hours - 1);
         ledger.publish(back, "status", "refreshed lifetime=3600");
     }
-    ledger.ledger.forget_before(at(MIDNIGHT), ledger.now);
+    ledger.sessions.forget_before(at(MIDNIGHT), ledger.now);
     ledger.use_it(MIDNIGHT + 3600 * 60, back);
     ledger.close(MIDNIGHT + 3600 * 60 + 10, back);
     ledger.settle(back, 300);
