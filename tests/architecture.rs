@@ -257,9 +257,10 @@ const WINGS_OF_STATE: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("model", &["storage"]),
     ("record", &["model"]),
-    ("table", &["record", "model", "storage"]),
+    ("input", &["model"]),
+    ("table", &["record", "input", "model", "storage"]),
     // What the other rooms see: names of the wings, nothing of its own.
-    ("mod", &["record", "table", "model", "storage"]),
+    ("mod", &["record", "input", "table", "model", "storage"]),
 ];
 
 /// Every module of `src` with its path (`state::table::sessions`), its shipped code and the names that it brings in.

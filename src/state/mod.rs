@@ -1,13 +1,14 @@
 //! The table of allocations and sessions, and every sum about them.
 //!
-//! Four wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
-//! `model` (the data, and the rules that need one kind of it) and `storage` (containers that know nothing of TURN).
+//! Five wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
+//! `input` (what the table is a function of), `model` (the data, and the rules that need one kind of it) and `storage` (containers that know nothing of TURN).
 
 #![allow(
     clippy::indexing_slicing,
     reason = "a slab is asked for its own numbers only; a wrong one must not go unseen"
 )]
 
+mod input;
 mod model;
 mod record;
 mod storage;
@@ -15,6 +16,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+/// What equal inputs come to, and how they are written: raised whenever a rule of the table, the form of an input or that of an
+/// image changes.
+pub const RULES_VERSION: u32 = 1;
+
+pub use input::ScanOutcome;
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};
 pub use model::connection::{ClosedBy, EndedConnections, ProcessVerdict, VERDICT_AFTER};
 pub use model::counts::Counts;
@@ -35,9 +41,11 @@ pub use record::{
     SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
 };
 pub use table::batch::{BatchEvent, PreparedKey};
+pub use table::outputs::Output;
+pub use table::replay::ReplayError;
 pub use table::restore::Restored;
 pub use table::resync::{KeyCheck, Scanned, Sweep};
 pub use table::rows;
 pub use table::snapshot::{CapsReached, RealmView, ServerView, Snapshot, SourceView};
-pub use table::source_numbers::{DBNAME_SETTING, ScanOutcome};
+pub use table::source_numbers::DBNAME_SETTING;
 pub use table::{Applied, Table};
