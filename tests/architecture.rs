@@ -28,7 +28,11 @@ const HOUSE: &[Room] = &[
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr", "siphasher"] },
-    Room { name: "store", rooms: &["state", "wire", "clock"], crates: &["rusqlite", "rustix", "thiserror"] },
+    Room {
+        name: "store",
+        rooms: &["state", "wire", "clock"],
+        crates: &["crc32fast", "rusqlite", "rustix", "thiserror"],
+    },
     Room {
         name: "config",
         rooms: &["clock", "percent", "state", "store"],

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::rows::{self, NOTHING, StoredAllocation, UPSERT};
+use super::rows::{self, NOTHING, UPSERT};
+use super::takeover::StoredAllocation;
 use super::{Checkpoint, MEMORY};
 use crate::clock::{Timestamp, WallTime};
 use crate::state::{AllocationRecord, Cause, END_REPORTED_BIT, EndedRecords, Flag, SessionRecord};

@@ -4,12 +4,12 @@
 //! May use `state`, `wire` and `clock`; the only user of `rusqlite`.
 
 mod checkpoint;
-mod file_check;
 pub mod journal;
 pub mod ledger;
 mod load;
 mod rows;
 mod schema;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::clock::{Timestamp, WallTime};
 use crate::state::{AllocationRecord, EndedRecords, SavedTable};
 use checkpoint::ExportedRows;
-pub use file_check::FileTrouble;
-pub use schema::OpenError;
+pub use ledger::FileTrouble;
+pub use ledger::LedgerError as OpenError;
 
 /// How long it is of use to go on from what ended, from a realm that is not in use, and from a source that is not watched.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
@@ -92,7 +92,7 @@ struct Failing {
 /// An open store; no other process has it.
 #[derive(Debug)]
 pub struct Store {
-    file: schema::Opened,
+    file: ledger::schema::Opened,
     path: PathBuf,
     /// Names of the sources, by their numbers in the table.
     sources: Vec<String>,
@@ -155,7 +155,7 @@ impl Store {
     ///
     /// What has happened to it.
     pub fn check_file(&mut self, now: Timestamp) -> Result<(), FileTrouble> {
-        let checked = self.damage.map_or_else(|| file_check::check(&self.file.file, &self.path), Err);
+        let checked = self.damage.map_or_else(|| ledger::check_file(&self.file.file, &self.path), Err);
         match checked {
             Err(trouble) => {
                 if trouble.is_final() {

@@ -371,7 +371,7 @@ fn whose_tables_are_not_these_is_said_and_not_read() {
     let place = Place::new("versions");
     std::fs::write(&place.path, b"").unwrap();
     let older = usage(&place.path, &Question::default()).unwrap_err();
-    assert!(matches!(older, OpenError::Older { version: 0, .. }), "{older}");
+    assert!(matches!(older, OpenError::Empty { .. }), "{older}");
     // The header of the file is behind the write-ahead log, which says so first.
     let store = place.open();
     assert_eq!(place.ledger(), (0, 0));

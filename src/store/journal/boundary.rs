@@ -1,13 +1,14 @@
 //! Where a snapshot stands among the segments.
 
-/// A place between two segments: a snapshot made here holds every batch before it and none behind it.
-#[derive(Debug)]
-pub struct Boundary {
-    _private: (),
-}
+use super::header::FileHeader;
 
-impl Boundary {
-    pub(super) const fn new() -> Self {
-        Self { _private: () }
-    }
+/// A place between two segments: a snapshot made here holds every batch before it and none behind it.
+#[derive(Clone, Debug)]
+pub struct Boundary {
+    /// Of the snapshot's file: its number is that of the first segment behind the boundary.
+    pub(super) header: FileHeader,
+    /// The tally's count of appended bytes.
+    pub(super) appended: u64,
+    /// The journal was closed: no batch comes behind it.
+    pub(super) is_last: bool,
 }

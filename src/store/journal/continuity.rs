@@ -22,6 +22,9 @@ pub enum UnsureReason {
     /// Written but not synced data may have been lost with the boot.
     #[error("the machine was booted without a clean end of the exporter")]
     OtherBoot,
+    /// The directory was put back from a copy of one in use, and the original may have gone on.
+    #[error("the directory is a copy of one that an exporter had in use")]
+    Copied,
     /// Batches behind the snapshot were written under other rules.
     #[error("an exporter of other rules (version {found}) ended without a clean stop")]
     OtherRules {

@@ -63,8 +63,8 @@ pub enum DirectoryError {
     },
     /// A file is missing, not whole, or makes no sense.
     #[error(
-        "the store's file {} is damaged at byte {offset} ({what}): put the whole directory back from a backup, or move it \
-         away and start again, with counters from 0; its ledger.sqlite can be read by `usage` where it is", file.display()
+        "the store's file {} is damaged at byte {offset} ({what}): move the directory away and start again, with counters \
+         from 0; `usage` reads its ledger where it is then", file.display()
     )]
     Damaged {
         /// The file.

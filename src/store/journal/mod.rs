@@ -8,22 +8,40 @@
 
 mod boot;
 mod boundary;
+mod contents;
 mod continuity;
 mod directory;
+mod disk;
 mod error;
+mod fields;
+mod folder;
+mod header;
+mod markers;
 mod moments;
+mod names;
+mod opening;
+mod random;
 mod reader;
+mod segment;
 mod settings;
 mod snapshot_file;
+mod state_file;
+mod stored_directory;
+mod tally;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use boot::BootId;
 pub use boundary::Boundary;
 pub use continuity::{Continuity, UnsureReason};
-pub use directory::{Directory, OpenNotice, StoredDirectory};
+pub use directory::Directory;
 pub use error::{DirectoryError, DirectoryTrouble};
 pub use moments::Moments;
+pub use opening::OpenNotice;
 pub use reader::{BatchReader, JournalBatch, JournalEnd, TornBatch};
 pub use settings::JournalSettings;
-pub use snapshot_file::{LastSnapshot, SnapshotReader, SnapshotWriter};
+pub use snapshot_file::{SnapshotReader, SnapshotWriter};
+pub use stored_directory::StoredDirectory;
+pub use tally::LastSnapshot;
 pub use writer::Journal;

@@ -1,4 +1,4 @@
-//! Whether the store's file is still the one that was opened. SQLite does not notice: it goes on in a file that nobody will
+//! Whether the ledger's file is still the one that was opened. SQLite does not notice: it goes on in a file that nobody will
 //! find again, or writes into what somebody else has put there.
 
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use super::schema::{header_number, is_ours};
+use super::header::{HEADER, header_number, is_ours};
 
 /// What has happened to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +32,13 @@ pub enum FileTrouble {
 
 impl FileTrouble {
     /// Whatever becomes of the file, what SQLite remembers of it is not so any more: only a restart helps.
-    pub(super) const fn is_final(self) -> bool {
+    pub(in crate::store) const fn is_final(self) -> bool {
         matches!(self, Self::Damaged)
     }
 }
 
 /// Looks at what is at the path without opening it: closing a second handle of the file would end SQLite's locks.
-pub(super) fn check(file: &File, path: &Path) -> Result<(), FileTrouble> {
+pub(in crate::store) fn check(file: &File, path: &Path) -> Result<(), FileTrouble> {
     let there = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileTrouble::Gone,
         _ => FileTrouble::Unreadable,
@@ -47,7 +47,7 @@ pub(super) fn check(file: &File, path: &Path) -> Result<(), FileTrouble> {
     if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) {
         return Err(FileTrouble::Replaced);
     }
-    let mut header = [0; 100];
+    let mut header = [0; HEADER];
     match file.read_exact_at(&mut header, 0) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(FileTrouble::Damaged),

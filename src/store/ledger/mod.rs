@@ -1,0 +1,221 @@
+//! The ledger: finished sessions in one SQLite file of the store's directory. Written from the table's outputs, each once
+//! whatever is replayed; asked by `usage`.
+
+mod error;
+mod file_check;
+mod header;
+pub(super) mod reading;
+pub(super) mod rows;
+pub(super) mod schema;
+mod taking;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::params;
+
+use crate::clock::{Timestamp, WallTime};
+use crate::state::{AllocationRecord, SessionRecord};
+pub use error::LedgerError;
+pub use file_check::FileTrouble;
+pub(super) use file_check::check as check_file;
+pub use usage::{By, FIGURES, Figure, Question, UsageSums, usage};
+
+/// Its name in the directory of a store.
+pub const FILE: &str = "ledger.sqlite";
+
+/// How long to wait before a ledger that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Sessions that leave at once.
+const SLICE: u32 = 10_000;
+
+/// How long it may matter what is known of an allocation that has ended and may still report.
+const MEMORY: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// How long the end waits for whoever reads.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Something that the table gives away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// An allocation ended, or is overdue and has left its session, or has reported after that.
+    Allocation(AllocationRecord),
+    /// A session is over.
+    Session(SessionRecord),
+}
+
+/// An open ledger; the store's directory keeps others away.
+#[derive(Debug)]
+pub struct SessionLedger {
+    file: schema::Opened,
+    path: PathBuf,
+    /// Names of the sources, by their numbers in the table.
+    sources: Vec<String>,
+    /// What makes a TURN REST name, whose user id a row has.
+    rest_separator: u8,
+    last_taken: u64,
+    /// When it is tried again; `None` while it can be written.
+    try_at: Option<Timestamp>,
+    /// The file cannot be gone on with.
+    damage: Option<FileTrouble>,
+}
+
+impl SessionLedger {
+    /// Opens the ledger in a store's directory, or makes it. Rows get the user ids of TURN REST names with this separator.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is there and no ledger of ours, newer or damaged; it stays as it is.
+    pub fn open(directory: &Path, sources: &[&str], rest_separator: u8) -> Result<Self, LedgerError> {
+        let path = directory.join(FILE);
+        let file = schema::open(&path)?;
+        let last_taken =
+            taking::last_taken(&file.connection).map_err(|error| LedgerError::of(&path, error))?;
+        let sources = sources.iter().map(|&name| name.to_owned()).collect();
+        Ok(Self { file, path, sources, rest_separator, last_taken, try_at: None, damage: None })
+    }
+
+    /// The number of the last output that is in the file; those of the table go on above it.
+    pub const fn last_taken(&self) -> u64 {
+        self.last_taken
+    }
+
+    /// The highest number of an allocation or session that is in the file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    pub fn highest_serial(&self) -> Result<u64, LedgerError> {
+        let sql = "SELECT max(
+            (SELECT coalesce(max(serial), 0) FROM session),
+            (SELECT coalesce(max(serial), 0) FROM member), (SELECT coalesce(max(session), 0) FROM member))";
+        let highest: i64 =
+            self.file.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.failed(error))?;
+        Ok(highest.cast_unsigned())
+    }
+
+    /// Whether a write is worth trying: it works, or has not been tried for a while.
+    pub fn may_try(&self, now: Timestamp) -> bool {
+        self.try_at.is_none_or(|try_at| now >= try_at)
+    }
+
+    /// Takes the outputs whose numbers, which rise, are above the last taken: all of them or nothing. Gives the number of the
+    /// last that is in the file. While it fails, no outputs at all will show whether it works again.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written, or is not the one that was opened; nothing was taken.
+    pub fn take(&mut self, times: WallTime, outputs: &[(u64, Output)]) -> Result<u64, LedgerError> {
+        let result = self.try_to_take(times, outputs);
+        match &result {
+            Ok(last) => (self.last_taken, self.try_at) = (*last, None),
+            Err(_) => self.try_at = Some(times.now.plus(RETRY)),
+        }
+        result
+    }
+
+    fn try_to_take(&mut self, times: WallTime, outputs: &[(u64, Output)]) -> Result<u64, LedgerError> {
+        self.check_file()?;
+        let has_new = outputs.last().is_some_and(|(number, _)| *number > self.last_taken);
+        if !has_new && self.try_at.is_none() {
+            return Ok(self.last_taken);
+        }
+        let connection = &mut self.file.connection;
+        taking::take(connection, &self.sources, self.rest_separator, times, outputs)
+            .map_err(|error| LedgerError::of(&self.path, error))
+    }
+
+    /// Looks whether the file is still the one that was opened: SQLite would go on in one that nobody will find again.
+    fn check_file(&mut self) -> Result<(), LedgerError> {
+        let checked = self.damage.map_or_else(|| file_check::check(&self.file.file, &self.path), Err);
+        self.damage = checked.err().filter(|trouble| trouble.is_final());
+        checked.map_err(|trouble| LedgerError::File { path: self.path.clone(), trouble })
+    }
+
+    /// Closes the sessions that are open, as partial: the table that knew them is lost. Nothing will be added to any session
+    /// that is in the file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    pub fn close_open_rows(&mut self) -> Result<(), LedgerError> {
+        self.file
+            .connection
+            .execute_batch(
+                "BEGIN IMMEDIATE;
+                 UPDATE session SET is_open = 0, is_partial = 1 WHERE is_open;
+                 DELETE FROM member;
+                 COMMIT;",
+            )
+            .map_err(|error| {
+                // What has been begun must not stand in the way of the next.
+                drop(self.file.connection.execute_batch("ROLLBACK"));
+                self.failed(error)
+            })
+    }
+
+    /// Removes sessions that ended before `horizon` (by the wall clock), some thousands at most; gives whether there are
+    /// more. One that cannot be written fails at the next batch, and says so there.
+    pub fn forget_before(&mut self, horizon: Timestamp, wall: Timestamp) -> bool {
+        self.try_at.is_none() && self.try_to_forget(horizon, wall).unwrap_or(false)
+    }
+
+    fn try_to_forget(&self, horizon: Timestamp, wall: Timestamp) -> rusqlite::Result<bool> {
+        let connection = &self.file.connection;
+        // An allocation that fell silent and lived again may end long after; whose end never came is not waited for longer
+        // than its session is kept.
+        let unheard = rows::wall_millis(horizon.min(wall.minus(MEMORY)));
+        connection.prepare_cached("DELETE FROM member WHERE taken_at < ?1")?.execute([unheard])?;
+        let mut statement = connection.prepare_cached(
+            "DELETE FROM session WHERE serial IN
+                (SELECT serial FROM session WHERE NOT is_open AND ended < ?1 ORDER BY ended LIMIT ?2)",
+        )?;
+        Ok(statement.execute(params![rows::wall_millis(horizon), SLICE])? >= SLICE as usize)
+    }
+
+    /// How many sessions ended before `horizon` (by the wall clock), and, if they are more than a `few`, whether they are
+    /// more than one in `part` of the ledger. A file that cannot be read has none.
+    pub fn count_before(&self, horizon: Timestamp, few: u64, part: u64) -> (u64, bool) {
+        self.try_to_count(horizon, few, part).unwrap_or_default()
+    }
+
+    /// Looks at no more rows than that takes.
+    fn try_to_count(&self, horizon: Timestamp, few: u64, part: u64) -> rusqlite::Result<(u64, bool)> {
+        let count = |sql: &str, bound: i64| -> rusqlite::Result<u64> {
+            let found: i64 =
+                self.file.connection.prepare_cached(sql)?.query_row([bound], |row| row.get(0))?;
+            Ok(u64::try_from(found).unwrap_or(0))
+        };
+        let sql = "SELECT count(*) FROM session WHERE NOT is_open AND ended < ?1";
+        let old = count(sql, rows::wall_millis(horizon))?;
+        if old <= few {
+            return Ok((old, false));
+        }
+        let enough = i64::try_from(old.saturating_mul(part)).unwrap_or(i64::MAX);
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM session WHERE NOT is_open LIMIT ?1)";
+        Ok((old, count(sql, enough)? < enough.unsigned_abs()))
+    }
+
+    /// Closes the file so that it stands alone: its write-ahead log is in it.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written, or is being read for long; the log stays beside it, and nothing is lost.
+    pub fn close(self) -> Result<(), LedgerError> {
+        let Self { file: schema::Opened { connection, file }, path, .. } = self;
+        let failed = |error| LedgerError::of(&path, error);
+        connection.busy_timeout(LAST_PATIENCE).map_err(failed)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+        connection.close().map_err(|(_, error)| failed(error))?;
+        drop(file);
+        Ok(())
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> LedgerError {
+        LedgerError::of(&self.path, error)
+    }
+}
