@@ -1,6 +1,6 @@
 //! Addresses of statuses in seven bytes: most are IPv4 addresses with a port, as coturn prints them.
 
-use super::bytes::{Malformed, Reader, put_bytes};
+use super::bytes::{ByteReader, Malformed, put_bytes};
 
 /// How an address stands in a recording.
 const RAW: u8 = 0;
@@ -30,7 +30,7 @@ pub(super) fn put_address(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Reads what [`put_address`] has written.
 pub(super) fn take_address<'s, 'a: 's>(
-    reader: &mut Reader<'a>,
+    reader: &mut ByteReader<'a>,
     printed: &'s mut Printed,
 ) -> Result<&'s [u8], Malformed> {
     match reader.byte()? {
@@ -118,7 +118,7 @@ mod tests {
             put_address(&mut out, text);
             assert_eq!(out.len(), length, "{}", text.escape_ascii());
             let mut printed = Printed::default();
-            let mut reader = Reader::new(&out);
+            let mut reader = ByteReader::new(&out);
             assert_eq!(take_address(&mut reader, &mut printed), Ok(text));
             assert!(reader.is_at_end());
         }

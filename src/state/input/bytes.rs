@@ -45,11 +45,11 @@ pub(super) const fn unzigzag(number: u64) -> i64 {
 
 /// Reads a recording.
 #[derive(Debug)]
-pub(in crate::state) struct Reader<'a> {
+pub(in crate::state) struct ByteReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     pub(in crate::state) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
@@ -130,7 +130,7 @@ mod tests {
         for number in numbers {
             put_number(&mut out, number);
         }
-        let mut reader = Reader::new(&out);
+        let mut reader = ByteReader::new(&out);
         for number in numbers {
             assert_eq!(reader.number(), Ok(number));
         }
@@ -141,9 +141,9 @@ mod tests {
         }
         assert_eq!((zigzag(-1), zigzag(1)), (1, 2));
         // More than 64 bits are none of ours.
-        assert_eq!(Reader::new(&[0xff; 10]).number(), Err(Malformed));
+        assert_eq!(ByteReader::new(&[0xff; 10]).number(), Err(Malformed));
         assert_eq!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]).number(),
+            ByteReader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]).number(),
             Err(Malformed)
         );
     }

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::address::{Printed, take_address};
-use super::bytes::{Malformed, Reader, unzigzag};
+use super::Input;
+use super::bytes::{ByteReader, Malformed, unzigzag};
 use super::other::take_other;
-use super::recorder::{expected, tag};
-use super::{Input, KeyRef};
-use crate::state::model::ids::{Mark, RecordId, SourceId};
-use crate::state::model::key::SourceKey;
-use crate::wire::{AllocationId, Event, Grant, Kind, Leg, Path, Traffic, Transport, Volume};
+use super::parts::{TextRoom, expected, tag, take_event, take_key, take_mark, take_place, take_traffic};
+use crate::state::model::ids::{Mark, RecordId};
+use crate::wire::{Kind, Leg, Traffic, Volume};
 
 /// What stands next in a recording.
 #[derive(Debug)]
@@ -20,17 +18,10 @@ pub(in crate::state) enum Step<'a> {
     Check(u64),
 }
 
-/// Room for texts that an input does not hold as they were.
-#[derive(Debug, Default)]
-pub(in crate::state) struct TextRoom {
-    local: Printed,
-    remote: Printed,
-}
-
 /// Goes through a batch of inputs.
 #[derive(Debug)]
 pub(in crate::state) struct Decoder<'a> {
-    reader: Reader<'a>,
+    reader: ByteReader<'a>,
     connection: Option<Mark>,
     /// The second half of a report on both legs.
     peer: Option<(RecordId, Option<Mark>, Traffic)>,
@@ -38,7 +29,7 @@ pub(in crate::state) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(in crate::state) const fn new(batch: &'a [u8]) -> Self {
-        Self { reader: Reader::new(batch), connection: None, peer: None }
+        Self { reader: ByteReader::new(batch), connection: None, peer: None }
     }
 
     /// The next step; `None` at the end.
@@ -111,61 +102,4 @@ impl<'a> Decoder<'a> {
         let bytes = expected(client).wrapping_sub(unzigzag(self.reader.number()?).cast_unsigned());
         Ok(Volume { packets, bytes })
     }
-}
-
-pub(super) fn take_mark(reader: &mut Reader<'_>) -> Result<Mark, Malformed> {
-    Mark::of_number(reader.small()?).ok_or(Malformed)
-}
-
-pub(super) fn take_source(reader: &mut Reader<'_>) -> Result<SourceId, Malformed> {
-    reader.small().map(SourceId)
-}
-
-fn take_place(reader: &mut Reader<'_>) -> Result<RecordId, Malformed> {
-    let place: u32 = reader.small()?;
-    if place == u32::MAX { Err(Malformed) } else { Ok(RecordId::of_place(place)) }
-}
-
-pub(super) fn take_key<'a>(reader: &mut Reader<'a>, is_known: bool) -> Result<KeyRef<'a>, Malformed> {
-    if is_known {
-        return take_place(reader).map(KeyRef::Known);
-    }
-    let source = take_source(reader)?;
-    let (realm, user) = (reader.bytes()?, reader.bytes()?);
-    Ok(KeyRef::Full(SourceKey { source, realm, user, id: AllocationId(reader.number()?) }))
-}
-
-pub(super) fn take_event<'s, 'a: 's>(
-    reader: &mut Reader<'a>,
-    kind: Kind,
-    room: &'s mut TextRoom,
-) -> Result<Event<'s>, Malformed> {
-    Ok(match kind {
-        Kind::New => Event::New(take_grant(reader, room)?),
-        Kind::Refreshed => Event::Refreshed(take_grant(reader, room)?),
-        Kind::Deleted => Event::Deleted,
-        Kind::Traffic => Event::Traffic(Leg::Client, take_traffic(reader)?),
-        Kind::TrafficPeer => Event::Traffic(Leg::Peer, take_traffic(reader)?),
-        Kind::Total => Event::Total(Leg::Client, take_traffic(reader)?),
-        Kind::TotalPeer => Event::Total(Leg::Peer, take_traffic(reader)?),
-    })
-}
-
-fn take_grant<'s, 'a: 's>(reader: &mut Reader<'a>, room: &'s mut TextRoom) -> Result<Grant<'s>, Malformed> {
-    let lifetime = reader.small()?;
-    let path = match reader.byte()?.checked_sub(1) {
-        None => None,
-        Some(transport) => {
-            let transport = *Transport::ALL.get(usize::from(transport)).ok_or(Malformed)?;
-            let TextRoom { local, remote } = room;
-            let local = take_address(reader, local)?;
-            Some(Path { transport, local, remote: take_address(reader, remote)? })
-        }
-    };
-    Ok(Grant { lifetime, path })
-}
-
-fn take_traffic(reader: &mut Reader<'_>) -> Result<Traffic, Malformed> {
-    let mut volume = || Ok(Volume { packets: reader.number()?, bytes: reader.number()? });
-    Ok(Traffic { received: volume()?, sent: volume()? })
 }

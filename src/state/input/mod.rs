@@ -8,6 +8,7 @@ mod address;
 mod bytes;
 mod decoder;
 mod other;
+mod parts;
 mod recorder;
 
 use std::net::IpAddr;
@@ -22,7 +23,8 @@ use crate::clock::Timestamp;
 use crate::wire::{Event, Leg, Rejection, Traffic};
 
 pub(in crate::state) use bytes::Malformed;
-pub(in crate::state) use decoder::{Decoder, Step, TextRoom};
+pub(in crate::state) use decoder::{Decoder, Step};
+pub(in crate::state) use parts::TextRoom;
 pub(in crate::state) use recorder::Recorder;
 
 /// Whose an event is.

@@ -1,8 +1,7 @@
 //! Inputs that come seldom, one after the other: how each is written, and read again.
 
-use super::bytes::{Malformed, Reader, put_bytes, put_duration, put_ip, put_number};
-use super::decoder::{TextRoom, take_event, take_key, take_mark, take_source};
-use super::recorder::{put_event, put_key, tag};
+use super::bytes::{ByteReader, Malformed, put_bytes, put_duration, put_ip, put_number};
+use super::parts::{TextRoom, put_event, put_key, tag, take_event, take_key, take_mark, take_source};
 use super::{Input, KeyRef, ScanOutcome};
 use crate::clock::Timestamp;
 use crate::state::model::connection::{ClosedBy, ProcessVerdict};
@@ -43,7 +42,7 @@ const RESTARTED: u8 = 0x43;
 const SETTINGS_ADOPTED: u8 = 0x44;
 
 /// Writes an input that has no shorter form of its own.
-// A line for each input: longer than a screen, and as plain as a table.
+// A line or two for each input: longer than a screen, and as plain as a table.
 pub(super) fn put_other(out: &mut Vec<u8>, input: &Input<'_>) {
     match input {
         Input::Report { .. } | Input::Event { .. } | Input::TimePasses => out.push(tag::TIME_PASSES),
@@ -128,6 +127,13 @@ fn put_of_connections(out: &mut Vec<u8>, input: &Input<'_>) {
             });
             put_number(out, (*from).into());
         }
+        _ => put_of_process(out, input),
+    }
+}
+
+/// Writes an input about what the process counts, or about the process.
+fn put_of_process(out: &mut Vec<u8>, input: &Input<'_>) {
+    match input {
         Input::ConnectionRefused { source, reason } => {
             put_of_source(out, CONNECTION_REFUSED, *source);
             put_bytes(out, reason.as_bytes());
@@ -170,7 +176,7 @@ fn put_of_connections(out: &mut Vec<u8>, input: &Input<'_>) {
 /// Reads an input that [`put_other`] has written; `tag` is its first byte.
 pub(super) fn take_other<'s, 'a: 's>(
     tag: u8,
-    reader: &mut Reader<'a>,
+    reader: &mut ByteReader<'a>,
     room: &'s mut TextRoom,
 ) -> Result<Input<'s>, Malformed> {
     let source = match tag {
@@ -187,8 +193,8 @@ pub(super) fn take_other<'s, 'a: 's>(
         LINK_LOST => Input::LinkLost { source },
         RECEIVED_UNTIL => Input::ReceivedUntil { source, moment: Timestamp::from_millis(reader.number()?) },
         LISTENS => {
-            let connections = take_list(reader, Reader::text)?;
-            Input::Listens { source, connections, commands: take_list(reader, Reader::text)? }
+            let connections = take_list(reader, ByteReader::text)?;
+            Input::Listens { source, connections, commands: take_list(reader, ByteReader::text)? }
         }
         SCAN_BEGINS => Input::ScanBegins { source },
         SCAN_MAY_MISS_KEYS => Input::ScanMayMissKeys { source },
@@ -206,19 +212,19 @@ pub(super) fn take_other<'s, 'a: 's>(
 
 fn take_of_connections<'s, 'a: 's>(
     tag: u8,
-    reader: &mut Reader<'a>,
+    reader: &mut ByteReader<'a>,
     room: &'s mut TextRoom,
 ) -> Result<Input<'s>, Malformed> {
     Ok(match tag {
         KEY_CHECKED => {
             let of = take_key_ref(reader)?;
-            Input::KeyChecked { of, idle: take_option(reader, Reader::duration)? }
+            Input::KeyChecked { of, idle: take_option(reader, ByteReader::duration)? }
         }
         KEY_SCANNED => {
             let of = take_key_ref(reader)?;
             let kind = *Kind::ALL.get(usize::from(reader.byte()?)).ok_or(Malformed)?;
             let event = take_event(reader, kind, room)?;
-            Input::KeyScanned { of, event, idle: take_option(reader, Reader::duration)? }
+            Input::KeyScanned { of, event, idle: take_option(reader, ByteReader::duration)? }
         }
         CONNECTION_ACTIVE => Input::ConnectionActive { connection: take_mark(reader)? },
         PROCESS_STARTED => Input::ProcessStarted { connection: take_mark(reader)? },
@@ -236,6 +242,12 @@ fn take_of_connections<'s, 'a: 's>(
             let ended = take_list(reader, |reader| Ok((take_mark(reader)?, take_verdict(reader)?)))?;
             Input::EndReportedBy { ended, from: reader.small()? }
         }
+        _ => return take_of_process(tag, reader),
+    })
+}
+
+fn take_of_process<'a>(tag: u8, reader: &mut ByteReader<'a>) -> Result<Input<'a>, Malformed> {
+    Ok(match tag {
         CONNECTION_REFUSED => {
             let source = take_source(reader)?;
             Input::ConnectionRefused { source, reason: reader.text()? }
@@ -262,7 +274,7 @@ fn take_of_connections<'s, 'a: 's>(
         RESTARTED => Input::Restarted,
         SETTINGS_ADOPTED => {
             let settings = take_settings(reader)?;
-            Input::SettingsAdopted { settings, sources: take_list(reader, Reader::text)? }
+            Input::SettingsAdopted { settings, sources: take_list(reader, ByteReader::text)? }
         }
         _ => return Err(Malformed),
     })
@@ -283,7 +295,7 @@ fn put_key_ref(out: &mut Vec<u8>, of: KeyRef<'_>) {
     put_key(out, of);
 }
 
-fn take_key_ref<'a>(reader: &mut Reader<'a>) -> Result<KeyRef<'a>, Malformed> {
+fn take_key_ref<'a>(reader: &mut ByteReader<'a>) -> Result<KeyRef<'a>, Malformed> {
     let is_known = reader.flag()?;
     take_key(reader, is_known)
 }
@@ -296,8 +308,8 @@ fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec
 }
 
 fn take_option<'a, T>(
-    reader: &mut Reader<'a>,
-    take: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+    reader: &mut ByteReader<'a>,
+    take: impl FnOnce(&mut ByteReader<'a>) -> Result<T, Malformed>,
 ) -> Result<Option<T>, Malformed> {
     if reader.flag()? { take(reader).map(Some) } else { Ok(None) }
 }
@@ -310,8 +322,8 @@ fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
 }
 
 fn take_list<'a, T>(
-    reader: &mut Reader<'a>,
-    take: impl Fn(&mut Reader<'a>) -> Result<T, Malformed>,
+    reader: &mut ByteReader<'a>,
+    take: impl Fn(&mut ByteReader<'a>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
     let length: u64 = reader.number()?;
     // No room beforehand: a length may be anything, an item takes a byte at least.
@@ -326,18 +338,18 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &ScanOutcome) {
     put_duration(out, outcome.duration);
 }
 
-fn take_outcome(reader: &mut Reader<'_>) -> Result<ScanOutcome, Malformed> {
+fn take_outcome(reader: &mut ByteReader<'_>) -> Result<ScanOutcome, Malformed> {
     let keys = StatusKeys { live: reader.number()?, stale: reader.number()? };
     let (absent, hides_db) = (reader.number()?, reader.flag()?);
     Ok(ScanOutcome { keys, absent, hides_db, duration: reader.duration()? })
 }
 
-fn take_verdict(reader: &mut Reader<'_>) -> Result<ProcessVerdict, Malformed> {
+fn take_verdict(reader: &mut ByteReader<'_>) -> Result<ProcessVerdict, Malformed> {
     let all = [ProcessVerdict::Lives, ProcessVerdict::Died, ProcessVerdict::Restarted];
     all.get(usize::from(reader.byte()?)).copied().ok_or(Malformed)
 }
 
-fn take_forward(reader: &mut Reader<'_>) -> Result<ForwardStats, Malformed> {
+fn take_forward(reader: &mut ByteReader<'_>) -> Result<ForwardStats, Malformed> {
     let up = reader.flag()?;
     Ok(ForwardStats { up, sent: reader.number()?, dropped: reader.number()?, withheld: reader.number()? })
 }
@@ -356,7 +368,7 @@ fn put_settings(out: &mut Vec<u8>, settings: &Settings) {
     out.push(settings.are_rates_kept.into());
 }
 
-fn take_settings(reader: &mut Reader<'_>) -> Result<Settings, Malformed> {
+fn take_settings(reader: &mut ByteReader<'_>) -> Result<Settings, Malformed> {
     let [grace, max_lifetime, idle_after, linger] =
         [reader.duration()?, reader.duration()?, reader.duration()?, reader.duration()?];
     let session_by = if reader.flag()? { SessionBy::Client } else { SessionBy::User };

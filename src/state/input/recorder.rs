@@ -2,41 +2,12 @@
 
 use std::time::Duration;
 
-use super::address::put_address;
-use super::bytes::{put_bytes, put_number, zigzag};
+use super::bytes::{put_number, zigzag};
 use super::other::put_other;
+use super::parts::{expected, put_event, put_key, put_traffic, tag};
 use super::{Input, KeyRef};
 use crate::state::model::ids::{Mark, RecordId};
-use crate::wire::{Event, Grant, Leg, Traffic, Volume};
-
-/// The first bytes of inputs. Those of [`put_other`] are above; those from [`LATER`] on are no inputs but say how much time
-/// passed.
-pub(super) mod tag {
-    /// Nothing but time.
-    pub(in super::super) const TIME_PASSES: u8 = 0;
-    /// A report of the client's leg; of the peer's; of both.
-    pub(in super::super) const CLIENT: u8 = 1;
-    pub(in super::super) const PEER: u8 = 2;
-    pub(in super::super) const BOTH: u8 = 3;
-    /// Added to those three: over the connection that was named last.
-    pub(in super::super) const OVER_CONNECTION: u8 = 3;
-    /// Names a connection.
-    pub(in super::super) const CONNECTION: u8 = 7;
-    /// Any event; its kind is added. One of a record that is known by its place has `KNOWN` added, and one over a connection
-    /// `OVER`.
-    pub(in super::super) const EVENT: u8 = 0x20;
-    pub(in super::super) const KNOWN: u8 = 8;
-    pub(in super::super) const OVER: u8 = 16;
-    pub(in super::super) const LAST_EVENT: u8 = EVENT + KNOWN + OVER + 7;
-    /// A check of the table, so that a replay that goes another way is noticed.
-    pub(in super::super) const DIGEST: u8 = 0x7f;
-    /// And above: so many milliseconds passed; with [`MUCH_LATER`] more than that.
-    pub(in super::super) const LATER: u8 = 0x80;
-    pub(in super::super) const MUCH_LATER: u8 = 0xff;
-}
-
-/// Bytes that `ChannelData` adds to what a peer sends or gets: what most clients use.
-pub(super) const HEADER: i64 = 4;
+use crate::wire::{Event, Leg, Traffic};
 
 /// Inputs since they were last taken. Nothing is written until it is switched on.
 #[derive(Debug, Default)]
@@ -181,49 +152,5 @@ impl Recorder {
             self.bytes.push(tag::CONNECTION);
             put_number(&mut self.bytes, mark.number().into());
         }
-    }
-}
-
-/// What passes at the peer's side of so much at the client's.
-pub(super) const fn expected(client: Volume) -> u64 {
-    client.bytes.wrapping_sub(client.packets.wrapping_mul(HEADER.cast_unsigned()))
-}
-
-pub(super) fn put_key(out: &mut Vec<u8>, of: KeyRef<'_>) {
-    match of {
-        KeyRef::Known(at) => put_number(out, at.place().into()),
-        KeyRef::Full(key) => {
-            put_number(out, key.source.0.into());
-            put_bytes(out, key.realm);
-            put_bytes(out, key.user);
-            put_number(out, key.id.0);
-        }
-    }
-}
-
-pub(super) fn put_event(out: &mut Vec<u8>, event: &Event<'_>) {
-    match event {
-        Event::New(grant) | Event::Refreshed(grant) => put_grant(out, grant),
-        Event::Deleted => {}
-        Event::Traffic(_, traffic) | Event::Total(_, traffic) => put_traffic(out, traffic),
-    }
-}
-
-fn put_grant(out: &mut Vec<u8>, grant: &Grant<'_>) {
-    put_number(out, grant.lifetime.into());
-    match grant.path {
-        None => out.push(0),
-        Some(path) => {
-            out.push(1 + path.transport as u8);
-            put_address(out, path.local);
-            put_address(out, path.remote);
-        }
-    }
-}
-
-fn put_traffic(out: &mut Vec<u8>, traffic: &Traffic) {
-    for volume in [traffic.received, traffic.sent] {
-        put_number(out, volume.packets);
-        put_number(out, volume.bytes);
     }
 }
