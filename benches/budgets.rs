@@ -3,7 +3,7 @@
 //! decide nothing by themselves, ratios do.
 //!
 //! `BENCH_EVENTS` says how many events (2,000,000), `BENCH_LIVE` how many are a million live allocations. Names of parts
-//! as arguments (`cpu keeping-up million wait resync idle`) run these only. Only a whole run writes the document.
+//! as arguments (`cpu keeping-up million wait store resync idle`) run these only. Only a whole run writes the document.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,6 +34,10 @@ mod publisher;
 mod resync;
 #[path = "parts/row.rs"]
 mod row;
+#[path = "parts/store.rs"]
+mod store;
+#[path = "parts/store_start.rs"]
+mod store_start;
 #[path = "parts/stream.rs"]
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod stream;
@@ -47,7 +51,7 @@ use row::Row;
 const EVENTS: u64 = 2_000_000;
 const LIVE: u64 = 1_000_000;
 
-const PARTS: [&str; 6] = ["cpu", "keeping-up", "million", "wait", "resync", "idle"];
+const PARTS: [&str; 7] = ["cpu", "keeping-up", "million", "wait", "store", "resync", "idle"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -82,6 +86,7 @@ fn main() {
             "keeping-up" => keeping_up::rows(events, live),
             "million" => million::rows(live),
             "wait" => wait::rows(live),
+            "store" => store::rows(live),
             "resync" => resync::rows(live),
             _ => idle::rows(),
         };

@@ -82,22 +82,35 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn to_wall(&self, moment: Timestamp) -> Timestamp {
         moment
     }
+
+    /// The time since the machine was booted, with the time that it was suspended: to measure what passes between two
+    /// processes of one boot.
+    fn since_boot(&self) -> Duration {
+        self.now().since(Timestamp::ZERO)
+    }
 }
 
-/// The machine's clocks: the wall clock where the program started, carried on by the monotonic one.
+/// The machine's clocks: a time line that begins at the wall clock, or where an earlier process was, carried on by the
+/// monotonic clock.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
-    started_wall: Timestamp,
+    started_at: Timestamp,
     /// Milliseconds that the wall clock is ahead of this time line.
     ahead: AtomicI64,
 }
 
 impl SystemClock {
-    /// Starts the time line now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
+    /// Starts the time line now, at the wall clock.
     pub fn new() -> Self {
-        Self { started: Instant::now(), started_wall: read_wall(), ahead: AtomicI64::new(0) }
+        Self::continuing(read_wall())
+    }
+
+    /// Starts the time line now, at a moment of an earlier process'.
+    #[expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
+    pub fn continuing(at: Timestamp) -> Self {
+        let ahead = ahead(at, read_wall());
+        Self { started: Instant::now(), started_at: at, ahead: AtomicI64::new(ahead) }
     }
 }
 
@@ -109,7 +122,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.started_wall.plus(self.started.elapsed())
+        self.started_at.plus(self.started.elapsed())
     }
 
     fn to_wall(&self, moment: Timestamp) -> Timestamp {
@@ -117,12 +130,31 @@ impl Clock for SystemClock {
         // make the time stamps of things that do not change tremble.
         const STEP: u64 = 1000;
         let (now, wall) = (self.now(), read_wall());
-        let ahead = wall.0.cast_signed().saturating_sub(now.0.cast_signed());
+        let ahead = ahead(now, wall);
         if ahead.abs_diff(self.ahead.load(Ordering::Relaxed)) > STEP {
             self.ahead.store(ahead, Ordering::Relaxed);
         }
         Timestamp(moment.0.saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
     }
+
+    fn since_boot(&self) -> Duration {
+        let time = rustix::time::clock_gettime(BOOT_CLOCK);
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) else {
+            return Duration::ZERO;
+        };
+        Duration::new(seconds, nanos)
+    }
+}
+
+/// The clock that counts from the boot.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+
+/// Milliseconds that `wall` is ahead of `now`.
+const fn ahead(now: Timestamp, wall: Timestamp) -> i64 {
+    wall.0.cast_signed().saturating_sub(now.0.cast_signed())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
@@ -181,6 +213,26 @@ mod tests {
         let clock = ManualClock::at(Timestamp::from_millis(10));
         clock.set(Timestamp::from_millis(5));
         assert_eq!(clock.now(), Timestamp::from_millis(10));
+    }
+
+    #[test]
+    fn a_time_line_goes_on_where_another_process_was_and_shows_the_wall_clock() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let wall = SystemClock::new().now();
+        for (at, what) in [(wall.minus(HOUR), "behind"), (wall.plus(HOUR), "before"), (wall, "even")] {
+            let clock = SystemClock::continuing(at);
+            let now = clock.now();
+            assert!(now >= at && now.since(at) < Duration::from_secs(60), "{what}: {now:?}");
+            let shown = clock.to_wall(now);
+            assert!(shown >= wall && shown.since(wall) < Duration::from_secs(60), "{what}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_since_the_boot_goes_on() {
+        let clock = SystemClock::new();
+        let before = clock.since_boot();
+        assert!(before > Duration::ZERO && clock.since_boot() >= before, "{before:?}");
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub(crate) fn cpu_nanos(process: u32) -> u64 {
     threads.flatten().filter_map(spent).sum()
 }
 
+/// What a process has written to files, in bytes, as the kernel counts the pages of them.
+pub(crate) fn written_bytes(process: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{process}/io")).expect("it runs");
+    let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    bytes.expect("proc(5)").parse().expect("bytes")
+}
+
 /// Resident memory of a process, in MiB.
 pub(crate) fn memory(process: u32) -> f64 {
     of_status(process, "VmRSS:")

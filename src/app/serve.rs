@@ -1,8 +1,8 @@
 //! The running exporter: the sources, the web server, the store and the passing of time around one table.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use super::Error;
 use super::ingest::{Ingest, SharedTable};
@@ -13,60 +13,64 @@ use super::store_writer::StoreWriter;
 use super::supervise::{Supervisor, TaskExited, contain};
 use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Web};
+use crate::config::{Config, RedisSource, StoreConfig, Web};
 use crate::details::Inspect;
-use crate::http::{About, Site, WebLimits, WebServer};
-use crate::metrics::{TextPage, WebRefusals};
+use crate::http::{About, Readiness, Site, WebLimits, WebServer};
+use crate::metrics::{Observe, TextPage, View, WebRefusals};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
-use crate::state::SourceId;
+use crate::state::{Settings, SourceId};
 use crate::version;
 
-/// Watches and serves until a signal comes.
+/// Watches and serves until a signal comes. Whoever asks is answered at once; what a store holds is loaded meanwhile.
 ///
 /// # Errors
 ///
-/// A store that cannot be used; an address that cannot be bound; a background task that exited.
+/// An address that cannot be bound; a store that cannot be used; a background task that exited.
 pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<(), Error> {
-    let parts = Parts::open(&config).await?;
+    let Parts { names, shared, readiness, listener, server } = Parts::bind(&config).await?;
     let limits = WebLimits {
         connections: config.web.max_connections,
         max_requests: config.web.max_requests,
         ..WebLimits::default()
     };
-    let site = parts.site(&config.web, dropped_log_lines);
-    let Parts { names, shared, readiness, writer, listener, server } = parts;
+    let page = PageSource { shared: shared.clone(), writer: Arc::default() };
+    let site = site(&config.web, &page, readiness.probe(), dropped_log_lines);
 
     let stop = Shutdown::new();
     let mut tasks = Supervisor::new(stop.clone());
-    let mut ids = (0..).map(SourceId);
-    for (source, id) in config.sources.into_iter().zip(&mut ids) {
-        let task = RedisTask::new(source, id, shared.clone(), readiness.clone());
-        tasks.spawn("Redis source", task.run());
-    }
-    if let (Some(statsdb), Some(listener), Some(id)) = (config.statsdb, listener, ids.next()) {
-        let task = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness);
+    let redis_sources: Vec<_> = config.sources.into_iter().zip((0..).map(SourceId)).collect();
+    if let (Some(statsdb), Some(listener)) = (config.statsdb, listener) {
+        let id = redis_sources.last().map_or(SourceId(0), |(_, last)| SourceId(last.0 + 1));
+        let task = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness.clone());
         tasks.spawn("statsdb listener", task.run());
     }
-    tasks.spawn("passing of time", let_time_pass(shared, names));
-    if let Some(writer) = &writer {
-        tasks.spawn("store writer", writer.clone().run());
-    }
+    let mut loading = pin!(load(config.store, config.table, &names, &shared, &readiness));
+    let mut waiting = Some(WaitingTasks { redis_sources, page: page.clone(), readiness: readiness.clone() });
+    let mut signalled = pin!(shutdown::on_signal(Hangup::Survived));
     let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
     let mut is_serving = true;
-    let ended = tokio::select! {
-        // The signals first: whoever reads that we listen may end us at once.
-        biased;
-        signal = shutdown::on_signal(Hangup::Survived) => signal.map_err(Error::Signal).map(|signal| {
-            tracing::info!(signal, "stopping");
-        }),
-        exited = tasks.exited() => Err(Error::Task(exited)),
-        served = &mut serving => {
-            is_serving = false;
-            Err(Error::Task(match served {
-                Ok(()) => TaskExited::Returned { task: WEB_SERVER },
-                Err(panic) => TaskExited::panicked(WEB_SERVER, &panic),
-            }))
+    let ended = loop {
+        tokio::select! {
+            // The signals first: whoever reads that we listen may end us at once.
+            biased;
+            signal = &mut signalled => break signal.map_err(Error::Signal).map(|signal| {
+                tracing::info!(signal, "stopping");
+            }),
+            exited = tasks.exited() => break Err(Error::Task(exited)),
+            served = &mut serving => {
+                is_serving = false;
+                break Err(Error::Task(match served {
+                    Ok(()) => TaskExited::Returned { task: WEB_SERVER },
+                    Err(panic) => TaskExited::panicked(WEB_SERVER, &panic),
+                }));
+            }
+            loaded = &mut loading, if waiting.is_some() => match loaded {
+                Ok(writer) => waiting.take().into_iter().for_each(|waiting| {
+                    waiting.spawn(&names, writer.clone(), &mut tasks);
+                }),
+                Err(error) => break Err(error),
+            },
         }
     };
     stop.trigger();
@@ -74,8 +78,8 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         serving.await.map_err(|panic| Error::Task(TaskExited::panicked(WEB_SERVER, &panic)))?;
     }
     tasks.finish().await.map_err(Error::Task)?;
-    if let Some(writer) = writer {
-        writer.finish().await;
+    if let Some(writer) = page.writer.get() {
+        writer.clone().finish().await;
     }
     ended
 }
@@ -83,31 +87,86 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
 /// The name of the task that serves pages.
 const WEB_SERVER: &str = "web server";
 
-/// What the tasks work on, opened and bound.
+/// What begins when the table is there.
+struct WaitingTasks {
+    redis_sources: Vec<(RedisSource, SourceId)>,
+    page: PageSource,
+    readiness: SourceReadiness,
+}
+
+impl WaitingTasks {
+    fn spawn(self, names: &[String], writer: Option<StoreWriter>, tasks: &mut Supervisor) {
+        let Self { redis_sources, page, readiness } = self;
+        for (source, id) in redis_sources {
+            let task = RedisTask::new(source, id, page.shared.clone(), readiness.clone());
+            tasks.spawn("Redis source", task.run());
+        }
+        tasks.spawn("passing of time", let_time_pass(page.shared.clone(), names.to_owned()));
+        if let Some(writer) = writer {
+            page.begin(writer.clone());
+            tasks.spawn("store writer", writer.run());
+        }
+        readiness.set_loading(None);
+    }
+}
+
+/// Brings the table to where the store left it, and lets it begin.
+async fn load(
+    store: Option<StoreConfig>,
+    settings: Settings,
+    names: &[String],
+    shared: &SharedTable,
+    readiness: &SourceReadiness,
+) -> Result<Option<StoreWriter>, Error> {
+    let writer = match store {
+        Some(store) => {
+            readiness.set_loading(Some("loading the store".to_owned()));
+            let writer = StoreWriter::open(&store, names, settings.rest_separator, shared.clone());
+            Some(writer.await.map_err(Error::Store)?)
+        }
+        None => None,
+    };
+    shared.begin(Arc::new(SystemClock::new()));
+    Ok(writer)
+}
+
+/// What the page is made from: with a store, what that has written.
+#[derive(Clone, Debug)]
+struct PageSource {
+    shared: SharedTable,
+    writer: Arc<OnceLock<StoreWriter>>,
+}
+
+impl PageSource {
+    fn begin(&self, writer: StoreWriter) {
+        // It begins once.
+        let _ = self.writer.set(writer);
+    }
+}
+
+impl Observe for PageSource {
+    fn observe(&self) -> View {
+        self.writer.get().map_or_else(|| self.shared.observe(), StoreWriter::observe)
+    }
+}
+
+/// What the tasks work on, bound.
 struct Parts {
     /// Of the sources, in the order of their numbers.
     names: Vec<String>,
     shared: SharedTable,
     readiness: SourceReadiness,
-    writer: Option<StoreWriter>,
     listener: Option<Listener>,
     server: WebServer,
 }
 
 impl Parts {
-    async fn open(config: &Config) -> Result<Self, Error> {
+    async fn bind(config: &Config) -> Result<Self, Error> {
         let names = config.sources.iter().map(|source| source.name.as_str());
         let names: Vec<&str> =
             names.chain(config.statsdb.iter().map(|statsdb| statsdb.name.as_str())).collect();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let shared = SharedTable::new(Ingest::new(config.table.clone(), &names), clock);
-        let writer = match &config.store {
-            Some(store) => {
-                let writer = StoreWriter::open(store, &names, config.table.rest_separator, shared.clone());
-                Some(writer.await.map_err(Error::Store)?)
-            }
-            None => None,
-        };
+        let shared = SharedTable::to_be_loaded(Ingest::new(config.table.clone(), &names), clock);
         let listener = match &config.statsdb {
             Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
             None => None,
@@ -115,25 +174,22 @@ impl Parts {
         let server = WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?;
         let readiness = SourceReadiness::new(&names);
         let names = names.into_iter().map(str::to_owned).collect();
-        Ok(Self { names, shared, readiness, writer, listener, server })
+        Ok(Self { names, shared, readiness, listener, server })
     }
+}
 
-    /// What the web server shows.
-    fn site(&self, web: &Web, dropped_log_lines: Arc<AtomicU64>) -> Site {
-        let refusals = Arc::new(WebRefusals::default());
-        let page = match &self.writer {
-            Some(writer) => TextPage::of_process(writer.clone(), dropped_log_lines, Arc::clone(&refusals)),
-            None => TextPage::of_process(self.shared.clone(), dropped_log_lines, Arc::clone(&refusals)),
-        };
-        Site {
-            telemetry_path: web.telemetry_path.clone(),
-            page: Arc::new(page),
-            readiness: self.readiness.probe(),
-            about: about(),
-            details: web.enable_details.then(|| Arc::new(self.shared.clone()) as Arc<dyn Inspect>),
-            details_hosts: web.details_hosts.clone(),
-            refusals,
-        }
+/// What the web server shows.
+fn site(web: &Web, source: &PageSource, readiness: Readiness, dropped_log_lines: Arc<AtomicU64>) -> Site {
+    let refusals = Arc::new(WebRefusals::default());
+    let page = TextPage::of_process(source.clone(), dropped_log_lines, Arc::clone(&refusals));
+    Site {
+        telemetry_path: web.telemetry_path.clone(),
+        page: Arc::new(page),
+        readiness,
+        about: about(),
+        details: web.enable_details.then(|| Arc::new(source.shared.clone()) as Arc<dyn Inspect>),
+        details_hosts: web.details_hosts.clone(),
+        refusals,
     }
 }
 
@@ -151,7 +207,6 @@ mod tests {
     use super::*;
     use crate::app::table_clock::TICK;
     use crate::app::testing::shared_table;
-    use crate::metrics::Observe;
 
     /// A table that somebody panicked in is served to nobody, and ends the program.
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The listener as a source: coturn's connections come and go, and what they report goes into the table at once.
 
+mod before_the_table;
 mod closed_connections;
 mod connection;
 mod connection_slots;
@@ -55,7 +56,9 @@ impl StatsdbTask {
 
     /// Never ends by itself; may be dropped at any time.
     pub(super) async fn run(mut self) {
-        self.begin();
+        for address in self.listener.addresses() {
+            tracing::info!(source = %self.statsdb.name, statsdb = %address, "waiting for coturn");
+        }
         let mut forwarding = JoinSet::new();
         if let (Some(to), Some(forward)) = (self.statsdb.forward.clone(), self.context.forward.clone()) {
             forwarding.spawn(Forwarder::new(forward, to, self.context.shared.clone()).run());
@@ -64,9 +67,11 @@ impl StatsdbTask {
         let mut closed = ClosedConnections::new(self.context.shared.clone());
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_tick = self.context.shared.now();
+        // Coturn is accepted and answered before the table is there; what it reports then waits.
+        let mut last_tick = None;
         loop {
             tokio::select! {
+                () = self.context.shared.there(), if last_tick.is_none() => last_tick = Some(self.begin()),
                 caller = self.listener.accept(), if self.connections.len() < most_open => self.open(caller),
                 _ = ticks.tick() => self.tick(&mut last_tick),
                 Some(ended) = self.connections.join_next() => {
@@ -82,40 +87,39 @@ impl StatsdbTask {
         }
     }
 
-    fn begin(&self) {
-        for address in self.listener.addresses() {
-            tracing::info!(source = %self.statsdb.name, statsdb = %address, "waiting for coturn");
-        }
+    /// The table is there; gives when.
+    fn begin(&self) -> Timestamp {
         let context = &self.context;
         let now = context.shared.now();
-        context.shared.lock().listens(now, context.id);
+        context.open();
         self.readiness.set(context.id, None);
+        now
     }
 
     /// Serves a connection if there is a slot for it.
     fn open(&mut self, caller: IncomingConnection) {
         let context = &self.context;
         let peer = caller.peer.ip().to_canonical();
-        let slot = context.slots().admit(context.shared.now(), peer);
+        let slot = context.slots().admit(context.shared.process_now(), peer);
         if let Some(slot) = slot {
             self.connections.spawn(context.clone().serve(self.listener.setup(), caller, slot));
         } else {
             Listener::turn_away(&caller);
-            context.shared.lock().refused_connection(context.id, ConnectionRefusal::Full);
+            context.refused_connection(ConnectionRefusal::Full);
             context.note_suspicious(peer, Suspicion::NoSlot, None);
         }
     }
 
-    fn tick(&self, last_tick: &mut Timestamp) {
+    fn tick(&self, last_tick: &mut Option<Timestamp>) {
         let context = &self.context;
-        // All that came before the tick before has had its turn, also if this process stood still since.
-        let now = context.shared.now();
-        let received_until = std::mem::replace(last_tick, now);
-        {
+        if let Some(last_tick) = last_tick {
+            // All that came before the tick before has had its turn, also if this process stood still since.
+            let received_until = std::mem::replace(last_tick, context.shared.now());
             let mut ingest = context.shared.lock();
             ingest.received_until(context.id, received_until);
             ingest.forwarded(context.id, context.forward.as_ref().map(Forward::state));
         }
+        let now = context.shared.process_now();
         let notices = context.clients().advance(now);
         context.report(&notices);
         context.suspicious().log_ended(now, &context.name);

@@ -66,12 +66,12 @@ impl StoreWriter {
     /// A store that cannot be used; it stays as it is.
     pub(super) async fn open(
         store: &config::StoreConfig,
-        sources: &[&str],
+        sources: &[String],
         rest_separator: u8,
         shared: SharedTable,
     ) -> Result<Self, OpenError> {
         let config::StoreConfig { path, retention } = store.clone();
-        let sources: Vec<String> = sources.iter().map(|&name| name.to_owned()).collect();
+        let sources = sources.to_owned();
         blocking(move || {
             let names: Vec<&str> = sources.iter().map(String::as_str).collect();
             let mut store = Store::open(&path, &names, rest_separator)?;

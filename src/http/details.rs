@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::host;
-use super::routes::response;
+use super::routes::{response, try_again};
 use crate::details::{self, Answer, Detail, Inspect};
 
 /// Walks through the table at one time. Whoever comes next waits: each keeps a page of rows, and there are two cores.
@@ -42,8 +42,13 @@ impl Details {
     }
 
     /// The answer to a request for one of them. Its body is complete before its head is sent. Status 403 is for a host name
-    /// by which they are not served, and for nothing else.
-    pub(super) async fn answer<B>(&self, request: &Request<B>, detail: Detail) -> Response<Bytes> {
+    /// by which they are not served, and for nothing else. `not_yet` says why there is nothing to show yet, if so.
+    pub(super) async fn answer<B>(
+        &self,
+        request: &Request<B>,
+        detail: Detail,
+        not_yet: Option<String>,
+    ) -> Response<Bytes> {
         let method = request.method();
         if !host::is_trusted(request, &self.hosts) {
             return refuse(detail, StatusCode::FORBIDDEN, NOT_BY_THIS_NAME);
@@ -53,6 +58,9 @@ impl Details {
                 refuse(detail, StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here");
             refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
+        }
+        if let Some(reason) = not_yet {
+            return try_again(refuse(detail, StatusCode::SERVICE_UNAVAILABLE, &reason));
         }
         // Closed by nobody; and who goes away while waiting gives the place up.
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {

@@ -19,7 +19,14 @@ pub struct About {
 }
 
 /// The page as HTML5.
-pub(super) fn page(about: &About, telemetry_path: &str, has_details: bool) -> String {
+///
+/// `no_page_yet` says why the metrics are not there yet, if so.
+pub(super) fn page(
+    about: &About,
+    telemetry_path: &str,
+    has_details: bool,
+    no_page_yet: Option<&str>,
+) -> String {
     let name = Html(&about.name);
     let version = Html(&about.version);
     let path = Html(telemetry_path);
@@ -31,6 +38,10 @@ pub(super) fn page(about: &About, telemetry_path: &str, has_details: bool) -> St
         format!("\n<li><a href=\"{}\">Allocations</a>: who holds what, and the orphans</li>", details::PAGE)
     } else {
         String::new()
+    };
+    let no_page_yet = match no_page_yet {
+        Some(reason) => format!("\n<p>No metrics yet: {}.</p>", Html(reason)),
+        None => String::new(),
     };
     let documentation = match &about.documentation {
         Some(address) => format!("\n<li><a href=\"{}\">Documentation</a></li>", Html(address)),
@@ -53,7 +64,7 @@ h1 {{ margin-bottom: 0; }}
 <body>
 <main>
 <h1>{name}</h1>
-<p>Version {version}{revision}</p>
+<p>Version {version}{revision}</p>{no_page_yet}
 <ul>
 <li><a href="{path}">Metrics</a></li>{details}
 <li><a href="/-/healthy">Health</a>: is the process serving?</li>
@@ -81,7 +92,7 @@ mod tests {
 
     #[test]
     fn tells_everything_and_escapes_it() {
-        let html = page(&about(), "/m&m", false);
+        let html = page(&about(), "/m&m", false, Some("loading <41 %>"));
         for part in [
             "<title>a &lt;b&gt; &amp; &quot;c&quot;</title>",
             "Version 1.2.3, revision <code>abc&#39;123</code>",
@@ -90,6 +101,7 @@ mod tests {
             "href=\"/-/ready\"",
             "href=\"https://docs.example/?a=1&amp;b=2\"",
             "color-scheme: light dark",
+            "No metrics yet: loading &lt;41 %&gt;.",
         ] {
             assert!(html.contains(part), "no {part} in {html}");
         }
@@ -97,16 +109,17 @@ mod tests {
 
     #[test]
     fn leaves_out_what_is_not_known() {
-        let html = page(&About { revision: None, documentation: None, ..about() }, "/metrics", false);
+        let html = page(&About { revision: None, documentation: None, ..about() }, "/metrics", false, None);
         assert!(!html.contains("revision") && !html.contains("Documentation"), "{html}");
         assert!(!html.contains("/allocations"), "{html}");
-        let html = page(&about(), "/metrics", true);
+        assert!(!html.contains("No metrics yet"), "{html}");
+        let html = page(&about(), "/metrics", true, None);
         assert!(html.contains("href=\"/allocations\""), "{html}");
     }
 
     #[test]
     fn every_element_is_closed() {
-        let html = page(&about(), "/metrics", true);
+        let html = page(&about(), "/metrics", true, Some("loading"));
         for tag in ["html", "head", "body", "main", "title", "style", "h1", "p", "ul", "li", "a", "code"] {
             let opened =
                 html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();

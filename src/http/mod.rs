@@ -205,7 +205,7 @@ impl WebShared {
         let method = request.method();
         let path = request.uri().path();
         let response = if let Some((details, detail)) = self.details.as_ref().zip(Detail::at(path)) {
-            let response = details.answer(&request, detail).await;
+            let response = details.answer(&request, detail, readiness.no_page_yet()).await;
             if response.status() == StatusCode::FORBIDDEN {
                 refusals.add(WebRefusal::Host);
             }

@@ -1,29 +1,43 @@
-//! Whether this process is ready to be scraped, and if not, why: set by the application, read by `/-/ready`.
+//! Whether this process is ready to be scraped, and if not, why: set by the application, read by `/-/ready`; and whether
+//! it has anything to show yet.
 //!
 //! Knows nothing of sources or sockets; it only stores the last state that was set.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A shared note: ready, or not ready with a reason. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    state: Arc<Mutex<Result<(), String>>>,
+    state: Arc<Mutex<ReadyState>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ReadyState {
+    Ready,
+    NotReady(String),
+    /// There is no page yet.
+    Loading(String),
 }
 
 impl Readiness {
     /// Not ready yet, for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { state: Arc::new(Mutex::new(Err(one_line(reason.into())))) }
+        Self { state: Arc::new(Mutex::new(ReadyState::NotReady(one_line(reason.into())))) }
     }
 
     /// From now on ready.
     pub fn ready(&self) {
-        self.set(Ok(()));
+        self.set(ReadyState::Ready);
     }
 
     /// From now on not ready, for this reason; line breaks in it become blanks.
     pub fn not_ready(&self, reason: impl Into<String>) {
-        self.set(Err(one_line(reason.into())));
+        self.set(ReadyState::NotReady(one_line(reason.into())));
+    }
+
+    /// Not ready, and there is no page before another state is set; how far it is with that.
+    pub fn loading(&self, progress: impl Into<String>) {
+        self.set(ReadyState::Loading(one_line(progress.into())));
     }
 
     /// What was said last.
@@ -32,18 +46,32 @@ impl Readiness {
     ///
     /// The reason, in one line, when not ready.
     pub fn get(&self) -> Result<(), String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match self.state().clone() {
+            ReadyState::Ready => Ok(()),
+            ReadyState::NotReady(reason) | ReadyState::Loading(reason) => Err(reason),
+        }
     }
 
-    fn set(&self, to: Result<(), String>) {
-        let was =
-            std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), to.clone());
+    /// Why there is no page yet, if so.
+    pub fn no_page_yet(&self) -> Option<String> {
+        match &*self.state() {
+            ReadyState::Loading(progress) => Some(progress.clone()),
+            ReadyState::Ready | ReadyState::NotReady(_) => None,
+        }
+    }
+
+    fn set(&self, to: ReadyState) {
+        let was = std::mem::replace(&mut *self.state(), to.clone());
         // Only a turn is news: the reason may change at every attempt to reconnect.
         match (was, to) {
-            (Err(_), Ok(())) => tracing::info!("ready"),
-            (Ok(()), Err(reason)) => tracing::warn!(reason, "no longer ready"),
+            (ReadyState::NotReady(_) | ReadyState::Loading(_), ReadyState::Ready) => tracing::info!("ready"),
+            (ReadyState::Ready, ReadyState::NotReady(reason)) => tracing::warn!(reason, "no longer ready"),
             _ => {}
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, ReadyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,7 +97,10 @@ mod tests {
         readiness.clone().ready();
         assert_eq!(readiness.get(), Ok(()));
         readiness.clone().not_ready("link down");
-        assert_eq!(readiness.get(), Err("link down".to_owned()));
+        assert_eq!((readiness.get(), readiness.no_page_yet()), (Err("link down".to_owned()), None));
+        readiness.clone().loading("41 % of\n152 MB");
+        assert_eq!(readiness.get(), Err("41 % of 152 MB".to_owned()));
+        assert_eq!(readiness.no_page_yet(), Some("41 % of 152 MB".to_owned()));
     }
 
     #[test]

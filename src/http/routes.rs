@@ -52,7 +52,10 @@ pub(super) fn answer(
         return RouteAnswer::Now(refusal);
     }
     match path {
-        _ if telemetry => RouteAnswer::Page,
+        _ if telemetry => match readiness.no_page_yet() {
+            Some(reason) => RouteAnswer::Now(try_again(text(StatusCode::SERVICE_UNAVAILABLE, &reason))),
+            None => RouteAnswer::Page,
+        },
         HEALTHY => RouteAnswer::Now(probe(Ok("healthy"))),
         READY if stopping => RouteAnswer::Now(probe(Err("shutting down"))),
         READY => RouteAnswer::Now(match readiness.get() {
@@ -60,7 +63,8 @@ pub(super) fn answer(
             Err(reason) => probe(Err(&reason)),
         }),
         _ => {
-            let html = landing::page(about, telemetry_path.as_str(), has_details);
+            let no_page_yet = readiness.no_page_yet();
+            let html = landing::page(about, telemetry_path.as_str(), has_details, no_page_yet.as_deref());
             let mut landing = response(StatusCode::OK, HTML, html.into());
             landing.headers_mut().insert(header::CONTENT_SECURITY_POLICY, LANDING_POLICY);
             RouteAnswer::Now(landing)
@@ -88,6 +92,12 @@ pub(super) fn page(content_type: &str, page: Result<(Bytes, Coding), PageError>)
 /// The response as it goes out: HEAD gets the same headers without the body (hyper would drop it too, at the socket).
 pub(super) fn for_method(method: &Method, response: Response<Bytes>) -> Response<Bytes> {
     if method == Method::HEAD { response.map(|_| Bytes::new()) } else { response }
+}
+
+/// The same, to be asked for again soon.
+pub(super) fn try_again(mut response: Response<Bytes>) -> Response<Bytes> {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }
 
 fn probe(state: Result<&str, &str>) -> Response<Bytes> {
@@ -220,6 +230,25 @@ mod tests {
         let response = asked.now(&Method::GET, READY);
         assert_eq!((response.status().as_u16(), &**response.body()), (503, &b"shutting down\n"[..]));
         assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200);
+    }
+
+    #[test]
+    fn before_there_is_a_page_it_is_said_how_far_that_is() {
+        let asked = Asked::new();
+        let reason = "loading the store: 41 % of 152 MB";
+        asked.readiness.loading(reason);
+        for (path, status, retry_after) in
+            [("/metrics", 503, Some("2")), (READY, 503, None), (HEALTHY, 200, None), ("/", 200, None)]
+        {
+            let response = asked.now(&Method::GET, path);
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(header_of(&response, "retry-after"), retry_after, "{path}");
+            let body = String::from_utf8(response.body().to_vec()).unwrap();
+            assert_eq!(body.contains(reason), path != HEALTHY, "{path}: {body}");
+        }
+        assert_eq!(asked.now(&Method::POST, "/metrics").status(), 405);
+        asked.readiness.not_ready("redis://a: link down");
+        assert!(matches!(asked.answer(&Method::GET, "/metrics"), RouteAnswer::Page));
     }
 
     #[test]

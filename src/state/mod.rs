@@ -1,13 +1,15 @@
 //! The table of allocations and sessions, and every sum about them.
 //!
-//! Five wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
-//! `input` (what the table is a function of), `model` (the data, and the rules that need one kind of it) and `storage` (containers that know nothing of TURN).
+//! Six wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
+//! `input` (what the table is a function of), `model` (the data, and the rules that need one kind of it), `storage` (containers
+//! that know nothing of TURN) and `image` (how values stand in an image of the table).
 
 #![allow(
     clippy::indexing_slicing,
     reason = "a slab is asked for its own numbers only; a wrong one must not go unseen"
 )]
 
+mod image;
 mod input;
 mod model;
 mod record;
@@ -20,6 +22,7 @@ mod tests;
 /// image changes.
 pub const RULES_VERSION: u32 = 1;
 
+pub use image::{IMAGE_VERSION, ImageError};
 pub use input::ScanOutcome;
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};
 pub use model::connection::{ClosedBy, EndedConnections, ProcessVerdict, VERDICT_AFTER};
@@ -41,6 +44,7 @@ pub use record::{
     SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
 };
 pub use table::batch::{BatchEvent, PreparedKey};
+pub use table::image::FrozenTable;
 pub use table::outputs::Output;
 pub use table::replay::ReplayError;
 pub use table::restore::Restored;

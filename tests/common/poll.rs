@@ -32,6 +32,14 @@ pub fn pause() {
     std::thread::park_timeout(BETWEEN_LOOKS);
 }
 
+/// Lets so much time pass, for who does something again and again.
+pub fn pass(time: Duration) {
+    let watch = Stopwatch::start();
+    while let Some(rest) = time.checked_sub(watch.elapsed()).filter(|rest| !rest.is_zero()) {
+        std::thread::park_timeout(rest);
+    }
+}
+
 /// Time passed since a moment.
 #[derive(Debug)]
 pub struct Stopwatch {

@@ -37,7 +37,7 @@ fn found(exporter: &Exporter) -> Vec<String> {
 #[test]
 fn a_user_is_found_behind_the_separator_that_coturn_has() {
     let (redis, peer, dir) = (Redis::start(), EchoPeer::start(), TempDir::new("turn-rest"));
-    let store = dir.path().join("store.db");
+    let store = dir.path().join("store");
     let knowing = Exporter::watching_with(
         &redis.url(0),
         &["--web.enable-details", "--session.rest-separator=|", "--store.path", store.to_str().unwrap()],

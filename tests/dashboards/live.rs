@@ -190,7 +190,9 @@ fn every_query_has_an_answer_and_every_panel_data() {
     redis::restore_idle(&mut redis.connect(0), keys.iter().map(|(key, idle)| (key.as_slice(), *idle)));
     let mut scenario = Scenario { statsdb: Statsdb::connect(&redis, 0), next_id: 1 };
     let dir = TempDir::new("store");
-    let store = format!("--store.path={}", dir.path().join("store.db").display());
+    let store = format!("--store.path={}", dir.path().join("store").display());
+    // A first life leaves a snapshot, of which the page says how old it is.
+    assert_eq!(watch(&redis, &store).stop(rustix::process::Signal::TERM).code(), Some(0));
     let exporter = watch(&redis, &store);
     let prometheus = Prometheus::scraping_as(JOB, exporter.address, &rule_files());
     let queries: Vec<_> = dashboards::all().iter().flat_map(Dashboard::queries).collect();

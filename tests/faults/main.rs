@@ -11,10 +11,16 @@
 #[path = "../common/mod.rs"]
 pub mod common;
 
+mod continuity;
 mod coturn;
 mod exporter;
 mod hostile;
 mod keys;
 mod redis;
+mod restarts;
 mod store;
-mod store_file;
+mod store_directory;
+mod store_failures;
+mod store_settings;
+mod store_start;
+mod usage;

@@ -1,14 +1,15 @@
-//! The exporter killed and ended at random moments, with a store and a real Prometheus that scrapes it: over all lives
-//! each byte once. And the ledger, whatever is killed while it is written. Real coturn, Redis and clients throughout.
+//! The exporter killed and ended at random moments, with a store and a real Prometheus that scrapes it: no counter falls, and
+//! each is what coturn logged. And the ledger, whatever is killed while it is written. Real coturn, Redis and clients
+//! throughout.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::process::Signal;
 
+use super::usage;
 use crate::common::models::traffic::{Legs, Traffic};
 use crate::common::net::ports::Port;
 use crate::common::poll::{self, PATIENCE};
@@ -55,7 +56,7 @@ impl Lives {
     }
 
     fn store(&self) -> PathBuf {
-        self.dir.path().join("store.db")
+        self.dir.path().join("store")
     }
 
     fn begin(&self) -> Exporter {
@@ -99,46 +100,15 @@ fn relayed(prometheus: &Prometheus) -> Legs {
     Legs { client: leg("client"), peer: leg("peer") }
 }
 
-/// Waits until Prometheus has stored a page on which all that coturn ended is closed, and two more: the first page of a
-/// life tells no bytes, and what it knows is in the store once a later one was told.
-fn until_told(prometheus: &Prometheus, exporter: &Exporter, coturn: &Coturn) {
-    let (closed, started) = exporter.until("the page to know the ends that coturn logged", |page| {
+/// Waits until the page knows all ends that coturn logged: what was answered once is not lost.
+fn until_all_ends_are_known(exporter: &Exporter, coturn: &Coturn) {
+    exporter.until("the page to know the ends that coturn logged", |page| {
         let seen = (page.count("coturn_allocations", &IN_REALM), coturn.log().live());
-        let closed = page.count("coturn_allocations_closed_total", &IN_REALM);
-        let started = page.value("process_start_time_seconds", &[]).expect("a start time");
-        if seen.0 == seen.1 { Ok((closed, started)) } else { Err(format!("live, page and log: {seen:?}")) }
-    });
-    let scraped = |closed: u64| {
-        let told = format!("sum(coturn_allocations_closed_total{{realm=\"{REALM}\"}}) >= {closed}");
-        let life = format!("process_start_time_seconds == {started}");
-        let query = format!("timestamp(process_start_time_seconds) and on() ({life}) and on() ({told})");
-        prometheus.query(&query).values().next().copied()
-    };
-    let first = poll::until(PATIENCE, "Prometheus to have been told", || {
-        scraped(closed).ok_or_else(|| format!("{closed} closed, not told"))
-    });
-    poll::until(PATIENCE, "Prometheus to have been told more", || match scraped(closed) {
-        Some(last) if last >= first + 2.0 => Ok(()),
-        last => Err(format!("{last:?} after {first}")),
+        if seen.0 == seen.1 { Ok(()) } else { Err(format!("live, page and log: {seen:?}")) }
     });
 }
 
-/// Waits for the moment after a scrape: what is being told in the moment of a kill may be lost (design: never doubled), so
-/// nothing is told in the moments that are looked at.
-fn until_just_scraped(prometheus: &Prometheus) {
-    let scraped = || {
-        let quick = "timestamp(scrape_duration_seconds) and scrape_duration_seconds < 0.3";
-        prometheus.query(quick).values().next().copied()
-    };
-    let before = scraped();
-    poll::until(PATIENCE, "Prometheus to have come by just now", || match scraped() {
-        Some(last) if Some(last) != before => Ok(()),
-        last => Err(format!("{last:?}")),
-    });
-}
-
-/// Exact: the increments of all lives are coturn's own sums, byte for byte and packet for packet. Bounded: what ended in
-/// the last second before a kill, and what is being told in that moment; `store_lives` has kills there, too.
+/// Exact: the increments of all lives are coturn's own sums, byte for byte and packet for packet, and no sample falls.
 #[test]
 fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
     let seed = RandomState::new().hash_one(0);
@@ -159,14 +129,13 @@ fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
     for (life, (is_kill, is_unheard)) in ends.into_iter().enumerate() {
         let mut short = [Uclient::start(&coturn, peer.port(), Job { messages: 300, ..job("short") })];
         wait_for_all(&mut short);
-        until_told(&prometheus, &exporter, &coturn);
+        until_all_ends_are_known(&exporter, &coturn);
         // A random moment: after so many more reports of those that go on.
         let target = coturn.log().reports() + random.u64(1..8);
         poll::until(PATIENCE, "a moment to kill it", || match coturn.log().reports() {
             reports if reports >= target => Ok(()),
             reports => Err(format!("{reports} of {target}")),
         });
-        until_just_scraped(&prometheus);
         if is_kill {
             exporter.kill();
         } else {
@@ -188,6 +157,7 @@ fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
         let page = exporter.page();
         assert_eq!(page.count("coturn_allocations", &IN_REALM), coturn.log().live());
         assert_eq!(page.count("coturn_unseen_bytes_total", &IN_REALM), 0, "all of it is known");
+        assert_eq!(page.count("coturn_allocations_adopted_total", &IN_REALM), 0, "they are the same ones");
     }
     talkers.clear();
     let log = poll::until(PATIENCE, "coturn to end all allocations", || {
@@ -205,6 +175,8 @@ fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
     );
     assert_eq!(page.count("coturn_exporter_accounting_anomalies_total", &[]), 0);
     assert_eq!(page.count("coturn_exporter_store_ok", &[]), 1);
+    let opened = page.count("coturn_allocations_opened_total", &IN_REALM);
+    assert_eq!(page.count("coturn_allocation_duration_seconds_count", &IN_REALM), opened, "all were whole");
     // And they stay: nothing is settled twice.
     drop(exporter);
     let exporter = lives.begin();
@@ -217,6 +189,11 @@ fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
         }
     });
     assert_eq!(relayed(&prometheus), log.relayed(), "told again");
+    for (series, (_, falls)) in
+        prometheus.last_and_falls("{__name__=~\"coturn_.+(_total|_bucket|_sum|_count)\"}[1h]")
+    {
+        assert_eq!(falls, 0, "{series}");
+    }
     let used = usage(&lives.store(), &["--by", "user"]);
     for user in ["long", "short"] {
         assert_eq!(used.get(user).copied(), Some(of_user(&[&log], user)), "{user}");
@@ -225,16 +202,8 @@ fn killed_and_ended_at_random_moments_each_byte_is_told_once() {
 
 /// The ledger's sums of each user.
 fn usage(store: &Path, args: &[&str]) -> BTreeMap<String, Legs> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
-    command.args(["usage", "--format", "json", "--store.path"]).arg(store).args(args);
-    let output = command.output().expect("the exporter starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let answers: Vec<BTreeMap<String, serde_json::Value>> = serde_json::from_slice(&output.stdout).unwrap();
-    let legs = |answer: &BTreeMap<String, serde_json::Value>| {
-        let of = |leg: &str, rest: &str| {
-            let name = format!("{leg}_{rest}");
-            answer.get(&name).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("no {name}"))
-        };
+    let legs = |row: &usage::Row| {
+        let of = |leg: &str, rest: &str| row.count(&format!("{leg}_{rest}"));
         let leg = |leg: &str| Traffic {
             received_packets: of(leg, "received_packets"),
             received_bytes: of(leg, "received_bytes"),
@@ -243,10 +212,7 @@ fn usage(store: &Path, args: &[&str]) -> BTreeMap<String, Legs> {
         };
         Legs { client: leg("client"), peer: leg("peer") }
     };
-    answers
-        .iter()
-        .map(|answer| (answer.get("user").and_then(|user| user.as_str()).unwrap().to_owned(), legs(answer)))
-        .collect()
+    usage::usage(store, args).iter().map(|row| (row.text("user").to_owned(), legs(row))).collect()
 }
 
 /// What coturn logged of a user's allocations, in all its lives.
@@ -257,7 +223,7 @@ fn of_user(logs: &[&CoturnLog], user: &str) -> Legs {
 
 /// Of user d, who had one session, with one allocation, and whose client relayed `peer`.
 fn assert_a_row_says_who_how_and_for_how_long(store: &Path, peer: Traffic) {
-    let ledger = rusqlite::Connection::open(store).unwrap();
+    let ledger = rusqlite::Connection::open(store.join("ledger.sqlite")).unwrap();
     let row =
         "SELECT realm, user_id, client, server, transport, cause, is_partial, relayed_bytes, ended - started,
         relay_ended - relay_started FROM session WHERE NOT is_open AND user = 'd'";
@@ -290,7 +256,6 @@ fn the_ledger_is_what_coturn_logged_whatever_was_killed() {
     let peer = EchoPeer::start();
     let lives = Lives::new(&redis);
     let exporter = lives.begin();
-    let prometheus = Prometheus::scraping(lives.address);
     let talk = |coturn: &Coturn, user: &'static str| {
         Uclient::start(coturn, peer.port(), Job { messages: ENDLESS, ..job(user) })
     };
@@ -317,9 +282,11 @@ fn the_ledger_is_what_coturn_logged_whatever_was_killed() {
     // The exporter dies under user a, is back, and hears the end.
     let client = talk(&coturn, "a");
     more_reports(&coturn, "a", 2);
-    poll::until(PATIENCE, "Prometheus to have been told of it", || {
-        let told = prometheus.query("sum(coturn_relayed_bytes_total)");
-        if told.values().any(|&bytes| bytes > 0.0) { Ok(()) } else { Err(format!("{told:?}")) }
+    exporter.until("the page to have some of it", |page| {
+        match page.count("coturn_relayed_bytes_total", &[]) {
+            0 => Err("nothing".to_owned()),
+            _ => Ok(()),
+        }
     });
     drop(exporter);
     more_reports(&coturn, "a", 2);

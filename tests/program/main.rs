@@ -21,3 +21,4 @@ mod prune;
 mod readme;
 mod record;
 mod signals;
+mod usage;

@@ -1,7 +1,9 @@
 //! The one table behind its lock: for the sources that write it and the pages that read it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::Ingest;
 use crate::clock::{Clock, Timestamp};
@@ -13,23 +15,66 @@ use crate::state::rows::{AllocationRow, AllocationWalk, RowQuery, RowWalk, Sessi
 #[derive(Clone, Debug)]
 pub struct SharedTable {
     ingest: Arc<Mutex<Ingest>>,
-    clock: Arc<dyn Clock>,
+    /// The table's; not known before the table is there.
+    clock: Arc<OnceLock<Arc<dyn Clock>>>,
+    process_clock: Arc<dyn Clock>,
+    is_there: watch::Sender<bool>,
 }
 
 impl SharedTable {
     /// Shares `ingest`, whose time `clock` tells.
     pub fn new(ingest: Ingest, clock: Arc<dyn Clock>) -> Self {
-        Self { ingest: Arc::new(Mutex::new(ingest)), clock }
+        let shared = Self::to_be_loaded(ingest, Arc::clone(&clock));
+        shared.begin(clock);
+        shared
     }
 
-    /// The present moment.
+    /// Shares a table that must be loaded first; until [`SharedTable::begin`] nobody but who loads it may touch it.
+    pub fn to_be_loaded(ingest: Ingest, process_clock: Arc<dyn Clock>) -> Self {
+        Self {
+            ingest: Arc::new(Mutex::new(ingest)),
+            clock: Arc::default(),
+            process_clock,
+            is_there: watch::Sender::new(false),
+        }
+    }
+
+    /// The table is there, and `clock` tells its time.
+    pub fn begin(&self, clock: Arc<dyn Clock>) {
+        // It begins once.
+        let _ = self.clock.set(clock);
+        self.is_there.send_replace(true);
+    }
+
+    /// Whether the table may be used.
+    pub fn is_there(&self) -> bool {
+        *self.is_there.borrow()
+    }
+
+    /// Waits until the table may be used. May be dropped and called again.
+    pub async fn there(&self) {
+        // The sender is `self`, so the channel cannot close while this waits.
+        let _ = self.is_there.subscribe().wait_for(|is_there| *is_there).await;
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.clock.get().unwrap_or(&self.process_clock).as_ref()
+    }
+
+    /// The present moment of the table's time line.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.clock().now()
+    }
+
+    /// The present moment of a time line of this process' own, which does not step when the table is there: for what has
+    /// nothing to do with the table.
+    pub fn process_now(&self) -> Timestamp {
+        self.process_clock.now()
     }
 
     /// A moment of the table by the wall clock.
     pub fn to_wall(&self, moment: Timestamp) -> Timestamp {
-        self.clock.to_wall(moment)
+        self.clock().to_wall(moment)
     }
 
     /// The table, for a short while; never across an `await`.
@@ -49,10 +94,10 @@ impl SharedTable {
 
 impl Observe for SharedTable {
     fn observe(&self) -> View {
-        let now = self.clock.now();
+        let now = self.now();
         let mut ingest = self.lock();
         ingest.advance(now);
-        ingest.view(self.clock.to_wall(now))
+        ingest.view(self.to_wall(now))
     }
 }
 
@@ -66,7 +111,7 @@ fn make_way() {
 impl SharedTable {
     fn walk<W: RowWalk>(&self, wanted: RowQuery) -> Listing<W::Row> {
         let mut walk = W::new(wanted);
-        let mut now = self.clock.now();
+        let mut now = self.now();
         self.lock().advance(now);
         loop {
             let more = walk.step(&self.lock().table);
@@ -77,7 +122,7 @@ impl SharedTable {
         }
         let found = walk.found();
         now = now.max(found.now);
-        Listing { found, wall: self.clock.to_wall(now) }
+        Listing { found, wall: self.to_wall(now) }
     }
 }
 

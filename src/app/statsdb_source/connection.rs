@@ -1,11 +1,15 @@
 //! One connection of the listener, from its first byte to its end.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use super::before_the_table::WaitingCommand;
 use super::connection_slots::ListenerSlot;
 use super::forwarding;
 use super::listener_context::ListenerContext;
@@ -35,6 +39,8 @@ struct ConnectionContext {
     client: ClientState,
     /// It has logged in or sent a first command, and keeps its slot.
     is_established: bool,
+    /// Its first command that needs the table, before that is there.
+    waiting: Option<WaitingCommand>,
 }
 
 /// Why a connection is over.
@@ -64,6 +70,7 @@ impl ListenerContext {
             id: None,
             client: ClientState::new(peer),
             is_established: false,
+            waiting: None,
         };
         let served = contain(self.receive(reception, caller, &slot, &mut connection)).await;
         let end = served.unwrap_or_else(|panic| {
@@ -103,6 +110,9 @@ impl ListenerContext {
         if !context.is_established {
             return ConnectionEnd::Refused(ConnectionRefusal::GaveWay);
         }
+        if let Err(ended) = self.wait_for_table(&mut connection, context).await {
+            return ConnectionEnd::Ended(ended);
+        }
         let mut taken = 0;
         loop {
             if let Err(ended) = connection.ready().await {
@@ -128,10 +138,92 @@ impl ListenerContext {
         let mut taken = 0;
         while !connection.is_accepted() {
             connection.ready().await.map_err(ConnectionEnd::Ended)?;
-            taken += self.take_in(&mut connection, context);
+            taken += if self.is_open() {
+                self.take_in(&mut connection, context)
+            } else {
+                self.take_early(&mut connection, context)
+            };
             give_way(&mut taken).await;
         }
         Ok(connection)
+    }
+
+    /// Before the table is there: answers the connection, up to its first command that needs the table.
+    async fn wait_for_table(
+        &self,
+        connection: &mut Connection,
+        context: &mut ConnectionContext,
+    ) -> Result<(), Disconnected> {
+        let mut taken = 0;
+        while !self.is_open() {
+            if context.waiting.is_some() {
+                let answering = async {
+                    connection.send_answers().await;
+                    pending::<Infallible>().await
+                };
+                tokio::select! {
+                    () = self.opened() => {}
+                    never = answering => match never {},
+                }
+                continue;
+            }
+            {
+                let mut ready = pin!(connection.ready());
+                tokio::select! {
+                    ready = &mut ready => ready?,
+                    () = self.opened() => {
+                        self.enter_table(context);
+                        ready.await?;
+                    }
+                }
+            }
+            if !self.is_open() {
+                taken += self.take_early(connection, context);
+                give_way(&mut taken).await;
+            }
+        }
+        self.enter_table(context);
+        if let Some(first) = context.waiting.take() {
+            let now = self.shared.now();
+            let mut ingest = self.shared.lock();
+            let notice = self.take_command(now, &mut ingest, context, &first.as_command(), true);
+            drop(ingest);
+            self.report(notice.as_slice());
+        }
+        Ok(())
+    }
+
+    /// The table gets to know a connection that was accepted before it was there.
+    fn enter_table(&self, context: &mut ConnectionContext) {
+        let now = self.shared.now();
+        context.id.get_or_insert_with(|| self.shared.lock().connection_opened(now, self.id, context.peer));
+    }
+
+    /// Takes in one command as far as that needs no table; one that does waits. Gives how many.
+    fn take_early(&self, connection: &mut Connection, context: &mut ConnectionContext) -> usize {
+        let now = self.shared.process_now();
+        let mut notice = None;
+        let taken = connection.take_one(|command, _| {
+            context.waiting = WaitingCommand::of(&command);
+            if context.waiting.is_some() {
+                return;
+            }
+            if context.client.is_changed_by(&command) {
+                notice = self.clients().note(now, &mut context.client, &command);
+            }
+            if let ClientCommand::Refused(reason) | ClientCommand::Foreign(reason) = command {
+                self.refused_command(reason);
+            }
+        });
+        self.report(notice.as_slice());
+        self.note_foreign(connection, context);
+        taken
+    }
+
+    fn note_foreign(&self, connection: &mut Connection, context: &ConnectionContext) {
+        if let Some(protocol) = connection.take_foreign() {
+            self.note_suspicious(context.peer, Suspicion::Foreign, Some(protocol));
+        }
     }
 
     /// Takes in the commands that have come; gives how many.
@@ -147,9 +239,7 @@ impl ListenerContext {
         });
         drop(ingest);
         self.report(&notices);
-        if let Some(protocol) = connection.take_foreign() {
-            self.note_suspicious(context.peer, Suspicion::Foreign, Some(protocol));
-        }
+        self.note_foreign(connection, context);
         taken
     }
 
@@ -163,8 +253,11 @@ impl ListenerContext {
         is_accepted: bool,
     ) -> Option<ClientNotice> {
         let ConnectionContext { peer, id, client, .. } = context;
-        let notice =
-            if client.is_changed_by(command) { self.clients().note(now, client, command) } else { None };
+        let notice = if client.is_changed_by(command) {
+            self.clients().note(self.shared.process_now(), client, command)
+        } else {
+            None
+        };
         if id.is_none() && is_accepted {
             *id = Some(ingest.connection_opened(now, self.id, *peer));
         }
@@ -192,11 +285,11 @@ impl ListenerContext {
             ConnectionEnd::Ended(Disconnected::Unread) => Some(ConnectionRefusal::Unread),
             ConnectionEnd::Ended(_) | ConnectionEnd::SetupFailed | ConnectionEnd::Panicked => None,
         };
-        let now = self.shared.now();
+        let now = self.shared.process_now();
         let notice = self.clients().leave(now, &connection.client, refusal.is_some());
         self.report(notice.as_slice());
         if let Some(reason) = refusal {
-            self.shared.lock().refused_connection(self.id, reason);
+            self.refused_connection(reason);
             // A client without the right password is in the log already.
             if !connection.client.is_refused() {
                 self.note_suspicious(connection.peer, Suspicion::Silent, None);

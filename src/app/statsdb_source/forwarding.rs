@@ -70,11 +70,11 @@ impl KeepConnected for Forwarder {
         let Self { forward, to, shared, refusals } = self;
         let note = |event: ForwardEvent<'_>| match event {
             ForwardEvent::Connected => {
-                link.is_connected(shared.now());
+                link.is_connected(shared.process_now());
                 tracing::info!(to = %to.name, "forwarding");
             }
             ForwardEvent::Refused(text) => {
-                if refusals.is_news(shared.now(), ()) {
+                if refusals.is_news(shared.process_now(), ()) {
                     let text = text.get(..SHOWN).unwrap_or(text);
                     tracing::warn!(
                         to = %to.name,
@@ -85,7 +85,7 @@ impl KeepConnected for Forwarder {
             }
             ForwardEvent::Taken => {
                 link.works();
-                for ((), commands) in refusals.ended(shared.now()) {
+                for ((), commands) in refusals.ended(shared.process_now()) {
                     tracing::info!(to = %to.name, commands, "the Redis of --statsdb.forward-url takes all commands again");
                 }
             }
@@ -100,7 +100,7 @@ impl KeepConnected for Forwarder {
     }
 
     fn now(&self) -> Timestamp {
-        self.shared.now()
+        self.shared.process_now()
     }
 }
 

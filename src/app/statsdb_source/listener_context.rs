@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
+use super::before_the_table::EarlyRefusals;
 use super::connection_slots::ListenerSlots;
 use super::refused_clients::{ClientNotice, RefusedClients};
 use super::suspicious_clients::{Suspicion, SuspiciousClients};
 use crate::app::ingest::SharedTable;
 use crate::config::Statsdb;
 use crate::source::forward::Forward;
-use crate::source::statsdb::{ForeignProtocol, ListenerStatus};
+use crate::source::statsdb::{CommandRefusal, ConnectionRefusal, ForeignProtocol, ListenerStatus};
 use crate::state::SourceId;
 
 /// What a connection needs.
@@ -26,6 +29,10 @@ pub(super) struct ListenerContext {
     suspicious: Arc<Mutex<SuspiciousClients>>,
     slots: Arc<Mutex<ListenerSlots>>,
     status: Arc<ListenerStatus>,
+    /// Until the table is there.
+    early: Arc<Mutex<Option<EarlyRefusals>>>,
+    /// The table is there and knows the listener.
+    is_open: watch::Sender<bool>,
 }
 
 impl ListenerContext {
@@ -40,12 +47,62 @@ impl ListenerContext {
             forward: statsdb.forward.as_ref().map(|_| Forward::default()),
             is_behind_proxy: statsdb.is_behind_proxy,
             name: statsdb.name.as_str().into(),
-            clients: Arc::new(Mutex::new(RefusedClients::new(shared.now()))),
+            clients: Arc::new(Mutex::new(RefusedClients::new(shared.process_now()))),
             suspicious: Arc::default(),
             slots: Arc::new(Mutex::new(ListenerSlots::new(statsdb.max_connections))),
             status,
+            early: Arc::new(Mutex::new(Some(EarlyRefusals::default()))),
+            is_open: watch::Sender::new(false),
             shared,
         }
+    }
+
+    /// The table is there: it is given what came before it, and all connections go on.
+    pub(super) fn open(&self) {
+        let now = self.shared.now();
+        {
+            let mut ingest = self.shared.lock();
+            ingest.listens(now, self.id);
+            let (refused, coturn_seen) = self.clients().count();
+            ingest.callers(self.id, refused, coturn_seen);
+            let early = self.early().take().unwrap_or_default();
+            early.commands().for_each(|reason| ingest.refused_command(self.id, reason));
+            early.connections().for_each(|reason| ingest.refused_connection(self.id, reason));
+        }
+        self.is_open.send_replace(true);
+    }
+
+    /// Whether the table is there.
+    pub(super) fn is_open(&self) -> bool {
+        *self.is_open.borrow()
+    }
+
+    /// Waits until the table is there. May be dropped and called again.
+    pub(super) async fn opened(&self) {
+        // The sender is `self`, so the channel cannot close while this waits.
+        let _ = self.is_open.subscribe().wait_for(|is_open| *is_open).await;
+    }
+
+    /// Counts a connection that was closed, or not taken.
+    pub(super) fn refused_connection(&self, reason: ConnectionRefusal) {
+        if let Some(early) = &mut *self.early() {
+            early.connection(reason);
+            return;
+        }
+        self.shared.lock().refused_connection(self.id, reason);
+    }
+
+    /// Counts a command that was refused before the table was there; see [`Self::refused_connection`].
+    pub(super) fn refused_command(&self, reason: CommandRefusal) {
+        if let Some(early) = &mut *self.early() {
+            early.command(reason);
+            return;
+        }
+        self.shared.lock().refused_command(self.id, reason);
+    }
+
+    fn early(&self) -> MutexGuard<'_, Option<EarlyRefusals>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn clients(&self) -> MutexGuard<'_, RefusedClients> {
@@ -65,11 +122,15 @@ impl ListenerContext {
         if notices.is_empty() {
             return;
         }
-        {
+        if self.is_open() {
             // Counted and shown under one lock: of two connections the later has the last word.
             let mut ingest = self.shared.lock();
             let (refused, coturn_seen) = self.clients().count();
             ingest.callers(self.id, refused, coturn_seen);
+            self.status.set(refused, coturn_seen);
+        } else {
+            let clients = self.clients();
+            let (refused, coturn_seen) = clients.count();
             self.status.set(refused, coturn_seen);
         }
         for notice in notices {
@@ -84,7 +145,7 @@ impl ListenerContext {
         suspicion: Suspicion,
         speaks: Option<ForeignProtocol>,
     ) {
-        let is_news = self.suspicious().is_news(self.shared.now(), peer, suspicion);
+        let is_news = self.suspicious().is_news(self.shared.process_now(), peer, suspicion);
         if is_news {
             suspicion.log(&self.name, peer, speaks);
         }

@@ -30,7 +30,8 @@ async fn a_finished_session_stays_for_its_retention_and_no_longer() {
     let path = dir.join("store.db");
     let (shared, clock) = shared_table(10_000 * HOUR);
     let config = config::StoreConfig { path: path.clone(), retention: Duration::from_secs(24 * HOUR) };
-    let writer = StoreWriter::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
+    let writer =
+        StoreWriter::open(&config, &["redis://test".to_owned()], b':', shared.clone()).await.unwrap();
     let keeping = tokio::spawn(writer.run());
     let users = || {
         let question = Question { by: vec![By::User], ..Question::default() };
@@ -98,7 +99,8 @@ async fn left_after(name: &str, retention_hours: u64, steps: &[(u64, u64)]) -> V
     let shared = SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
     let config =
         config::StoreConfig { path: path.clone(), retention: Duration::from_secs(retention_hours * HOUR) };
-    let writer = StoreWriter::open(&config, &["redis://test"], b':', shared.clone()).await.unwrap();
+    let writer =
+        StoreWriter::open(&config, &["redis://test".to_owned()], b':', shared.clone()).await.unwrap();
     let sessions = || {
         let answers = ledger::usage(&path, &Question::default()).unwrap();
         answers.first().map_or(0, |all| all.figures[0])

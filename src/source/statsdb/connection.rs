@@ -201,8 +201,17 @@ impl Connection {
 
     /// Answers what has been read and hands it on, a batch at most, with whether the client is accepted by then; gives
     /// how much it was.
-    pub fn take(&mut self, mut visit: impl FnMut(ClientCommand<'_>, bool)) -> usize {
-        for taken in 0..BATCH {
+    pub fn take(&mut self, visit: impl FnMut(ClientCommand<'_>, bool)) -> usize {
+        self.take_up_to(BATCH, visit)
+    }
+
+    /// As [`Self::take`], but one command at most.
+    pub fn take_one(&mut self, visit: impl FnMut(ClientCommand<'_>, bool)) -> usize {
+        self.take_up_to(1, visit)
+    }
+
+    fn take_up_to(&mut self, most: usize, mut visit: impl FnMut(ClientCommand<'_>, bool)) -> usize {
+        for taken in 0..most {
             if self.ending.is_some() {
                 self.is_drained = true;
                 return taken;
@@ -248,7 +257,27 @@ impl Connection {
             }
             visit(command, self.client.is_accepted());
         }
-        BATCH
+        most
+    }
+
+    /// Sends the answers that wait, while nothing is read. May be dropped and called again.
+    pub async fn send_answers(&mut self) {
+        while self.unread() > 0 || self.must_flush {
+            let unsent = self.answers.get(self.sent..).unwrap_or_default();
+            let written = if unsent.is_empty() {
+                self.output.flush().await.map(|()| 0)
+            } else {
+                self.output.write(unsent).await
+            };
+            match written {
+                Ok(length) => {
+                    self.must_flush = length > 0;
+                    self.was_sent(length);
+                }
+                // What the other end said before it went is still to be read.
+                Err(_) => self.fall_silent(),
+            }
+        }
     }
 
     const fn unread(&self) -> usize {

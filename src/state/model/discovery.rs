@@ -60,7 +60,7 @@ pub enum Discovery {
 const MAX_WAITING: usize = 64;
 
 /// Discoveries that wait to be taken, in their order, each once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Discoveries(Vec<Discovery>);
 
 impl Discoveries {

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use super::Table;
 use super::outputs::{Output, Outputs};
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 use crate::state::model::allocation::{Flag, Phase};
 use crate::state::model::ids::RecordId;
 use crate::state::model::key::SourceKey;
@@ -36,6 +39,17 @@ struct Tracked {
     forgotten: RecentKeys,
 }
 
+impl Tracked {
+    fn new(first_output: u64) -> Self {
+        Self {
+            changed: Vec::new(),
+            is_noted: Vec::new(),
+            outputs: Outputs::new(first_output),
+            forgotten: RecentKeys::default(),
+        }
+    }
+}
+
 impl Changes {
     pub(super) const fn new() -> Self {
         Self { next_serial: 1, tracked: None }
@@ -43,13 +57,7 @@ impl Changes {
 
     /// From now on changes are noted.
     fn track(&mut self, first_serial: u64, first_output: u64) {
-        let tracked = Tracked {
-            changed: Vec::new(),
-            is_noted: Vec::new(),
-            outputs: Outputs::new(first_output),
-            forgotten: RecentKeys::default(),
-        };
-        *self = Self { next_serial: first_serial, tracked: Some(tracked) };
+        *self = Self { next_serial: first_serial, tracked: Some(Tracked::new(first_output)) };
     }
 
     /// What waits for the ledger, where there is one.
@@ -126,6 +134,36 @@ impl Changes {
         if let Some(tracked) = &mut self.tracked {
             tracked.forgotten.expire(now);
         }
+    }
+}
+
+impl Changes {
+    /// The same once more, to be written only.
+    pub(super) fn share(&mut self) -> Self {
+        let share = |tracked: &mut Tracked| Tracked {
+            outputs: tracked.outputs.share(),
+            forgotten: tracked.forgotten.share(),
+            ..Tracked::new(1)
+        };
+        Self { next_serial: self.next_serial, tracked: self.tracked.as_mut().map(share) }
+    }
+}
+
+impl Persist for Changes {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.next_serial.write(to);
+        self.tracked.is_some().write(to);
+        if let Some(tracked) = &self.tracked {
+            tracked.forgotten.write(to);
+            tracked.outputs.write(to);
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let next_serial = Persist::read(from)?;
+        let known: Option<(RecentKeys, Outputs)> = Persist::read(from)?;
+        let tracked = known.map(|(forgotten, outputs)| Tracked { outputs, forgotten, ..Tracked::new(1) });
+        Ok(Self { next_serial, tracked })
     }
 }
 

@@ -3,6 +3,9 @@
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::state::input::Input;
 use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::queue::Queue;
@@ -51,11 +54,14 @@ impl Outputs {
         self.waiting.push_back((number, output()));
     }
 
-    /// One that an image has kept.
-    #[allow(dead_code, reason = "images are read by their own module")]
-    pub(in crate::state) fn put_back(&mut self, number: u64, output: Output) {
-        self.allocations += usize::from(matches!(output, Output::Allocation(_)));
-        self.waiting.push_back((number, output));
+    /// The same once more, to be written only.
+    pub(super) fn share(&mut self) -> Self {
+        Self {
+            waiting: self.waiting.share(),
+            next: self.next,
+            allocations: self.allocations,
+            lost: self.lost,
+        }
     }
 
     pub(super) fn drop_up_to(&mut self, number: u64) {
@@ -66,6 +72,31 @@ impl Outputs {
         }
     }
 }
+
+impl Persist for Output {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        match self {
+            Self::Allocation(record) => {
+                to.byte(0);
+                record.write(to);
+            }
+            Self::Session(record) => {
+                to.byte(1);
+                record.write(to);
+            }
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        match from.byte()? {
+            0 => Persist::read(from).map(Self::Allocation),
+            1 => Persist::read(from).map(Self::Session),
+            _ => Err(Unreadable::Malformed("a number stands for no output")),
+        }
+    }
+}
+
+persist! { Outputs { next, waiting, allocations, lost } }
 
 impl Table {
     /// Those that wait with numbers above `after`, the first `most` of them.

@@ -242,8 +242,28 @@ fn names(batch: &[u8], into: &mut BTreeSet<String>) {
     }
 }
 
-/// A recorded life of a table, in batches, and what the table shows at the end of each.
-fn life(seed: u64, steps: u64) -> (Settings, Vec<(Vec<u8>, String)>) {
+/// The blocks of a table's image.
+fn image(table: &mut Table) -> Vec<Vec<u8>> {
+    let mut image = Vec::new();
+    let take = |block: &[u8]| -> Result<(), ()> {
+        image.push(block.to_vec());
+        Ok(())
+    };
+    table.freeze().encode(take).unwrap();
+    image
+}
+
+/// A table that comes back from an image.
+fn of_image(image: Vec<Vec<u8>>) -> Table {
+    let mut blocks = image.into_iter();
+    Table::from_image(|| -> Result<_, ()> { Ok(blocks.next()) }).unwrap()
+}
+
+/// Batches, and what the table shows at the end of each.
+type Batches = Vec<(Vec<u8>, String)>;
+
+/// A recorded life of a table, and its image at the end.
+fn life(seed: u64, steps: u64) -> (Settings, Batches, Vec<Vec<u8>>) {
     let mut world = World::new(seed);
     let settings = settings(&mut world.dice);
     let mut table = fresh(&settings);
@@ -263,7 +283,7 @@ fn life(seed: u64, steps: u64) -> (Settings, Vec<(Vec<u8>, String)>) {
         }
     }
     batches.push((table.take_recorded(Vec::new()), shown(&table)));
-    (settings, batches)
+    (settings, batches, image(&mut table))
 }
 
 /// Each table hashes with seeds of its own.
@@ -273,13 +293,22 @@ fn what_was_recorded_makes_an_equal_table() {
     println!("REPLAY_SEED={seed}");
     let mut kinds = BTreeSet::new();
     for number in 0..24 {
-        let (settings, batches) = life(seed.wrapping_add(number * 2), 1500);
-        let mut table = fresh(&settings);
+        let (settings, batches, last) = life(seed.wrapping_add(number * 2), 1500);
+        let (mut table, mut of_images) = (fresh(&settings), fresh(&settings));
         for (place, (batch, expected)) in batches.iter().enumerate() {
             assert_eq!(table.replay(batch), Ok(()), "life {number}, batch {place}");
             assert_eq!(&shown(&table), expected, "life {number}, batch {place}");
             names(batch, &mut kinds);
+            // What an image has kept goes on in the same way.
+            assert_eq!(of_images.replay(batch), Ok(()), "life {number}, batch {place}");
+            if place % 7 == 3 {
+                of_images = of_image(image(&mut of_images));
+            }
+            let pages = [&table, &of_images].map(|table| format!("{:?}", table.snapshot()));
+            assert_eq!(pages[0], pages[1], "life {number}, batch {place}");
         }
+        assert!(image(&mut table) == last, "life {number}: the images differ");
+        assert!(image(&mut of_images) == last, "life {number}: the images of images differ");
         audit(&table).unwrap();
         assert!(table.take_discoveries().is_empty(), "what a replay finds out has been logged");
     }
@@ -328,7 +357,7 @@ fn rubbish_is_an_error() {
     let mut dice = Dice(seed | 1);
     let mut errors = 0;
     for _ in 0..6 {
-        let (settings, batches) = life(dice.roll(), 300);
+        let (settings, batches, _) = life(dice.roll(), 300);
         for _ in 0..12 {
             let mut table = fresh(&settings);
             let damaged = dice.below(batches.len() as u64);

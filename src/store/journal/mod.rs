@@ -38,6 +38,7 @@ pub use continuity::{Continuity, UnsureReason};
 pub use directory::Directory;
 pub use error::{DirectoryError, DirectoryTrouble};
 pub use moments::Moments;
+pub(super) use names::TAKEOVER;
 pub use opening::OpenNotice;
 pub use reader::{BatchReader, JournalBatch, JournalEnd, TornBatch};
 pub use settings::JournalSettings;

@@ -4,6 +4,8 @@
 pub(super) const LOCK: &str = "lock";
 /// Whose the directory is, and how its last life ended.
 pub(super) const STATE: &str = "state";
+/// There until the table of an old store that became this directory is in a snapshot.
+pub(in crate::store) const TAKEOVER: &str = "takeover";
 /// Behind the name of a file that is not complete.
 pub(super) const UNFINISHED: &str = ".new";
 
@@ -40,7 +42,12 @@ pub(super) fn parse(name: &str) -> Option<Numbered> {
 /// Whether the name is of a file that the exporter makes here, those of the ledger included.
 pub(super) fn is_ours(name: &str) -> bool {
     let name = name.strip_suffix(UNFINISHED).unwrap_or(name);
-    name == LOCK || name == STATE || name.starts_with("ledger.sqlite") || parse(name).is_some()
+    name == LOCK || name == STATE || is_of_ledger(name) || parse(name).is_some()
+}
+
+/// Whether the name is of a file that may be there before the journal: the ledger's, and the mark of a takeover.
+pub(super) fn is_of_ledger(name: &str) -> bool {
+    name == TAKEOVER || name.starts_with("ledger.sqlite")
 }
 
 #[cfg(test)]

@@ -100,13 +100,13 @@ fn is_old_store(path: &Path) -> io::Result<bool> {
 
 /// Whether no exporter has ever used the directory, and nobody else does.
 pub(super) fn is_unused(folder: &Folder) -> Result<bool, DirectoryError> {
-    let names = folder.list().map_err(|error| folder.refused("", error))?.names;
-    if names.iter().any(|name| name == STATE) {
+    let found = folder.list().map_err(|error| folder.refused("", error))?.names;
+    if found.iter().any(|name| name == STATE) {
         return Ok(false);
     }
-    // What a file system puts there, and what a start leaves that was interrupted.
+    // What a file system puts there, what a start leaves that was interrupted, and what an old store has become.
     let harmless = ["lost+found".to_owned(), LOCK.to_owned(), format!("{STATE}{UNFINISHED}")];
-    if names.iter().all(|name| harmless.contains(name)) {
+    if found.iter().all(|name| harmless.contains(name) || names::is_of_ledger(name)) {
         Ok(true)
     } else {
         Err(DirectoryError::Foreign { path: folder.path.clone() })

@@ -48,6 +48,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// The ledger of a store, where the store itself is wanted.
+    #[error("{} is the ledger of a store: --store.path must name the directory that holds it", path.display())]
+    Part {
+        /// The file.
+        path: PathBuf,
+    },
     /// Something else has the name that the old store would be kept under.
     #[error(
         "cannot keep the old store {} as {}, which is there already: move that away", path.display(), kept.display()

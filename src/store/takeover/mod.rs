@@ -5,6 +5,8 @@
 //! directory's first snapshot; until then a start reads it from the file again.
 
 mod saved;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -17,13 +19,11 @@ use rusqlite::params_from_iter;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rustix::fs::FlockOperation;
 
+use super::journal::TAKEOVER;
 use super::ledger::schema::{self, VERSION_OF_ONE_FILE};
 use super::ledger::{self, LedgerError, SessionLedger, reading};
 use crate::state::SavedTable;
 pub(super) use saved::{StoredAllocation, highest_serial, read as read_saved};
-
-/// Says, within a directory, that its table is still in the file that was taken over.
-const MARKER: &str = "takeover";
 
 /// An old store whose ledger is in a directory now, and what its table was. Nobody else gets it while this lives.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ pub fn take_over(path: &Path, sources: &[&str]) -> Result<Option<TakenOver>, Led
         return resume(&names, &sources, old).map(Some);
     }
     let is_gone = fs::symlink_metadata(&names.path).is_err();
-    let is_half_swapped = is_gone && names.new.join(MARKER).exists() && is_file(&names.kept);
-    let is_waiting = names.path.join(MARKER).exists();
+    let is_half_swapped = is_gone && names.new.join(TAKEOVER).exists() && is_file(&names.kept);
+    let is_waiting = names.path.join(TAKEOVER).exists();
     if !is_half_swapped && !is_waiting {
         return Ok(None);
     }
@@ -104,7 +104,12 @@ pub fn take_over(path: &Path, sources: &[&str]) -> Result<Option<TakenOver>, Led
 
 /// Our file, ours alone as long as it is open.
 fn lock(path: &Path) -> Result<File, LedgerError> {
-    let file = schema::open_file(path, false, VERSION_OF_ONE_FILE)?;
+    let file = schema::open_file(path, false, VERSION_OF_ONE_FILE).map_err(|error| match error {
+        LedgerError::Newer { path, version, .. } if version as usize <= schema::VERSION => {
+            LedgerError::Part { path }
+        }
+        error => error,
+    })?;
     let in_use = || LedgerError::InUse { path: path.to_owned() };
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
         rustix::io::Errno::WOULDBLOCK => in_use(),
@@ -141,7 +146,7 @@ fn make(Names { path, new, .. }: &Names, sources: &[String]) -> Result<(), Ledge
     SessionLedger::open(new, &[], 0)?.close()?;
     File::open(&copy).and_then(|file| file.sync_all()).map_err(LedgerError::system(&copy))?;
     // The last, so that a directory with it is whole.
-    create(&new.join(MARKER))?;
+    create(&new.join(TAKEOVER))?;
     File::open(new).and_then(|directory| directory.sync_all()).map_err(LedgerError::system(new))
 }
 
@@ -189,7 +194,7 @@ fn discard(new: &Path) -> Result<(), LedgerError> {
     let is_ours = |name: &OsString| {
         let name = name.to_str().unwrap_or_default();
         let rest = name.strip_prefix(ledger::FILE);
-        name == MARKER || matches!(rest, Some("" | "-wal" | "-shm" | "-journal"))
+        name == TAKEOVER || matches!(rest, Some("" | "-wal" | "-shm" | "-journal"))
     };
     if !names.iter().all(is_ours) {
         let error = io::Error::new(
@@ -200,7 +205,7 @@ fn discard(new: &Path) -> Result<(), LedgerError> {
     }
     // The marker first: what is left is not whole.
     forget(new).map_err(&system)?;
-    for name in names.iter().filter(|name| *name != MARKER) {
+    for name in names.iter().filter(|name| *name != TAKEOVER) {
         fs::remove_file(new.join(name)).map_err(&system)?;
     }
     fs::remove_dir(new).map_err(&system)
@@ -240,7 +245,7 @@ fn resume(names: &Names, sources: &[String], old: File) -> Result<TakenOver, Led
 
 /// From now on nothing is read from the old file.
 fn forget(directory: &Path) -> io::Result<()> {
-    match fs::remove_file(directory.join(MARKER)) {
+    match fs::remove_file(directory.join(TAKEOVER)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! A publisher who does not wait for answers: commands as fast as Redis takes them, over a plain socket.
 
 use std::io::{BufWriter, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -20,7 +20,12 @@ pub struct Flood {
 
 impl Flood {
     pub fn connect(redis: &Redis) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, redis.port())).expect("redis-server listens");
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port())))
+    }
+
+    /// To an exporter's own port.
+    pub fn at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("somebody listens");
         let answered = Arc::new(AtomicU64::new(0));
         let reader = std::thread::spawn({
             let mut stream = stream.try_clone().expect("a second handle");

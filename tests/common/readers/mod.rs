@@ -10,5 +10,6 @@ pub mod page;
 pub mod promql;
 pub mod promtool;
 pub mod published;
+pub mod tally;
 pub mod vocabulary;
 pub mod witness;

@@ -74,6 +74,11 @@ impl Page {
         self.series.iter().map(|(series, value)| (series, *value))
     }
 
+    /// The series that may only rise, but for those of the process itself.
+    pub fn cumulative(&self) -> impl Iterator<Item = (&Series, f64)> {
+        self.iter().filter(|(series, _)| self.is_cumulative(series) && !series.name.starts_with("process_"))
+    }
+
     /// The series of one name. It fails on a name that no page has.
     #[track_caller]
     pub fn named(&self, name: &str) -> impl Iterator<Item = (&Series, f64)> {

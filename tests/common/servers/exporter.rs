@@ -35,9 +35,12 @@ impl Exporter {
 
     /// Starts it as one who is told by an error, and not killed by a signal, where a file may not grow.
     pub fn start_heedless_of_limits(args: &[&str]) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
-        Self::launch(command, "127.0.0.1:0", &[], args)
+        Self::launch(heedless(), "127.0.0.1:0", &[], args)
+    }
+
+    /// The same where it is expected, life after life.
+    pub fn start_heedless_of_limits_at(address: SocketAddr, args: &[&str]) -> Self {
+        Self::launch(heedless(), &address.to_string(), &[], args)
     }
 
     /// Starts it where no more files than these may be open at one time.
@@ -139,16 +142,6 @@ impl Exporter {
         Page::parse(&self.text())
     }
 
-    /// The page as Prometheus asks for it.
-    #[track_caller]
-    pub fn scrape(&self) -> Page {
-        let header = "X-Prometheus-Scrape-Timeout-Seconds: 10";
-        let response = http::get_with(self.address, "/metrics", header);
-        let response = response.unwrap_or_else(|why| panic!("{why}\n{}", self.process.output()));
-        assert_eq!(response.status, 200, "{}", response.body);
-        Page::parse(&response.body)
-    }
-
     /// Waits until the page is as `look` wants it; `Err` says what is not yet so.
     #[track_caller]
     pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Page) -> Result<T, String>) -> T {
@@ -241,6 +234,13 @@ impl Exporter {
             Err(self.process.output())
         })
     }
+}
+
+/// The program, as one that ignores the signal of a file that may not grow.
+fn heedless() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
+    command
 }
 
 /// From a line like `level=info msg="listening" address=127.0.0.1:40123`.

@@ -14,6 +14,7 @@ pub mod peer;
 pub mod process;
 pub mod prometheus;
 pub mod redis;
+pub mod scraper;
 pub mod sentinel;
 pub mod uclient;
 pub mod webdriver;

@@ -35,12 +35,21 @@ impl Prometheus {
         Self::scraping_as(JOB, target, &[])
     }
 
+    /// One that scrapes at another interval, as Prometheus writes it.
+    pub fn scraping_every(interval: &str, target: SocketAddr) -> Self {
+        Self::scraping_so(interval, JOB, target, &[])
+    }
+
     /// The same under another job, with rule files that it evaluates every second.
     pub fn scraping_as(job: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
+        Self::scraping_so("1s", job, target, rules)
+    }
+
+    fn scraping_so(interval: &str, job: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
         Self::start(
             TempDir::new("prometheus"),
             &format!(
-                "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+                "global: {{scrape_interval: {interval}, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
                  rule_files: {}\n\
                  scrape_configs:\n  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n",
                 serde_json::json!(rules)
@@ -104,6 +113,17 @@ impl Prometheus {
             (series(result), sum)
         };
         results(&self.get(&format!("query?query={}", percent_encoded(range)))).iter().map(sum).collect()
+    }
+
+    /// Each series of a range selector with its last sample, and how many of its samples are below the one before.
+    pub fn last_and_falls(&self, range: &str) -> BTreeMap<Series, (f64, usize)> {
+        let look = |result: &serde_json::Value| {
+            let values = result["values"].as_array().unwrap_or_else(|| panic!("no samples: {result}"));
+            let values: Vec<f64> = values.iter().map(|pair| number(&pair[1])).collect();
+            let falls = values.windows(2).filter(|pair| pair[1] < pair[0]).count();
+            (series(result), (values.last().copied().unwrap_or_default(), falls))
+        };
+        results(&self.get(&format!("query?query={}", percent_encoded(range)))).iter().map(look).collect()
     }
 
     /// The same at a time, in seconds since 1970; or what it says of the query.

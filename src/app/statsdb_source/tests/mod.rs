@@ -1,6 +1,7 @@
 //! The listener's part of the table: ticks, connections that were lost, a Redis that commands are forwarded to.
 
 mod absence;
+mod early;
 
 use std::io::Write as _;
 use std::net::TcpStream;

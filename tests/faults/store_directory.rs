@@ -1,0 +1,211 @@
+//! The store's directory: whose it is, who may read it, and what is not ours, newer, damaged or in use stays as it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use rustix::process::Signal;
+
+use crate::common::models::traffic::Traffic;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::servers::command;
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
+
+const REALM: &str = "one.example";
+const IN_REALM: [(&str, &str); 1] = [("realm", REALM)];
+const SOME: Traffic =
+    Traffic { received_packets: 100, received_bytes: 9000, sent_packets: 70, sent_bytes: 7000 };
+
+/// What an exporter says that cannot use its store; it must end by itself, with code 1.
+#[track_caller]
+fn refusal(store: &Path) -> String {
+    let store = store.to_str().unwrap();
+    let args = ["--web.listen-address", "127.0.0.1:0", "--redis.url", "redis://127.0.0.1:1", "--store.path"];
+    let ended = command::exporter(&[&args[..], &[store]].concat());
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let said = ended.stderr.lines().last().unwrap_or_default().to_owned();
+    assert!(said.contains(store), "which directory? {said}");
+    said
+}
+
+/// Everything that is under a path, byte for byte.
+fn content(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    if !path.is_dir() {
+        return BTreeMap::from([(path.to_owned(), fs::read(path).unwrap())]);
+    }
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|entry| content(&entry)).collect()
+}
+
+/// A store with a snapshot and a journal behind it, whose exporter was killed; with the Redis of its allocations.
+struct Killed {
+    redis: Redis,
+    dir: TempDir,
+    bytes: u64,
+}
+
+/// How often each life of it was looked at, and so how many batches there are at least.
+const LOOKS: u64 = 40;
+
+impl Killed {
+    fn new() -> Self {
+        let mut store = Self { redis: Redis::start(), dir: TempDir::new("killed"), bytes: 0 };
+        let mut statsdb = Statsdb::connect(&store.redis, 0);
+        for life in 0..2 {
+            let mut exporter = store.begin(&[]);
+            for look in 1..=LOOKS {
+                let id = life * LOOKS + look;
+                let allocation = Allocation::new(REALM, &format!("user{id}"), id);
+                statsdb.open(&allocation, 600);
+                statsdb.report(&allocation, SOME, SOME);
+                store.bytes += SOME.sent_bytes;
+                exporter.until("the report to be counted", |page| match sent(page) {
+                    bytes if bytes == store.bytes => Ok(()),
+                    bytes => Err(format!("{bytes}")),
+                });
+            }
+            if life == 0 {
+                assert_eq!(exporter.stop(Signal::TERM).code(), Some(0), "{}", exporter.log());
+            } else {
+                exporter.kill();
+            }
+        }
+        store
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn begin(&self, args: &[&str]) -> Exporter {
+        let path = self.path();
+        let args = [&["--store.path", path.to_str().unwrap()], args].concat();
+        Exporter::watching_with(&self.redis.url(0), &args)
+    }
+
+    /// The newest of its files of this kind.
+    #[track_caller]
+    fn file(&self, kind: &str) -> PathBuf {
+        let files = content(&self.path()).into_keys();
+        let is_it = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().starts_with(kind);
+        files.filter(is_it).max().unwrap_or_else(|| panic!("no {kind}: {:?}", content(&self.path()).keys()))
+    }
+}
+
+fn sent(page: &crate::common::readers::page::Page) -> u64 {
+    page.count("coturn_relayed_bytes_total", &[IN_REALM[0], ("leg", "peer"), ("direction", "sent")])
+}
+
+#[test]
+fn what_is_no_store_of_ours_stays_as_it_is() {
+    let dir = TempDir::new("foreign");
+    let text = dir.write("notes.txt", "somebody's notes\n");
+    let database = dir.path().join("other.db");
+    Connection::open(&database).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("letter.txt"), "somebody's letter\n").unwrap();
+    for (path, reason) in [(&text, "no store"), (&database, "no store"), (&folder, "no store")] {
+        let before = content(path);
+        let said = refusal(path);
+        assert!(said.contains(reason) && said.contains("--store.path"), "{said}");
+        assert!(content(path) == before, "{} was changed", path.display());
+    }
+}
+
+/// One wrong byte, in the middle of the newest journal or snapshot.
+#[test]
+fn a_damaged_store_is_a_clear_error_and_stays_as_it_is() {
+    for kind in ["journal", "snapshot"] {
+        let store = Killed::new();
+        let path = store.file(kind);
+        let bytes = fs::read(&path).unwrap();
+        // A segment has room behind its last batch.
+        let length = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[!bytes[length / 2]], (length / 2) as u64).unwrap();
+        let before = content(&store.path());
+        let said = refusal(&store.path());
+        assert!(said.contains("damaged") && said.contains("backup") && said.contains("usage"), "{said}");
+        assert!(content(&store.path()) == before, "{kind}: it was changed");
+        // The ledger is read all the same, as the error says.
+        let ledger = command::exporter(&["usage", "--store.path", store.path().to_str().unwrap()]);
+        assert_eq!(ledger.code, Some(0), "{}", ledger.stderr);
+    }
+}
+
+#[test]
+fn a_store_has_one_exporter_and_any_reader() {
+    let dir = TempDir::new("shared");
+    let store = dir.path().join("store");
+    let url = "redis://127.0.0.1:1";
+    let exporter = Exporter::start(&["--redis.url", url, "--store.path", store.to_str().unwrap()]);
+    exporter.until_value("coturn_exporter_store_ok", &[], 1.0);
+    let before = content(&store).into_keys().collect::<Vec<_>>();
+    assert!(refusal(&store).contains("in use by another"));
+    assert_eq!(content(&store).into_keys().collect::<Vec<_>>(), before);
+    let ledger = command::exporter(&["usage", "--store.path", store.to_str().unwrap()]);
+    assert_eq!(ledger.code, Some(0), "{}", ledger.stderr);
+    assert!(ledger.stdout.starts_with("user  sessions"), "{}", ledger.stdout);
+}
+
+/// Names of users are in it: others see nothing, also where somebody let them.
+#[test]
+fn only_its_owner_may_look_into_a_store() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let store = Killed::new();
+    let assert_closed = || {
+        assert_eq!(mode(&store.path()), 0o700);
+        for file in content(&store.path()).keys() {
+            assert_eq!(mode(file), 0o600, "{}", file.display());
+        }
+    };
+    assert_closed();
+    for file in content(&store.path()).keys() {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::set_permissions(store.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut exporter = store.begin(&[]);
+    exporter.until_logged(&["level=warn", store.path().to_str().unwrap()]);
+    assert_closed();
+    assert_eq!(exporter.stop(Signal::TERM).code(), Some(0));
+    assert_closed();
+}
+
+/// A copy of the directory is a backup, of a running exporter's too: it goes on from there, and is the same to the byte.
+#[test]
+fn a_copy_of_the_directory_is_a_store() {
+    let store = Killed::new();
+    let copy = TempDir::new("copy");
+    for (file, bytes) in content(&store.path()) {
+        let to = copy.path().join(file.strip_prefix(store.path()).unwrap());
+        fs::write(to, bytes).unwrap();
+    }
+    let exporter =
+        Exporter::watching_with(&store.redis.url(0), &["--store.path", copy.path().to_str().unwrap()]);
+    let page = exporter.page();
+    assert_eq!(sent(&page), store.bytes);
+    let of = |name: &str| page.count(name, &IN_REALM);
+    assert_eq!((of("coturn_allocations"), of("coturn_allocations_adopted_total")), (2 * LOOKS, 0));
+    assert_eq!(of("coturn_allocations_opened_total"), 2 * LOOKS);
+}
+
+/// A stop leaves a snapshot and nothing behind it; the next start replays nothing.
+#[test]
+fn a_stop_leaves_nothing_to_replay() {
+    let store = Killed::new();
+    let mut exporter = store.begin(&[]);
+    assert_eq!(sent(&exporter.page()), store.bytes);
+    assert_eq!(exporter.stop(Signal::TERM).code(), Some(0), "{}", exporter.log());
+    let journals = content(&store.path()).into_iter().filter(|(file, bytes)| {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        name.starts_with("journal") && bytes.len() > 4096
+    });
+    assert_eq!(journals.map(|(file, _)| file).collect::<Vec<_>>(), Vec::<PathBuf>::new());
+    let exporter = store.begin(&[]);
+    assert_eq!(sent(&exporter.page()), store.bytes);
+}

@@ -1,0 +1,262 @@
+//! A store that fails, and the exporter killed or ended then: nobody is told anything twice, and the page said that it could
+//! not be sure.
+//!
+//! Not simulated: a disk that answers `EIO` or hangs, which takes a device or a file system of one's own. To the exporter an
+//! `EFBIG` of a limit is an error of `write` like theirs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::restarts::compare::{assert_nothing_doubled, counted};
+use super::restarts::stage::Stage;
+use super::restarts::{random, scrapers};
+use super::usage::usage;
+use crate::common::models::lives::{End, Lives, Rules};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::tally::Tally;
+use crate::common::servers::scraper::{Scraper, scrape};
+use crate::common::turns;
+
+const RULES: Rules = Rules { lifetime: 3600, last_lifetime: 1, ends: &[End::Disconnected, End::Released] };
+
+/// What is done to the store of a running exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Harm {
+    /// No file grows beyond so many bytes, as on a full disk.
+    Full(u64),
+    /// The directory is deleted.
+    Removed,
+    /// The directory is moved away.
+    Moved,
+    /// The directory is moved away, and put back before the next start.
+    MovedAndPutBack,
+    /// A file stands in its place, until the next start.
+    Replaced,
+    /// The file that is being written is deleted.
+    SegmentRemoved,
+}
+
+impl Harm {
+    fn begin(self, stage: &Stage) {
+        let store = stage.store();
+        match self {
+            Self::Full(bytes) => stage.exporter().limit_files(Some(bytes)),
+            Self::Removed => fs::remove_dir_all(store).unwrap(),
+            Self::Moved | Self::MovedAndPutBack => fs::rename(&store, aside(&store)).unwrap(),
+            Self::Replaced => {
+                fs::rename(&store, aside(&store)).unwrap();
+                fs::write(&store, "somebody's notes\n").unwrap();
+            }
+            Self::SegmentRemoved => {
+                let files = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+                let is_segment =
+                    |file: &PathBuf| file.file_name().unwrap().to_string_lossy().starts_with("journal");
+                fs::remove_file(files.filter(is_segment).max().expect("a segment")).unwrap();
+            }
+        }
+    }
+
+    /// After the end, before the next start; what is left of the exporter's own is not touched.
+    fn is_over(self, store: &Path) {
+        match self {
+            Self::MovedAndPutBack => fs::rename(aside(store), store).unwrap(),
+            Self::Replaced => {
+                assert_eq!(fs::read_to_string(store).unwrap(), "somebody's notes\n", "not ours");
+                fs::remove_file(store).unwrap();
+            }
+            Self::Full(_) | Self::Removed | Self::Moved | Self::SegmentRemoved => {}
+        }
+    }
+}
+
+fn aside(store: &Path) -> PathBuf {
+    store.with_extension("aside")
+}
+
+/// Allocations come, relay and go, as far as the twin says.
+fn pass(stage: &mut Stage, lives: &mut Lives, random: &mut fastrand::Rng) {
+    for _ in 0..20 {
+        lives.come(stage);
+    }
+    for _ in 0..50 {
+        lives.relay_on(random.usize(..lives.living()), stage);
+    }
+    for at in (0..lives.living()).rev() {
+        lives.go_on(at, stage);
+    }
+}
+
+/// Publishes until the page says that the store fails.
+fn until_it_fails(stage: &mut Stage, lives: &mut Lives, random: &mut fastrand::Rng) {
+    poll::until(PATIENCE, "the store to fail", || {
+        pass(stage, lives, random);
+        let page = scrape(stage.address(), false).ok_or_else(|| "no page".to_owned())?;
+        match page.count("coturn_exporter_store_ok", &[]) {
+            0 => Ok(()),
+            ok => Err(format!("{ok}")),
+        }
+    });
+}
+
+fn is_ok(stage: &Stage) {
+    poll::until(PATIENCE, "the store to be written", || {
+        let page = scrape(stage.address(), false).ok_or_else(|| "no page".to_owned())?;
+        match page.count("coturn_exporter_store_ok", &[]) {
+            1 => Ok(()),
+            ok => Err(format!("{ok}\n{}", stage.exporter().log())),
+        }
+    });
+}
+
+/// Everything ends, and is compared.
+fn finish(mut stage: Stage, mut lives: Lives, scrapers: Vec<Scraper>, harm: Harm) {
+    while lives.living() > 0 {
+        for at in (0..lives.living()).rev() {
+            lives.go_on(at, &mut stage);
+        }
+        stage.settle();
+    }
+    let [page, twin] = stage.last_pages(0);
+    let truth = twin.count("coturn_sessions_closed_total", &[]);
+    for (number, scraper) in scrapers.into_iter().enumerate() {
+        let tally: Tally = scraper.finish();
+        println!("{harm:?}: scraper {number} has {} pages, {} falls", tally.pages(), tally.falls());
+        assert_nothing_doubled(&format!("{harm:?}: scraper {number}"), &tally, &twin);
+    }
+    assert_eq!(page.count("coturn_exporter_store_ok", &[]), 1);
+    let in_ledger: u64 = usage(&stage.store(), &[]).iter().map(|row| row.count("sessions")).sum();
+    // A session whose open row was closed as partial may have gone on, and has another row for that part.
+    let adopted = page.count("coturn_sessions_adopted_total", &[]);
+    assert!(
+        in_ledger <= truth + adopted,
+        "{in_ledger} sessions in the ledger, {truth} there were, {adopted} twice met"
+    );
+}
+
+/// The harm, an end in the midst of it, and two lives after it.
+fn ends_while_it_fails(harm: Harm, is_kill: bool, random: &mut fastrand::Rng) {
+    println!("{harm:?}, {}", if is_kill { "killed" } else { "ended" });
+    let mut stage = Stage::through_redis();
+    let scrapers = scrapers(2, &stage);
+    let mut lives = Lives::new(RULES, random.u64(..));
+    pass(&mut stage, &mut lives, random);
+    stage.settle();
+    is_ok(&stage);
+
+    harm.begin(&stage);
+    until_it_fails(&mut stage, &mut lives, random);
+    // More that is answered and that no file has; but where not even that can be noted, the page stands still.
+    pass(&mut stage, &mut lives, random);
+    stage.settle_twin();
+    if is_kill {
+        stage.end(true);
+    } else {
+        stage.end_somehow();
+    }
+    harm.is_over(&stage.store());
+
+    stage.begin_anew();
+    is_ok(&stage);
+    pass(&mut stage, &mut lives, random);
+    stage.settle();
+    // From here on it is sure again: nothing falls any more.
+    let before = counted(&scrape(stage.address(), false).expect("a page"));
+    stage.end(true);
+    stage.begin();
+    let after = scrape(stage.address(), false).expect("a page");
+    for (series, value) in before {
+        assert!(
+            after.get(&series).is_some_and(|after| after >= value),
+            "{series} fell from {value}: {after:?}"
+        );
+    }
+    finish(stage, lives, scrapers, harm);
+}
+
+fn all_ends(harm: Harm) {
+    let _turn = turns::take();
+    let mut random = random();
+    for is_kill in [true, false] {
+        ends_while_it_fails(harm, is_kill, &mut random);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_and_an_end_then() {
+    // The state file and the log have room, the segment that is being written has not.
+    all_ends(Harm::Full(64 << 10));
+}
+
+#[test]
+fn a_disk_on_which_nothing_can_be_written_and_an_end_then() {
+    all_ends(Harm::Full(0));
+}
+
+#[test]
+fn a_directory_that_is_removed_and_an_end_then() {
+    all_ends(Harm::Removed);
+}
+
+#[test]
+fn a_directory_that_is_moved_away_and_an_end_then() {
+    all_ends(Harm::Moved);
+}
+
+#[test]
+fn a_directory_that_is_put_back_after_the_end() {
+    all_ends(Harm::MovedAndPutBack);
+}
+
+#[test]
+fn a_directory_in_whose_place_is_a_file_at_the_end() {
+    all_ends(Harm::Replaced);
+}
+
+#[test]
+fn a_segment_that_is_removed_and_an_end_then() {
+    all_ends(Harm::SegmentRemoved);
+}
+
+/// A disk that has room again heals by itself: a snapshot makes good what the journal lacks, and the next kill is as any
+/// other.
+#[test]
+fn a_disk_that_has_room_again_and_a_kill_after_that() {
+    let _turn = turns::take();
+    let mut random = random();
+    let mut stage = Stage::through_redis();
+    let scrapers = scrapers(2, &stage);
+    let mut lives = Lives::new(RULES, random.u64(..));
+    stage.settle();
+    let harm = Harm::Full(64 << 10);
+    harm.begin(&stage);
+    until_it_fails(&mut stage, &mut lives, &mut random);
+    stage.settle();
+    let complaints = stage.exporter().log().matches("level=error").count();
+    for _ in 0..5 {
+        pass(&mut stage, &mut lives, &mut random);
+        stage.settle();
+    }
+    assert_eq!(
+        stage.exporter().log().matches("level=error").count(),
+        complaints,
+        "{}",
+        stage.exporter().log()
+    );
+    stage.exporter().limit_files(None);
+    is_ok(&stage);
+    stage.end(true);
+    stage.begin();
+    pass(&mut stage, &mut lives, &mut random);
+    stage.settle();
+    while lives.living() > 0 {
+        for at in (0..lives.living()).rev() {
+            lives.go_on(at, &mut stage);
+        }
+        stage.settle();
+    }
+    let [page, _] = stage.last_pages(lives.unallocated_packets());
+    lives.assert_told(&page);
+    for (number, scraper) in scrapers.into_iter().enumerate() {
+        scraper.finish().assert_nothing_fell(&format!("scraper {number}"));
+    }
+}
