@@ -262,9 +262,10 @@ const WINGS_OF_STATE: &[(&str, &[&str])] = &[
     ("storage", &["image"]),
     ("model", &["storage", "image"]),
     ("record", &["model", "image"]),
-    ("table", &["record", "model", "storage", "image"]),
+    ("input", &["model"]),
+    ("table", &["record", "input", "model", "storage", "image"]),
     // What the other rooms see: names of the wings, nothing of its own.
-    ("mod", &["record", "table", "model", "storage", "image"]),
+    ("mod", &["record", "input", "table", "model", "storage", "image"]),
 ];
 
 /// Every module of `src` with its path (`state::table::sessions`), its shipped code and the names that it brings in.

@@ -1,8 +1,8 @@
 //! The table of allocations and sessions, and every sum about them.
 //!
-//! Five wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
-//! `model` (the data, and the rules that need one kind of it), `storage` (containers that know nothing of TURN) and `image`
-//! (how values stand in an image of the table).
+//! Six wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
+//! `input` (what the table is a function of), `model` (the data, and the rules that need one kind of it), `storage` (containers
+//! that know nothing of TURN) and `image` (how values stand in an image of the table).
 
 #![allow(
     clippy::indexing_slicing,
@@ -10,6 +10,7 @@
 )]
 
 mod image;
+mod input;
 mod model;
 mod record;
 mod storage;
@@ -17,7 +18,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+/// What equal inputs come to, and how they are written: raised whenever a rule of the table, the form of an input or that of an
+/// image changes.
+pub const RULES_VERSION: u32 = 1;
+
 pub use image::{IMAGE_VERSION, ImageError};
+pub use input::ScanOutcome;
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};
 pub use model::connection::{ClosedBy, EndedConnections, ProcessVerdict, VERDICT_AFTER};
 pub use model::counts::Counts;
@@ -39,9 +45,11 @@ pub use record::{
 };
 pub use table::batch::{BatchEvent, PreparedKey};
 pub use table::image::FrozenTable;
+pub use table::outputs::Output;
+pub use table::replay::ReplayError;
 pub use table::restore::Restored;
 pub use table::resync::{KeyCheck, Scanned, Sweep};
 pub use table::rows;
 pub use table::snapshot::{CapsReached, RealmView, ServerView, Snapshot, SourceView};
-pub use table::source_numbers::{DBNAME_SETTING, ScanOutcome};
+pub use table::source_numbers::DBNAME_SETTING;
 pub use table::{Applied, Table};

@@ -21,6 +21,9 @@ use super::model::servers::Servers;
 use super::model::session::Session;
 use super::model::sessions::Sessions;
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
 
 /// The flags that a store keeps. The place of each is its bit in the column `facts`, for ever: add at the end.
@@ -90,6 +93,23 @@ pub struct AllocationRecord {
     pub read_at: Timestamp,
     /// What was counted as relayed.
     pub sums: ByLeg<Traffic>,
+}
+
+persist! {
+    AllocationRecord {
+        serial, session, source, realm, user, id, phase, is_final, origin, cause, flags, server, server_port, transport,
+        client, started, granted_at, lifetime, alive_until, last_sign, quiet_since, ended, read_at, sums
+    }
+}
+
+impl Persist for Flags {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.bits().write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Persist::read(from).map(Self::of_bits)
+    }
 }
 
 impl AllocationRecord {
@@ -361,6 +381,8 @@ pub struct SessionRecord {
     /// Not watched from its first opening to its last end.
     pub is_partial: bool,
 }
+
+persist! { SessionRecord { serial, started, ended, relay, allocations, relayed_bytes, is_partial } }
 
 impl SessionRecord {
     pub(in crate::state) const fn of(session: &Session) -> Self {

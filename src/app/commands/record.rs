@@ -44,7 +44,7 @@ pub(in crate::app) async fn record(
     };
     // A capture's lines do not say whose they are; the configuration allows one source.
     let Some(source) = sources.into_iter().next() else { return Ok(()) };
-    let mut recorder = Recorder {
+    let mut recorder = StreamRecorder {
         source,
         clock: Arc::new(SystemClock::new()),
         writer: CaptureWriter::new(out),
@@ -113,7 +113,7 @@ async fn after(limit: Duration) {
     let _ = timeout(limit, std::future::pending::<()>()).await;
 }
 
-struct Recorder {
+struct StreamRecorder {
     source: RedisSource,
     clock: Arc<dyn Clock>,
     writer: CaptureWriter<Box<dyn Write + Send>>,
@@ -124,7 +124,7 @@ struct Recorder {
     left_out: u64,
 }
 
-impl KeepConnected for Recorder {
+impl KeepConnected for StreamRecorder {
     /// Only the output can end it.
     type Fatal = Error;
 
@@ -162,7 +162,7 @@ impl KeepConnected for Recorder {
     }
 }
 
-impl Recorder {
+impl StreamRecorder {
     fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
         messages.take(|published| published.iter().for_each(|published| self.note(now, published)))

@@ -198,12 +198,12 @@ impl Flags {
     }
 
     /// The bits, for an image: their places are those of the flags for ever.
-    pub(super) const fn bits(self) -> u32 {
+    pub(in crate::state) const fn bits(self) -> u32 {
         self.0 as u32
     }
 
     /// What [`Self::bits`] gave; a later exporter's flags are dropped.
-    pub(super) fn of_bits(bits: u32) -> Self {
+    pub(in crate::state) fn of_bits(bits: u32) -> Self {
         Self(u16::try_from(bits & u32::from(u16::MAX)).unwrap_or_default())
     }
 

@@ -78,6 +78,13 @@ impl EndedConnections {
         }
     }
 
+    /// All of them, in the order of their numbers.
+    pub(in crate::state) fn in_order(&self) -> Vec<(Mark, ProcessVerdict)> {
+        let mut all: Vec<_> = self.0.iter().map(|(&mark, &verdict)| (mark, verdict)).collect();
+        all.sort_by_key(|(mark, _)| mark.number());
+        all
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

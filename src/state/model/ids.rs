@@ -44,6 +44,18 @@ pub(in crate::state) struct ServerId(pub(in crate::state) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::state) struct Mark(NonZeroU32);
 
+impl Mark {
+    /// As it is written.
+    pub(in crate::state) const fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The one of that number.
+    pub(in crate::state) fn of_number(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+}
+
 /// Gives marks out.
 #[derive(Clone, Debug)]
 pub(in crate::state) struct Marks(NonZeroU32);

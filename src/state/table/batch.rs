@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Phase};
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::SourceKey;
-use crate::wire::{Event, Key};
+use crate::wire::{Event, Key, Kind, Leg, Traffic};
 
 /// A key of a source, ready to be looked up.
 #[derive(Clone, Copy, Debug)]
@@ -74,24 +74,38 @@ impl Table {
 
     /// Applies one event.
     pub(in crate::state) fn apply_prepared(&mut self, now: Timestamp, event: &BatchEvent<'_>) -> Applied {
-        self.advance(now);
+        let later = now.since(self.now);
+        self.pass(now);
         let BatchEvent { key: PreparedKey { key, hash }, event, likely, .. } = event;
-        self.accepted(key.source, event);
         if let Event::Traffic(leg, traffic) = event
             && let Some(likely) = *likely
             && self.records.get(likely).is_some_and(|record| self.is_live_and_own(record, key))
         {
-            self.count(likely, *leg, traffic);
+            self.note_report(later, likely, *leg, traffic);
+            self.count_report(key.source, likely, *leg, traffic);
             return Applied::Updated;
         }
-        self.on_event(key, *hash, event)
+        self.note_event(later, key, *hash, None, event);
+        self.take_event(key, *hash, event)
+    }
+
+    /// Takes in an event that came over no connection.
+    pub(super) fn take_event(&mut self, key: &SourceKey<'_>, hash: u64, event: &Event<'_>) -> Applied {
+        self.accepted(key.source, event.kind());
+        self.on_event(key, hash, event)
+    }
+
+    /// Takes in a report of a live record.
+    pub(super) fn count_report(&mut self, source: SourceId, at: RecordId, leg: Leg, traffic: &Traffic) {
+        self.accepted(source, if leg == Leg::Client { Kind::Traffic } else { Kind::TrafficPeer });
+        self.count(at, leg, traffic);
     }
 
     /// Counts a message that was understood.
-    pub(super) fn accepted(&mut self, source: SourceId, event: &Event<'_>) {
+    pub(super) fn accepted(&mut self, source: SourceId, kind: Kind) {
         let now = self.now;
         if let Some(source) = self.sources.get_mut(source) {
-            source.stats.accepted(now, event.kind());
+            source.stats.accepted(now, kind);
         }
     }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::Table;
+use super::outputs::{Output, Outputs};
 use crate::clock::Timestamp;
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
@@ -17,9 +18,6 @@ use crate::state::record::{AllocationRecord, EndedRecords, SessionRecord};
 use crate::state::storage::free_list::shrunk;
 use crate::state::storage::recent_keys::RecentKeys;
 
-/// More than so many allocations, and so many sessions, do not wait for a store; the next ones are lost to the ledger.
-pub(super) const MAX_ENDED: usize = 200_000;
-
 /// Gives out serial numbers, and notes what a store has not been given yet, where there is one.
 #[derive(Debug)]
 pub(super) struct Changes {
@@ -29,16 +27,27 @@ pub(super) struct Changes {
 }
 
 /// What has not been given to the store yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tracked {
     /// Places of records that changed since they were taken, each once.
     changed: Vec<RecordId>,
     /// Whether a place is in `changed`.
     is_noted: Vec<bool>,
-    ended: EndedRecords,
+    outputs: Outputs,
     /// Keys whose records went without coturn's word: should they be met again, something of them has been exported. Overdue
     /// ones stay for a day before, so an allocation may be silent for two days and still be known.
     forgotten: RecentKeys,
+}
+
+impl Tracked {
+    fn new(first_output: u64) -> Self {
+        Self {
+            changed: Vec::new(),
+            is_noted: Vec::new(),
+            outputs: Outputs::new(first_output),
+            forgotten: RecentKeys::default(),
+        }
+    }
 }
 
 impl Changes {
@@ -47,8 +56,22 @@ impl Changes {
     }
 
     /// From now on changes are noted.
-    fn track(&mut self, first_serial: u64) {
-        *self = Self { next_serial: first_serial, tracked: Some(Tracked::default()) };
+    fn track(&mut self, first_serial: u64, first_output: u64) {
+        *self = Self { next_serial: first_serial, tracked: Some(Tracked::new(first_output)) };
+    }
+
+    /// What waits for the ledger, where there is one.
+    pub(super) fn outputs(&self) -> Option<&Outputs> {
+        self.tracked.as_ref().map(|tracked| &tracked.outputs)
+    }
+
+    pub(super) fn outputs_mut(&mut self) -> Option<&mut Outputs> {
+        self.tracked.as_mut().map(|tracked| &mut tracked.outputs)
+    }
+
+    /// The number of the next record or session.
+    pub(super) const fn peek_serial(&self) -> u64 {
+        self.next_serial
     }
 
     /// A number for a new record or session.
@@ -87,27 +110,10 @@ impl Changes {
         std::mem::take(&mut tracked.changed)
     }
 
-    /// Whether one more allocation that ended can wait; if not it is lost.
-    fn has_room_for_ended(&mut self) -> bool {
-        let Some(Tracked { ended, .. }) = &mut self.tracked else { return false };
-        let has_room = ended.allocations.len() < MAX_ENDED;
-        ended.lost += usize::from(!has_room);
-        has_room
-    }
-
-    fn add_ended(&mut self, record: AllocationRecord) {
-        if let Some(Tracked { ended, .. }) = &mut self.tracked {
-            ended.allocations.push(record);
-        }
-    }
-
     /// A session is over.
     pub(super) fn add_ended_session(&mut self, session: SessionRecord) {
-        let Some(Tracked { ended, .. }) = &mut self.tracked else { return };
-        if ended.sessions.len() >= MAX_ENDED {
-            ended.lost += 1;
-        } else {
-            ended.sessions.push(session);
+        if let Some(outputs) = self.outputs_mut() {
+            outputs.add(|| Output::Session(session), false);
         }
     }
 
@@ -134,9 +140,12 @@ impl Changes {
 impl Changes {
     /// The same once more, to be written only.
     pub(super) fn share(&mut self) -> Self {
-        let forgotten =
-            |tracked: &mut Tracked| Tracked { forgotten: tracked.forgotten.share(), ..Tracked::default() };
-        Self { next_serial: self.next_serial, tracked: self.tracked.as_mut().map(forgotten) }
+        let share = |tracked: &mut Tracked| Tracked {
+            outputs: tracked.outputs.share(),
+            forgotten: tracked.forgotten.share(),
+            ..Tracked::new(1)
+        };
+        Self { next_serial: self.next_serial, tracked: self.tracked.as_mut().map(share) }
     }
 }
 
@@ -146,13 +155,14 @@ impl Persist for Changes {
         self.tracked.is_some().write(to);
         if let Some(tracked) = &self.tracked {
             tracked.forgotten.write(to);
+            tracked.outputs.write(to);
         }
     }
 
     fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
         let next_serial = Persist::read(from)?;
-        let forgotten: Option<RecentKeys> = Persist::read(from)?;
-        let tracked = forgotten.map(|forgotten| Tracked { forgotten, ..Tracked::default() });
+        let known: Option<(RecentKeys, Outputs)> = Persist::read(from)?;
+        let tracked = known.map(|(forgotten, outputs)| Tracked { outputs, forgotten, ..Tracked::new(1) });
         Ok(Self { next_serial, tracked })
     }
 }
@@ -160,7 +170,12 @@ impl Persist for Changes {
 impl Table {
     /// From now on changes are noted for a store. Numbers begin with `first_serial`.
     pub fn track_changes(&mut self, first_serial: u64) {
-        self.changes.track(first_serial);
+        self.begin_store(first_serial, 1);
+    }
+
+    /// There is a store from now on, whose ledger has neither records nor outputs of these numbers or above. Of a new table.
+    pub fn begin_store(&mut self, first_serial: u64, first_output: u64) {
+        self.changes.track(first_serial, first_output);
     }
 
     /// Records that have not ended and changed since they were last taken, as of this moment.
@@ -178,8 +193,17 @@ impl Table {
 
     /// What ended since it was last taken.
     pub fn take_ended(&mut self) -> EndedRecords {
-        let tracked = self.changes.tracked.as_mut();
-        tracked.map(|tracked| std::mem::take(&mut tracked.ended)).unwrap_or_default()
+        let mut ended = EndedRecords::default();
+        let Some(outputs) = self.changes.outputs_mut() else { return ended };
+        ended.lost = usize::try_from(std::mem::take(&mut outputs.lost)).unwrap_or(usize::MAX);
+        let before = std::mem::replace(outputs, Outputs::new(outputs.next));
+        for (_, output) in before.waiting.iter() {
+            match output {
+                Output::Allocation(record) => ended.allocations.push(record.clone()),
+                Output::Session(record) => ended.sessions.push(*record),
+            }
+        }
+        ended
     }
 
     /// How far each source had been received, in the order of the sources. What is live at that moment is in the table.
@@ -208,8 +232,11 @@ impl Table {
         // One that is overdue, or whose process ended, may live again.
         let is_final = !matches!(allocation.phase, Phase::Overdue | Phase::Gone);
         allocation.set(Flag::Stored, is_final);
-        if self.changes.has_room_for_ended() {
-            self.changes.add_ended(self.record_of(at, is_final));
+        let record = || {
+            AllocationRecord::of(at, is_final, &self.records, (&self.realms, &self.servers, &self.sessions))
+        };
+        if let Some(outputs) = self.changes.outputs_mut() {
+            outputs.add(|| Output::Allocation(record()), true);
         }
     }
 

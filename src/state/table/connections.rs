@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use super::lifecycle::OVERDUE_MEMORY;
 use super::{Applied, Table};
 use crate::clock::Timestamp;
+use crate::state::input::Input;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Phase};
 use crate::state::model::connection::{ClosedBy, EndedConnections, ProcessVerdict};
 use crate::state::model::discovery::Discovery;
@@ -26,7 +27,8 @@ const SLICE: u32 = 8192;
 impl Table {
     /// A connection from `peer` is open.
     pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
-        self.advance(now);
+        self.note(now, &Input::ConnectionOpened { source, peer });
+        self.pass(now);
         if let Some(statsdb) = self.statsdb(source) {
             statsdb.connections += 1;
         }
@@ -35,20 +37,23 @@ impl Table {
 
     /// Bytes came over the connection.
     pub fn connection_active(&mut self, now: Timestamp, connection: ConnectionId) {
-        self.advance(now);
+        self.note(now, &Input::ConnectionActive { connection: connection.0 });
+        self.pass(now);
         self.connections.note_activity(self.now, connection.0);
     }
 
     /// The connection said what a coturn says when its process starts.
     pub fn process_started(&mut self, now: Timestamp, connection: ConnectionId) {
-        self.advance(now);
+        self.note(now, &Input::ProcessStarted { connection: connection.0 });
+        self.pass(now);
         self.connections.note_start(self.now, connection.0);
     }
 
     /// The connection is gone. Its allocations may be reported over another one from now on. Gives whether it has
     /// reported any.
     pub fn connection_closed(&mut self, now: Timestamp, connection: ConnectionId, by: ClosedBy) -> bool {
-        self.advance(now);
+        self.note(now, &Input::ConnectionClosed { connection: connection.0, by });
+        self.pass(now);
         let source = self.connections.open_source(connection.0);
         if let Some(statsdb) = source.and_then(|source| self.statsdb(source)) {
             statsdb.connections = statsdb.connections.saturating_sub(1);
@@ -59,7 +64,8 @@ impl Table {
     /// What the closed connection says about its process; to be asked `VERDICT_AFTER` its end. If the process died,
     /// [`Self::end_reported_by`] is to follow.
     pub fn judge_closed(&mut self, now: Timestamp, connection: ConnectionId) -> ProcessVerdict {
-        self.advance(now);
+        self.note(now, &Input::ConnectionJudged { connection: connection.0 });
+        self.pass(now);
         let verdict = self.connections.verdict(connection.0, self.now);
         if verdict != ProcessVerdict::Lives
             && let Some((source, peer)) = self.connections.closed_peer(connection.0)
@@ -79,22 +85,61 @@ impl Table {
         key: &Key<'_>,
         event: &Event<'_>,
     ) -> Applied {
-        self.advance(now);
+        let later = now.since(self.now);
+        self.pass(now);
         self.connections.begin_event(connection.0);
-        self.accepted(source, event);
         let key = SourceKey::of(source, key);
         let hash = self.records.key_hash(&key);
-        if let Some(at) = self.find_open(hash, &key) {
-            let gap = self.connections.gap_of(&self.records[at]);
-            let before = self.set_mark(at, Some(connection.0));
-            // Taken over from one that was interrupted: a refresh may be lost still.
-            if before != Some(connection.0) && gap > Timestamp::ZERO {
-                self.connections.note_gap(connection.0, gap);
-            }
-        }
-        let applied = self.on_event(&key, hash, event);
+        let known = self.find_open(hash, &key);
+        let is_live = |at: &RecordId| self.records[*at].phase == Phase::Live;
+        let applied = if let Event::Traffic(leg, traffic) = event
+            && let Some(at) = known.filter(is_live)
+        {
+            self.note_report(later, at, *leg, traffic);
+            self.report_over_connection(connection.0, at);
+            self.count_report(source, at, *leg, traffic);
+            Applied::Updated
+        } else {
+            self.note_event(later, &key, hash, Some(connection.0), event);
+            self.take_known_event(connection.0, known, &key, hash, event)
+        };
         self.connections.end_event();
         applied
+    }
+
+    /// Takes in an event that came over a connection.
+    pub(super) fn take_event_from(&mut self, mark: Mark, key: &SourceKey<'_>, event: &Event<'_>) -> Applied {
+        self.connections.begin_event(mark);
+        let hash = self.records.key_hash(key);
+        let known = self.find_open(hash, key);
+        let applied = self.take_known_event(mark, known, key, hash, event);
+        self.connections.end_event();
+        applied
+    }
+
+    /// The event of the connection that speaks, about an open record if one is known.
+    fn take_known_event(
+        &mut self,
+        mark: Mark,
+        known: Option<RecordId>,
+        key: &SourceKey<'_>,
+        hash: u64,
+        event: &Event<'_>,
+    ) -> Applied {
+        if let Some(at) = known {
+            self.report_over_connection(mark, at);
+        }
+        self.take_event(key, hash, event)
+    }
+
+    /// An open record is reported over the connection, perhaps for the first time.
+    pub(super) fn report_over_connection(&mut self, mark: Mark, at: RecordId) {
+        let gap = self.connections.gap_of(&self.records[at]);
+        let before = self.set_mark(at, Some(mark));
+        // Taken over from one that was interrupted: a refresh may be lost still.
+        if before != Some(mark) && gap > Timestamp::ZERO {
+            self.connections.note_gap(mark, gap);
+        }
     }
 
     /// The record was reported by this connection, or seen by this scan; gives by which before.
@@ -118,7 +163,8 @@ impl Table {
     /// The connection was lost, or we closed it: what it reported may be incomplete up to now.
     // docs/semantics.md#interrupted-connections
     pub fn connection_interrupted(&mut self, now: Timestamp, source: SourceId, connection: ConnectionId) {
-        self.advance(now);
+        self.note(now, &Input::ConnectionInterrupted { source, connection: connection.0 });
+        self.pass(now);
         let now = self.now;
         if let Some(source) = self.sources.get_mut(source) {
             // A moment within a gap of the whole listener is part of it.
@@ -133,7 +179,10 @@ impl Table {
     /// The processes that held the connections have ended, and their allocations with them. Looks at a part of the
     /// records, from number `from` on; gives where to go on.
     pub fn end_reported_by(&mut self, now: Timestamp, ended: &EndedConnections, from: u32) -> Option<u32> {
-        self.advance(now);
+        if self.recorder.is_on() {
+            self.note(now, &Input::EndReportedBy { ended: ended.in_order(), from });
+        }
+        self.pass(now);
         let until = from.saturating_add(SLICE);
         for at in (from..until).map(RecordId::of_place) {
             let Some(allocation) = self.records.get(at) else { continue };

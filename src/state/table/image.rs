@@ -2,13 +2,14 @@
 //!
 //! In an image is all that decides about the future or is on a page. What follows from it is left out: hash tables, free
 //! places, the timer queue, who is before whom in an order. The rates of allocations are left out too, for the next report of
-//! each brings its own.
+//! each brings its own, and what waits for the log: whoever logs it records nothing.
 
 use super::Table;
 use super::changes::Changes;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
 use crate::state::image::{ImageError, Persist};
+use crate::state::input::Recorder;
 use crate::state::model::allocation::Allocation;
 use crate::state::model::connection::StatsdbConnections;
 use crate::state::model::counters::Counters;
@@ -48,8 +49,9 @@ impl Table {
             servers: self.servers.share(),
             counters: self.counters,
             process: self.process.clone(),
-            discoveries: self.discoveries.clone(),
+            discoveries: Discoveries::default(),
             changes: self.changes.share(),
+            recorder: Recorder::default(),
         })
     }
 
@@ -111,8 +113,9 @@ impl Table {
             keys: KeyMemory::read(from)?,
             counters: Counters::read(from)?,
             process: ProcessTotals::read(from)?,
-            discoveries: Discoveries::read(from)?,
+            discoveries: Discoveries::default(),
             changes: Changes::read(from)?,
+            recorder: Recorder::default(),
         };
         image.finish()?;
         Ok(table)
@@ -156,8 +159,9 @@ impl Table {
             servers,
             counters,
             process,
-            discoveries,
+            discoveries: _,
             changes,
+            recorder: _,
         } = self;
         settings.write(to);
         (timers.passing_to, *key_ids).write(to);
@@ -172,7 +176,6 @@ impl Table {
         keys.write(to);
         counters.write(to);
         process.write(to);
-        discoveries.write(to);
         changes.write(to);
     }
 }

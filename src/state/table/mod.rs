@@ -17,7 +17,10 @@ pub(super) mod image;
 pub(super) mod lifecycle;
 pub(super) mod links;
 pub(super) mod lookup;
+pub(super) mod outputs;
 pub(super) mod process;
+pub(super) mod recording;
+pub(super) mod replay;
 pub(super) mod restarts;
 pub(super) mod restore;
 pub(super) mod resync;
@@ -28,6 +31,7 @@ pub(super) mod source_numbers;
 pub(super) mod traffic;
 
 use crate::clock::Timestamp;
+use crate::state::input::Recorder;
 use crate::state::model::allocation::Cause;
 use crate::state::model::connection::StatsdbConnections;
 use crate::state::model::counters::Counters;
@@ -95,7 +99,7 @@ pub struct Table {
     /// Names and series of realms.
     pub(super) realms: Realms,
     /// Servers, their series, and the ids that prove a restart.
-    servers: Servers,
+    pub(super) servers: Servers,
     /// What belongs to no realm and no server.
     counters: Counters,
     /// What the processes came to.
@@ -104,6 +108,8 @@ pub struct Table {
     discoveries: Discoveries,
     /// What a store should know of.
     changes: Changes,
+    /// The inputs, for whoever wants to take them in again.
+    recorder: Recorder,
 }
 
 impl Table {
@@ -125,6 +131,7 @@ impl Table {
             process: ProcessTotals::default(),
             discoveries: Discoveries::default(),
             changes: Changes::new(),
+            recorder: Recorder::default(),
             settings,
         }
     }
@@ -158,6 +165,12 @@ impl Table {
 
     /// Lets time pass: what is due becomes due.
     pub fn advance(&mut self, now: Timestamp) {
+        self.note_time(now.since(self.now));
+        self.pass(now);
+    }
+
+    /// Lets time pass before an input that comes at `now`.
+    fn pass(&mut self, now: Timestamp) {
         let (now, before) = (self.now.max(now), self.now);
         self.timers.passing_to = now;
         // Each at its own moment, however long nobody asked: what follows from it is counted from there.

@@ -2,6 +2,7 @@
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::input::Input;
 use crate::state::model::allocation::{Allocation, Phase};
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::settings::Settings;
@@ -12,18 +13,19 @@ impl Table {
     /// listener are gone, scans are over, and what is true of a process only is at rest.
     // docs/semantics.md#counters-after-a-restart
     pub fn restarted(&mut self, now: Timestamp) {
+        self.note(now, &Input::Restarted);
         let last = self.now;
         for source in self.sources.ids() {
             let was_received = |source: &Source| source.known || source.stats.received_until.is_some();
             if self.sources.is_watched(source) && self.sources.get(source).is_some_and(was_received) {
-                self.link_down(last, source);
+                self.lose_link(last, source);
             }
             self.rest_source(source);
         }
         self.connections.forget_all();
         self.process.rebase();
         drop(self.discoveries.take());
-        self.advance(now);
+        self.pass(now);
     }
 
     /// From now on these settings are in force, and these sources are watched, found by their names; gives their numbers. No
@@ -31,7 +33,11 @@ impl Table {
     /// ended unheard.
     // docs/semantics.md#other-settings-after-a-restart
     pub fn adopt_settings(&mut self, now: Timestamp, settings: Settings, sources: &[&str]) -> Vec<SourceId> {
-        self.advance(now);
+        if self.recorder.is_on() {
+            let (settings, sources) = (settings.clone(), sources.to_vec());
+            self.note(now, &Input::SettingsAdopted { settings, sources });
+        }
+        self.pass(now);
         let before = std::mem::replace(&mut self.settings, settings);
         let watched: Vec<SourceId> = self.sources.watched_ids().collect();
         let ids = self.sources.watch(sources);
@@ -68,7 +74,7 @@ impl Table {
 
     /// A source is not watched any more: what is open of it will not be heard of again.
     fn unwatch(&mut self, source: SourceId) {
-        self.link_down(self.now, source);
+        self.lose_link(self.now, source);
         self.rest_source(source);
         for at in self.all_places() {
             let is_open = |record: &Allocation| record.source() == source && record.phase != Phase::Closing;

@@ -30,7 +30,7 @@ impl Table {
     /// Puts what was kept into a table that is new and knows no other. What had not been exported is counted now.
     // docs/semantics.md#counters-after-a-restart
     pub fn restore(&mut self, now: Timestamp, mut saved: SavedTable) -> Restored {
-        self.advance(now);
+        self.pass(now);
         for label in saved.realms {
             self.realms.recall(&label);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::input::{Input, KeyRef};
 use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UNKNOWN_LIFETIME};
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::{MANGLED, SourceKey};
@@ -60,7 +61,8 @@ pub struct Sweep {
 impl Table {
     /// A scan of the source's keys begins: ends are remembered until it is over.
     pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
-        self.advance(now);
+        self.note(now, &Input::ScanBegins { source });
+        self.pass(now);
         let began = self.now;
         for server in self.servers.of_source(source) {
             server.oldest_key = Timestamp::MAX;
@@ -82,6 +84,7 @@ impl Table {
     /// The present scan proves nothing by a key that it does not find: this Redis does not take or does not keep all of
     /// them. Keys that it finds count as ever.
     pub fn scan_may_miss_keys(&mut self, source: SourceId) {
+        self.note(self.now, &Input::ScanMayMissKeys { source });
         if let Some(scan) = self.sources.get_mut(source).and_then(|source| source.scan.as_mut()) {
             scan.may_miss_keys = true;
         }
@@ -118,15 +121,28 @@ impl Table {
         key: &Key<'_>,
         idle: Option<Duration>,
     ) -> KeyCheck {
-        self.advance(now);
-        let idle = idle.filter(|&idle| is_believed(idle));
+        let later = now.since(self.now);
+        self.pass(now);
+        let idle = idle.map(whole_millis).filter(|&idle| is_believed(idle));
         let key = SourceKey::of(source, key);
-        let hash = self.records.key_hash(&key);
-        let Some(at) = self.find_open(hash, &key) else {
-            let set_at = self.true_set_at(&key, idle);
+        if self.recorder.is_on() {
+            // What is asked of an unknown key changes nothing.
+            match self.find_open(self.records.key_hash(&key), &key) {
+                Some(at) => self.recorder.other(later, &Input::KeyChecked { of: KeyRef::Known(at), idle }),
+                None => self.note_time(later),
+            }
+        }
+        self.check(&key, idle)
+    }
+
+    /// What to do with a key that has been idle for so long.
+    pub(super) fn check(&mut self, key: &SourceKey<'_>, idle: Option<Duration>) -> KeyCheck {
+        let (source, hash) = (key.source, self.records.key_hash(key));
+        let Some(at) = self.find_open(hash, key) else {
+            let set_at = self.true_set_at(key, idle);
             let longest = self.settings.longest_silence();
             let is_old = set_at.is_some_and(|set_at| self.now.since(set_at) > longest);
-            return if self.ended_in_scan(&key) {
+            return if self.ended_in_scan(key) {
                 KeyCheck::Known
             } else if is_old || key.user == MANGLED || !self.adopts(source, set_at) {
                 KeyCheck::Stale
@@ -173,25 +189,39 @@ impl Table {
         event: &Event<'_>,
         idle: Option<Duration>,
     ) -> Scanned {
-        self.advance(now);
-        let idle = idle.filter(|&idle| is_believed(idle));
+        let later = now.since(self.now);
+        self.pass(now);
+        let idle = idle.map(whole_millis).filter(|&idle| is_believed(idle));
+        let key = SourceKey::of(source, key);
+        if self.recorder.is_on() {
+            let of = self.key_ref(&key, self.records.key_hash(&key));
+            self.recorder.other(later, &Input::KeyScanned { of, event: *event, idle });
+        }
+        self.take_scanned(&key, event, idle)
+    }
+
+    pub(super) fn take_scanned(
+        &mut self,
+        key: &SourceKey<'_>,
+        event: &Event<'_>,
+        idle: Option<Duration>,
+    ) -> Scanned {
         let (Event::New(grant) | Event::Refreshed(grant)) = event else { return Scanned::Known };
         let is_birth = matches!(event, Event::New(_));
-        let key = SourceKey::of(source, key);
-        let hash = self.records.key_hash(&key);
+        let hash = self.records.key_hash(key);
         let set_at = idle.map(|idle| self.now.minus(idle));
-        if let Some(at) = self.find_open(hash, &key) {
+        if let Some(at) = self.find_open(hash, key) {
             let missed = self.records[at].was_set_since(set_at);
             self.mark_read(at);
             return match set_at {
-                Some(set_at) if missed => self.catch_up(&key, hash, at, grant, is_birth, set_at),
+                Some(set_at) if missed => self.catch_up(key, hash, at, grant, is_birth, set_at),
                 _ => Scanned::Known,
             };
         }
-        if self.find_closing(hash, &key).is_some() || self.ended_in_scan(&key) {
+        if self.find_closing(hash, key).is_some() || self.ended_in_scan(key) {
             return Scanned::Known;
         }
-        let set_at = self.true_set_at(&key, idle);
+        let set_at = self.true_set_at(key, idle);
         let mut granted = self.read_status(key.source, grant);
         let released = grant.lifetime == 0;
         if released {
@@ -199,14 +229,14 @@ impl Table {
         }
         let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
         if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
-            if let Some(source) = self.sources.get_mut(source) {
-                source.left_overs.remember(self.key_ids.of_key(&key), self.now, set_at);
+            if let Some(source) = self.sources.get_mut(key.source) {
+                source.left_overs.remember(self.key_ids.of_key(key), self.now, set_at);
             }
             return Scanned::Stale;
         }
         // No more is known than the second; those of one second are kept together.
         let set_at = set_at.unwrap_or(self.now).whole_second();
-        let Some(at) = self.open(&key, hash, &granted, Origin::Adopted, set_at) else {
+        let Some(at) = self.open(key, hash, &granted, Origin::Adopted, set_at) else {
             return Scanned::Refused;
         };
         let allocation = &mut self.records[at];
@@ -274,7 +304,8 @@ impl Table {
     /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway.
     // docs/semantics.md#a-missing-key
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
-        self.advance(now);
+        self.note(now, &Input::Swept { source, from });
+        self.pass(now);
         let of_source = self.sources.get(source);
         let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
         let Some((&ScanProgress { began, after_gap, may_miss_keys, .. }, mark, resumed_at)) = scan else {
@@ -335,6 +366,11 @@ impl Table {
         }
         self.begin_closing(at);
     }
+}
+
+/// As it is recorded.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Allocation {

@@ -1,34 +1,21 @@
 //! What is counted of the sources beside their links, and of the process.
 
-use std::time::Duration;
-
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::input::{Input, ScanOutcome};
 use crate::state::model::ids::SourceId;
 use crate::state::model::process_totals::ProcessCounts;
-use crate::state::model::source_stats::{CountsByReason, ForwardStats, StatsdbStats, StatusKeys};
+use crate::state::model::source_stats::{CountsByReason, ForwardStats, StatsdbStats};
 use crate::wire::Rejection;
 
 /// The setting of Redis that is judged by what a scan finds: whether it is the db that coturn's keys are in.
 pub const DBNAME_SETTING: &str = "dbname";
 
-/// What came of a scan that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScanOutcome {
-    /// The keys that it found.
-    pub keys: StatusKeys,
-    /// Live allocations whose keys it did not find.
-    pub absent: u64,
-    /// Keys of live allocations may be missing from a db that is the right one.
-    pub hides_db: bool,
-    /// How long it took.
-    pub duration: Duration,
-}
-
 impl Table {
     /// A message was not understood; it changes nothing else.
     pub fn rejected(&mut self, now: Timestamp, source: SourceId, reason: Rejection) {
-        self.advance(now);
+        self.note(now, &Input::Rejected { source, reason });
+        self.pass(now);
         if let Some(source) = self.sources.get_mut(source) {
             source.stats.rejected(reason);
         }
@@ -36,6 +23,7 @@ impl Table {
 
     /// The scan came to its end. Gives whether the keys are in the db that was scanned; `None` where that does not show.
     pub fn scan_succeeded(&mut self, source: SourceId, outcome: &ScanOutcome) -> Option<bool> {
+        self.note(self.now, &Input::ScanSucceeded { source, outcome: *outcome });
         let ScanOutcome { keys, absent, hides_db, duration } = *outcome;
         let found = self.scan_ends(source);
         let is_right_db =
@@ -54,6 +42,7 @@ impl Table {
 
     /// The scan failed, or is not permitted.
     pub fn scan_failed(&mut self, source: SourceId) {
+        self.note(self.now, &Input::ScanFailed { source });
         self.scan_ends(source);
         if let Some(source) = self.sources.get_mut(source) {
             source.stats.resync_ok = Some(false);
@@ -62,6 +51,9 @@ impl Table {
 
     /// The settings of the source's Redis that could be read, and whether each is right; others are unknown from now on.
     pub fn redis_settings(&mut self, source: SourceId, settings: &[(&str, bool)]) {
+        if self.recorder.is_on() {
+            self.note(self.now, &Input::RedisSettings { source, settings: settings.to_vec() });
+        }
         if let Some(source) = self.sources.get_mut(source) {
             let known = &mut source.stats.settings_ok;
             known.retain(|setting, _| **setting == *DBNAME_SETTING);
@@ -71,6 +63,7 @@ impl Table {
 
     /// The listener closed a connection, or did not take it.
     pub fn connection_refused(&mut self, source: SourceId, reason: &str) {
+        self.note(self.now, &Input::ConnectionRefused { source, reason });
         if let Some(statsdb) = self.statsdb(source) {
             count(&mut statsdb.refused_connections, reason);
         }
@@ -78,6 +71,7 @@ impl Table {
 
     /// The listener refused a command.
     pub fn command_refused(&mut self, source: SourceId, reason: &str) {
+        self.note(self.now, &Input::CommandRefused { source, reason });
         if let Some(statsdb) = self.statsdb(source) {
             count(&mut statsdb.refused, reason);
         }
@@ -85,6 +79,7 @@ impl Table {
 
     /// How many client addresses of the listener are refused, and whether a coturn has connected.
     pub fn callers(&mut self, source: SourceId, refused_clients: u64, coturn_seen: bool) {
+        self.note(self.now, &Input::Callers { source, refused_clients, coturn_seen });
         if let Some(statsdb) = self.statsdb(source) {
             (statsdb.refused_clients, statsdb.coturn_seen) = (refused_clients, coturn_seen);
         }
@@ -92,6 +87,10 @@ impl Table {
 
     /// How forwarding goes, where it is done: totals of the present process.
     pub fn forwarded(&mut self, source: SourceId, state: Option<ForwardStats>) {
+        if self.statsdb(source).is_none_or(|statsdb| statsdb.forward == state) {
+            return;
+        }
+        self.note(self.now, &Input::Forwarded { source, state });
         if let Some(statsdb) = self.statsdb(source) {
             statsdb.forward = state;
         }
@@ -99,10 +98,17 @@ impl Table {
 
     /// What the present process came to so far.
     pub fn process_counts(&mut self, now: Timestamp, counts: &ProcessCounts<'_>) {
-        self.advance(now);
-        if !self.process.is(counts) {
-            self.process.note(counts);
+        if self.process.is(counts) {
+            self.advance(now);
+            return;
         }
+        if self.recorder.is_on() {
+            let ProcessCounts { dropped_log_lines, http_refusals } = *counts;
+            let http_refusals = http_refusals.to_vec();
+            self.note(now, &Input::ProcessCounted { dropped_log_lines, http_refusals });
+        }
+        self.pass(now);
+        self.process.note(counts);
     }
 
     pub(super) fn statsdb(&mut self, source: SourceId) -> Option<&mut StatsdbStats> {

@@ -15,22 +15,22 @@ const AUDIT_EVERY: u64 = 5000;
 
 /// Xorshift, as Marsaglia has it: what fails once fails again.
 #[derive(Clone)]
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    pub(super) fn roll(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, many: u64) -> u64 {
+    pub(super) fn below(&mut self, many: u64) -> u64 {
         (self.roll() >> 11) % many
     }
 
     /// Small, or at an edge of what numbers can be.
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         match self.below(8) {
             0 => u64::MAX - self.below(3),
             1 => (1 << 32) - 2 + self.below(4),
@@ -40,11 +40,11 @@ impl Dice {
         }
     }
 
-    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[usize::try_from(self.below(all.len() as u64)).unwrap()]
     }
 
-    fn event(&mut self) -> Event<'static> {
+    pub(super) fn event(&mut self) -> Event<'static> {
         let lifetime = self.pick(&[0, 1, 15, 600, 600, 600, 3600, 86_400, u32::MAX]);
         let local = self.pick(&[LOCAL, LOCAL, "192.0.2.2:3478", "[::1]:3478", "nonsense", ""]);
         let remote = self.pick(&[REMOTE, "203.0.113.9:1", "[2001:db8::1]:2", ""]);

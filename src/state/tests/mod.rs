@@ -10,6 +10,7 @@ mod limits;
 mod model;
 mod mutants;
 mod random;
+mod replay;
 mod restarts;
 mod room;
 mod rules_life;

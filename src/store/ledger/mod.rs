@@ -18,7 +18,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use crate::clock::{Timestamp, WallTime};
-use crate::state::{AllocationRecord, SessionRecord};
+use crate::state::Output;
 pub use error::LedgerError;
 pub use file_check::FileTrouble;
 pub(super) use file_check::check as check_file;
@@ -38,15 +38,6 @@ const MEMORY: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// How long the end waits for whoever reads.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Something that the table gives away.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// An allocation ended, or is overdue and has left its session, or has reported after that.
-    Allocation(AllocationRecord),
-    /// A session is over.
-    Session(SessionRecord),
-}
 
 /// An open ledger; the store's directory keeps others away.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
-use super::Output;
 use super::rows::{self, NOTHING};
 use crate::clock::WallTime;
-use crate::state::{AllocationRecord, Cause, Flag, SessionRecord, sums_of_bytes, sums_to_bytes};
+use crate::state::{AllocationRecord, Cause, Flag, Output, SessionRecord, sums_of_bytes, sums_to_bytes};
 use crate::wire::{ByLeg, Leg, Traffic};
 
 /// Adds an ended allocation to its session; the first one makes the row. What the session is called after (client,

@@ -9,11 +9,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::reading::beside;
-use super::{
-    By, FIGURES, FILE, FileTrouble, LedgerError, Output, Question, RETRY, SessionLedger, UsageSums, usage,
-};
+use super::{By, FIGURES, FILE, FileTrouble, LedgerError, Question, RETRY, SessionLedger, UsageSums, usage};
 use crate::clock::{Timestamp, WallTime};
-use crate::state::{AllocationRecord, Cause, Flag, Flags, Origin, Phase, SessionRecord, SourceId};
+use crate::state::{AllocationRecord, Cause, Flag, Flags, Origin, Output, Phase, SessionRecord, SourceId};
 use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
 
 /// The wall clock at the table's zero.
