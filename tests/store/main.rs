@@ -16,3 +16,4 @@ pub mod common;
 
 mod ledger;
 mod lives;
+mod twins;
