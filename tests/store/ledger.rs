@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crate::common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
-use coturn_exporter::clock::Timestamp;
-use coturn_exporter::state::{Settings, SourceId};
-use coturn_exporter::store::ledger::{self, By, FIGURES, Question};
-use coturn_exporter::store::{Batch, Store, Written};
+use coturn_exporter::clock::{Timestamp, WallTime};
+use coturn_exporter::state::{SavedTable, Settings, SourceId};
+use coturn_exporter::store::ledger::{self, By, FIGURES, FILE, Output, Question, SessionLedger};
 use rusqlite::Connection;
 
 const SOURCE: SourceId = SourceId(0);
@@ -17,11 +16,11 @@ const SOURCE: SourceId = SourceId(0);
 const MIDNIGHT: u64 = 1_772_323_200;
 const DAY: u64 = 24 * 3600;
 
-/// An exporter with a store, without a scraper.
+/// An exporter with a ledger.
 struct Ledger {
     dir: TempDir,
     ingest: Ingest,
-    store: Store,
+    sessions: SessionLedger,
     now: Timestamp,
 }
 
@@ -40,14 +39,13 @@ fn at(seconds: u64) -> Timestamp {
 impl Ledger {
     fn new() -> Self {
         let dir = TempDir::new("ledger");
-        let mut store = Store::open(&dir.path().join("store.db"), &["redis://test"], b':').unwrap();
+        let sessions = SessionLedger::open(dir.path(), &["redis://test"], b':').unwrap();
         let now = at(MIDNIGHT - DAY);
-        let found = store.load(now).unwrap();
         let mut ingest = Ingest::new(Settings::default(), &["redis://test"]);
-        ingest.restore(now, found.saved, found.first_serial);
+        ingest.restore(now, SavedTable::default(), sessions.highest_serial().unwrap() + 1);
         ingest.subscribed(now, SOURCE);
         ingest.link_up(now, SOURCE);
-        Self { dir, ingest, store, now }
+        Self { dir, ingest, sessions, now }
     }
 
     fn publish(&mut self, member: Member, kind: &str, payload: &str) {
@@ -60,9 +58,18 @@ impl Ledger {
         self.now = at(seconds);
         self.ingest.received_until(SOURCE, self.now);
         self.ingest.advance(self.now);
-        let (ended, checkpoint) = (self.ingest.take_ended(), Some(self.ingest.take_checkpoint(false)));
-        let batch = Batch { now: self.now, wall: self.now, is_exported: false, ended, checkpoint };
-        assert_eq!(self.store.write(batch), Written::Yes);
+        self.write();
+    }
+
+    /// The ledger takes what there is, some of it twice.
+    fn write(&mut self) {
+        let ended = self.ingest.take_ended();
+        let allocations = ended.allocations.into_iter().map(Output::Allocation);
+        let outputs = allocations.chain(ended.sessions.into_iter().map(Output::Session));
+        let outputs: Vec<_> = (self.sessions.last_taken() + 1..).zip(outputs).collect();
+        let (times, half) = (WallTime { now: self.now, wall: self.now }, outputs.len() / 2);
+        self.sessions.take(times, &outputs[..half]).unwrap();
+        self.sessions.take(times, &outputs).unwrap();
     }
 
     fn open(&mut self, seconds: u64, member: Member) {
@@ -95,10 +102,6 @@ impl Ledger {
         }
     }
 
-    fn path(&self) -> std::path::PathBuf {
-        self.dir.path().join("store.db")
-    }
-
     /// One figure, for each of `by`.
     fn usage(&self, by: &[By], name: &str) -> BTreeMap<String, u64> {
         self.ask(&Question { by: by.to_vec(), ..Question::default() }, name)
@@ -106,13 +109,13 @@ impl Ledger {
 
     fn ask(&self, question: &Question, name: &str) -> BTreeMap<String, u64> {
         let place = FIGURES.iter().position(|figure| figure.name == name).unwrap();
-        let answers = ledger::usage(&self.path(), question).unwrap();
+        let answers = ledger::usage(self.dir.path(), question).unwrap();
         answers.into_iter().map(|usage| (usage.of.join("|"), usage.figures[place])).collect()
     }
 
     /// A column of the rows, in the order of their ends.
     fn column(&self, name: &str) -> Vec<Option<String>> {
-        let connection = Connection::open(self.path()).unwrap();
+        let connection = Connection::open(self.dir.path().join(FILE)).unwrap();
         let mut statement =
             connection.prepare(&format!("SELECT {name} FROM session ORDER BY ended")).unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
@@ -250,7 +253,7 @@ fn retention_counts_from_the_end_and_leaves_what_is_not_over() {
     ledger.wait_until(MIDNIGHT + 1020);
     assert_eq!(ledger.column("user").len(), 3);
     let horizon = at(MIDNIGHT + 500);
-    assert!(!ledger.store.forget_before(horizon, ledger.now), "all at once");
+    assert!(!ledger.sessions.forget_before(horizon, ledger.now), "all at once");
     let mut users: Vec<_> = ledger.column("user").into_iter().flatten().collect();
     users.sort();
     assert_eq!(users, ["open", "young"]);
@@ -259,7 +262,7 @@ fn retention_counts_from_the_end_and_leaves_what_is_not_over() {
     assert_eq!(ledger.usage(&[By::User], "allocations"), answers([("open", 2), ("young", 1)]));
     // What ended at the horizon itself stays.
     assert!(
-        !ledger.store.forget_before(at(MIDNIGHT + 1000), at(MIDNIGHT + 1000).plus(Duration::from_secs(1)))
+        !ledger.sessions.forget_before(at(MIDNIGHT + 1000), at(MIDNIGHT + 1000).plus(Duration::from_secs(1)))
     );
     assert_eq!(ledger.usage(&[], "sessions"), answers([("", 2)]));
 }
@@ -276,4 +279,39 @@ fn a_session_that_is_not_over_is_not_in_the_answers() {
     ledger.close(MIDNIGHT + 300, second);
     ledger.wait_until(MIDNIGHT + 400);
     assert_eq!(ledger.usage(&[By::User], "sessions"), answers([("alice", 1)]));
+}
+
+/// What comes late is added to the session that it belongs to, and what lives again to another, each once.
+#[test]
+fn bytes_that_come_after_the_end_of_a_session_are_in_the_ledger_once() {
+    let mut ledger = Ledger::new();
+    let [late, back] = [("late", 1), ("back", 2)].map(|(user, id)| member(user, id));
+    ledger.open(MIDNIGHT, late);
+    ledger.open(MIDNIGHT, back);
+    ledger.use_it(MIDNIGHT + 10, late);
+    ledger.use_it(MIDNIGHT + 10, back);
+    // Neither is refreshed: both sessions are over, and in the ledger.
+    for hours in 1..5 {
+        ledger.wait_until(MIDNIGHT + 3600 * hours);
+    }
+    assert_eq!(ledger.usage(&[By::User], "relayed_bytes"), answers([("back", 200), ("late", 200)]));
+    // One ends at last and tells what was lost on the way; the other one goes on, for days.
+    ledger.close(MIDNIGHT + 3600 * 5, late);
+    ledger.settle(late, 150);
+    ledger.publish(back, "status", "refreshed lifetime=3600");
+    ledger.use_it(MIDNIGHT + 3600 * 5 + 1, back);
+    for hours in 6..60 {
+        ledger.wait_until(MIDNIGHT + 3600 * hours - 1);
+        ledger.publish(back, "status", "refreshed lifetime=3600");
+    }
+    ledger.sessions.forget_before(at(MIDNIGHT), ledger.now);
+    ledger.use_it(MIDNIGHT + 3600 * 60, back);
+    ledger.close(MIDNIGHT + 3600 * 60 + 10, back);
+    ledger.settle(back, 300);
+    ledger.wait_until(MIDNIGHT + 3600 * 61);
+    assert_eq!(ledger.usage(&[By::User], "relayed_bytes"), answers([("back", 600), ("late", 300)]));
+    assert_eq!(ledger.usage(&[By::User], "sessions"), answers([("back", 2), ("late", 1)]));
+    let connection = Connection::open(ledger.dir.path().join(FILE)).unwrap();
+    let members: u32 = connection.query_row("SELECT count(*) FROM member", [], |row| row.get(0)).unwrap();
+    assert_eq!(members, 0);
 }

@@ -33,12 +33,8 @@ impl Exporter {
         Self::launch(Command::new(PROGRAM), "127.0.0.1:0", variables, args)
     }
 
-    /// Starts it as one who is told by an error, and not killed by a signal, where a file may not grow.
-    pub fn start_heedless_of_limits(args: &[&str]) -> Self {
-        Self::launch(heedless(), "127.0.0.1:0", &[], args)
-    }
-
-    /// The same where it is expected, life after life.
+    /// Starts it where it is expected, life after life, as one who is told by an error, and not killed by a signal, where a
+    /// file may not grow.
     pub fn start_heedless_of_limits_at(address: SocketAddr, args: &[&str]) -> Self {
         Self::launch(heedless(), &address.to_string(), &[], args)
     }
