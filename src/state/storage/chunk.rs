@@ -24,6 +24,7 @@ pub(crate) enum Chunk<T> {
 }
 
 impl<T> Chunk<T> {
+    #[inline]
     pub(crate) fn items(&self) -> &Vec<T> {
         match self {
             Self::Own(items) => items,
@@ -53,13 +54,23 @@ impl<T> Chunk<T> {
 
 impl<T: Clone> Chunk<T> {
     /// The items, to be changed.
+    #[inline]
     pub(crate) fn items_mut(&mut self) -> &mut Vec<T> {
-        if let Self::Shared(items) = self {
-            *self = Self::Own(own(std::mem::take(items)));
+        if let Self::Shared(_) = self {
+            self.take_over();
         }
         match self {
             Self::Own(items) => items,
+            // Not so after the line above.
             Self::Shared(items) => Arc::make_mut(items),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_over(&mut self) {
+        if let Self::Shared(items) = self {
+            *self = Self::Own(own(std::mem::take(items)));
         }
     }
 }

@@ -42,6 +42,9 @@ impl<T> Queue<T> {
 
     /// The first in the queue.
     pub(crate) fn front(&self) -> Option<&T> {
+        if self.is_empty() {
+            return None;
+        }
         self.chunks.front()?.items().get(self.taken)
     }
 

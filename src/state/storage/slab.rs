@@ -42,6 +42,7 @@ impl<Of, T> Slab<Of, T> {
         self.chunks.iter().map(|chunk| chunk.items().capacity()).sum()
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: Id<Of>) -> Option<&T> {
         let (chunk, within) = split(at.place() as usize);
         self.chunks.get(chunk)?.items().get(within)?.as_ref()
@@ -111,6 +112,7 @@ impl<Of, T: Clone> Slab<Of, T> {
         Some(record)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, at: Id<Of>) -> Option<&mut T> {
         let (chunk, within) = split(at.place() as usize);
         self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.as_mut()
