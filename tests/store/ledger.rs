@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::{Timestamp, WallTime};
-use coturn_exporter::state::{SavedTable, Settings, SourceId};
-use coturn_exporter::store::ledger::{self, By, FIGURES, FILE, Output, Question, SessionLedger};
+use coturn_exporter::state::{Output, SavedTable, Settings, SourceId};
+use coturn_exporter::store::ledger::{self, By, FIGURES, FILE, Question, SessionLedger};
 use rusqlite::Connection;
 
 const SOURCE: SourceId = SourceId(0);

