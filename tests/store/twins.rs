@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coturn_exporter::clock::Timestamp;
@@ -24,6 +25,7 @@ use crate::common::temp_dir::TempDir;
 /// Each has some forty restarts; `TWINS_WORLDS` says another number, `TWINS_SEED` which is the first.
 const WORLDS: u64 = 50;
 const STEPS: u64 = 1000;
+const THREADS: usize = 2;
 
 const REDIS: SourceId = SourceId(0);
 const LISTENER: SourceId = SourceId(1);
@@ -211,16 +213,16 @@ impl World {
         self.both(|table| {
             table.subscribed(now, REDIS);
             table.scan_begins(now, REDIS);
-            let mut said = String::new();
+            let mut said = Vec::new();
             for (channel, payload, idle) in &keys {
                 let idle = Some(Duration::from_secs(*idle));
                 let Ok(Message::Allocation(key, event)) = wire::parse(channel, payload.as_bytes()) else {
                     panic!("{}", channel.escape_ascii());
                 };
                 let check = table.check_key(now, REDIS, &key, idle);
-                said += &format!("{check:?}");
+                said.push(format!("{check:?}"));
                 if check == KeyCheck::Read {
-                    said += &format!("{:?}", table.scanned(now, REDIS, &key, &event, idle));
+                    said.push(format!("{:?}", table.scanned(now, REDIS, &key, &event, idle)));
                 }
             }
             let mut from = Some(0);
@@ -404,20 +406,35 @@ fn page(table: &Table) -> String {
     String::from_utf8(TextPage::of_capture(Seen(Mutex::new(Some(view)))).render().unwrap()).unwrap()
 }
 
+/// One world to its end.
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world.restart();
+    world.tally.assert_nothing_fell("a scraper");
+}
+
 #[test]
 fn whatever_restarts_there_are_a_table_is_as_one_that_stayed_in_memory() {
     let first = number("TWINS_SEED", fastrand::u64(..1 << 40));
     let worlds = number("TWINS_WORLDS", WORLDS);
     println!("TWINS_SEED={first}");
-    for seed in first..first + worlds {
-        let run = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed);
-            for _ in 0..STEPS {
-                world.step();
-            }
-            world.restart();
-            world.tally.assert_nothing_fell("a scraper");
-        });
-        assert!(run.is_ok(), "TWINS_SEED={seed} TWINS_WORLDS=1");
-    }
+    // It takes processor time, of which there is more than one.
+    let next = AtomicU64::new(first);
+    std::thread::scope(|threads| {
+        for _ in 0..THREADS {
+            threads.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + worlds {
+                        break;
+                    }
+                    let ended = std::panic::catch_unwind(|| run(seed));
+                    assert!(ended.is_ok(), "TWINS_SEED={seed} TWINS_WORLDS=1");
+                }
+            });
+        }
+    });
 }
