@@ -1,13 +1,15 @@
 //! The table of allocations and sessions, and every sum about them.
 //!
-//! Four wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
-//! `model` (the data, and the rules that need one kind of it) and `storage` (containers that know nothing of TURN).
+//! Five wings, and nothing points back: `table` (the rules that need several parts) uses `record` (what a store keeps),
+//! `model` (the data, and the rules that need one kind of it), `storage` (containers that know nothing of TURN) and `image`
+//! (how values stand in an image of the table).
 
 #![allow(
     clippy::indexing_slicing,
     reason = "a slab is asked for its own numbers only; a wrong one must not go unseen"
 )]
 
+mod image;
 mod model;
 mod record;
 mod storage;
@@ -15,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use image::{IMAGE_VERSION, ImageError};
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};
 pub use model::connection::{ClosedBy, EndedConnections, ProcessVerdict, VERDICT_AFTER};
 pub use model::counts::Counts;
@@ -35,6 +38,7 @@ pub use record::{
     SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
 };
 pub use table::batch::{BatchEvent, PreparedKey};
+pub use table::image::FrozenTable;
 pub use table::restore::Restored;
 pub use table::resync::{KeyCheck, Scanned, Sweep};
 pub use table::rows;

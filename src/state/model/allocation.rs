@@ -132,7 +132,7 @@ pub(crate) struct Granted {
     pub(crate) long_form: bool,
 }
 
-/// A yes or no of an allocation.
+/// A yes or no of an allocation. Its place in the list is its bit in images: a new one goes to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
     /// Its sums hold all that was ever reported of it: what a total has beyond was exported by nobody.
@@ -195,6 +195,16 @@ impl Flags {
     /// Whether the flag is set.
     pub const fn has(self, flag: Flag) -> bool {
         self.0 & 1 << flag as u16 != 0
+    }
+
+    /// The bits, for an image: their places are those of the flags for ever.
+    pub(super) const fn bits(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// What [`Self::bits`] gave; a later exporter's flags are dropped.
+    pub(super) fn of_bits(bits: u32) -> Self {
+        Self(u16::try_from(bits & u32::from(u16::MAX)).unwrap_or_default())
     }
 
     /// These with the flag set or not.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::allocation::Allocation;
 use super::ids::{ConnectionId, Mark, Marks, ServerId, SourceId};
 use crate::clock::Timestamp;
+use crate::state::image::{persist, persist_words};
 use crate::state::storage::queue::Queue;
 use crate::state::storage::slab_map::SlabMap;
 
@@ -367,5 +368,26 @@ impl StatsdbConnections {
             self.distrusted.insert(peer, now.plus(DISTRUST));
         }
         is_new.then_some(peer)
+    }
+}
+
+persist_words! { ClosedBy { Peer = 0, Other = 1 } }
+persist! { ConnectionFacts { peer, opened, active, reports, started, servers, live } }
+persist! { Closed { mark, facts, at, by } }
+persist! { StatsdbConnections { marks, current, open, closed, distrusted, interrupted, interruptions } }
+
+impl StatsdbConnections {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { marks, current, open, closed, distrusted, interrupted, interruptions } = self;
+        Self {
+            marks: marks.clone(),
+            current: *current,
+            open: open.share(),
+            closed: closed.share(),
+            distrusted: distrusted.share(),
+            interrupted: interrupted.share(),
+            interruptions: interruptions.share(),
+        }
     }
 }

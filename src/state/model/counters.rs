@@ -2,6 +2,7 @@
 
 use super::counts::Counts;
 use super::series::Anomaly;
+use crate::state::image::persist;
 use crate::wire::Traffic;
 
 /// Counters of the table as a whole. They only rise.
@@ -29,3 +30,5 @@ impl Counters {
         self.anomalies
     }
 }
+
+persist! { Counters { unallocated, anomalies, refused, evicted } }

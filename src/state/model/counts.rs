@@ -1,5 +1,9 @@
 //! A counter for each value of a label.
 
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+
 /// A number for each transport, cause, … in the order of its `ALL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts<const N: usize>([u64; N]);
@@ -33,5 +37,16 @@ impl<const N: usize> Counts<N> {
 impl<const N: usize> Default for Counts<N> {
     fn default() -> Self {
         Self::ZERO
+    }
+}
+
+/// A value that a later exporter adds to the end of its `ALL` begins at 0.
+impl<const N: usize> Persist for Counts<N> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Persist::read(from).map(Self)
     }
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use super::ids::SourceId;
 use super::long_lifetime::LongLifetime;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// One thing found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub enum Discovery {
 const MAX_WAITING: usize = 64;
 
 /// Discoveries that wait to be taken, in their order, each once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Discoveries(Vec<Discovery>);
 
 impl Discoveries {
@@ -73,5 +76,68 @@ impl Discoveries {
 
     pub(crate) fn take(&mut self) -> Vec<Discovery> {
         std::mem::take(&mut self.0)
+    }
+}
+
+impl Persist for Discovery {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        match self {
+            Self::ServerRestarted { source, server, port, allocations } => {
+                to.byte(0);
+                ((*source, Arc::clone(server)), (*port, *allocations)).write(to);
+            }
+            Self::AddressShared { source, server, port } => {
+                to.byte(1);
+                ((*source, Arc::clone(server)), *port).write(to);
+            }
+            Self::ProcessEnded { source, peer, restarted } => {
+                to.byte(2);
+                ((*source, *peer), *restarted).write(to);
+            }
+            Self::LongLifetime { source, seconds, outcome } => {
+                to.byte(3);
+                ((*source, *seconds), *outcome).write(to);
+            }
+            Self::ConnectionsCut { source, peer } => {
+                to.byte(4);
+                (*source, *peer).write(to);
+            }
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Ok(match from.byte()? {
+            0 => {
+                let ((source, server), (port, allocations)) = Persist::read(from)?;
+                Self::ServerRestarted { source, server, port, allocations }
+            }
+            1 => {
+                let ((source, server), port) = Persist::read(from)?;
+                Self::AddressShared { source, server, port }
+            }
+            2 => {
+                let ((source, peer), restarted) = Persist::read(from)?;
+                Self::ProcessEnded { source, peer, restarted }
+            }
+            3 => {
+                let ((source, seconds), outcome) = Persist::read(from)?;
+                Self::LongLifetime { source, seconds, outcome }
+            }
+            4 => {
+                let (source, peer) = Persist::read(from)?;
+                Self::ConnectionsCut { source, peer }
+            }
+            _ => return Err(Unreadable::Malformed("a number stands for no discovery")),
+        })
+    }
+}
+
+impl Persist for Discoveries {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Vec::read(from).map(Self)
     }
 }

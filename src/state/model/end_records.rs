@@ -3,6 +3,9 @@
 use super::ids::RecordId;
 
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::state::storage::slab_map::SlabMap;
 use crate::wire::Traffic;
 
@@ -47,5 +50,24 @@ impl EndRecords {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+persist! { EndRecord { at, accounted_bytes, client_loss } }
+
+impl EndRecords {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self(self.0.share())
+    }
+}
+
+impl Persist for EndRecords {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        SlabMap::read(from).map(Self)
     }
 }

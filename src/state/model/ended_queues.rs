@@ -3,6 +3,7 @@
 use super::allocation::{Allocation, Phase};
 use super::ids::{OfAllocation, RecordId};
 use crate::clock::Timestamp;
+use crate::state::image::{persist, persist_words};
 use crate::state::storage::queue::Queue;
 use crate::state::storage::slab::Slab;
 use crate::state::storage::timer_queue::TimerEntry;
@@ -115,5 +116,23 @@ impl SourceRecords {
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.lapsed.in_order.room() + self.closing.in_order.room()
+    }
+}
+
+persist_words! { EndedKind { Lapsed = 0, Closing = 1 } }
+persist! { EndedQueue { of, in_order, tidy_at } }
+persist! { SourceRecords { taken, lapsed, closing } }
+
+impl EndedQueue {
+    fn share(&mut self) -> Self {
+        Self { of: self.of, in_order: self.in_order.share(), tidy_at: self.tidy_at }
+    }
+}
+
+impl SourceRecords {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { taken, lapsed, closing } = self;
+        Self { taken: *taken, lapsed: lapsed.share(), closing: closing.share() }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::ids::{OfAllocation, RecordId};
 use crate::state::storage::id::Id;
+use std::collections::HashSet;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use hashbrown::HashTable;
 
 use super::allocation::Allocation;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 use crate::state::storage::age_list::Links;
 use crate::state::storage::free_list::rehashed;
 use crate::state::storage::packed::PackedTime;
@@ -225,6 +229,74 @@ impl Gatherings {
             && self.by_key.is_empty()
             && self.by_member.is_empty()
             && self.in_order.is_empty()
+    }
+}
+
+impl Persist for Recent {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { key, first, span, member, older, members, fresh } = self;
+        to.raw(&u64::from_ne_bytes(*key).to_le_bytes());
+        (*first, *span).write(to);
+        (*member, *older).write(to);
+        (*members, *fresh).write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let key = u64::from_le_bytes(from.array()?).to_ne_bytes();
+        let (first, span) = Persist::read(from)?;
+        let (member, older) = Persist::read(from)?;
+        let (members, fresh) = Persist::read(from)?;
+        Ok(Self { key, first, span, member, older, members, fresh })
+    }
+}
+
+impl Gatherings {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { recent, by_key: _, by_member: _, hasher, in_order, expected } = self;
+        Self {
+            recent: recent.share(),
+            by_key: HashTable::new(),
+            by_member: HashTable::new(),
+            hasher: hasher.clone(),
+            in_order: in_order.share(),
+            expected: *expected,
+        }
+    }
+}
+
+impl Persist for Gatherings {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { recent, by_key: _, by_member: _, hasher: _, in_order, expected } = self;
+        recent.write(to, |_, recent, to| recent.write(to));
+        in_order.write(to);
+        expected.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let mut read = Self::new();
+        read.recent = Slab::read(from, |_, from| Recent::read(from))?;
+        read.in_order = Persist::read(from)?;
+        read.expected = Persist::read(from)?;
+        let Self { recent, by_key, by_member, hasher, in_order, expected: _ } = &mut read;
+        let is_there = |number: &Id<Recent>| recent.get(*number).is_some();
+        let older: HashSet<Id<Recent>, ahash::RandomState> =
+            recent.iter().filter_map(|(_, recent)| recent.older).collect();
+        if !older.iter().all(is_there) || !in_order.iter().all(|entry| is_there(&entry.get().1)) {
+            return Err(Unreadable::Malformed("a gathering is not there"));
+        }
+        by_key.reserve(recent.len(), |&number| recent[number].key());
+        by_member.reserve(recent.len(), |&number| member_hash(hasher, &recent[number]));
+        for (number, one) in recent.iter() {
+            if !older.contains(&number) {
+                by_key.insert_unique(one.key(), number, |&number| recent[number].key());
+            }
+            if one.member.is_some() {
+                let hash_of = |&number: &Id<Recent>| member_hash(hasher, &recent[number]);
+                by_member.insert_unique(hash_of(&number), number, hash_of);
+            }
+        }
+        Ok(read)
     }
 }
 

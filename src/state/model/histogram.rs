@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+
 /// Edges for how long allocations and sessions last, in seconds. From one gathering (a few seconds) to a day; 600 is
 /// coturn's default lifetime, 3600 its largest grant.
 pub const DURATION_BUCKETS: [u64; 16] =
@@ -68,6 +72,12 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 /// A histogram of durations, kept in milliseconds.
 pub type Durations = Histogram<16>;
 
@@ -93,6 +103,20 @@ pub type Allocations = Histogram<9>;
 impl Allocations {
     pub(in crate::state) fn observe_allocations(&mut self, allocations: u64) {
         self.observe(&ALLOCATIONS_BUCKETS, 1, allocations);
+    }
+}
+
+/// The edges are not in the image: if they change, so does the format.
+impl<const N: usize> Persist for Histogram<N> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { counts, above, sum } = self;
+        counts.write(to);
+        above.write(to);
+        sum.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Ok(Self { counts: Persist::read(from)?, above: Persist::read(from)?, sum: Persist::read(from)? })
     }
 }
 

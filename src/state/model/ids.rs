@@ -2,6 +2,9 @@
 
 use std::num::NonZeroU32;
 
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 use crate::state::storage::id::Id;
 
 /// Which source a message came from: its place in the list given to the table.
@@ -42,7 +45,7 @@ pub(in crate::state) struct ServerId(pub(in crate::state) u32);
 pub(in crate::state) struct Mark(NonZeroU32);
 
 /// Gives marks out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::state) struct Marks(NonZeroU32);
 
 impl Marks {
@@ -79,5 +82,56 @@ impl Membership {
     /// The record of the session, where it has one.
     pub(in crate::state) const fn session(self) -> Option<SessionId> {
         if self.0 < Self::ALONE.0 { Some(SessionId::of_place(self.0)) } else { None }
+    }
+}
+
+impl Persist for SourceId {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        u32::read(from).map(Self)
+    }
+}
+
+impl Persist for ServerId {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        u32::read(from).map(Self)
+    }
+}
+
+impl Persist for Mark {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.get().write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        NonZeroU32::new(u32::read(from)?).map(Self).ok_or(Unreadable::Malformed("a mark is zero"))
+    }
+}
+
+impl Persist for Marks {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        Mark(self.0).write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Mark::read(from).map(|mark| Self(mark.0))
+    }
+}
+
+/// Two small numbers, then those of sessions: most are alone.
+impl Persist for Membership {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.wrapping_add(2).write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        u32::read(from).map(|number| Self(number.wrapping_sub(2)))
     }
 }

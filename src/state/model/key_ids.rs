@@ -8,6 +8,7 @@ use siphasher::sip::SipHasher13;
 
 use super::ids::SourceId;
 use super::key::SourceKey;
+use crate::state::image::persist;
 
 /// Gives keys their numbers: SipHash-1-3 of all that makes them, under a secret, so that nobody can choose names whose
 /// numbers collide.
@@ -76,6 +77,8 @@ fn put(state: &mut SipHasher13, part: &[u8]) {
     state.write(&(part.len() as u64).to_le_bytes());
     state.write(part);
 }
+
+persist! { KeyIds { secret } }
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use super::unclaimed::Unclaimed;
 use crate::clock::Timestamp;
+use crate::state::image::persist;
 use crate::state::storage::recent_keys::RecentKeys;
 use crate::wire::Traffic;
 
@@ -27,5 +28,15 @@ impl KeyMemory {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.unclaimed.is_empty() && self.shared.is_empty()
+    }
+}
+
+persist! { KeyMemory { unclaimed, shared, refused } }
+
+impl KeyMemory {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { unclaimed, shared, refused } = self;
+        Self { unclaimed: unclaimed.share(), shared: shared.share(), refused: refused.share() }
     }
 }

@@ -6,6 +6,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::state::storage::queue::Queue;
 use crate::state::storage::slab_map::SlabMap;
 
@@ -87,6 +90,54 @@ impl LeftoverKeys {
         match self.by_key.get(&key()) {
             Some(&(read_at, set_at)) if seeming <= read_at.plus(PRECISION) => set_at.min(seeming),
             _ => seeming,
+        }
+    }
+}
+
+persist! { ScanProgress { began, after_gap, may_miss_keys, adopts, ended, found } }
+persist! { LeftoverKeys { by_key, in_order } }
+
+impl ScanProgress {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { began, after_gap, may_miss_keys, adopts, ended, found } = self;
+        let ended = ended.share();
+        Self {
+            began: *began,
+            after_gap: *after_gap,
+            may_miss_keys: *may_miss_keys,
+            adopts: *adopts,
+            ended,
+            found: *found,
+        }
+    }
+}
+
+impl LeftoverKeys {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self { by_key: self.by_key.share(), in_order: self.in_order.share() }
+    }
+}
+
+impl Persist for Adopts {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        match self {
+            Self::All => to.byte(0),
+            Self::SetSince(lost_at) => {
+                to.byte(1);
+                lost_at.write(to);
+            }
+            Self::Nothing => to.byte(2),
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        match from.byte()? {
+            0 => Ok(Self::All),
+            1 => from.moment().map(Self::SetSince),
+            2 => Ok(Self::Nothing),
+            _ => Err(Unreadable::Malformed("a number stands for nothing that a scan adopts")),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Grants above the largest that the settings name.
 
+use crate::state::image::persist_words;
+
 /// What became of a granted lifetime above [`Settings::max_lifetime`](super::settings::Settings::max_lifetime).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLifetime {
@@ -21,3 +23,5 @@ impl LongLifetime {
         }
     }
 }
+
+persist_words! { LongLifetime { Believed = 0, Cut = 1 } }

@@ -3,6 +3,7 @@
 //! Uses `storage`; knows nothing of the table. `pub(crate)` reaches no further than `state`, whose modules are private.
 
 pub(super) mod allocation;
+pub(super) mod allocation_image;
 pub(super) mod connection;
 pub(super) mod counters;
 pub(super) mod counts;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::state::image::persist;
+
 /// What the running process came to so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessCounts<'a> {
@@ -67,6 +69,9 @@ impl ProcessTotals {
         self.http_refusals.values_mut().for_each(Continued::rebase);
     }
 }
+
+persist! { Continued { before, present } }
+persist! { ProcessTotals { dropped_log_lines, http_refusals } }
 
 #[cfg(test)]
 mod tests {

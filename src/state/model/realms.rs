@@ -9,6 +9,9 @@ use super::label::{MAX_LABEL, OTHER};
 use super::series::RealmSeries;
 use super::session::Session;
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::state::storage::age_list::AgeList;
 use crate::state::storage::slab::Slab;
 
@@ -203,6 +206,80 @@ impl Realms {
             sessions: AgeList::new(),
         });
         group
+    }
+}
+
+persist! { Realm { name, group, users } }
+persist! { RealmGroup { label, series, allocations, revived, sessions } }
+
+impl RealmGroup {
+    fn share(&self) -> Self {
+        let Self { label, series, allocations, revived, sessions } = self;
+        let label = Arc::clone(label);
+        let (allocations, revived, sessions) = (allocations.share(), revived.share(), sessions.share());
+        Self { label, series: *series, allocations, revived, sessions }
+    }
+}
+
+impl Realms {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { name_bytes, by_name: _, slots, groups, by_label: _, max_groups, folded } = self;
+        Self {
+            name_bytes: *name_bytes,
+            by_name: HashMap::default(),
+            slots: slots.share(),
+            groups: groups.iter().map(RealmGroup::share).collect(),
+            by_label: HashMap::default(),
+            max_groups: *max_groups,
+            folded: *folded,
+        }
+    }
+
+    /// Whether the realm is there.
+    pub(crate) fn check(&self, at: RealmId) -> Result<(), Unreadable> {
+        self.slots.get(at).map(|_| ()).ok_or(Unreadable::Malformed("a realm is not there"))
+    }
+
+    /// All records were read: whether those that the orders of age begin and end with are there.
+    pub(crate) fn check_ages(
+        &self,
+        allocations: &Slab<OfAllocation, Allocation>,
+        sessions: &Slab<OfSession, Session>,
+    ) -> Result<(), Unreadable> {
+        self.groups.iter().try_for_each(|group| {
+            group.allocations.check_ends(allocations)?;
+            group.revived.check_ends(allocations)?;
+            group.sessions.check_ends(sessions)
+        })
+    }
+}
+
+impl Persist for Realms {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { name_bytes: _, by_name: _, slots, groups, by_label: _, max_groups, folded } = self;
+        to.list(groups.len(), groups);
+        max_groups.write(to);
+        folded.write(to);
+        slots.write(to, |_, realm, to| realm.write(to));
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let mut realms = Self::new(0, &[]);
+        from.list(|group| realms.groups.push(group))?;
+        realms.by_label =
+            (0..).zip(&realms.groups).map(|(number, group)| (Arc::clone(&group.label), number)).collect();
+        realms.max_groups = Persist::read(from)?;
+        realms.folded = Persist::read(from)?;
+        realms.slots = Slab::read(from, |_, from| Realm::read(from))?;
+        for (at, realm) in realms.slots.iter() {
+            realms.name_bytes += realm.name.len();
+            realms.by_name.insert(Arc::clone(&realm.name), at);
+            if realm.group as usize >= realms.groups.len() {
+                return Err(Unreadable::Malformed("a realm has no series"));
+            }
+        }
+        Ok(realms)
     }
 }
 

@@ -7,16 +7,21 @@ use std::ops::{Index, IndexMut};
 
 use hashbrown::HashTable;
 
-use super::allocation::Allocation;
+use super::allocation::{Allocation, Flag, Phase};
 use super::end_records::{EndRecord, EndRecords};
 use super::key::SourceKey;
 use super::rates::Rates;
 use super::realms::Realms;
 use super::session_owner::SessionOwner;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 use crate::state::storage::addresses::Addresses;
+use crate::state::storage::age_list::link_back;
 use crate::state::storage::free_list::rehashed;
 use crate::state::storage::interner::Interner;
+use crate::state::storage::shared_names::{NameReader, NameWriter};
 use crate::state::storage::slab::Slab;
 
 /// All records, each under a number that stays the same while it lives.
@@ -185,6 +190,71 @@ impl Records {
     /// When the record ended; [`Timestamp::ZERO`] if it never did.
     pub(crate) fn ended_at(&self, at: RecordId) -> Timestamp {
         self.ends.moment(at)
+    }
+}
+
+impl Records {
+    /// The same once more, to be written only. Rates are not among it: the next report of each brings them again.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { slab, by_key: _, hasher, users, addresses, ends, rates: _, expected } = self;
+        Self {
+            slab: slab.share(),
+            by_key: HashTable::new(),
+            hasher: hasher.clone(),
+            users: users.share(),
+            addresses: addresses.share(),
+            ends: ends.share(),
+            rates: Rates::new(false),
+            expected: *expected,
+        }
+    }
+
+    pub(crate) fn write(&self, names: &mut NameWriter<'_>, to: &mut ImageWriter<'_>) {
+        let Self { slab, by_key: _, hasher: _, users: _, addresses, ends, rates: _, expected } = self;
+        expected.write(to);
+        slab.write(to, |at, record, to| record.write(at, (&mut *names, addresses), to));
+        ends.write(to);
+    }
+
+    /// Records as they were written; none is found by its key until [`Self::index`].
+    pub(crate) fn read(
+        are_rates_kept: bool,
+        names: &mut NameReader,
+        from: &mut ImageReader<'_>,
+    ) -> Result<Self, Unreadable> {
+        let mut records = Self::new(are_rates_kept);
+        records.expected = Persist::read(from)?;
+        let addresses = &mut records.addresses;
+        records.slab =
+            Slab::read(from, |at, from| Allocation::read(at, (&mut *names, &mut *addresses), from))?;
+        records.ends = Persist::read(from)?;
+        Ok(records)
+    }
+
+    /// Takes records into the orders of age and the key table.
+    pub(crate) fn index(&mut self, users: Interner, realms: &mut Realms) -> Result<(), Unreadable> {
+        self.users = users;
+        self.slab.iter().try_for_each(|(_, record)| realms.check(record.realm))?;
+        link_back(&mut self.slab, |record| &mut record.age)?;
+        link_back(&mut self.slab, |record| &mut record.gathering)?;
+        for (at, record) in self.slab.iter() {
+            if record.gathering.next.is_some() != record.gathering.prev.is_some() {
+                return Err(Unreadable::Malformed("a gathering is no circle"));
+            }
+            if record.phase == Phase::Live && record.age.prev.is_none() {
+                realms
+                    .group(record.realm)
+                    .ages(record.is(Flag::Revived))
+                    .read_first(at, record.started.get())?;
+            }
+        }
+        let (hasher, slab, users) = (&self.hasher, &self.slab, &self.users);
+        let hash_of = |&at: &RecordId| key_hash(hasher, &key_of(slab, realms, users, at));
+        self.by_key.reserve(slab.len(), hash_of);
+        for (at, _) in slab.iter() {
+            self.by_key.insert_unique(hash_of(&at), at, hash_of);
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::state::storage::slab_map::SlabMap;
 use crate::wire::AllocationId;
 
@@ -217,6 +220,35 @@ const fn bit(count: u64) -> u64 {
 
 const fn place(count: u64) -> usize {
     (count / 64) as usize % RecentCounts::WORDS
+}
+
+persist! { SeenIds { proven, threads, resting } }
+persist! { Thread { highest, recent, settled, rising, last_status } }
+persist! { Rise { ends, highest } }
+
+impl SeenIds {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { proven, threads, resting } = self;
+        Self { proven: proven.share(), threads: threads.share(), resting: resting.share() }
+    }
+}
+
+/// Bits that are mostly set or mostly not: as they are.
+impl Persist for RecentCounts {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        for word in &self.0 {
+            to.raw(&word.to_le_bytes());
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let mut counts = Self::default();
+        for word in &mut counts.0 {
+            *word = u64::from_le_bytes(from.array()?);
+        }
+        Ok(counts)
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::allocation::Cause;
 use super::counts::Counts;
 use super::histogram::{Allocations, Bytes, Durations, Histogram};
+use crate::state::image::persist;
 use crate::wire::{ByLeg, Traffic, Transport};
 
 /// What a session came to.
@@ -123,6 +124,14 @@ impl Default for RealmSeries {
             recovered: NOTHING,
             unseen: NOTHING,
         }
+    }
+}
+
+persist! {
+    RealmSeries {
+        live, opened, adopted, closed, relayed_allocations, refreshes, allocation_durations, over_max_lifetime, orphans,
+        orphaned, sessions, sessions_opened, sessions_adopted, sessions_closed, session_durations,
+        session_relay_durations, session_bytes, session_allocations, relayed, recovered, unseen
     }
 }
 

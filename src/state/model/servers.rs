@@ -13,13 +13,16 @@ use super::key_ids::KeyIds;
 use super::label::{MAX_LABEL, OTHER};
 use super::seen_ids::SeenIds;
 use crate::clock::Timestamp;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 use crate::state::storage::recent_keys::RecentKeys;
 
 /// A server without live allocations is forgotten so long after its last sign.
 pub(crate) const SERVER_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// A coturn, by the address its clients reach it at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TurnServer {
     pub(crate) source: SourceId,
     pub(crate) label: Arc<str>,
@@ -188,6 +191,59 @@ impl Servers {
 fn host_of(local: &[u8]) -> Cow<'_, str> {
     let host = local.iter().rposition(|&b| b == b':').and_then(|at| local.get(..at));
     String::from_utf8_lossy(host.unwrap_or(local))
+}
+
+persist! { TurnServer { source, label, live, records, closed, last_seen, oldest_key } }
+
+impl Servers {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { hasher, by_name: _, slots, max, folded_keys, folded, ids } = self;
+        Self {
+            hasher: hasher.clone(),
+            by_name: HashTable::new(),
+            slots: slots.clone(),
+            max: *max,
+            folded_keys: folded_keys.share(),
+            folded: *folded,
+            ids: ids.share(),
+        }
+    }
+
+    /// Whether the server is there.
+    pub(crate) fn check(&self, at: ServerId) -> Result<(), Unreadable> {
+        let there = self.slots.get(at.0 as usize);
+        there.map(|_| ()).ok_or(Unreadable::Malformed("a server is not there"))
+    }
+}
+
+impl Persist for Servers {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { hasher: _, by_name: _, slots, max, folded_keys, folded, ids } = self;
+        to.list(slots.len(), slots);
+        max.write(to);
+        folded_keys.write(to);
+        folded.write(to);
+        ids.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let mut servers = Self::new(0);
+        from.list(|server| servers.slots.push(server))?;
+        let (hasher, slots) = (&servers.hasher, &servers.slots);
+        let hash_of = |&at: &ServerId| {
+            let server: &TurnServer = &slots[at.0 as usize];
+            hasher.hash_one((server.source, &*server.label))
+        };
+        for at in (0..).map(ServerId).take(slots.len()) {
+            servers.by_name.insert_unique(hash_of(&at), at, hash_of);
+        }
+        servers.max = Persist::read(from)?;
+        servers.folded_keys = Persist::read(from)?;
+        servers.folded = Persist::read(from)?;
+        servers.ids = Persist::read(from)?;
+        Ok(servers)
+    }
 }
 
 #[cfg(test)]

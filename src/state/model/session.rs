@@ -2,11 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::ids::{OfSession, RealmId, SourceId};
+use super::ids::{OfSession, RealmId, SessionId, SourceId};
 use super::session_owner::SessionOwner;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 use crate::state::storage::age_list::{Aged, Links};
 use crate::state::storage::interner::NameId;
+use crate::state::storage::shared_names::{NameReader, NameWriter};
 
 /// The record of a session. One that an allocation is alone in has none.
 #[derive(Clone, Debug)]
@@ -127,6 +131,72 @@ impl Session {
             bytes: self.bytes,
             relayed: self.relay.is_some(),
         }
+    }
+}
+
+impl Session {
+    pub(crate) fn write(&self, at: SessionId, names: &mut NameWriter<'_>, to: &mut ImageWriter<'_>) {
+        let Self {
+            serial,
+            source,
+            realm,
+            user,
+            host,
+            started,
+            ended,
+            lingers_until,
+            relay,
+            bytes,
+            live,
+            unsettled,
+            allocations,
+            age,
+            open,
+            partial,
+        } = self;
+        names.write(*user, to);
+        age.write(at, to);
+        (*serial, *source).write(to);
+        (*realm, *host).write(to);
+        (*started, *ended).write(to);
+        (*lingers_until, *relay).write(to);
+        (*bytes, *live).write(to);
+        (*unsettled, *allocations).write(to);
+        (*open, *partial).write(to);
+    }
+
+    pub(crate) fn read(
+        at: SessionId,
+        names: &mut NameReader,
+        from: &mut ImageReader<'_>,
+    ) -> Result<Self, Unreadable> {
+        let user = names.read(from)?;
+        let age = Links::read(at, from)?;
+        let (serial, source) = Persist::read(from)?;
+        let (realm, host) = Persist::read(from)?;
+        let (started, ended) = Persist::read(from)?;
+        let (lingers_until, relay) = Persist::read(from)?;
+        let (bytes, live) = Persist::read(from)?;
+        let (unsettled, allocations) = Persist::read(from)?;
+        let (open, partial) = Persist::read(from)?;
+        Ok(Self {
+            serial,
+            source,
+            realm,
+            user,
+            host,
+            started,
+            ended,
+            lingers_until,
+            relay,
+            bytes,
+            live,
+            unsettled,
+            allocations,
+            age,
+            open,
+            partial,
+        })
     }
 }
 

@@ -10,8 +10,13 @@ use super::records::Records;
 use super::session::Session;
 use super::session_owner::{Holder, PackedHolder, SessionOwner};
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::storage::age_list::link_back;
 use crate::state::storage::free_list::rehashed;
 use crate::state::storage::queue::Queue;
+use crate::state::storage::shared_names::{NameReader, NameWriter};
 use crate::state::storage::slab::Slab;
 
 /// All sessions: records of those that have one, and for each open session of either kind its holder.
@@ -152,6 +157,47 @@ fn owner_of(slab: &Slab<OfSession, Session>, records: &Records, holder: PackedHo
     match holder.get() {
         Holder::Session(number) => slab[number].owner(),
         Holder::Alone(at) => records[at].owner(None),
+    }
+}
+
+impl Sessions {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { slab, by_owner: _, lingering } = self;
+        Self { slab: slab.share(), by_owner: HashTable::new(), lingering: lingering.share() }
+    }
+
+    pub(crate) fn write(&self, names: &mut NameWriter<'_>, to: &mut ImageWriter<'_>) {
+        let Self { slab, by_owner: _, lingering } = self;
+        slab.write(to, |at, session, to| session.write(at, names, to));
+        lingering.write(to);
+    }
+
+    /// Sessions as they were written; none is found by its owner until [`Self::index`].
+    pub(crate) fn read(names: &mut NameReader, from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let slab = Slab::read(from, |at, from| Session::read(at, names, from))?;
+        Ok(Self { slab, by_owner: HashTable::new(), lingering: Persist::read(from)? })
+    }
+
+    /// Takes open sessions into the orders of age and the table of owners.
+    pub(crate) fn index(&mut self, records: &Records, realms: &mut Realms) -> Result<(), Unreadable> {
+        self.slab.iter().try_for_each(|(_, session)| realms.check(session.realm))?;
+        link_back(&mut self.slab, |session| &mut session.age)?;
+        for (at, session) in
+            self.slab.iter().filter(|(_, session)| session.open && session.age.prev.is_none())
+        {
+            realms.group(session.realm).sessions.read_first(at, session.started)?;
+        }
+        let open = self.slab.iter().filter(|(_, session)| session.open);
+        let with_record = open.map(|(at, _)| Holder::Session(at));
+        let alone = records.slab.iter().filter(|(_, record)| record.is_alone());
+        let holders: Vec<Holder> = with_record.chain(alone.map(|(at, _)| Holder::Alone(at))).collect();
+        self.expect(records, realms, holders.len());
+        for holder in holders {
+            let hash = records.owner_hash(realms, &owner_of(&self.slab, records, holder.into()));
+            self.open(records, realms, hash, holder);
+        }
+        Ok(())
     }
 }
 

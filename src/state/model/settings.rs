@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::state::image::{persist, persist_words};
 use crate::wire::turn_rest;
 
 /// Which allocations belong to one session.
@@ -76,5 +77,14 @@ impl Settings {
     /// The longest lifetime that is believed.
     pub(in crate::state) fn longest_lifetime(&self) -> Duration {
         self.max_lifetime.max(LONGEST)
+    }
+}
+
+persist_words! { SessionBy { User = 0, Client = 1 } }
+
+persist! {
+    Settings {
+        grace, max_lifetime, idle_after, session_by, linger, relayed_packets, rest_separator, max_allocations, max_realms,
+        max_servers, realms, are_rates_kept
     }
 }

@@ -10,6 +10,7 @@ use super::key_scan::{LeftoverKeys, ScanProgress};
 use super::long_lifetime::LongLifetime;
 use super::source_stats::SourceStats;
 use crate::clock::Timestamp;
+use crate::state::image::persist;
 
 /// One stream of events.
 #[derive(Debug)]
@@ -70,6 +71,37 @@ impl Source {
             last_long_lifetime: Timestamp::ZERO,
             scan: None,
             mark: None,
+        }
+    }
+}
+
+persist! {
+    Source {
+        name, stats, up, known, watched_since, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
+        last_long_lifetime, scan, mark
+    }
+}
+
+impl Source {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self {
+            name: self.name.clone(),
+            stats: self.stats.clone(),
+            up: self.up,
+            known: self.known,
+            watched_since: self.watched_since,
+            is_remembered: self.is_remembered,
+            lost_at: self.lost_at,
+            left_overs: self.left_overs.share(),
+            resumed_at: self.resumed_at,
+            received_until: self.received_until,
+            live: self.live,
+            records: self.records.share(),
+            long_lifetimes: self.long_lifetimes,
+            last_long_lifetime: self.last_long_lifetime,
+            scan: self.scan.as_mut().map(ScanProgress::share),
+            mark: self.mark,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::image::persist;
 use crate::wire::{Kind, Rejection};
 
 /// The state of one source's link and what came over it.
@@ -160,6 +161,20 @@ impl SourceStats {
         self.gap_time.saturating_add(self.gap_since.map_or(Duration::ZERO, |since| now.since(since)))
     }
 }
+
+persist! {
+    SourceStats {
+        messages, rejected, gaps, gap_time, gap_since, last_message, received_until, resyncs, resync_duration, resync_ok,
+        status_keys, statsdb, settings_ok
+    }
+}
+persist! {
+    StatsdbStats {
+        connections, refused_connections, refused, refused_clients, coturn_seen, forward, forwarded_before
+    }
+}
+persist! { ForwardStats { up, sent, dropped, withheld } }
+persist! { StatusKeys { live, stale } }
 
 #[cfg(test)]
 mod tests {

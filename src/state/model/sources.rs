@@ -7,6 +7,7 @@ use super::allocation::Allocation;
 use super::ended_queues::EndedKind;
 use super::ids::{OfAllocation, RecordId, SourceId};
 use super::source::Source;
+use crate::state::image::persist;
 use crate::state::storage::slab::Slab;
 
 /// The sources under numbers that stay the same for ever, from process to process. A number that is none of theirs is no
@@ -151,5 +152,15 @@ impl Sources {
             }
         }
         None
+    }
+}
+
+persist! { Sources { all, watched } }
+
+impl Sources {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        let Self { all, watched } = self;
+        Self { all: all.iter_mut().map(Source::share).collect(), watched: watched.clone() }
     }
 }

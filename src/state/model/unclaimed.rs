@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::image::persist;
 use crate::state::storage::queue::Queue;
 use crate::state::storage::slab_map::SlabMap;
 use crate::wire::Traffic;
@@ -67,6 +68,15 @@ impl Unclaimed {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.by_key.is_empty() && self.in_order.is_empty()
+    }
+}
+
+persist! { Unclaimed { by_key, in_order } }
+
+impl Unclaimed {
+    /// The same once more, to be written only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self { by_key: self.by_key.share(), in_order: self.in_order.share() }
     }
 }
 

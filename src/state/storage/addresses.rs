@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use super::id::Id;
 use super::slab::Slab;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// An address of [`Addresses`], or none. It is given back with [`Addresses::remove`].
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +85,29 @@ impl Addresses {
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.0.room()
+    }
+}
+
+impl Addresses {
+    /// The same addresses once more, to be read only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self(self.0.share())
+    }
+
+    /// The address itself, wherever it is held; 0 if there is none.
+    pub(crate) fn write(&self, address: PackedAddress, to: &mut ImageWriter<'_>) {
+        match self.get(address) {
+            Some(address) => address.write(to),
+            None => to.byte(0),
+        }
+    }
+
+    pub(crate) fn read(&mut self, from: &mut ImageReader<'_>) -> Result<PackedAddress, Unreadable> {
+        let mut place = PackedAddress::NONE;
+        if let Some(address) = from.optional()? {
+            self.put(&mut place, address);
+        }
+        Ok(place)
     }
 }
 

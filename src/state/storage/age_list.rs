@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use super::id::Id;
 use super::slab::Slab;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// A record's neighbours in a list.
 #[derive(Debug)]
@@ -100,6 +103,74 @@ impl<Of> AgeList<Of> {
         let backdated = self.backdated.first_key_value().map(|(&started, _)| started);
         listed.into_iter().chain(backdated).min()
     }
+}
+
+/// Which lists there are besides the one from the oldest to the youngest is shown by the records: each that has none before it
+/// is the first of one.
+impl<Of> Persist for AgeList<Of> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { oldest, youngest, backdated: _ } = self;
+        oldest.write(to);
+        youngest.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        Ok(Self { oldest: Persist::read(from)?, youngest: Persist::read(from)?, backdated: BTreeMap::new() })
+    }
+}
+
+impl<Of> AgeList<Of> {
+    /// A copy that is written only.
+    pub(crate) const fn share(&self) -> Self {
+        Self { oldest: self.oldest, youngest: self.youngest, backdated: BTreeMap::new() }
+    }
+
+    /// A record of this order was read, which has none before it.
+    pub(crate) fn read_first(&mut self, at: Id<Of>, started: Timestamp) -> Result<(), Unreadable> {
+        if self.oldest != Some(at) && self.backdated.insert(started, at).is_some() {
+            return Err(Unreadable::Malformed("two records are the first of one start"));
+        }
+        Ok(())
+    }
+
+    /// All records were read: whether those that the order begins and ends with are there.
+    pub(crate) fn check_ends<T: Aged<Of = Of>>(&self, slab: &Slab<Of, T>) -> Result<(), Unreadable> {
+        let are_there = [self.oldest, self.youngest].into_iter().flatten().all(|at| slab.get(at).is_some());
+        if are_there && self.oldest.is_some() == self.youngest.is_some() {
+            Ok(())
+        } else {
+            Err(Unreadable::Malformed("an order of ages has no end"))
+        }
+    }
+}
+
+impl<Of> Links<Of> {
+    /// The one behind it; who is before it follows from that.
+    pub(crate) fn write(self, at: Id<Of>, to: &mut ImageWriter<'_>) {
+        to.number_near(self.next.map(Id::place), at.place());
+    }
+
+    pub(crate) fn read(at: Id<Of>, from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let next = from.number_near(at.place())?;
+        Ok(Self { prev: None, next: next.map(Id::of_place) })
+    }
+}
+
+/// Fills in who is before each record of a slab that was read.
+pub(crate) fn link_back<Of, T: Clone>(
+    slab: &mut Slab<Of, T>,
+    links_of: impl Fn(&mut T) -> &mut Links<Of>,
+) -> Result<(), Unreadable> {
+    for place in 0..u32::try_from(slab.places()).unwrap_or(u32::MAX) {
+        let at = Id::of_place(place);
+        let Some(next) = slab.get_mut(at).and_then(|record| links_of(record).next) else { continue };
+        let behind = slab.get_mut(next).map(&links_of);
+        match behind {
+            Some(behind) if behind.prev.is_none() => behind.prev = Some(at),
+            _ => return Err(Unreadable::Malformed("a record follows two others, or is not there")),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

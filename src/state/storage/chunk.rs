@@ -24,11 +24,6 @@ pub(crate) enum Chunk<T> {
 }
 
 impl<T> Chunk<T> {
-    /// The chunk `number` of a container, with room for so many items. The first one grows, so that who has few takes little.
-    pub(crate) fn of_number(number: usize, room: usize) -> Self {
-        Self::Own(if number == 0 { Vec::new() } else { Vec::with_capacity(room) })
-    }
-
     pub(crate) fn items(&self) -> &Vec<T> {
         match self {
             Self::Own(items) => items,
@@ -67,6 +62,20 @@ impl<T: Clone> Chunk<T> {
             Self::Shared(items) => Arc::make_mut(items),
         }
     }
+}
+
+/// Room for `len` items in the chunk `number` of those that hold up to `full`. Only the first one grows, so that who has few
+/// takes little.
+pub(crate) fn room_of(number: usize, len: usize, full: usize) -> usize {
+    if number == 0 { len.next_power_of_two().min(full) } else { full }
+}
+
+/// Brings the items of a chunk up to `len`, and takes so much room.
+pub(crate) fn extend<T: Clone>(items: &mut Vec<T>, len: usize, room: usize, with: T) {
+    if items.capacity() < room {
+        items.reserve_exact(room - items.len());
+    }
+    items.resize(len, with);
 }
 
 /// Takes the items over, or copies them while somebody else has them.

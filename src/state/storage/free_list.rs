@@ -8,6 +8,12 @@ use std::collections::BinaryHeap;
 #[derive(Debug, Default)]
 pub(crate) struct FreeList(BinaryHeap<Reverse<u32>>);
 
+impl FromIterator<u32> for FreeList {
+    fn from_iter<I: IntoIterator<Item = u32>>(places: I) -> Self {
+        Self(places.into_iter().map(Reverse).collect::<Vec<_>>().into())
+    }
+}
+
 impl FreeList {
     pub(crate) const fn new() -> Self {
         Self(BinaryHeap::new())

@@ -5,6 +5,10 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+
 /// The number of a record of the kind `Of`: one more than its place, so that an `Option` of it takes no more room.
 pub(crate) struct Id<Of>(NonZeroU32, PhantomData<fn() -> Of>);
 
@@ -17,6 +21,21 @@ impl<Of> Id<Of> {
     /// Where the record lies.
     pub(crate) const fn place(self) -> u32 {
         self.0.get() - 1
+    }
+}
+
+impl<Of> Persist for Id<Of> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.place().write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let place = u32::read(from)?;
+        if place < u32::MAX {
+            Ok(Self::of_place(place))
+        } else {
+            Err(Unreadable::Malformed("no record has this number"))
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 //! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
 //! header of an allocator.
 
-use super::chunk::{CHUNK, Chunk, split};
+use super::chunk::{CHUNK, Chunk, extend, room_of, split};
 use super::free_list::FreeList;
 use super::id::Id;
 use super::slab::Slab;
 
 /// A stored name. Copied with [`Interner::hold`], given back with [`Interner::release`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NameId(u32);
 
 /// Sizes of places go in steps of so many bytes.
@@ -115,6 +115,15 @@ impl Interner {
         place[HEAD - 1] ^ place[sized.size - 1]
     }
 
+    /// Whether more than one uses it.
+    pub(crate) fn is_shared(&self, user: NameId) -> bool {
+        let (number, place) = user.parts();
+        match self.shelves.get(number) {
+            Some(sized) => sized.sharers(place) > 1,
+            None => self.long[Id::of_place(place)].0 > 1,
+        }
+    }
+
     /// How many names are stored.
     #[cfg(test)]
     pub(crate) fn stored(&self) -> usize {
@@ -182,9 +191,11 @@ impl Shelf {
     fn add_place(&mut self) -> u32 {
         let (chunk, within) = split(self.places);
         if chunk == self.chunks.len() {
-            self.chunks.push(Chunk::of_number(chunk, CHUNK * self.size));
+            self.chunks.push(Chunk::Own(Vec::new()));
         }
-        self.chunks[chunk].items_mut().resize((within + 1) * self.size, 0);
+        let len = (within + 1) * self.size;
+        let room = room_of(chunk, len, CHUNK * self.size);
+        extend(self.chunks[chunk].items_mut(), len, room, 0);
         self.places += 1;
         u32::try_from(self.places - 1).unwrap_or(u32::MAX)
     }

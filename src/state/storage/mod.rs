@@ -3,8 +3,6 @@
 //!
 //! Each gives room back after a peak. They use nothing of the other wings.
 
-#![allow(dead_code, reason = "frozen copies are taken by the image of the table, which is the next step")]
-
 pub(super) mod addresses;
 pub(super) mod age_list;
 pub(super) mod chunk;
@@ -14,6 +12,7 @@ pub(super) mod interner;
 pub(super) mod packed;
 pub(super) mod queue;
 pub(super) mod recent_keys;
+pub(super) mod shared_names;
 pub(super) mod slab;
 pub(super) mod slab_map;
 pub(super) mod timer_queue;

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// A [`Timestamp`] in six bytes: 8900 years, and "never".
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,36 @@ pub(crate) fn widen<const N: usize>(low: [u8; N]) -> u64 {
         *place = low;
     }
     u64::from_le_bytes(wide)
+}
+
+impl Persist for PackedTime {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.get().write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        from.moment().map(Self::from)
+    }
+}
+
+impl Persist for Serial {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.get().write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        u64::read(from).map(Self::from)
+    }
+}
+
+impl Persist for Seconds {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        u32::read(from).map(Self)
+    }
 }
 
 #[cfg(test)]

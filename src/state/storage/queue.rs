@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 
 use super::chunk::{CHUNK, Chunk};
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// A queue in chunks of memory. What is taken out is dropped with the chunk that it lies in.
 #[derive(Debug)]
@@ -55,7 +58,9 @@ impl<T> Queue<T> {
 impl<T: Clone> Queue<T> {
     pub(crate) fn push_back(&mut self, item: T) {
         if self.chunks.back().is_none_or(|last| last.items().len() >= CHUNK) {
-            self.chunks.push_back(Chunk::of_number(self.chunks.len(), CHUNK));
+            // The first chunk grows: a short queue takes little.
+            let room = if self.chunks.is_empty() { 0 } else { CHUNK };
+            self.chunks.push_back(Chunk::Own(Vec::with_capacity(room)));
         }
         if let Some(last) = self.chunks.back_mut() {
             last.items_mut().push(item);
@@ -78,12 +83,35 @@ impl<T: Clone> Queue<T> {
         Some(first)
     }
 
+    #[allow(dead_code, reason = "for the end of a process, which is an input of the table next")]
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    #[allow(dead_code, reason = "for the end of a process, which is an input of the table next")]
+    /// All of them in their order, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flat_map(Chunk::items_mut).skip(self.taken)
+    }
+
     /// Drops those that are not to be kept.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(&T) -> bool) {
         let all = std::mem::take(self);
         for item in all.iter().filter(|&item| is_kept(item)) {
             self.push_back(item.clone());
         }
+    }
+}
+
+impl<T: Persist + Clone> Persist for Queue<T> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        to.list(self.len, self.iter());
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let mut queue = Self::new();
+        from.list(|item| queue.push_back(item))?;
+        Ok(queue)
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::queue::Queue;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// How long a key is remembered.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
@@ -66,6 +69,27 @@ impl RecentKeys {
         {
             self.keys.remove(&key);
         }
+    }
+}
+
+impl RecentKeys {
+    /// A copy that is written only.
+    pub(crate) fn share(&mut self) -> Self {
+        Self { keys: HashMap::default(), in_order: self.in_order.share() }
+    }
+}
+
+impl Persist for RecentKeys {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { keys: _, in_order } = self;
+        in_order.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let in_order = Queue::read(from)?;
+        // The last entry of a key is the one that counts.
+        let keys = in_order.iter().map(|&(until, key)| (key, until)).collect();
+        Ok(Self { keys, in_order })
     }
 }
 

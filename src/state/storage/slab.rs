@@ -3,9 +3,12 @@
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-use super::chunk::{CHUNK, Chunk, split};
+use super::chunk::{CHUNK, Chunk, extend, room_of, split};
 use super::free_list::FreeList;
 use super::id::Id;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// Records in chunks of memory; freed places are used again, the lowest first, and those at the end given back. Which
 /// number a record gets depends on nothing but the calls before.
@@ -81,11 +84,11 @@ impl<Of, T: Clone> Slab<Of, T> {
     fn put(&mut self, at: usize, record: T) {
         let (chunk, within) = split(at);
         while self.chunks.len() <= chunk {
-            self.chunks.push(Chunk::of_number(self.chunks.len(), CHUNK));
+            self.chunks.push(Chunk::Own(Vec::new()));
         }
         let places = self.chunks[chunk].items_mut();
         if places.len() <= within {
-            places.resize_with(within + 1, || None);
+            extend(places, within + 1, room_of(chunk, within + 1, CHUNK), None);
         }
         places[within] = Some(record);
         self.len += 1;
@@ -134,6 +137,55 @@ impl<Of, T: Clone> IndexMut<Id<Of>> for Slab<Of, T> {
     #[expect(clippy::expect_used, reason = "numbers come from `insert` and are dropped with the record")]
     fn index_mut(&mut self, at: Id<Of>) -> &mut T {
         self.get_mut(at).expect("a number of the slab's own")
+    }
+}
+
+/// More vacant places than any machine of today has records.
+const MOST_VACANT: usize = 1 << 26;
+
+impl<Of, T> Slab<Of, T> {
+    /// Each record after the number of vacant places before it.
+    pub(crate) fn write(
+        &self,
+        to: &mut ImageWriter<'_>,
+        write: impl FnMut(Id<Of>, &T, &mut ImageWriter<'_>),
+    ) {
+        let (mut write, mut next) = (write, 0);
+        self.len.write(to);
+        for (at, record) in self.iter() {
+            if to.is_refused() {
+                return;
+            }
+            to.boundary();
+            to.varint((at.place() - next).into());
+            write(at, record, to);
+            next = at.place() + 1;
+        }
+    }
+
+    pub(crate) fn read(
+        from: &mut ImageReader<'_>,
+        mut read: impl FnMut(Id<Of>, &mut ImageReader<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Self, Unreadable>
+    where
+        T: Clone,
+    {
+        let mut slab = Self::new();
+        let (records, mut vacant) = (usize::read(from)?, 0);
+        for _ in 0..records {
+            from.boundary()?;
+            let before = u32::read(from)?;
+            vacant += before as usize;
+            let at = u32::try_from(slab.places).ok().and_then(|next| next.checked_add(before));
+            let at = at.filter(|&at| at < u32::MAX && vacant <= MOST_VACANT);
+            let at = at.ok_or(Unreadable::Malformed("a record has no place"))?;
+            let record = read(Id::of_place(at), from)?;
+            slab.put(at as usize, record);
+            slab.places = at as usize + 1;
+        }
+        let is_vacant = |&at: &u32| is_vacant(&slab.chunks, slab.places, at as usize);
+        slab.free = (0..u32::try_from(slab.places).unwrap_or(u32::MAX)).filter(is_vacant).collect();
+        Ok(slab)
     }
 }
 

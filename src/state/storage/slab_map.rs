@@ -8,10 +8,16 @@ use hashbrown::HashTable;
 use super::free_list::rehashed;
 use super::id::Id;
 use super::slab::Slab;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
+use crate::state::image::{Persist, persist};
 
 /// A key with its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry<K, V>(pub(crate) K, pub(crate) V);
+struct Entry<K, V> {
+    key: K,
+    value: V,
+}
 
 /// Values by key, each key once.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ impl<K, V> SlabMap<K, V> {
 
     /// All of them, in an order that depends on nothing but the calls before.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.entries.iter().map(|(_, Entry(key, value))| (key, value))
+        self.entries.iter().map(|(_, Entry { key, value })| (key, value))
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
@@ -63,16 +69,16 @@ impl<K: Copy + Eq + Hash, V: Clone> SlabMap<K, V> {
         if self.is_empty() {
             return None;
         }
-        self.by_key.find(self.hasher.hash_one(key), |&at| self.entries[at].0 == *key).copied()
+        self.by_key.find(self.hasher.hash_one(key), |&at| self.entries[at].key == *key).copied()
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        Some(&self.entries[self.find(key)?].1)
+        Some(&self.entries[self.find(key)?].value)
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let at = self.find(key)?;
-        Some(&mut self.entries[at].1)
+        Some(&mut self.entries[at].value)
     }
 
     pub(crate) fn contains_key(&self, key: &K) -> bool {
@@ -94,13 +100,13 @@ impl<K: Copy + Eq + Hash, V: Clone> SlabMap<K, V> {
         V: Default,
     {
         let at = self.find(&key).unwrap_or_else(|| self.add(key, V::default()));
-        &mut self.entries[at].1
+        &mut self.entries[at].value
     }
 
     fn add(&mut self, key: K, value: V) -> Id<Entry<K, V>> {
-        let at = self.entries.insert(Entry(key, value));
+        let at = self.entries.insert(Entry { key, value });
         let (entries, hasher) = (&self.entries, &self.hasher);
-        self.by_key.insert_unique(hasher.hash_one(key), at, |&at| hasher.hash_one(entries[at].0));
+        self.by_key.insert_unique(hasher.hash_one(key), at, |&at| hasher.hash_one(entries[at].key));
         at
     }
 
@@ -111,9 +117,14 @@ impl<K: Copy + Eq + Hash, V: Clone> SlabMap<K, V> {
         }
         if let Some(room) = rehashed(self.by_key.len(), self.by_key.capacity()) {
             let (entries, hasher) = (&self.entries, &self.hasher);
-            self.by_key.shrink_to(room, |&at| hasher.hash_one(entries[at].0));
+            self.by_key.shrink_to(room, |&at| hasher.hash_one(entries[at].key));
         }
-        self.entries.remove(at).map(|Entry(_, value)| value)
+        self.entries.remove(at).map(|entry| entry.value)
+    }
+
+    #[allow(dead_code, reason = "for the end of a process, which is an input of the table next")]
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// Drops those that are not to be kept.
@@ -123,6 +134,27 @@ impl<K: Copy + Eq + Hash, V: Clone> SlabMap<K, V> {
         for key in dropped {
             self.remove(&key);
         }
+    }
+}
+
+persist! { Entry<K, V> { key, value } }
+
+impl<K: Persist + Copy + Eq + Hash, V: Persist + Clone> Persist for SlabMap<K, V> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.entries.write(to, |_, entry, to| entry.write(to));
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let entries = Slab::read(from, |_, from| Entry::read(from))?;
+        let (mut by_key, hasher) = (HashTable::with_capacity(entries.len()), ahash::RandomState::new());
+        for (at, Entry { key, .. }) in entries.iter() {
+            let hash = hasher.hash_one(key);
+            if by_key.find(hash, |&other| entries[other].key == *key).is_some() {
+                return Err(Unreadable::Malformed("a key is there twice"));
+            }
+            by_key.insert_unique(hash, at, |&at| hasher.hash_one(entries[at].key));
+        }
+        Ok(Self { entries, by_key, hasher })
     }
 }
 

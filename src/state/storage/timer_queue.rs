@@ -11,6 +11,9 @@ use super::free_list::shrunk;
 use super::id::Id;
 use super::packed::PackedTime;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 
 /// A moment and the number of the record it belongs to, in ten bytes.
 #[derive(Debug)]
@@ -51,6 +54,23 @@ impl<Of> Ord for TimerEntry<Of> {
 impl<Of> PartialOrd for TimerEntry<Of> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+impl<Of> Persist for TimerEntry<Of> {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.get().write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let (moment, record) = Persist::read(from)?;
+        Ok(Self::new(moment, record))
+    }
+}
+
+impl<Of> FromIterator<TimerEntry<Of>> for TimerQueue<Of> {
+    fn from_iter<I: IntoIterator<Item = TimerEntry<Of>>>(entries: I) -> Self {
+        Self { heap: entries.into_iter().map(Reverse).collect::<Vec<_>>().into() }
     }
 }
 

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
+use crate::state::image::reader::{ImageReader, Unreadable};
+use crate::state::image::writer::ImageWriter;
 use crate::state::model::allocation::{Flag, Phase};
 use crate::state::model::ids::RecordId;
 use crate::state::model::key::SourceKey;
@@ -125,6 +128,32 @@ impl Changes {
         if let Some(tracked) = &mut self.tracked {
             tracked.forgotten.expire(now);
         }
+    }
+}
+
+impl Changes {
+    /// The same once more, to be written only.
+    pub(super) fn share(&mut self) -> Self {
+        let forgotten =
+            |tracked: &mut Tracked| Tracked { forgotten: tracked.forgotten.share(), ..Tracked::default() };
+        Self { next_serial: self.next_serial, tracked: self.tracked.as_mut().map(forgotten) }
+    }
+}
+
+impl Persist for Changes {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        self.next_serial.write(to);
+        self.tracked.is_some().write(to);
+        if let Some(tracked) = &self.tracked {
+            tracked.forgotten.write(to);
+        }
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let next_serial = Persist::read(from)?;
+        let forgotten: Option<RecentKeys> = Persist::read(from)?;
+        let tracked = forgotten.map(|forgotten| Tracked { forgotten, ..Tracked::default() });
+        Ok(Self { next_serial, tracked })
     }
 }
 

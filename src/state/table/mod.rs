@@ -13,6 +13,7 @@ pub(super) mod connections;
 pub(super) mod eviction;
 pub(super) mod expiry;
 pub(super) mod grants;
+pub(super) mod image;
 pub(super) mod lifecycle;
 pub(super) mod links;
 pub(super) mod lookup;

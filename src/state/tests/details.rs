@@ -30,7 +30,7 @@ pub(super) fn allocations(table: &Table, wanted: RowQuery) -> Vec<AllocationRow>
     walk::<AllocationWalk>(table, wanted).rows
 }
 
-fn sessions(table: &Table, wanted: RowQuery) -> Vec<SessionRow> {
+pub(super) fn sessions(table: &Table, wanted: RowQuery) -> Vec<SessionRow> {
     walk::<SessionWalk>(table, wanted).rows
 }
 

@@ -1,7 +1,7 @@
 //! Hostile events, many of them: they are cheap to make. A debug build checks each sum, so that a number that overflows
 //! ends the test; the audit recounts the table again and again.
 
-use super::super::{Cause, ClosedBy, EndedConnections, Settings};
+use super::super::{Cause, ClosedBy, ConnectionId, EndedConnections, Settings};
 use super::audit::audit;
 use super::*;
 
@@ -14,6 +14,7 @@ const THREADS: u64 = 2;
 const AUDIT_EVERY: u64 = 5000;
 
 /// Xorshift, as Marsaglia has it: what fails once fails again.
+#[derive(Clone)]
 struct Dice(u64);
 
 impl Dice {
@@ -63,31 +64,43 @@ impl Dice {
     }
 }
 
-fn storm(seed: u64, events: u64) {
-    let settings = Settings {
-        max_allocations: 100,
-        max_realms: 5,
-        max_servers: 3,
-        linger: secs(seed % 2 * 30),
-        ..Settings::default()
-    };
-    let sources = [SourceId(0), SourceId(1)];
-    let mut table = Table::new(settings, &["one", "two"]);
-    table.track_changes(1);
-    for source in sources {
-        table.link_up(Timestamp::ZERO, source);
+/// Hostile inputs, one after the other; a copy of it goes on with the same ones.
+#[derive(Clone)]
+pub(super) struct Storm {
+    dice: Dice,
+    pub(super) now: Timestamp,
+    connection: ConnectionId,
+}
+
+impl Storm {
+    /// What small settings make of a table of two sources, and what comes to it.
+    pub(super) fn begin(seed: u64, settings: Settings) -> (Self, Table) {
+        let settings = Settings {
+            max_allocations: 100,
+            max_realms: 5,
+            max_servers: 3,
+            linger: secs(seed % 2 * 30),
+            ..settings
+        };
+        let mut table = Table::new(settings, &["one", "two"]);
+        table.track_changes(1);
+        for source in [SourceId(0), SourceId(1)] {
+            table.link_up(Timestamp::ZERO, source);
+        }
+        let now = at(1_000_000);
+        let connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
+        (Self { dice: Dice(seed), now, connection }, table)
     }
-    let mut dice = Dice(seed);
-    let mut now = at(1_000_000);
-    let mut connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
-    let (mut closed, mut relayed) = (0, 0);
-    for event in 1..=events {
+
+    pub(super) fn step(&mut self, table: &mut Table) {
+        let Self { dice, now, connection } = self;
         let pause = match dice.below(1000) {
             0 => dice.below(100_000_000),
             1..10 => dice.below(700_000),
             _ => dice.below(20),
         };
-        now = now.plus(Duration::from_millis(pause));
+        *now = now.plus(Duration::from_millis(pause));
+        let now = *now;
         let realm = dice.pick(&["r", "s", "", "t", "u", "v", "w", "x"]);
         let user = dice.pick(&["alice", "bob", "", "a b", "1795343956:x", "carol"]);
         // Ids of several threads, now and then one that no coturn gives.
@@ -97,7 +110,7 @@ fn storm(seed: u64, events: u64) {
         };
         let key = key(realm, user, id);
         let what = dice.event();
-        let source = dice.pick(&sources);
+        let source = dice.pick(&[SourceId(0), SourceId(1)]);
         match dice.below(2000) {
             0 => table.link_down(now, source),
             1..4 => table.link_up(now, source),
@@ -108,26 +121,34 @@ fn storm(seed: u64, events: u64) {
             }
             6 => {
                 let by = dice.pick(&[ClosedBy::Peer, ClosedBy::Other]);
-                table.connection_closed(now, connection, by);
-                let verdict = table.judge_closed(now, connection);
+                table.connection_closed(now, *connection, by);
+                let verdict = table.judge_closed(now, *connection);
                 let mut ended = EndedConnections::default();
-                ended.insert(connection, verdict);
+                ended.insert(*connection, verdict);
                 table.end_reported_by(now, &ended, 0);
-                connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
+                *connection = table.connection_opened(now, SourceId(1), [192, 0, 2, 9].into());
             }
-            7 => table.process_started(now, connection),
+            7 => table.process_started(now, *connection),
             8..100 => {
                 let idle = (dice.below(4) > 0).then(|| secs(dice.number() % 10_000));
                 table.check_key(now, source, &key, idle);
                 table.scanned(now, source, &key, &what, idle);
             }
             100..1000 => {
-                table.apply_from(now, SourceId(1), connection, &key, &what);
+                table.apply_from(now, SourceId(1), *connection, &key, &what);
             }
             _ => {
                 table.apply(now, source, &key, &what);
             }
         }
+    }
+}
+
+fn storm(seed: u64, events: u64) {
+    let (mut storm, mut table) = Storm::begin(seed, Settings::default());
+    let (mut closed, mut relayed) = (0, 0);
+    for event in 1..=events {
+        storm.step(&mut table);
         if event % AUDIT_EVERY == 0 {
             audit(&table).unwrap();
             let snapshot = table.snapshot();

@@ -5,6 +5,7 @@ mod connections;
 mod details;
 mod fuzz;
 mod gatherings;
+mod images;
 mod limits;
 mod model;
 mod mutants;

@@ -13,7 +13,7 @@ use super::*;
 use crate::wire::ByLeg;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// A message of one of the keys.
     Tell(Key<'static>, Event<'static>),
     /// A message of a key of which nothing else is reported: the model does not know hosts and servers.
@@ -70,7 +70,7 @@ fn any_status_elsewhere() -> impl Strategy<Value = Event<'static>> {
 }
 
 /// Milliseconds to the next step: mostly close, at times past a lifetime, or past a day.
-fn any_pause() -> impl Strategy<Value = u64> {
+pub(super) fn any_pause() -> impl Strategy<Value = u64> {
     prop_oneof![6 => 0..2000_u64, 3 => 5_000..30_000_u64, 2 => 500_000..800_000_u64, 1 => 3_000_000..100_000_000_u64]
 }
 
@@ -83,7 +83,7 @@ fn modelled() -> BoxedStrategy<Step> {
     .boxed()
 }
 
-fn anything() -> BoxedStrategy<Step> {
+pub(super) fn anything() -> BoxedStrategy<Step> {
     let other_user = || prop::sample::select(&["", "a b", "1795343956:x", "carol"][..]);
     let other_key = || (other_user(), 1..4_u64).prop_map(|(user, id)| key("other", user, id));
     let other_event = prop_oneof![any_event(), any_status_elsewhere()];
@@ -145,7 +145,7 @@ fn in_short_form(event: Event<'static>) -> Event<'static> {
 }
 
 /// Applies a step that needs no more than the table.
-fn take(table: &mut Table, now: Timestamp, step: &Step) {
+pub(super) fn take(table: &mut Table, now: Timestamp, step: &Step) {
     match step {
         Step::Tell(key, event) | Step::Other(key, event) => {
             table.apply(now, SOURCE, key, event);
@@ -244,7 +244,7 @@ fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_exported: 
 }
 
 /// A failure prints its seed and keeps it beside this file, where the next run tries it first.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")) as Box<_>);
     ProptestConfig { cases: 400, failure_persistence, ..ProptestConfig::default() }
 }
