@@ -3,7 +3,7 @@
 use super::super::StoredDirectory;
 use super::*;
 
-const COUNT: u64 = 24;
+const COUNT: u64 = 26;
 
 /// A store of three lives with a snapshot in the middle, and all its files.
 struct Specimen {
@@ -30,6 +30,10 @@ impl Specimen {
         let begun = files.iter().filter(|(_, bytes)| bytes.starts_with(b"CTEjourn"));
         let last_segment = begun.map(|(name, _)| name.clone()).next_back().unwrap();
         assert!(files.len() >= 5, "{}", files.len());
+        let of_last = &files.iter().find(|(name, _)| *name == last_segment).unwrap().1;
+        let mark = &of_last[128..132];
+        let batches = of_last.windows(4).skip(128).filter(|window| *window == mark).count();
+        assert!(batches >= 3, "{batches} batches in the last segment: too few to damage one in the middle");
         Self { folder, files, last_segment }
     }
 

@@ -114,15 +114,46 @@ fn a_life_behind_a_clean_end_is_gone_on_with_from_any_step() {
     at_every_step("behind", prepare, story, judge);
 }
 
+/// As after a replay that went wrong: the files are fine, and nobody goes on with them.
+#[test]
+fn a_start_over_without_a_mark_leaves_all_or_nothing() {
+    let story = |folder: &TestFolder, faults: &Faults, told: &mut Vec<u64>| {
+        let directory = folder.open_with(faults).ok()?;
+        assert_eq!(directory.continuity(), Continuity::Killed);
+        let mut journal = Journal::start_over(&directory, at(50));
+        append_and_tell(&mut journal, 100..110, told)
+    };
+    let judge = |folder: &TestFolder, told: &[u64], _| {
+        let directory = folder.open();
+        let is_unsure = matches!(directory.continuity(), Continuity::Unsure(_));
+        if is_unsure {
+            assert!(told.is_empty(), "{told:?}");
+            return;
+        }
+        let found = read(&directory).unwrap().0;
+        if found.first() == Some(&0) {
+            assert_eq!((found, told.len()), ((0..12).collect(), 0));
+        } else {
+            is_told(&found, told);
+        }
+    };
+    at_every_step("diverged", used, story, judge);
+}
+
+/// A life with a snapshot and batches behind it was killed.
+fn used(folder: &TestFolder) {
+    let (directory, mut journal, _) = go_on(folder, Continuity::Fresh, 0);
+    append(&mut journal, 0..8);
+    let boundary = journal.roll(at(8)).unwrap();
+    snapshot(&directory, &boundary, &[0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
+    append(&mut journal, 8..12);
+}
+
 #[test]
 fn a_start_over_that_is_interrupted_is_one_again() {
     let prepare = |folder: &TestFolder| {
-        let (directory, mut journal, _) = go_on(folder, Continuity::Fresh, 0);
-        append(&mut journal, 0..8);
-        let boundary = journal.roll(at(8)).unwrap();
-        snapshot(&directory, &boundary, &[0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
-        append(&mut journal, 8..12);
-        directory.mark_unsure_outside().unwrap();
+        used(folder);
+        folder.open().mark_unsure_outside().unwrap();
     };
     let story = |folder: &TestFolder, faults: &Faults, told: &mut Vec<u64>| {
         let directory = folder.open_with(faults).ok()?;

@@ -124,6 +124,21 @@ fn a_state_that_is_torn_at_any_byte_is_the_old_one_or_the_new_one() {
 }
 
 #[test]
+fn a_state_whose_second_copy_was_torn_survives_a_torn_first_one() {
+    for torn in [1, 30, 100, 4095] {
+        let folder = killed(&format!("torn-twice-{torn}"));
+        let faults = Faults::default();
+        let directory = folder.open_with(&faults).unwrap();
+        faults.die_after(1, torn);
+        directory.mark_unsure().unwrap();
+        faults.die_after(0, torn);
+        assert!(directory.mark_sure().is_err());
+        drop(directory);
+        assert_eq!(folder.open().continuity(), MARKED, "{torn}");
+    }
+}
+
+#[test]
 fn a_flipped_byte_of_the_state_changes_nothing_and_a_cut_is_found() {
     let folder = killed("flipped-state");
     let file = folder.file("state");

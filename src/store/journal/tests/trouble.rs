@@ -83,6 +83,37 @@ fn nothing_is_written_behind_a_torn_batch_of_a_failing_disk() {
 }
 
 #[test]
+fn what_a_failed_write_left_does_not_count_when_it_cannot_be_cut_off() {
+    for torn in [1, 13, 30, usize::MAX] {
+        let folder = TestFolder::new(&format!("rest-{torn}"));
+        let faults = Faults::default();
+        let (directory, mut journal) = start(&folder, &faults);
+        append(&mut journal, 0..4);
+        faults.die_after(0, torn);
+        assert!(journal.append(&payload(4), at(4)).is_err());
+        faults.heal();
+        let with_rest = fs::read(folder.file("journal-00000001")).unwrap();
+        journal.roll(at(4)).unwrap();
+        fs::write(folder.file("journal-00000001"), with_rest).unwrap();
+        append(&mut journal, 4..12);
+        drop((directory, journal));
+        let (found, end) = read(&folder.open()).unwrap();
+        assert_eq!((found, end.torn), ((0..12).collect(), None), "{torn}");
+    }
+}
+
+#[test]
+fn a_gap_within_a_segment_is_found() {
+    let folder = TestFolder::new("gap");
+    let (directory, mut journal, _) = go_on(&folder, Continuity::Fresh, 0);
+    append(&mut journal, 0..1);
+    journal.leave_out();
+    append(&mut journal, 2..3);
+    let refused = read(&directory).unwrap_err();
+    assert!(refused.to_string().contains("batches before it are missing"), "{refused}");
+}
+
+#[test]
 fn nobody_replays_over_a_batch_that_was_left_out() {
     let folder = TestFolder::new("left-out");
     let faults = Faults::default();
