@@ -1,0 +1,274 @@
+//! From the files of a store to the table, and to what goes on writing them. Blocks; nobody is answered meanwhile.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::load_progress::LoadProgress;
+use super::snapshots::write_snapshot;
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::config::StoreConfig;
+use crate::state::{ImageError, RULES_VERSION, ReplayError, Settings, Table};
+use crate::store::journal::{
+    Continuity, Directory, DirectoryError, Journal, JournalEnd, JournalSettings, Moments, OpenNotice,
+    TornBatch,
+};
+use crate::store::ledger::{LedgerError, SessionLedger};
+use crate::store::takeover::{TakenOver, take_over};
+
+/// Why there is no table. The files stay as they are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The ledger, or a store of one file.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A snapshot whose bytes are right and which still is none.
+    #[error(
+        "the snapshot in {} cannot be used: {reason}; run the exporter that wrote it, or move the directory away and start \
+         again, with counters from 0", path.display()
+    )]
+    Snapshot {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The table of a store of one file cannot be written in its new form.
+    #[error(
+        "cannot write the store's new form into {}: {error}; see that its disk has room and start again", path.display()
+    )]
+    TakeOver {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// What a store was opened for.
+pub(super) struct Wanted<'a> {
+    pub(super) config: &'a StoreConfig,
+    pub(super) settings: Settings,
+    pub(super) sources: &'a [String],
+}
+
+/// A store, and the table that goes on from it.
+pub(super) struct LoadedStore {
+    pub(super) table: Table,
+    pub(super) clock: SystemClock,
+    pub(super) directory: Directory,
+    pub(super) journal: Journal,
+    pub(super) ledger: SessionLedger,
+    /// Batches that were replayed.
+    pub(super) batches: u64,
+}
+
+/// What an earlier life left.
+struct Found {
+    table: Table,
+    /// Where the journal goes on; `None` where it begins again.
+    end: Option<JournalEnd>,
+    batches: u64,
+    /// An old store, whose table is to come into this one.
+    taken_over: Option<TakenOver>,
+}
+
+/// Loads the store, and makes the first inputs of this life: they are recorded, and must be written before any answer.
+///
+/// # Errors
+///
+/// Whatever is there and cannot be gone on from; it stays as it is.
+pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<LoadedStore, LoadError> {
+    let path = &wanted.config.path;
+    let sources: Vec<&str> = wanted.sources.iter().map(String::as_str).collect();
+    let taken_over = take_over(path, &sources)?;
+    let (directory, notices) = Directory::open(path, JournalSettings::new(RULES_VERSION))?;
+    notices.iter().for_each(log_notice);
+    let mut ledger = SessionLedger::open(path, &sources, wanted.settings.rest_separator)?;
+    let found = match (directory.continuity(), taken_over) {
+        (Continuity::Unsure(reason), _) => begin_unsure(&directory, &mut ledger, &reason.to_string())?,
+        // One that was begun before and came no further has answered nobody.
+        (_, Some(taken_over)) => Found { taken_over: Some(taken_over), ..begin(&directory, &ledger)? },
+        (Continuity::Fresh, None) => begin(&directory, &ledger)?,
+        (Continuity::Clean | Continuity::Killed, None) => match read(&directory, progress)? {
+            Ok(found) => found,
+            Err(error) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
+        },
+    };
+    go_on(directory, ledger, found, wanted)
+}
+
+/// The first inputs of this life, and the files that it writes.
+fn go_on(
+    directory: Directory,
+    ledger: SessionLedger,
+    found: Found,
+    wanted: &Wanted<'_>,
+) -> Result<LoadedStore, LoadError> {
+    let Found { mut table, end, batches, taken_over } = found;
+    let sources: Vec<&str> = wanted.sources.iter().map(String::as_str).collect();
+    let clock = clock_behind(&directory, end.as_ref());
+    let now = clock.now();
+    let mut journal = match &end {
+        Some(end) => Journal::go_on(&directory, end, moments(&clock)),
+        None => Journal::start_over(&directory, moments(&clock)),
+    };
+    table.begin_recording();
+    if let Some(end) = end {
+        end.torn.iter().for_each(log_torn);
+        table.restarted(now);
+        table.ledger_written(now, ledger.last_taken());
+        table.adopt_settings(now, wanted.settings.clone(), &sources);
+        return Ok(LoadedStore { table, clock, directory, journal, ledger, batches });
+    }
+    table.adopt_settings(now, wanted.settings.clone(), &sources);
+    if let Some(taken_over) = &taken_over {
+        let restored = table.restore(now, taken_over.saved.clone());
+        tracing::info!(
+            kept = %taken_over.kept.display(),
+            live = restored.live,
+            overdue = restored.overdue,
+            refused = restored.refused,
+            "the store of one file becomes a directory"
+        );
+    }
+    // What is not in the journal must be in a snapshot before anybody is answered: numbers that begin above those of the
+    // ledger, and the table of an old store.
+    let made = first_snapshot(&directory, &mut journal, &mut table, &clock);
+    match (made, taken_over) {
+        (Ok(()), taken_over) => {
+            drop(table.take_recorded(Vec::new()));
+            // One that is not finished is finished by the next start.
+            taken_over.into_iter().for_each(|taken_over| drop(taken_over.finish()));
+        }
+        (Err(error), Some(_)) => {
+            return Err(LoadError::TakeOver { path: directory.path().to_owned(), error });
+        }
+        // The journal most likely fails as well, and says so.
+        (Err(error), None) => tracing::warn!(%error, "the first snapshot of the store cannot be written"),
+    }
+    Ok(LoadedStore { table, clock, directory, journal, ledger, batches })
+}
+
+/// An empty table whose numbers the ledger does not have.
+fn begin(directory: &Directory, ledger: &SessionLedger) -> Result<Found, LoadError> {
+    let mut table = empty(directory);
+    table.begin_store(ledger.highest_serial()? + 1, ledger.last_taken() + 1);
+    Ok(Found { table, end: None, batches: 0, taken_over: None })
+}
+
+/// The same, where it is not known what was answered last.
+fn begin_unsure(
+    directory: &Directory,
+    ledger: &mut SessionLedger,
+    reason: &str,
+) -> Result<Found, LoadError> {
+    tracing::warn!(
+        path = %directory.path().display(), reason,
+        "the store cannot be gone on from; counters begin at 0 and sessions that were open are partial"
+    );
+    ledger.close_open_rows()?;
+    begin(directory, ledger)
+}
+
+fn empty(directory: &Directory) -> Table {
+    let secret = u128::from_le_bytes(directory.secret());
+    #[expect(clippy::cast_possible_truncation, reason = "it is cut in two")]
+    let secret = [secret as u64, (secret >> 64) as u64];
+    Table::new::<&str>(Settings::default(), &[]).with_key_secret(secret)
+}
+
+/// The snapshot and the batches behind it; the inner error is a store that cannot be gone on from.
+fn read(
+    directory: &Directory,
+    progress: &mut LoadProgress,
+) -> Result<Result<Found, ReplayError>, LoadError> {
+    let mut table = match directory.snapshot()? {
+        Some(mut snapshot) => {
+            let table = Table::from_image(|| {
+                let block = snapshot.next_block();
+                progress.snapshot(snapshot.progress());
+                block
+            });
+            table.map_err(|error| match error {
+                ImageError::Blocks(error) => LoadError::Directory(error),
+                other => {
+                    let path = directory.path().to_owned();
+                    LoadError::Snapshot { path, reason: other.to_string() }
+                }
+            })?
+        }
+        // Killed before its first snapshot: all is in the journal, but for numbers that a ledger had.
+        None => {
+            let mut table = empty(directory);
+            table.begin_store(1, 1);
+            table
+        }
+    };
+    let mut reader = directory.batches()?;
+    let mut batches = 0;
+    loop {
+        match reader.next_batch()? {
+            Some(batch) => {
+                if let Err(error) = table.replay(batch.payload) {
+                    return Ok(Err(error));
+                }
+            }
+            None => break,
+        }
+        batches += 1;
+        progress.journal(reader.progress(), batches);
+    }
+    Ok(Ok(Found { table, end: Some(reader.finish()?), batches, taken_over: None }))
+}
+
+/// The time line goes on from the last moment in the files.
+fn clock_behind(directory: &Directory, end: Option<&JournalEnd>) -> SystemClock {
+    let fresh = SystemClock::new();
+    let Some(last) = end.and_then(|end| end.at) else { return fresh };
+    let passed = last.elapsed_until(&moments(&fresh), directory.is_same_boot());
+    SystemClock::continuing(last.table.plus(passed))
+}
+
+/// The present moment by all clocks.
+pub(super) fn moments(clock: &dyn Clock) -> Moments {
+    let table = clock.now();
+    Moments { table, wall: clock.to_wall(table), boot: clock.since_boot() }
+}
+
+fn first_snapshot(
+    directory: &Directory,
+    journal: &mut Journal,
+    table: &mut Table,
+    clock: &SystemClock,
+) -> io::Result<()> {
+    let boundary = journal.roll(moments(clock))?;
+    write_snapshot(directory, &boundary, &table.freeze(), || true)
+}
+
+fn log_torn(torn: &TornBatch) {
+    tracing::warn!(
+        file = %torn.file.display(),
+        offset = torn.offset,
+        bytes = torn.bytes,
+        "the last batch of the journal was not written in full and is left out; nobody was answered from it"
+    );
+}
+
+fn log_notice(notice: &OpenNotice) {
+    match notice {
+        OpenNotice::Tightened(path) => tracing::warn!(
+            path = %path.display(),
+            "others could read the store, which names users and clients; not any more"
+        ),
+        OpenNotice::Loose(path) => tracing::warn!(
+            path = %path.display(),
+            fix = "chmod it to 600, a directory to 700",
+            "others may read the store, which names users and clients"
+        ),
+        _ => {}
+    }
+}
