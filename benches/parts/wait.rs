@@ -33,7 +33,7 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let clock = Arc::new(ManualClock::at(START.plus(YOUNG)));
     let shared = SharedTable::new(fleet.table(), Arc::clone(&clock) as Arc<dyn Clock>);
     shared.lock().advance(clock.now());
-    let page = TextPage::of_process(shared.clone(), Arc::default(), Arc::default());
+    let page = TextPage::of_process(shared.clone());
     let scrapes = || {
         for _ in 0..SCRAPES {
             page.render().expect("a page");

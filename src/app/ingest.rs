@@ -10,10 +10,9 @@ use crate::doctor::retention::Doubt;
 use crate::metrics::View;
 use crate::source::pubsub::{BATCH, Published};
 use crate::state::{
-    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, EndedRecords, KeyCheck, PreparedKey,
-    ProcessCounts, Restored, SavedTable, ScanOutcome, Scanned, Settings, SourceId, StatusKeys, Sweep, Table,
+    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, FrozenTable, KeyCheck, Output, PreparedKey,
+    ProcessCounts, ScanOutcome, Scanned, Settings, SourceId, StatusKeys, Sweep, Table,
 };
-use crate::store::Checkpoint;
 use crate::wire::{self, Event, Key, Message, Rejection};
 pub use shared_table::SharedTable;
 
@@ -23,11 +22,12 @@ const REJECTIONS_QUIET: Duration = Duration::from_secs(60);
 /// How much of a rejected message's channel is logged.
 const SHOWN: usize = 200;
 
-/// The table, with the names of its sources and what of it has been logged. One writer at a time.
+/// The table, with which of its sources are whose, and what of it has been logged. One writer at a time.
 #[derive(Debug)]
 pub struct Ingest {
     table: Table,
-    names: Vec<String>,
+    /// The table's numbers of the sources, by their places in the configuration, by which all else names them.
+    ids: Vec<SourceId>,
     longest_silence: Duration,
     /// Messages that are not understood, as far as the log says it.
     rejections: Episodes<(SourceId, Rejection)>,
@@ -39,10 +39,21 @@ impl Ingest {
         let longest_silence = settings.longest_silence();
         Self {
             table: Table::new(settings, sources),
-            names: sources.iter().map(|name| name.as_ref().to_owned()).collect(),
+            ids: (0..).map(SourceId).take(sources.len()).collect(),
             longest_silence,
             rejections: Episodes::new(REJECTIONS_QUIET, usize::MAX),
         }
+    }
+
+    /// A table that goes on from an earlier process, and its numbers of the sources in the order of the configuration.
+    pub fn going_on(table: Table, ids: Vec<SourceId>, settings: &Settings) -> Self {
+        let longest_silence = settings.longest_silence();
+        Self { table, ids, longest_silence, rejections: Episodes::new(REJECTIONS_QUIET, usize::MAX) }
+    }
+
+    /// The table's number of a source.
+    fn id(&self, source: SourceId) -> SourceId {
+        self.ids.get(source.0 as usize).copied().unwrap_or(SourceId(u32::MAX))
     }
 
     /// Takes one published message in. `None` for a heartbeat, which means nothing.
@@ -57,6 +68,7 @@ impl Ingest {
         channel: &[u8],
         payload: &[u8],
     ) -> Result<Option<Applied>, Rejection> {
+        let source = self.id(source);
         let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
         Ok(Some(self.table.apply(now, source, &key, &event)))
     }
@@ -74,6 +86,7 @@ impl Ingest {
         channel: &[u8],
         payload: &[u8],
     ) -> Result<Option<Applied>, Rejection> {
+        let source = self.id(source);
         let Some((key, event)) = self.parse(now, source, channel, payload)? else { return Ok(None) };
         Ok(Some(self.table.apply_from(now, source, connection, &key, &event)))
     }
@@ -81,6 +94,7 @@ impl Ingest {
     /// Takes messages in, in their order; gives how many were about allocations. One that is not understood is counted with
     /// its reason.
     pub fn messages(&mut self, now: Timestamp, source: SourceId, messages: &[Published<'_>]) -> usize {
+        let source = self.id(source);
         let mut understood = 0;
         for messages in messages.chunks(BATCH) {
             let mut batch = [const { None }; BATCH];
@@ -149,8 +163,9 @@ impl Ingest {
         reason
     }
 
-    fn name(&self, source: SourceId) -> &str {
-        self.names.get(source.0 as usize).map(String::as_str).unwrap_or_default()
+    /// The name of a source, by the table's number of it.
+    pub fn name(&self, source: SourceId) -> &str {
+        self.table.source_name(source)
     }
 
     /// Lets time pass.
@@ -164,22 +179,22 @@ impl Ingest {
 
     /// The source is subscribed and resynced, or cannot be resynced for lack of rights.
     pub fn link_up(&mut self, now: Timestamp, source: SourceId) {
-        self.table.link_up(now, source);
+        self.table.link_up(now, self.id(source));
     }
 
     /// The subscription is confirmed: nothing published from now on is missed.
     pub fn subscribed(&mut self, now: Timestamp, source: SourceId) {
-        self.table.subscribed(now, source);
+        self.table.subscribed(now, self.id(source));
     }
 
     /// Everything that the source published up to `moment` has been taken in.
     pub fn received_until(&mut self, source: SourceId, moment: Timestamp) {
-        self.table.received_until(source, moment);
+        self.table.received_until(self.id(source), moment);
     }
 
     /// The subscription is lost; the gap began when it was last known to be well.
     pub fn link_lost(&mut self, now: Timestamp, source: SourceId) {
-        self.table.link_down(now, source);
+        self.table.link_down(now, self.id(source));
     }
 
     /// What the table found out since this was last asked.
@@ -189,12 +204,12 @@ impl Ingest {
 
     /// A scan of the status keys begins.
     pub fn scan_begins(&mut self, now: Timestamp, source: SourceId) {
-        self.table.scan_begins(now, source);
+        self.table.scan_begins(now, self.id(source));
     }
 
     /// The scan proves nothing by a key that it does not find.
     pub fn scan_may_miss_keys(&mut self, source: SourceId) {
-        self.table.scan_may_miss_keys(source);
+        self.table.scan_may_miss_keys(self.id(source));
     }
 
     /// The longest that a live allocation goes without a status: the largest grant and the grace.
@@ -217,7 +232,7 @@ impl Ingest {
         idle: Option<Duration>,
     ) -> Option<KeyCheck> {
         let key = wire::parse_key(key).ok()?;
-        Some(self.table.check_key(now, source, &key, idle))
+        Some(self.table.check_key(now, self.id(source), &key, idle))
     }
 
     /// Takes in a status key as the scan read it. `None` for a key that is no status key of coturn's.
@@ -230,14 +245,14 @@ impl Ingest {
         idle: Option<Duration>,
     ) -> Option<Scanned> {
         match wire::parse(key, value) {
-            Ok(Message::Allocation(key, event)) => Some(self.table.scanned(now, source, &key, &event, idle)),
+            Ok(Message::Allocation(key, event)) => Some(self.table.scanned(now, self.id(source), &key, &event, idle)),
             Ok(Message::Heartbeat) | Err(_) => None,
         }
     }
 
     /// Judges a part of the allocations whose keys the scan did not find, from `from` on.
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
-        self.table.sweep(now, source, from)
+        self.table.sweep(now, self.id(source), from)
     }
 
     /// The scan came to its end: it found `keys`, missed those of `absent` live allocations and took `duration`.
@@ -251,37 +266,43 @@ impl Ingest {
         duration: Duration,
     ) -> Option<bool> {
         let hides_db = doubt.is_some_and(Doubt::hides_the_db);
-        self.table.scan_succeeded(source, &ScanOutcome { keys, absent, hides_db, duration })
+        self.table.scan_succeeded(self.id(source), &ScanOutcome { keys, absent, hides_db, duration })
     }
 
     /// The settings of the source's Redis, as far as it says; others are unknown from now on.
     pub fn configured(&mut self, source: SourceId, states: &[SettingState]) {
         let states: Vec<_> = states.iter().map(|state| (state.setting.as_str(), state.ok)).collect();
-        self.table.redis_settings(source, &states);
+        self.table.redis_settings(self.id(source), &states);
     }
 
     /// The scan failed, or is not permitted.
     pub fn scan_failed(&mut self, source: SourceId) {
-        self.table.scan_failed(source);
+        self.table.scan_failed(self.id(source));
     }
 
-    /// Goes on from what a store has kept, and from now on notes what it should know. Numbers begin with `first_serial`.
-    pub fn restore(&mut self, now: Timestamp, saved: SavedTable, first_serial: u64) -> Restored {
-        self.table.track_changes(first_serial);
-        self.table.restore(now, saved)
+    /// Bytes of inputs that were recorded for a journal, ever.
+    pub const fn recorded(&self) -> u64 {
+        self.table.recorded()
     }
 
-    /// What ended since this was last asked.
-    pub fn take_ended(&mut self) -> EndedRecords {
-        self.table.take_ended()
+    /// The inputs recorded since this was last asked; the cleared `spare` takes the next ones.
+    pub fn take_recorded(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        self.table.take_recorded(spare)
     }
 
-    /// What a store must know of the table: what changed, or `all` there is.
-    pub fn take_checkpoint(&mut self, all: bool) -> Checkpoint {
-        let changed = if all { self.table.take_all() } else { self.table.take_changed() };
-        let (received, realms) =
-            (self.table.received_by_source().collect(), self.table.realms_in_use().collect());
-        Checkpoint { changed, is_all: all, received, realms }
+    /// The table as it is now, to be written while it goes on.
+    pub fn freeze(&mut self) -> FrozenTable {
+        self.table.freeze()
+    }
+
+    /// What ended, from behind that number on, and no more than so many.
+    pub fn outputs(&self, after: u64, most: usize) -> Vec<(u64, Output)> {
+        self.table.outputs(after, most)
+    }
+
+    /// The ledger has all outputs up to that number.
+    pub fn ledger_written(&mut self, now: Timestamp, up_to: u64) {
+        self.table.ledger_written(now, up_to);
     }
 
     /// Which caps have been reached.
@@ -291,7 +312,7 @@ impl Ingest {
 
     /// Copies everything that is served.
     pub fn view(&self, wall: Timestamp) -> View {
-        View { table: self.table.snapshot(), store_ok: None, wall }
+        View { table: self.table.snapshot(), store: None, wall }
     }
 
     /// What the present process came to so far: to be told before each [`Self::view`].

@@ -4,6 +4,7 @@ mod commands;
 pub mod ingest;
 mod log_once;
 mod open_files;
+mod process_counter;
 mod readiness;
 mod reconnect;
 mod redis_source;
@@ -11,7 +12,7 @@ mod resync_task;
 mod serve;
 mod signals;
 mod statsdb_source;
-mod store_writer;
+mod store;
 mod supervise;
 mod table_clock;
 #[cfg(test)]
@@ -33,9 +34,10 @@ use crate::shutdown::{Hangup, Signals};
 use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
-use crate::store::OpenError;
+use crate::store::ledger::LedgerError;
 use commands::prune::PruneFailed;
 use commands::{doctor, prune, record, usage};
+pub use store::LoadError;
 use supervise::TaskExited;
 
 /// Why the program cannot go on.
@@ -76,7 +78,10 @@ pub enum Error {
     Signal(io::Error),
     /// A store that cannot be used.
     #[error("{0}")]
-    Store(OpenError),
+    Store(Box<LoadError>),
+    /// A ledger that cannot be asked.
+    #[error("{0}")]
+    Ledger(LedgerError),
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("{0}")]
     Prune(PruneFailed),

@@ -6,19 +6,21 @@ use std::sync::{Arc, OnceLock};
 
 use super::Error;
 use super::ingest::{Ingest, SharedTable};
+use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
 use super::statsdb_source::StatsdbTask;
-use super::store_writer::StoreWriter;
+use super::store::{StoreOptions, TableStore};
 use super::supervise::{Supervisor, TaskExited, contain};
 use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RedisSource, StoreConfig, Web};
-use crate::details::Inspect;
+use crate::details::{Inspect, Listing};
 use crate::http::{About, Readiness, Site, WebLimits, WebServer};
-use crate::metrics::{Observe, TextPage, View, WebRefusals};
+use crate::metrics::{Observe, TextPage, View};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
+use crate::state::rows::{AllocationRow, RowQuery, SessionRow};
 use crate::state::{Settings, SourceId};
 use crate::version;
 
@@ -34,8 +36,9 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         max_requests: config.web.max_requests,
         ..WebLimits::default()
     };
-    let page = PageSource { shared: shared.clone(), writer: Arc::default() };
-    let site = site(&config.web, &page, readiness.probe(), dropped_log_lines);
+    let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
+    let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
+    let site = site(&config.web, &page, readiness.probe());
 
     let stop = Shutdown::new();
     let mut tasks = Supervisor::new(stop.clone());
@@ -45,7 +48,7 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         let task = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness.clone());
         tasks.spawn("statsdb listener", task.run());
     }
-    let mut loading = pin!(load(config.store, config.table, &names, &shared, &readiness));
+    let mut loading = pin!(load(config.store, config.table, names, &page, &readiness));
     let mut waiting = Some(WaitingTasks { redis_sources, page: page.clone(), readiness: readiness.clone() });
     let mut signalled = pin!(shutdown::on_signal(Hangup::Survived));
     let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
@@ -66,8 +69,8 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
                 }));
             }
             loaded = &mut loading, if waiting.is_some() => match loaded {
-                Ok(writer) => waiting.take().into_iter().for_each(|waiting| {
-                    waiting.spawn(&names, writer.clone(), &mut tasks);
+                Ok(store) => waiting.take().into_iter().for_each(|waiting| {
+                    waiting.spawn(store.as_ref(), &mut tasks);
                 }),
                 Err(error) => break Err(error),
             },
@@ -78,8 +81,8 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         serving.await.map_err(|panic| Error::Task(TaskExited::panicked(WEB_SERVER, &panic)))?;
     }
     tasks.finish().await.map_err(Error::Task)?;
-    if let Some(writer) = page.writer.get() {
-        writer.clone().finish().await;
+    if let Some(store) = page.store.get() {
+        store.clone().finish().await;
     }
     ended
 }
@@ -95,16 +98,19 @@ struct WaitingTasks {
 }
 
 impl WaitingTasks {
-    fn spawn(self, names: &[String], writer: Option<StoreWriter>, tasks: &mut Supervisor) {
+    fn spawn(self, store: Option<&TableStore>, tasks: &mut Supervisor) {
         let Self { redis_sources, page, readiness } = self;
         for (source, id) in redis_sources {
             let task = RedisTask::new(source, id, page.shared.clone(), readiness.clone());
             tasks.spawn("Redis source", task.run());
         }
-        tasks.spawn("passing of time", let_time_pass(page.shared.clone(), names.to_owned()));
-        if let Some(writer) = writer {
-            page.begin(writer.clone());
-            tasks.spawn("store writer", writer.run());
+        tasks.spawn("passing of time", let_time_pass(page.shared.clone()));
+        if let Some(store) = store {
+            tasks.spawn("journal", store.clone().write_journal());
+            tasks.spawn("journal's flush", store.clone().flush());
+            tasks.spawn("ledger", store.clone().keep_ledger());
+            tasks.spawn("snapshots", store.clone().keep_snapshots());
+            page.begin(store.clone());
         }
         readiness.set_loading(None);
     }
@@ -114,39 +120,59 @@ impl WaitingTasks {
 async fn load(
     store: Option<StoreConfig>,
     settings: Settings,
-    names: &[String],
-    shared: &SharedTable,
+    sources: Vec<String>,
+    page: &PageSource,
     readiness: &SourceReadiness,
-) -> Result<Option<StoreWriter>, Error> {
-    let writer = match store {
-        Some(store) => {
-            readiness.set_loading(Some("loading the store".to_owned()));
-            let writer = StoreWriter::open(&store, names, settings.rest_separator, shared.clone());
-            Some(writer.await.map_err(Error::Store)?)
-        }
-        None => None,
+) -> Result<Option<TableStore>, Error> {
+    let Some(config) = store else {
+        page.shared.begin(Arc::new(SystemClock::new()));
+        return Ok(None);
     };
-    shared.begin(Arc::new(SystemClock::new()));
-    Ok(writer)
+    let options = StoreOptions { config, settings, sources, counter: page.counter.clone() };
+    let process_clock = Arc::new(SystemClock::new());
+    let store = TableStore::load(options, page.shared.clone(), readiness.clone(), process_clock);
+    store.await.map(Some).map_err(|error| Error::Store(Box::new(error)))
 }
 
-/// What the page is made from: with a store, what that has written.
+/// What the pages are made from: the table, and with a store only what that has.
 #[derive(Clone, Debug)]
 struct PageSource {
     shared: SharedTable,
-    writer: Arc<OnceLock<StoreWriter>>,
+    counter: ProcessCounter,
+    store: Arc<OnceLock<TableStore>>,
 }
 
 impl PageSource {
-    fn begin(&self, writer: StoreWriter) {
+    fn begin(&self, store: TableStore) {
         // It begins once.
-        let _ = self.writer.set(writer);
+        let _ = self.store.set(store);
     }
 }
 
 impl Observe for PageSource {
     fn observe(&self) -> View {
-        self.writer.get().map_or_else(|| self.shared.observe(), StoreWriter::observe)
+        if let Some(store) = self.store.get() {
+            return store.observe();
+        }
+        let now = self.shared.now();
+        self.counter.count(&mut self.shared.lock(), now);
+        self.shared.observe()
+    }
+}
+
+impl Inspect for PageSource {
+    fn allocations(&self, wanted: RowQuery) -> Listing<AllocationRow> {
+        match self.store.get() {
+            Some(store) => store.allocations(wanted),
+            None => self.shared.allocations(wanted),
+        }
+    }
+
+    fn sessions(&self, wanted: RowQuery) -> Listing<SessionRow> {
+        match self.store.get() {
+            Some(store) => store.sessions(wanted),
+            None => self.shared.sessions(wanted),
+        }
     }
 }
 
@@ -179,17 +205,15 @@ impl Parts {
 }
 
 /// What the web server shows.
-fn site(web: &Web, source: &PageSource, readiness: Readiness, dropped_log_lines: Arc<AtomicU64>) -> Site {
-    let refusals = Arc::new(WebRefusals::default());
-    let page = TextPage::of_process(source.clone(), dropped_log_lines, Arc::clone(&refusals));
+fn site(web: &Web, source: &PageSource, readiness: Readiness) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
-        page: Arc::new(page),
+        page: Arc::new(TextPage::of_process(source.clone())),
         readiness,
         about: about(),
-        details: web.enable_details.then(|| Arc::new(source.shared.clone()) as Arc<dyn Inspect>),
+        details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),
         details_hosts: web.details_hosts.clone(),
-        refusals,
+        refusals: Arc::clone(&source.counter.refusals),
     }
 }
 
@@ -213,7 +237,7 @@ mod tests {
     async fn a_panic_under_the_lock_of_the_table_ends_the_program() {
         let (shared, _) = shared_table(10_000);
         let mut tasks = Supervisor::new(Shutdown::new());
-        tasks.spawn("passing of time", let_time_pass(shared.clone(), Vec::new()));
+        tasks.spawn("passing of time", let_time_pass(shared.clone()));
         let there = tokio::time::timeout(2 * TICK, tasks.exited()).await;
         assert!(there.is_err(), "it goes on as long as nothing happens: {there:?}");
         let writer = shared.clone();

@@ -6,12 +6,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::ingest::SharedTable;
 use super::log_once::LogOnce;
-use crate::state::{CapsReached, Discovery, LongLifetime, SourceId};
+use crate::state::{CapsReached, Discovery, LongLifetime};
 
 /// How often the table is given the time when no message does it.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-pub(super) async fn let_time_pass(shared: SharedTable, names: Vec<String>) {
+pub(super) async fn let_time_pass(shared: SharedTable) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut caps = Caps::default();
@@ -21,60 +21,61 @@ pub(super) async fn let_time_pass(shared: SharedTable, names: Vec<String>) {
         let (beyond, findings) = {
             let mut ingest = shared.lock();
             ingest.advance(now);
-            (ingest.beyond(), ingest.take_findings())
+            let findings = ingest.take_findings();
+            let named = |finding: Discovery| (ingest.name(finding.source()).to_owned(), finding);
+            (ingest.beyond(), findings.into_iter().map(named).collect::<Vec<_>>())
         };
         caps.log(beyond);
-        for finding in findings {
-            log(finding, &names);
+        for (source, finding) in findings {
+            log(&source, finding);
         }
     }
 }
 
 /// Logs what the table found out.
-fn log(finding: Discovery, names: &[String]) {
-    let name = |source: SourceId| names.get(source.0 as usize).map(String::as_str).unwrap_or_default();
+fn log(name: &str, finding: Discovery) {
     match finding {
-        Discovery::ServerRestarted { source, server, port, allocations } => tracing::info!(
-            source = name(source),
+        Discovery::ServerRestarted { server, port, allocations, .. } => tracing::info!(
+            source = name,
             server = %server,
             port,
             allocations,
             "coturn was restarted: its ids begin anew; what the old process held has ended (cause replaced)"
         ),
-        Discovery::AddressShared { source, server, port } => tracing::warn!(
-            source = name(source),
+        Discovery::AddressShared { server, port, .. } => tracing::warn!(
+            source = name,
             server = %server,
             port,
             "two coturns report the same server address; for a day ids that begin anew are not taken for a restart there"
         ),
-        Discovery::ProcessEnded { source, peer, restarted: true } => tracing::info!(
-            source = name(source),
+        Discovery::ProcessEnded { peer, restarted: true, .. } => tracing::info!(
+            source = name,
             %peer,
             "coturn was restarted: all of its connections closed and a new process reports; its allocations have ended \
              (cause replaced)"
         ),
-        Discovery::ProcessEnded { source, peer, restarted: false } => tracing::warn!(
-            source = name(source),
+        Discovery::ProcessEnded { peer, restarted: false, .. } => tracing::warn!(
+            source = name,
             %peer,
             "coturn is gone: all of its connections closed at once and none came back; its allocations have ended \
              (cause abandoned)"
         ),
-        Discovery::LongLifetime { source, seconds, outcome: LongLifetime::Believed } => tracing::warn!(
-            source = name(source),
+        Discovery::LongLifetime { seconds, outcome: LongLifetime::Believed, .. } => tracing::warn!(
+            source = name,
             lifetime_seconds = seconds,
             flag = "--allocation.max-lifetime",
             "coturn grants longer lifetimes than the flag says; orphans and leftover keys are judged by the flag: set it \
              to coturn's max-allocate-lifetime, to this lifetime at least"
         ),
-        Discovery::LongLifetime { source, seconds, outcome: LongLifetime::Cut } => tracing::warn!(
-            source = name(source),
+        Discovery::LongLifetime { seconds, outcome: LongLifetime::Cut, .. } => tracing::warn!(
+            source = name,
             lifetime_seconds = seconds,
             flag = "--allocation.max-lifetime",
             "a lifetime above a day is taken as a day: if coturn's max-allocate-lifetime is so long, set the flag to it; \
              if not, somebody else publishes under turn/"
         ),
-        Discovery::ConnectionsCut { source, peer } => tracing::warn!(
-            source = name(source),
+        Discovery::ConnectionsCut { peer, .. } => tracing::warn!(
+            source = name,
             %peer,
             flag = "--statsdb.behind-proxy",
             "connections of a coturn that lives were closed on their way; for a day closed connections from there end \

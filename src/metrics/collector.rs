@@ -18,10 +18,21 @@ use crate::wire::{ByLeg, Direction, Kind, Leg, Rejection, Traffic, Transport, Vo
 pub struct View {
     /// The table.
     pub table: Snapshot,
-    /// Whether the store can be written; `None` without one.
-    pub store_ok: Option<bool>,
+    /// The store; `None` without one.
+    pub store: Option<StoreFigures>,
     /// The wall clock at that moment; time stamps are moved onto it.
     pub wall: Timestamp,
+}
+
+/// How the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// All that is answered is in it, and its directory is as it was.
+    pub is_ok: bool,
+    /// What its files take on the disk.
+    pub bytes: u64,
+    /// When the newest snapshot was made, by the wall clock.
+    pub last_snapshot: Option<Timestamp>,
 }
 
 /// The families of a view.
@@ -34,12 +45,19 @@ pub(super) fn families(view: &View) -> Vec<MetricFamily> {
     servers(&mut page, &view.table.servers);
     sources(&mut page, &view.table.sources);
     table(&mut page, &view.table);
-    page.add(names::STORE_OK, |out| {
-        if let Some(ok) = view.store_ok {
-            out.number(&[], u64::from(ok));
+    store(&mut page, view.store);
+    page.families
+}
+
+fn store(page: &mut Page, store: Option<StoreFigures>) {
+    let Some(StoreFigures { is_ok, bytes, last_snapshot }) = store else { return };
+    page.add(names::STORE_OK, |out| out.number(&[], u64::from(is_ok)));
+    page.add(names::STORE_BYTES, |out| out.number(&[], bytes));
+    page.add(names::STORE_LAST_SNAPSHOT, |out| {
+        if let Some(moment) = last_snapshot {
+            out.value(&[], moment.as_secs_f64());
         }
     });
-    page.families
 }
 
 fn allocations(page: &mut Page, realms: &[RealmView]) {

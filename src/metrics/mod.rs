@@ -9,16 +9,15 @@ mod refusals;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::state::ProcessTotals;
 use crate::version;
 use collector::Page as Families;
-pub use collector::View;
+pub use collector::{StoreFigures, View};
 use process::Process;
 pub use refusals::{WebRefusal, WebRefusals};
 
@@ -60,8 +59,6 @@ struct OfProcess {
     started: Timestamp,
     /// Where the system describes it: `/proc/self`.
     folder: &'static Path,
-    dropped_log_lines: Arc<AtomicU64>,
-    refusals: Arc<WebRefusals>,
 }
 
 impl fmt::Debug for TextPage {
@@ -71,14 +68,9 @@ impl fmt::Debug for TextPage {
 }
 
 impl TextPage {
-    /// The page of a running exporter: coturn's numbers, its own, and its process, which dropped so many lines of its log
-    /// and refused so much on the web.
-    pub fn of_process(
-        source: impl Observe,
-        dropped_log_lines: Arc<AtomicU64>,
-        refusals: Arc<WebRefusals>,
-    ) -> Self {
-        let process = OfProcess::new(Path::new("/proc/self"), dropped_log_lines, refusals);
+    /// The page of a running exporter: coturn's numbers, its own, and its process.
+    pub fn of_process(source: impl Observe) -> Self {
+        let process = OfProcess::new(Path::new("/proc/self"));
         Self { source: Box::new(source), process: Some(process) }
     }
 
@@ -95,8 +87,9 @@ impl Render for TextPage {
     }
 
     fn render(&self) -> Result<Vec<u8>, RenderError> {
-        let mut families = collector::families(&self.source.observe());
-        families.extend(self.process.iter().flat_map(OfProcess::families));
+        let view = self.source.observe();
+        let mut families = collector::families(&view);
+        families.extend(self.process.iter().flat_map(|process| process.families(&view.table.process)));
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new()
             .encode(&in_order(families), &mut text)
@@ -120,13 +113,13 @@ fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
 
 impl OfProcess {
     /// The process that starts now, which the system describes in `folder`.
-    fn new(folder: &'static Path, dropped_log_lines: Arc<AtomicU64>, refusals: Arc<WebRefusals>) -> Self {
+    fn new(folder: &'static Path) -> Self {
         // Once: a start time that moved by a millisecond would look like a restart.
         let started = Process::read_in(folder).started(SystemClock::new().now());
-        Self { started, folder, dropped_log_lines, refusals }
+        Self { started, folder }
     }
 
-    fn families(&self) -> Vec<MetricFamily> {
+    fn families(&self, totals: &ProcessTotals) -> Vec<MetricFamily> {
         let process = Process::read_in(self.folder);
         let mut page = Families::default();
         page.add(names::BUILD_INFO, |out| {
@@ -134,11 +127,10 @@ impl OfProcess {
                 [version::VERSION, version::REVISION.unwrap_or_default(), version::RUSTC.unwrap_or_default()];
             out.number(&of_build, 1);
         });
-        let dropped = self.dropped_log_lines.load(Ordering::Relaxed);
-        page.add(names::DROPPED_LOG_LINES, |out| out.number(&[], dropped));
+        page.add(names::DROPPED_LOG_LINES, |out| out.number(&[], totals.dropped_log_lines()));
         page.add(names::HTTP_REFUSALS, |out| {
             for refusal in WebRefusal::ALL {
-                out.number(&[refusal.as_str()], self.refusals.get(refusal));
+                out.number(&[refusal.as_str()], totals.http_refusals(refusal.as_str()));
             }
         });
         let values = [
@@ -167,7 +159,7 @@ mod tests {
 
     /// The one value of a gauge on the page of a process.
     fn gauge(process: &OfProcess, name: &str) -> Option<f64> {
-        let families = in_order(process.families());
+        let families = in_order(process.families(&ProcessTotals::default()));
         let family = families.iter().find(|family| family.name() == name)?;
         Some(family.get_metric()[0].get_gauge().get_value())
     }
@@ -175,7 +167,7 @@ mod tests {
     #[test]
     fn the_start_is_on_the_page_without_proc_and_stays_the_same() {
         let before = SystemClock::new().now();
-        let process = OfProcess::new(Path::new("/nonexistent"), Arc::default(), Arc::default());
+        let process = OfProcess::new(Path::new("/nonexistent"));
         let after = SystemClock::new().now();
         assert_eq!(gauge(&process, "process_resident_memory_bytes"), None, "there is no /proc");
         let started = gauge(&process, "process_start_time_seconds").expect("always there");

@@ -211,9 +211,14 @@ families! {
          first overdue ones, which are no longer orphans then, then those that waited for their totals. Totals that \
          arrive later count as unseen.";
     STORE_OK: Gauge "coturn_exporter_store_ok" []
-        "1 while the store (--store.path) can be written, 0 while it cannot, or while its file is missing, replaced or \
-         damaged: after a restart in that state the exporter may count again what it had already exported, and sessions \
-         may be missing in the ledger. Absent without a store.";
+        "1 while the store (--store.path) can be written, 0 while it cannot, or while its directory or files are gone, \
+         replaced or damaged: a restart in that state begins with counters at 0. Absent without a store.";
+    STORE_BYTES: Gauge "coturn_exporter_store_bytes" []
+        "Room that the files of the store (--store.path) take on the disk, the ledger's among them. Absent without a \
+         store.";
+    STORE_LAST_SNAPSHOT: Gauge "coturn_exporter_store_last_snapshot_timestamp_seconds" []
+        "When the newest snapshot of the table was made, from which a restart begins. Absent without a store, and before \
+         the first.";
     DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
         "Lines of the exporter's log that were lost: 1 MiB of them waited for a reader of standard error that had \
          stopped, or standard error could not be written. The log says where lines are missing. No other number is \

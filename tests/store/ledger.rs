@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::temp_dir::TempDir;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::{Timestamp, WallTime};
-use coturn_exporter::state::{Output, SavedTable, Settings, SourceId};
+use coturn_exporter::state::{Settings, SourceId, Table};
 use coturn_exporter::store::ledger::{self, By, FIGURES, FILE, Question, SessionLedger};
 use rusqlite::Connection;
 
@@ -41,8 +41,10 @@ impl Ledger {
         let dir = TempDir::new("ledger");
         let sessions = SessionLedger::open(dir.path(), &["redis://test"], b':').unwrap();
         let now = at(MIDNIGHT - DAY);
-        let mut ingest = Ingest::new(Settings::default(), &["redis://test"]);
-        ingest.restore(now, SavedTable::default(), sessions.highest_serial().unwrap() + 1);
+        let settings = Settings::default();
+        let mut table = Table::new(settings.clone(), &["redis://test"]);
+        table.begin_store(sessions.highest_serial().unwrap() + 1, sessions.last_taken() + 1);
+        let mut ingest = Ingest::going_on(table, vec![SOURCE], &settings);
         ingest.subscribed(now, SOURCE);
         ingest.link_up(now, SOURCE);
         Self { dir, ingest, sessions, now }
@@ -63,13 +65,11 @@ impl Ledger {
 
     /// The ledger takes what there is, some of it twice.
     fn write(&mut self) {
-        let ended = self.ingest.take_ended();
-        let allocations = ended.allocations.into_iter().map(Output::Allocation);
-        let outputs = allocations.chain(ended.sessions.into_iter().map(Output::Session));
-        let outputs: Vec<_> = (self.sessions.last_taken() + 1..).zip(outputs).collect();
+        let outputs = self.ingest.outputs(self.sessions.last_taken(), usize::MAX);
         let (times, half) = (WallTime { now: self.now, wall: self.now }, outputs.len() / 2);
         self.sessions.take(times, &outputs[..half]).unwrap();
         self.sessions.take(times, &outputs).unwrap();
+        self.ingest.ledger_written(self.now, self.sessions.last_taken());
     }
 
     fn open(&mut self, seconds: u64, member: Member) {

@@ -15,5 +15,4 @@
 pub mod common;
 
 mod ledger;
-mod lives;
 mod twins;

@@ -402,7 +402,7 @@ impl Observe for Seen {
 
 fn page(table: &Table) -> String {
     let table = table.snapshot();
-    let view = View { wall: table.now, table, store_ok: None };
+    let view = View { wall: table.now, table, store: None };
     String::from_utf8(TextPage::of_capture(Seen(Mutex::new(Some(view)))).render().unwrap()).unwrap()
 }
 

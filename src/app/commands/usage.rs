@@ -15,7 +15,7 @@ use crate::store::ledger::{self, FIGURES, Question, UsageSums};
 /// A store that cannot be read; an output that takes no more.
 pub(in crate::app) fn print(request: &UsageQuery, out: &mut impl Write) -> Result<(), Error> {
     let question = question(request, SystemClock::new().now());
-    let answers = ledger::usage(&request.path, &question).map_err(Error::Store)?;
+    let answers = ledger::usage(&request.path, &question).map_err(Error::Ledger)?;
     let written = match request.format {
         UsageFormat::Table => table(&question, &answers, out),
         UsageFormat::Csv => csv(&question, &answers, out),

@@ -13,18 +13,18 @@ impl Ingest {
     pub fn listens(&mut self, now: Timestamp, source: SourceId) {
         let connections = ConnectionRefusal::ALL.map(ConnectionRefusal::as_str);
         let commands = CommandRefusal::ALL.map(CommandRefusal::as_str);
-        self.table.listens(now, source, &connections, &commands);
+        self.table.listens(now, self.id(source), &connections, &commands);
     }
 
     /// A connection that reported allocations was lost, or closed by us: its coturn may go on elsewhere, and something of
     /// what it reported may be missing. Nothing else is.
     pub fn interrupted(&mut self, now: Timestamp, source: SourceId, connection: ConnectionId) {
-        self.table.connection_interrupted(now, source, connection);
+        self.table.connection_interrupted(now, self.id(source), connection);
     }
 
     /// The listener has a connection from `peer` that has logged in, or said a first command.
     pub fn connection_opened(&mut self, now: Timestamp, source: SourceId, peer: IpAddr) -> ConnectionId {
-        self.table.connection_opened(now, source, peer)
+        self.table.connection_opened(now, self.id(source), peer)
     }
 
     /// Bytes came over the connection.
@@ -54,23 +54,23 @@ impl Ingest {
 
     /// A connection was closed, or not taken.
     pub fn refused_connection(&mut self, source: SourceId, reason: ConnectionRefusal) {
-        self.table.connection_refused(source, reason.as_str());
+        self.table.connection_refused(self.id(source), reason.as_str());
     }
 
     /// A command was refused.
     pub fn refused_command(&mut self, source: SourceId, reason: CommandRefusal) {
-        self.table.command_refused(source, reason.as_str());
+        self.table.command_refused(self.id(source), reason.as_str());
     }
 
     /// How many client addresses of the listener are refused, and whether a coturn has connected.
     pub fn callers(&mut self, source: SourceId, refused_clients: u64, coturn_seen: bool) {
-        self.table.callers(source, refused_clients, coturn_seen);
+        self.table.callers(self.id(source), refused_clients, coturn_seen);
     }
 
     /// How forwarding goes, where it is done.
     pub fn forwarded(&mut self, source: SourceId, state: Option<Forwarded>) {
         let counted =
             |Forwarded { up, sent, dropped, withheld }| ForwardStats { up, sent, dropped, withheld };
-        self.table.forwarded(source, state.map(counted));
+        self.table.forwarded(self.id(source), state.map(counted));
     }
 }

@@ -72,6 +72,11 @@ impl SharedTable {
         self.process_clock.now()
     }
 
+    /// The time since the machine was booted.
+    pub fn since_boot(&self) -> Duration {
+        self.clock().since_boot()
+    }
+
     /// A moment of the table by the wall clock.
     pub fn to_wall(&self, moment: Timestamp) -> Timestamp {
         self.clock().to_wall(moment)

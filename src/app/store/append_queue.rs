@@ -171,6 +171,12 @@ impl<B: Send + 'static> AppendQueue<B> {
         state.failures == ticket.failures
     }
 
+    /// Whether all that the ticket stands for is written, or lost.
+    pub(super) fn is_over(&self, ticket: Ticket) -> bool {
+        let state = self.state();
+        state.failures != ticket.failures || state.written >= ticket.number
+    }
+
     /// Asks for a boundary behind all that was put in. Nothing comes from the receiver if the queue fails before.
     pub(super) fn roll(&self, at: Moments) -> Receiver<B> {
         let (reply, boundary) = sync_channel(1);

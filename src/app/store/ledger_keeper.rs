@@ -7,6 +7,7 @@ use super::ledger_retention::{FEW, LARGE, RetentionGuard};
 use crate::app::ingest::SharedTable;
 use crate::app::log_once::LogOnce;
 use crate::clock::{Timestamp, WallTime};
+use crate::state::Output;
 use crate::store::ledger::SessionLedger;
 
 /// Outputs that are taken at once: the table is locked while they are copied.
@@ -36,43 +37,35 @@ impl LedgerKeeper {
         }
     }
 
-    /// Takes what ended, once the journal has it: `is_covered` waits for that. False if the ledger cannot take it.
-    pub(super) fn take(&self, shared: &SharedTable, is_covered: impl FnOnce() -> bool) -> bool {
+    /// Takes what ended. `covered` gives outputs above a number that the journal has as well: a ledger that has more than the
+    /// journal would, after a kill, skip something else under the same number. `None` where the journal cannot have them.
+    pub(super) fn take(
+        &self,
+        shared: &SharedTable,
+        covered: impl Fn(u64, usize) -> Option<Vec<(u64, Output)>>,
+    ) {
         let mut ledger = self.ledger();
-        let Some(ledger) = ledger.as_mut() else { return true };
-        if !ledger.may_try(shared.now()) {
-            return false;
-        }
-        // A ledger that has more than the journal would skip something else under the same number after a kill.
-        let last = shared.lock().last_output();
-        if !is_covered() {
-            return true;
-        }
-        loop {
-            let now = shared.now();
-            let mut outputs = shared.lock().outputs(ledger.last_taken(), AT_ONCE);
-            outputs.retain(|(number, _)| *number <= last);
-            let is_all = outputs.len() < AT_ONCE;
-            let times = WallTime { now, wall: shared.to_wall(now) };
+        let Some(ledger) = ledger.as_mut() else { return };
+        while ledger.may_try(shared.now()) {
             let before = ledger.last_taken();
+            let Some(outputs) = covered(before, AT_ONCE) else { return };
+            let now = shared.now();
+            let times = WallTime { now, wall: shared.to_wall(now) };
             match ledger.take(times, &outputs) {
-                Ok(taken) => {
-                    if taken > before {
-                        shared.lock().ledger_written(now, taken);
-                    }
-                    if lock(&self.trouble).solve() {
-                        tracing::info!("the ledger is written again");
-                    }
-                }
+                Ok(taken) if taken > before => shared.lock().ledger_written(now, taken),
+                Ok(_) => {}
                 Err(error) => {
                     if lock(&self.trouble).is_news(error.to_string()) {
                         tracing::error!(%error, "sessions wait for the ledger");
                     }
-                    return false;
+                    return;
                 }
             }
-            if is_all {
-                return true;
+            if lock(&self.trouble).solve() {
+                tracing::info!("the ledger is written again");
+            }
+            if outputs.len() < AT_ONCE {
+                return;
             }
         }
     }

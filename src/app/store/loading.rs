@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::load_progress::LoadProgress;
 use super::snapshots::write_snapshot;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
-use crate::state::{ImageError, RULES_VERSION, ReplayError, Settings, Table};
+use crate::state::{ImageError, RULES_VERSION, ReplayError, Settings, SourceId, Table};
 use crate::store::journal::{
     Continuity, Directory, DirectoryError, Journal, JournalEnd, JournalSettings, Moments, OpenNotice,
     TornBatch,
@@ -58,6 +58,8 @@ pub(super) struct Wanted<'a> {
 /// A store, and the table that goes on from it.
 pub(super) struct LoadedStore {
     pub(super) table: Table,
+    /// Its numbers of the sources, in their order.
+    pub(super) ids: Vec<SourceId>,
     pub(super) clock: SystemClock,
     pub(super) directory: Directory,
     pub(super) journal: Journal,
@@ -121,10 +123,10 @@ fn go_on(
         end.torn.iter().for_each(log_torn);
         table.restarted(now);
         table.ledger_written(now, ledger.last_taken());
-        table.adopt_settings(now, wanted.settings.clone(), &sources);
-        return Ok(LoadedStore { table, clock, directory, journal, ledger, batches });
+        let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
+        return Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches });
     }
-    table.adopt_settings(now, wanted.settings.clone(), &sources);
+    let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
     if let Some(taken_over) = &taken_over {
         let restored = table.restore(now, taken_over.saved.clone());
         tracing::info!(
@@ -150,7 +152,7 @@ fn go_on(
         // The journal most likely fails as well, and says so.
         (Err(error), None) => tracing::warn!(%error, "the first snapshot of the store cannot be written"),
     }
-    Ok(LoadedStore { table, clock, directory, journal, ledger, batches })
+    Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches })
 }
 
 /// An empty table whose numbers the ledger does not have.
@@ -269,6 +271,5 @@ fn log_notice(notice: &OpenNotice) {
             fix = "chmod it to 600, a directory to 700",
             "others may read the store, which names users and clients"
         ),
-        _ => {}
     }
 }

@@ -56,6 +56,19 @@ pub enum Discovery {
     },
 }
 
+impl Discovery {
+    /// The source that it concerns.
+    pub const fn source(&self) -> SourceId {
+        match *self {
+            Self::ServerRestarted { source, .. }
+            | Self::AddressShared { source, .. }
+            | Self::ProcessEnded { source, .. }
+            | Self::LongLifetime { source, .. }
+            | Self::ConnectionsCut { source, .. } => source,
+        }
+    }
+}
+
 /// More than so many do not wait to be taken; the page counts what they are about.
 const MAX_WAITING: usize = 64;
 

@@ -21,7 +21,6 @@ use crate::clock::{Timestamp, WallTime};
 use crate::state::Output;
 pub use error::LedgerError;
 pub use file_check::FileTrouble;
-pub(super) use file_check::check as check_file;
 pub use usage::{By, FIGURES, Figure, Question, UsageSums, usage};
 
 /// Its name in the directory of a store.

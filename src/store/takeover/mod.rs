@@ -23,7 +23,6 @@ use super::journal::TAKEOVER;
 use super::ledger::schema::{self, VERSION_OF_ONE_FILE};
 use super::ledger::{self, LedgerError, SessionLedger, reading};
 use crate::state::SavedTable;
-pub(super) use saved::{StoredAllocation, highest_serial, read as read_saved};
 
 /// An old store whose ledger is in a directory now, and what its table was. Nobody else gets it while this lives.
 #[derive(Debug)]
