@@ -64,7 +64,9 @@ impl Harm {
                 assert_eq!(fs::read_to_string(store).unwrap(), "somebody's notes\n", "not ours");
                 fs::remove_file(store).unwrap();
             }
-            Self::Full(_) | Self::Removed | Self::Moved | Self::SegmentRemoved => {}
+            // A journal with a hole is damaged: the operator does what the error says.
+            Self::SegmentRemoved => fs::rename(store, aside(store)).unwrap(),
+            Self::Full(_) | Self::Removed | Self::Moved => {}
         }
     }
 }

@@ -93,10 +93,18 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
     let found = match (directory.continuity(), taken_over) {
         (Continuity::Unsure(reason), _) => begin_unsure(&directory, &mut ledger, &reason.to_string())?,
         // One that was begun before and came no further has answered nobody.
-        (_, Some(taken_over)) => Found { taken_over: Some(taken_over), ..begin(&directory, &ledger)? },
-        (Continuity::Fresh, None) => begin(&directory, &ledger)?,
+        (_, Some(taken_over)) => {
+            let first_serial = taken_over.first_serial;
+            Found { taken_over: Some(taken_over), ..begin(&directory, &ledger, first_serial)? }
+        }
+        (Continuity::Fresh, None) => {
+            // A ledger may be there whose store was moved away.
+            ledger.close_open_rows()?;
+            begin(&directory, &ledger, 0)?
+        }
         (Continuity::Clean | Continuity::Killed, None) => match read(&directory, progress)? {
-            Ok(found) => found,
+            Ok(found) if ledger.last_taken() <= found.table.last_output() => found,
+            Ok(_) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
             Err(error) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
         },
     };
@@ -106,7 +114,7 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
 /// The first inputs of this life, and the files that it writes.
 fn go_on(
     directory: Directory,
-    ledger: SessionLedger,
+    mut ledger: SessionLedger,
     found: Found,
     wanted: &Wanted<'_>,
 ) -> Result<LoadedStore, LoadError> {
@@ -124,9 +132,11 @@ fn go_on(
         table.restarted(now);
         table.ledger_written(now, ledger.last_taken());
         let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
+        ledger.name_sources(table.source_names());
         return Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches });
     }
     let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
+    ledger.name_sources(table.source_names());
     if let Some(taken_over) = &taken_over {
         let restored = table.restore(now, taken_over.saved.clone());
         tracing::info!(
@@ -155,10 +165,10 @@ fn go_on(
     Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches })
 }
 
-/// An empty table whose numbers the ledger does not have.
-fn begin(directory: &Directory, ledger: &SessionLedger) -> Result<Found, LoadError> {
+/// An empty table whose numbers the ledger does not have, and which begin with `first_serial` at least.
+fn begin(directory: &Directory, ledger: &SessionLedger, first_serial: u64) -> Result<Found, LoadError> {
     let mut table = empty(directory);
-    table.begin_store(ledger.highest_serial()? + 1, ledger.last_taken() + 1);
+    table.begin_store(first_serial.max(ledger.highest_serial()? + 1), ledger.last_taken() + 1);
     Ok(Found { table, end: None, batches: 0, taken_over: None })
 }
 
@@ -173,7 +183,7 @@ fn begin_unsure(
         "the store cannot be gone on from; counters begin at 0 and sessions that were open are partial"
     );
     ledger.close_open_rows()?;
-    begin(directory, ledger)
+    begin(directory, ledger, 0)
 }
 
 fn empty(directory: &Directory) -> Table {

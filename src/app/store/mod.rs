@@ -170,7 +170,7 @@ impl TableStore {
             live = sum(|source| source.live),
             batches,
             milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "the store is loaded"
+            "store loaded"
         );
     }
 

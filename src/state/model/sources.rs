@@ -128,6 +128,16 @@ impl Sources {
         self.first_ended(&[source.0 as usize], records)
     }
 
+    /// A record of a source that is not watched any more, which has ended as all of those have.
+    pub(crate) fn first_ended_of_unwatched(
+        &mut self,
+        records: &Slab<OfAllocation, Allocation>,
+    ) -> Option<RecordId> {
+        let unwatched: Vec<usize> =
+            self.ids().filter(|&source| !self.is_watched(source)).map(|source| source.0 as usize).collect();
+        self.first_ended(&unwatched, records)
+    }
+
     /// A record of an allocation that has ended, the first to give way: of the source with the most records that has one.
     pub(crate) fn first_ended_of_all(
         &mut self,

@@ -6,7 +6,7 @@
 //!
 //! When there is no place left, records of allocations that have ended give way to what is met now: those that nobody
 //! will report again, most likely (overdue, or ended with their process), then those that wait for their totals; each the
-//! earlier the sooner it ended. What is live never gives way: what is met then is refused.
+//! earlier the sooner it ended, and before all others those of a source that is not watched any more. What is live never gives way: what is met then is refused.
 
 use super::Table;
 use crate::clock::Timestamp;
@@ -48,11 +48,14 @@ impl Table {
             return false;
         }
         while !self.has_room(key.source) || !self.has_room_for_names(key) {
-            let given = if self.is_over_share(key.source) {
-                self.sources.first_ended_of(key.source, &self.records.slab)
-            } else {
-                self.sources.first_ended_of_all(&self.records.slab)
-            };
+            let records = &self.records.slab;
+            let given = self.sources.first_ended_of_unwatched(records).or_else(|| {
+                if self.sources.is_over_share(key.source, records.len(), self.settings.max_allocations) {
+                    self.sources.first_ended_of(key.source, records)
+                } else {
+                    self.sources.first_ended_of_all(records)
+                }
+            });
             let Some(at) = given else { return false };
             self.counters.evicted += 1;
             self.finish(at);

@@ -105,6 +105,11 @@ impl Table {
         outputs.waiting.iter().skip_while(|(number, _)| *number <= after).take(most).cloned().collect()
     }
 
+    /// The number of the last output, waiting or not; 0 before the first, and where there is no ledger.
+    pub fn last_output(&self) -> u64 {
+        self.changes.outputs().map_or(0, |outputs| outputs.next - 1)
+    }
+
     /// Outputs that are lost to the ledger because too many waited, ever.
     pub fn lost_outputs(&self) -> u64 {
         self.changes.outputs().map_or(0, |outputs| outputs.lost)

@@ -72,6 +72,11 @@ impl Table {
         self.sources.get(source).map_or("", |source| &source.name)
     }
 
+    /// The names of all sources, by their numbers.
+    pub fn source_names(&self) -> Vec<String> {
+        self.sources.ids().map(|source| self.source_name(source).to_owned()).collect()
+    }
+
     /// A source is not watched any more: what is open of it will not be heard of again.
     fn unwatch(&mut self, source: SourceId) {
         self.lose_link(self.now, source);

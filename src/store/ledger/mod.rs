@@ -69,6 +69,11 @@ impl SessionLedger {
         Ok(Self { file, path, sources, rest_separator, last_taken, try_at: None, damage: None })
     }
 
+    /// The names of the sources, by their numbers in the table.
+    pub fn name_sources(&mut self, sources: Vec<String>) {
+        self.sources = sources;
+    }
+
     /// The number of the last output that is in the file; those of the table go on above it.
     pub const fn last_taken(&self) -> u64 {
         self.last_taken
