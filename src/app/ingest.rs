@@ -245,7 +245,9 @@ impl Ingest {
         idle: Option<Duration>,
     ) -> Option<Scanned> {
         match wire::parse(key, value) {
-            Ok(Message::Allocation(key, event)) => Some(self.table.scanned(now, self.id(source), &key, &event, idle)),
+            Ok(Message::Allocation(key, event)) => {
+                Some(self.table.scanned(now, self.id(source), &key, &event, idle))
+            }
             Ok(Message::Heartbeat) | Err(_) => None,
         }
     }

@@ -40,8 +40,8 @@ pub use model::series::{Anomaly, Orphan, Outcome, RealmSeries};
 pub use model::settings::{SessionBy, Settings};
 pub use model::source_stats::{CountsByReason, ForwardStats, SourceStats, StatsdbStats, StatusKeys};
 pub use record::{
-    AllocationRecord, ColumnValue, END_REPORTED_BIT, EndedRecords, SavedAllocation, SavedSource, SavedTable,
-    SessionRecord, sums_of_bytes, sums_to_bytes, sums_to_numbers,
+    AllocationRecord, ColumnValue, SavedAllocation, SavedSource, SavedTable, SessionRecord, sums_of_bytes,
+    sums_to_bytes, sums_to_numbers,
 };
 pub use table::batch::{BatchEvent, PreparedKey};
 pub use table::image::FrozenTable;

@@ -182,66 +182,6 @@ impl AllocationRecord {
             .set(Flag::OverdueOrphan, self.phase == Phase::Overdue && self.flags.has(Flag::OverdueOrphan));
     }
 
-    /// What a file keeps of it: each column's name and value.
-    pub fn columns(&self) -> [(&'static str, ColumnValue<'_>); Self::COLUMNS.len()] {
-        use ColumnValue::{Blob, Integer, Text, Time};
-        let stage = if self.is_final { FINAL } else { self.phase.as_str() };
-        let optional = |text: Option<String>| text.map_or(ColumnValue::Null, |text| Text(text.into()));
-        let lifetime = i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX);
-        let values = [
-            Integer(self.serial.cast_signed()),
-            self.session.map_or(ColumnValue::Null, |serial| Integer(serial.cast_signed())),
-            Blob(Cow::Borrowed(&self.realm)),
-            Blob(Cow::Borrowed(&self.user)),
-            Integer(self.id.0.cast_signed()),
-            Text(stage.into()),
-            Text(self.origin.as_str().into()),
-            self.cause.map_or(ColumnValue::Null, |cause| Text(cause.as_str().into())),
-            Integer(stored_bits(self.flags)),
-            Text(Cow::Borrowed(&self.server)),
-            Integer(self.server_port.into()),
-            Text(self.transport.as_str().into()),
-            optional(self.client.map(|client| client.to_string())),
-            Time(self.started),
-            Time(self.granted_at),
-            Integer(lifetime),
-            Time(self.alive_until),
-            Time(self.last_sign),
-            Time(self.quiet_since),
-            Time(self.ended),
-            Time(self.read_at),
-            Blob(Cow::Owned(sums_to_bytes(&self.sums))),
-        ];
-        let mut names = Self::COLUMNS.into_iter();
-        values.map(|value| (names.next().unwrap_or_default(), value))
-    }
-
-    /// The columns in the order of [`Self::columns`].
-    pub const COLUMNS: [&str; 22] = [
-        "serial",
-        "session",
-        "realm",
-        "user",
-        "id",
-        "stage",
-        "origin",
-        "cause",
-        "facts",
-        "server",
-        "server_port",
-        "transport",
-        "client",
-        "started",
-        "granted_at",
-        "lifetime",
-        "alive_until",
-        "last_sign",
-        "quiet_since",
-        "ended",
-        "read_at",
-        "sums",
-    ];
-
     /// A record as a file has kept it; of no source in particular.
     ///
     /// # Errors
@@ -299,11 +239,8 @@ impl AllocationRecord {
 pub enum ColumnValue<'a> {
     /// Nothing.
     Null,
-    /// A number.
+    /// A number; of a moment, its milliseconds.
     Integer(i64),
-    /// A moment, which a store moves between the table's clock and the wall clock. Read back it is an [`Self::Integer`] of
-    /// milliseconds.
-    Time(Timestamp),
     /// A word.
     Text(Cow<'a, str>),
     /// Bytes.
@@ -325,9 +262,11 @@ impl ColumnValue<'_> {
 }
 
 /// The bit of the column `facts` that says that coturn has reported the end.
-pub const END_REPORTED_BIT: i64 = 1 << 8;
+#[cfg(test)]
+const END_REPORTED_BIT: i64 = 1 << 8;
 
 /// The column `facts`.
+#[cfg(test)]
 fn stored_bits(flags: Flags) -> i64 {
     (0..).zip(STORED_FLAGS).map(|(place, flag)| i64::from(flags.has(flag)) << place).sum()
 }
@@ -409,17 +348,6 @@ impl Session {
             self.extend_relay(first, last);
         }
     }
-}
-
-/// Allocations and sessions of which nothing more will come, in the order of their ends.
-#[derive(Debug, Default)]
-pub struct EndedRecords {
-    /// The allocations.
-    pub allocations: Vec<AllocationRecord>,
-    /// The sessions; each allocation of theirs has been given before, or is among the above.
-    pub sessions: Vec<SessionRecord>,
-    /// Allocations and sessions that are left out because nobody took the others for too long.
-    pub lost: usize,
 }
 
 /// An allocation as a store has kept it.

@@ -130,7 +130,10 @@ fn a_damaged_store_is_a_clear_error_and_stays_as_it_is() {
         file.write_all_at(&[!bytes[length / 2]], (length / 2) as u64).unwrap();
         let before = content(&store.path());
         let said = refusal(&store.path());
-        assert!(said.contains("damaged") && said.contains("move the directory away") && said.contains("usage"), "{said}");
+        assert!(
+            said.contains("damaged") && said.contains("move the directory away") && said.contains("usage"),
+            "{said}"
+        );
         assert!(content(&store.path()) == before, "{kind}: it was changed");
         // The ledger is read all the same, as the error says.
         let ledger = command::exporter(&["usage", "--store.path", store.path().to_str().unwrap()]);

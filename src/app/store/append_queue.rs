@@ -123,11 +123,8 @@ impl<B: Send + 'static> AppendQueue<B> {
             failed,
             spares: Vec::new(),
         };
-        let parts = QueueParts {
-            state: Mutex::new(state),
-            for_writer: Condvar::new(),
-            for_waiting: Condvar::new(),
-        };
+        let parts =
+            QueueParts { state: Mutex::new(state), for_writer: Condvar::new(), for_waiting: Condvar::new() };
         Self { shared: Arc::new(parts) }
     }
 
@@ -160,9 +157,8 @@ impl<B: Send + 'static> AppendQueue<B> {
     /// Waits until all that the ticket stands for is written; for longer than `patience` it is a failure of the queue. False
     /// if it is not written.
     pub(super) fn wait(&self, ticket: Ticket, patience: Duration) -> bool {
-        let is_pending = |state: &mut QueueState<B>| {
-            state.failures == ticket.failures && state.written < ticket.number
-        };
+        let is_pending =
+            |state: &mut QueueState<B>| state.failures == ticket.failures && state.written < ticket.number;
         let waited = self.shared.for_waiting.wait_timeout_while(self.state(), patience, is_pending);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() && state.failures == ticket.failures {

@@ -23,12 +23,7 @@ pub(super) struct LedgerKeeper {
 }
 
 impl LedgerKeeper {
-    pub(super) fn new(
-        ledger: SessionLedger,
-        retention: Duration,
-        now: Timestamp,
-        wall: Timestamp,
-    ) -> Self {
+    pub(super) fn new(ledger: SessionLedger, retention: Duration, now: Timestamp, wall: Timestamp) -> Self {
         Self {
             ledger: Mutex::new(Some(ledger)),
             retention,

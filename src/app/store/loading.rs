@@ -154,7 +154,9 @@ fn go_on(
         (Ok(()), taken_over) => {
             drop(table.take_recorded(Vec::new()));
             // One that is not finished is finished by the next start.
-            taken_over.into_iter().for_each(|taken_over| drop(taken_over.finish()));
+            if let Some(taken_over) = taken_over {
+                let _ = taken_over.finish();
+            }
         }
         (Err(error), Some(_)) => {
             return Err(LoadError::TakeOver { path: directory.path().to_owned(), error });
@@ -173,11 +175,7 @@ fn begin(directory: &Directory, ledger: &SessionLedger, first_serial: u64) -> Re
 }
 
 /// The same, where it is not known what was answered last.
-fn begin_unsure(
-    directory: &Directory,
-    ledger: &mut SessionLedger,
-    reason: &str,
-) -> Result<Found, LoadError> {
+fn begin_unsure(directory: &Directory, ledger: &mut SessionLedger, reason: &str) -> Result<Found, LoadError> {
     tracing::warn!(
         path = %directory.path().display(), reason,
         "the store cannot be gone on from; counters begin at 0 and sessions that were open are partial"
@@ -194,47 +192,37 @@ fn empty(directory: &Directory) -> Table {
 }
 
 /// The snapshot and the batches behind it; the inner error is a store that cannot be gone on from.
-fn read(
-    directory: &Directory,
-    progress: &mut LoadProgress,
-) -> Result<Result<Found, ReplayError>, LoadError> {
-    let mut table = match directory.snapshot()? {
-        Some(mut snapshot) => {
-            let table = Table::from_image(|| {
-                let block = snapshot.next_block();
-                progress.snapshot(snapshot.progress());
-                block
-            });
-            table.map_err(|error| match error {
-                ImageError::Blocks(error) => LoadError::Directory(error),
-                other => {
-                    let path = directory.path().to_owned();
-                    LoadError::Snapshot { path, reason: other.to_string() }
-                }
-            })?
-        }
+fn read(directory: &Directory, progress: &mut LoadProgress) -> Result<Result<Found, ReplayError>, LoadError> {
+    let mut table = if let Some(mut snapshot) = directory.snapshot()? {
+        let table = Table::from_image(|| {
+            let block = snapshot.next_block();
+            progress.snapshot(snapshot.progress());
+            block
+        });
+        table.map_err(|error| unreadable(directory, error))?
+    } else {
         // Killed before its first snapshot: all is in the journal, but for numbers that a ledger had.
-        None => {
-            let mut table = empty(directory);
-            table.begin_store(1, 1);
-            table
-        }
+        let mut table = empty(directory);
+        table.begin_store(1, 1);
+        table
     };
     let mut reader = directory.batches()?;
     let mut batches = 0;
-    loop {
-        match reader.next_batch()? {
-            Some(batch) => {
-                if let Err(error) = table.replay(batch.payload) {
-                    return Ok(Err(error));
-                }
-            }
-            None => break,
+    while let Some(batch) = reader.next_batch()? {
+        if let Err(error) = table.replay(batch.payload) {
+            return Ok(Err(error));
         }
         batches += 1;
         progress.journal(reader.progress(), batches);
     }
     Ok(Ok(Found { table, end: Some(reader.finish()?), batches, taken_over: None }))
+}
+
+fn unreadable(directory: &Directory, error: ImageError<DirectoryError>) -> LoadError {
+    match error {
+        ImageError::Blocks(error) => LoadError::Directory(error),
+        other => LoadError::Snapshot { path: directory.path().to_owned(), reason: other.to_string() },
+    }
 }
 
 /// The time line goes on from the last moment in the files.

@@ -121,9 +121,9 @@ impl TableStore {
             let mut progress = LoadProgress::begin(readiness, process_clock);
             let wanted = Wanted { config: &config, settings: settings.clone(), sources: &sources };
             let loaded = loading::load(&wanted, &mut progress)?;
-            let (path, batches) = (config.path.clone(), loaded.batches);
-            let store = Self::begin(loaded, config, settings, shared, counter);
-            store.log_loaded(&path, batches, progress.duration());
+            let batches = loaded.batches;
+            let store = Self::begin(loaded, &config, &settings, shared, counter);
+            store.log_loaded(&config.path, batches, progress.duration());
             Ok(store)
         })
         .await
@@ -131,15 +131,15 @@ impl TableStore {
 
     fn begin(
         loaded: LoadedStore,
-        config: StoreConfig,
-        settings: Settings,
+        config: &StoreConfig,
+        settings: &Settings,
         shared: SharedTable,
         counter: ProcessCounter,
     ) -> Self {
         let LoadedStore { table, ids, clock, directory, journal, ledger, batches } = loaded;
         let now = clock.now();
         let wall = clock.to_wall(now);
-        *shared.lock() = Ingest::going_on(table, ids, &settings);
+        *shared.lock() = Ingest::going_on(table, ids, settings);
         let failure = journal.failure().map(ToString::to_string);
         let marks = UnsureMarks::new(directory.clone(), failure.is_none());
         let view = shared.lock().view(wall);
@@ -164,7 +164,8 @@ impl TableStore {
 
     fn log_loaded(&self, path: &std::path::Path, batches: u64, took: Duration) {
         let view = lock(&self.parts.covered);
-        let sum = |count: fn(&crate::state::SourceView) -> u64| view.table.sources.iter().map(count).sum::<u64>();
+        let sum =
+            |count: fn(&crate::state::SourceView) -> u64| view.table.sources.iter().map(count).sum::<u64>();
         tracing::info!(
             path = %path.display(),
             live = sum(|source| source.live),
@@ -181,7 +182,7 @@ impl TableStore {
             let queue = self.parts.queue.clone();
             blocking(move || queue.work(journal)).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Hands over what was recorded, again and again. Never ends by itself.
@@ -418,7 +419,9 @@ impl TableStore {
         let store = self.clone();
         match timeout(LAST_WRITE, blocking(move || store.write_last())).await {
             Ok(Ok(())) => tracing::debug!("the store is closed"),
-            Ok(Err(error)) => tracing::warn!(%error, "the store cannot be closed; the next start replays its journal"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store cannot be closed; the next start replays its journal");
+            }
             Err(_) => tracing::warn!("the store takes too long to close; the next start replays its journal"),
         }
     }

@@ -117,7 +117,9 @@ mod tests {
         let mut now = 0;
         for wait in [5, 10, 20, 40, 80, 120, 120] {
             schedule.failed(at(now));
-            assert!(!schedule.is_due(at(now + wait - 1), u64::MAX, 0) && schedule.is_due(at(now + wait), 0, 0));
+            assert!(
+                !schedule.is_due(at(now + wait - 1), u64::MAX, 0) && schedule.is_due(at(now + wait), 0, 0)
+            );
             now += wait;
         }
         schedule.want(at(now));

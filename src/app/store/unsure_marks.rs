@@ -78,15 +78,20 @@ impl UnsureMarks {
         }
         if !state.is_set && state.setting == 0 {
             let counts_outside = state.counts_outside;
-            self.set_on_a_thread(&mut state, |files| files.set(), true);
-            self.set_on_a_thread(&mut state, |files| files.set_outside(), counts_outside);
+            self.set_on_a_thread(&mut state, MarkFiles::set, true);
+            self.set_on_a_thread(&mut state, MarkFiles::set_outside, counts_outside);
         }
         let is_open = |state: &mut MarkState| !state.is_set && state.setting > 0;
         let waited = self.parts.changed.wait_timeout_while(state, patience, is_open);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_set
     }
 
-    fn set_on_a_thread(&self, state: &mut MarkState, set: fn(&dyn MarkFiles) -> io::Result<()>, counts: bool) {
+    fn set_on_a_thread(
+        &self,
+        state: &mut MarkState,
+        set: fn(&dyn MarkFiles) -> io::Result<()>,
+        counts: bool,
+    ) {
         let marks = self.clone();
         let work = move || {
             let is_set = set(&*marks.parts.files).is_ok() && counts;

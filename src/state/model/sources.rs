@@ -43,6 +43,7 @@ impl Sources {
         self.all.get_mut(source.0 as usize)
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Source> {
         self.all.iter()
     }

@@ -1,8 +1,4 @@
-//! What a store should know of the table: records that changed, records that ended, sessions that are over.
-//!
-//! Noted while the table works, taken when the store wants it. Nothing is noted until [`Table::track_changes`].
-
-use std::sync::Arc;
+//! Numbers of records and sessions, and what ends on its way to the ledger, where there is one.
 
 use super::Table;
 use super::outputs::{Output, Outputs};
@@ -14,11 +10,10 @@ use crate::state::model::allocation::{Flag, Phase};
 use crate::state::model::ids::RecordId;
 use crate::state::model::key::SourceKey;
 use crate::state::model::source::Source;
-use crate::state::record::{AllocationRecord, EndedRecords, SessionRecord};
-use crate::state::storage::free_list::shrunk;
+use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::recent_keys::RecentKeys;
 
-/// Gives out serial numbers, and notes what a store has not been given yet, where there is one.
+/// Gives out serial numbers, and keeps what a store's ledger has not confirmed, where there is one.
 #[derive(Debug)]
 pub(super) struct Changes {
     /// The number of the next record or session.
@@ -26,13 +21,9 @@ pub(super) struct Changes {
     tracked: Option<Tracked>,
 }
 
-/// What has not been given to the store yet.
+/// What there is with a store only.
 #[derive(Debug)]
 struct Tracked {
-    /// Places of records that changed since they were taken, each once.
-    changed: Vec<RecordId>,
-    /// Whether a place is in `changed`.
-    is_noted: Vec<bool>,
     outputs: Outputs,
     /// Keys whose records went without coturn's word: should they be met again, something of them has been exported. Overdue
     /// ones stay for a day before, so an allocation may be silent for two days and still be known.
@@ -41,12 +32,7 @@ struct Tracked {
 
 impl Tracked {
     fn new(first_output: u64) -> Self {
-        Self {
-            changed: Vec::new(),
-            is_noted: Vec::new(),
-            outputs: Outputs::new(first_output),
-            forgotten: RecentKeys::default(),
-        }
+        Self { outputs: Outputs::new(first_output), forgotten: RecentKeys::default() }
     }
 }
 
@@ -55,7 +41,7 @@ impl Changes {
         Self { next_serial: 1, tracked: None }
     }
 
-    /// From now on changes are noted.
+    /// From now on there is a store.
     fn track(&mut self, first_serial: u64, first_output: u64) {
         *self = Self { next_serial: first_serial, tracked: Some(Tracked::new(first_output)) };
     }
@@ -80,36 +66,6 @@ impl Changes {
         self.next_serial - 1
     }
 
-    /// A record changed in a way that a store should know.
-    pub(super) fn note(&mut self, at: RecordId) {
-        let Some(tracked) = &mut self.tracked else { return };
-        let place = at.place() as usize;
-        if place >= tracked.is_noted.len() {
-            tracked.is_noted.resize(place + 1, false);
-        }
-        if !std::mem::replace(&mut tracked.is_noted[place], true) {
-            tracked.changed.push(at);
-        }
-    }
-
-    /// What is noted is in the store already.
-    pub(super) fn forget_notes(&mut self) {
-        if let Some(tracked) = &mut self.tracked {
-            tracked.changed.clear();
-            tracked.is_noted.clear();
-        }
-    }
-
-    /// Places of records that changed since this was last asked; the table has so many places.
-    fn take_changed(&mut self, places: usize) -> Vec<RecordId> {
-        let Some(tracked) = &mut self.tracked else { return Vec::new() };
-        tracked.is_noted.clear();
-        if let Some(room) = shrunk(places, tracked.is_noted.capacity()) {
-            tracked.is_noted.shrink_to(room);
-        }
-        std::mem::take(&mut tracked.changed)
-    }
-
     /// A session is over.
     pub(super) fn add_ended_session(&mut self, session: SessionRecord) {
         if let Some(outputs) = self.outputs_mut() {
@@ -124,7 +80,7 @@ impl Changes {
         }
     }
 
-    /// Changes are noted, and no record of that key has left without coturn's word.
+    /// There is a store, and no record of that key has left without coturn's word.
     // docs/semantics.md#what-the-store-proves
     fn is_never_met(&self, id: impl FnOnce() -> u64) -> bool {
         self.tracked.as_ref().is_some_and(|tracked| !tracked.forgotten.contains(id))
@@ -143,7 +99,6 @@ impl Changes {
         let share = |tracked: &mut Tracked| Tracked {
             outputs: tracked.outputs.share(),
             forgotten: tracked.forgotten.share(),
-            ..Tracked::new(1)
         };
         Self { next_serial: self.next_serial, tracked: self.tracked.as_mut().map(share) }
     }
@@ -162,68 +117,18 @@ impl Persist for Changes {
     fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
         let next_serial = Persist::read(from)?;
         let known: Option<(RecentKeys, Outputs)> = Persist::read(from)?;
-        let tracked = known.map(|(forgotten, outputs)| Tracked { outputs, forgotten, ..Tracked::new(1) });
+        let tracked = known.map(|(forgotten, outputs)| Tracked { outputs, forgotten });
         Ok(Self { next_serial, tracked })
     }
 }
 
 impl Table {
-    /// From now on changes are noted for a store. Numbers begin with `first_serial`.
-    pub fn track_changes(&mut self, first_serial: u64) {
-        self.begin_store(first_serial, 1);
-    }
-
     /// There is a store from now on, whose ledger has neither records nor outputs of these numbers or above. Of a new table.
     pub fn begin_store(&mut self, first_serial: u64, first_output: u64) {
         self.changes.track(first_serial, first_output);
     }
 
-    /// Records that have not ended and changed since they were last taken, as of this moment.
-    pub fn take_changed(&mut self) -> Vec<AllocationRecord> {
-        let changed = self.changes.take_changed(self.records.places());
-        changed.into_iter().filter_map(|at| self.present_record(at)).collect()
-    }
-
-    /// All records that have not ended, as of this moment; none of them counts as changed any more.
-    pub fn take_all(&mut self) -> Vec<AllocationRecord> {
-        drop(self.changes.take_changed(self.records.places()));
-        let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
-        (0..places).map(RecordId::of_place).filter_map(|at| self.present_record(at)).collect()
-    }
-
-    /// What ended since it was last taken.
-    pub fn take_ended(&mut self) -> EndedRecords {
-        let mut ended = EndedRecords::default();
-        let Some(outputs) = self.changes.outputs_mut() else { return ended };
-        ended.lost = usize::try_from(std::mem::take(&mut outputs.lost)).unwrap_or(usize::MAX);
-        let before = std::mem::replace(outputs, Outputs::new(outputs.next));
-        for (_, output) in before.waiting.iter() {
-            match output {
-                Output::Allocation(record) => ended.allocations.push(record.clone()),
-                Output::Session(record) => ended.sessions.push(*record),
-            }
-        }
-        ended
-    }
-
-    /// How far each source had been received, in the order of the sources. What is live at that moment is in the table.
-    pub fn received_by_source(&self) -> impl Iterator<Item = Timestamp> {
-        self.sources
-            .iter()
-            .map(|source| if source.up { source.received_until.min(self.now) } else { source.lost_at })
-    }
-
-    /// Labels of realms with live allocations or open sessions.
-    pub fn realms_in_use(&self) -> impl Iterator<Item = Arc<str>> {
-        let in_use = self
-            .realms
-            .groups()
-            .iter()
-            .filter(|group| group.series.live.total() > 0 || group.series.sessions > 0);
-        in_use.map(|group| Arc::clone(&group.label))
-    }
-
-    /// Gives a record to the store for the last time, or as overdue.
+    /// Gives a record to the ledger for the last time, or as overdue.
     pub(super) fn give_ended(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
         if self.changes.tracked.is_none() || allocation.is(Flag::Stored) {
@@ -248,15 +153,5 @@ impl Table {
         self.changes.tracked.is_some()
             && self.sources.get(key.source).is_some_and(is_remembered)
             && self.changes.is_never_met(|| self.key_ids.of_key(key))
-    }
-
-    /// The record as it is now; `None` where there is none, or the store has it for good.
-    fn present_record(&self, at: RecordId) -> Option<AllocationRecord> {
-        let allocation = self.records.get(at)?;
-        (!allocation.is(Flag::Stored)).then(|| self.record_of(at, false))
-    }
-
-    fn record_of(&self, at: RecordId, is_final: bool) -> AllocationRecord {
-        AllocationRecord::of(at, is_final, &self.records, (&self.realms, &self.servers, &self.sessions))
     }
 }

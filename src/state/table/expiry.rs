@@ -55,7 +55,6 @@ impl Table {
         for at in members {
             let allocation = &mut self.records[at];
             if allocation.take(Flag::Idle) {
-                self.changes.note(at);
                 self.realms.series(allocation.realm).orphans.sub(Orphan::Idle as usize);
                 self.arm(at);
             }
@@ -85,7 +84,6 @@ impl Table {
             && now <= allocation.alive_until.get();
         if may_be_idle && self.idle_from(at).is_some_and(|from| self.received_of(at) > from) {
             self.records[at].set(Flag::Idle, true);
-            self.changes.note(at);
             let series = self.realms.series(realm);
             series.orphans.add(Orphan::Idle as usize);
             series.orphaned.add(Orphan::Idle as usize);

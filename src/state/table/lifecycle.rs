@@ -32,7 +32,6 @@ impl Table {
                 allocation.origin = Origin::Born;
                 allocation.set(Flag::PastKnown, true);
                 allocation.set(Flag::ScannedBirth, false);
-                self.changes.note(at);
                 return Applied::Updated;
             }
             if allocation.phase == Phase::Live {
@@ -194,7 +193,6 @@ impl Table {
         if let Some(client) = granted.client {
             self.records.set_client(at, client);
         }
-        self.changes.note(at);
         Some(at)
     }
 
@@ -217,7 +215,6 @@ impl Table {
     /// Counts the end of a live record. `seen` if it is coturn's word; otherwise it ended some time after its last sign.
     pub(super) fn close(&mut self, at: RecordId, cause: Cause, ended: Timestamp, seen: bool) {
         self.uncount_live(at);
-        self.changes.note(at);
         self.records.end_mut(at).at = ended;
         let allocation = &mut self.records[at];
         allocation.cause = Some(cause);
@@ -311,7 +308,6 @@ impl Table {
         allocation.last_sign = self.now.into();
         allocation.set(Flag::ScannedBirth, false);
         self.servers.get_mut(allocation.server).last_seen = self.now;
-        self.changes.note(at);
     }
 
     /// Removes a record that has ended, whose sums are final.
@@ -340,7 +336,6 @@ impl Table {
     pub(super) fn clear_overdue_orphan(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
         if allocation.take(Flag::OverdueOrphan) {
-            self.changes.note(at);
             self.realms.series(allocation.realm).orphans.sub(Orphan::Overdue as usize);
         }
     }

@@ -68,7 +68,6 @@ impl Table {
                 }
             }
         }
-        self.changes.forget_notes();
         restored
     }
 

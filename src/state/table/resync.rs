@@ -248,7 +248,6 @@ impl Table {
 
     /// The record's key was found by the present scan and read by us.
     fn mark_read(&mut self, at: RecordId) {
-        self.changes.note(at);
         let allocation = &mut self.records[at];
         allocation.read_at = self.now.into();
         if let Some(source) = self.sources.get(allocation.source()) {
@@ -268,7 +267,6 @@ impl Table {
         set_at: Timestamp,
     ) -> Scanned {
         let granted = self.read_status(key.source, grant);
-        self.changes.note(at);
         let client = self.records.client(&self.records[at]);
         let allocation = &mut self.records[at];
         if is_birth && allocation.may_be_born_by(client, &granted) {

@@ -83,7 +83,7 @@ impl Storm {
             ..settings
         };
         let mut table = Table::new(settings, &["one", "two"]);
-        table.track_changes(1);
+        table.begin_store(1, 1);
         for source in [SourceId(0), SourceId(1)] {
             table.link_up(Timestamp::ZERO, source);
         }
@@ -158,7 +158,7 @@ fn storm(seed: u64, events: u64) {
             assert!(closed <= ends && relayed <= bytes, "a counter fell");
             (closed, relayed) = (ends, bytes);
             assert!(table.records.len() <= 100);
-            drop((table.take_ended(), table.take_discoveries(), table.take_changed()));
+            drop((table.take_ended(), table.take_discoveries()));
         }
     }
     assert!(closed > events / 100 && relayed > 0, "{closed} ends of {events} events: it does not try much");

@@ -72,7 +72,7 @@ proptest! {
             ..Settings::default()
         };
         let mut live = Table::new(without_rates(settings), &["test"]);
-        live.track_changes(1);
+        live.begin_store(1, 1);
         live.link_up(Timestamp::ZERO, SOURCE);
         let mut twin = read_back(&mut live);
         let mut now = Timestamp::from_millis(1_000_000);
@@ -231,7 +231,7 @@ fn of_each_kind() -> Table {
     let settings = Settings { linger: secs(30), ..Settings::default() };
     let mut table = Table::new(without_rates(settings), &["test"]).with_key_secret([1, 2]);
     table.link_up(Timestamp::ZERO, SOURCE);
-    table.track_changes(1);
+    table.begin_store(1, 1);
     for (number, user) in (1..).zip(["alice", "alice", "bob", "", "1795343956:carol"]) {
         let grant = grant(600, LOCAL, if number % 2 == 0 { "[2001:db8::1]:2" } else { REMOTE });
         table.apply(at(100 + number), SOURCE, &key("r", user, number), &Event::New(grant));

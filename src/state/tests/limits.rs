@@ -80,12 +80,12 @@ fn long_lifetimes_are_reported_once_an_episode() {
 #[test]
 fn a_restored_record_is_not_believed_for_longer() {
     let mut earlier = table(Settings { max_lifetime: secs(1 << 31), ..Settings::default() });
-    earlier.track_changes(1);
+    earlier.begin_store(1, 1);
     earlier.apply(at(10), SOURCE, &key("r", "alice", 1), &new(u32::MAX >> 1));
     let record = earlier.take_all().remove(0);
     assert_eq!(record.phase, Phase::Live);
     let mut later = table(Settings::default());
-    later.track_changes(2);
+    later.begin_store(2, 1);
     let exported = record.sums;
     let saved = SavedAllocation { record, exported, accounted_bytes: 0 };
     later.restore(at(20), SavedTable { allocations: vec![saved], ..SavedTable::default() });
@@ -168,7 +168,7 @@ fn small() -> Settings {
 /// Full of allocations that nobody refreshes, all overdue by `at(200)`.
 fn full_of_overdue() -> Table {
     let mut table = table(small());
-    table.track_changes(1);
+    table.begin_store(1, 1);
     for id in 1..=FULL {
         assert_eq!(table.apply(at(id), SOURCE, &key("r", "mallory", id), &new(1)), Applied::Opened);
     }
@@ -203,7 +203,7 @@ fn overdue_records_that_were_restored_give_way() {
         SavedAllocation { record, exported, accounted_bytes: 0 }
     });
     let mut table = table(small());
-    table.track_changes(1000);
+    table.begin_store(1000, 1);
     let restored =
         table.restore(at(300), SavedTable { allocations: allocations.collect(), ..SavedTable::default() });
     assert_eq!((restored.live, restored.overdue, restored.refused), (0, FULL, 0));

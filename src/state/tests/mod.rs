@@ -6,6 +6,7 @@ mod details;
 mod fuzz;
 mod gatherings;
 mod images;
+mod kept;
 mod limits;
 mod model;
 mod mutants;

@@ -171,7 +171,7 @@ fn run(steps: Vec<(u64, Step)>, settings: &Settings, with_model: bool) -> Result
     let mut table = table(settings.clone());
     if !with_model {
         // The model does not know what a store proves.
-        table.track_changes(1);
+        table.begin_store(1, 1);
     }
     let mut model = Model::new();
     let mut now = Timestamp::from_millis(1_000_000);
@@ -238,7 +238,7 @@ fn restarted(now: Timestamp, mut table: Table, settings: Settings, is_exported: 
     let source = |(source, received_until)| SavedSource { source, since: Timestamp::ZERO, received_until };
     let sources = (0..).map(SourceId).zip(table.received_by_source()).map(source).collect();
     let mut next = Table::new(settings, &["test"]);
-    next.track_changes(highest.unwrap_or(0) + 1);
+    next.begin_store(highest.unwrap_or(0) + 1, 1);
     next.restore(now, SavedTable { allocations, sources, ..SavedTable::default() });
     next
 }

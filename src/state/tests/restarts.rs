@@ -163,7 +163,7 @@ fn servers_past_the_cap_prove_nothing() {
 #[test]
 fn what_ended_with_its_process_ended_at_its_last_sign() {
     let mut story = Story::new();
-    story.table.track_changes(1);
+    story.table.begin_store(1, 1);
     born(&mut story, 1, 5);
     story.tell_of(60, &key("r", "alice", 5), &delta(Leg::Client, [1, 100, 1, 100]));
     story.tell_of(500, &key("r", "bob", 1), &new(600));

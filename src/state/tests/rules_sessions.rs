@@ -1,6 +1,7 @@
 //! Sessions of allocations that come back, of names that strangers share, and those that wait for company.
 
-use super::super::{EndedRecords, MANGLED, Settings};
+use super::super::{MANGLED, Settings};
+use super::kept::Ended;
 use super::story::Story;
 use super::*;
 
@@ -12,7 +13,7 @@ fn used(story: &mut Story, seconds: u64) {
 #[test]
 fn an_allocation_that_lives_again_brings_its_new_session_only_what_is_new() {
     let mut story = Story::new();
-    story.table.track_changes(1);
+    story.table.begin_store(1, 1);
     story.tell(0, &new(600));
     used(&mut story, 10);
     story.wait(700);
@@ -22,7 +23,7 @@ fn an_allocation_that_lives_again_brings_its_new_session_only_what_is_new() {
     story.tell(900, &Event::Deleted);
     story.wait(911);
     assert_eq!((story.realm().session_bytes.count(), story.realm().session_bytes.sum()), (2, 4000));
-    let EndedRecords { sessions, .. } = story.table.take_ended();
+    let Ended { sessions, .. } = story.table.take_ended();
     let relay: Vec<_> = sessions.iter().map(|session| session.relay).collect();
     assert_eq!(relay, [Some((at(0), at(10))), Some((at(800), at(900)))]);
     assert_eq!(sessions[1].started, at(800));

@@ -1,7 +1,8 @@
 //! How long things last: ends that nobody saw are dated at the last sign of life, idleness goes as far as the source was
 //! received, and what is remembered is remembered for a day.
 
-use super::super::{Anomaly, EndedRecords, Orphan, Settings};
+use super::super::{Anomaly, Orphan, Settings};
+use super::kept::Ended;
 use super::story::Story;
 use super::*;
 use crate::clock::Timestamp;
@@ -11,13 +12,13 @@ const DAY: u64 = 24 * 3600;
 /// A story that notes what ended.
 fn noted() -> Story {
     let mut story = Story::new();
-    story.table.track_changes(1);
+    story.table.begin_store(1, 1);
     story
 }
 
 /// The ends of allocations and of sessions, in order.
 fn ends(story: &mut Story) -> (Vec<Timestamp>, Vec<Timestamp>) {
-    let EndedRecords { allocations, sessions, .. } = story.table.take_ended();
+    let Ended { allocations, sessions, .. } = story.table.take_ended();
     let ended = allocations.iter().map(|kept| kept.ended).collect();
     (ended, sessions.iter().map(|session| session.ended).collect())
 }
