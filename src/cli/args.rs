@@ -39,7 +39,7 @@ pub(super) struct Args {
 pub(super) enum CommandArgs {
     /// Read captures and print the metrics as of their last event; their time stamps are the clock.
     Replay {
-        /// Captures (JSON Lines), read in this order as one stream.
+        /// Captures (JSON Lines), read in this order as one stream; or the directory of a store, or a copy of one.
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
         /// Print the metrics as of this time of the capture, in seconds, instead of the last event's.

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::common::models::traffic::Traffic;
 use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::readers::page::Page;
 use crate::common::servers::command;
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::redis::Redis;
@@ -96,7 +97,7 @@ impl Killed {
     }
 }
 
-fn sent(page: &crate::common::readers::page::Page) -> u64 {
+fn sent(page: &Page) -> u64 {
     page.count("coturn_relayed_bytes_total", &[IN_REALM[0], ("leg", "peer"), ("direction", "sent")])
 }
 
@@ -202,6 +203,27 @@ fn a_copy_of_the_directory_is_a_backup() {
         assert_eq!(of("coturn_allocations_opened_total"), all - adopted);
         assert_eq!(of("coturn_allocations"), all);
     }
+}
+
+/// A bug report may be a copy of the directory: it gives the page that the exporter gave last.
+#[test]
+fn the_page_of_a_store_is_replayed_from_a_copy() {
+    let store = Killed::new();
+    let before = content(&store.path());
+    let replayed = command::exporter(&["replay", store.path().to_str().unwrap()]);
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    let page = Page::parse(&replayed.stdout);
+    assert_eq!(sent(&page), store.bytes);
+    let of = |name: &str| page.count(name, &IN_REALM);
+    assert_eq!((of("coturn_allocations"), of("coturn_allocations_opened_total")), (2 * LOOKS, 2 * LOOKS));
+    assert!(content(&store.path()) == before, "it was changed");
+    let path = store.file("snapshot");
+    let bytes = fs::read(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[!bytes[bytes.len() / 2]], bytes.len() as u64 / 2).unwrap();
+    let refused = command::exporter(&["replay", store.path().to_str().unwrap()]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(refused.stderr.contains(path.to_str().unwrap()), "{}", refused.stderr);
 }
 
 /// A stop leaves a snapshot and nothing behind it; the next start replays nothing.

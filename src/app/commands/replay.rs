@@ -1,4 +1,4 @@
-//! `replay`: captures in, the page out, on the captures' own time line. For tests, and for bug reports.
+//! `replay`: captures in, or a store's directory, the page out, on their own time line. For tests, and for bug reports.
 
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::app::Error;
 use crate::app::ingest::{Ingest, SharedTable};
+use crate::app::store::reading::read_stored;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::metrics::{Render, TextPage};
 use crate::source::capture::CaptureReader;
@@ -33,14 +34,33 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
     TextPage::of_capture(shared).render().map_err(Error::Page)
 }
 
-/// [`replay`], onto `out`.
+/// The page of a store: as of the last moment that it has, or of a later one.
+///
+/// # Errors
+///
+/// A directory that cannot be read; the file is named.
+pub fn replay_store(
+    settings: &Settings,
+    path: &Path,
+    until: Option<Timestamp>,
+) -> Result<Vec<u8>, Error> {
+    let table = read_stored(path).map_err(|error| Error::Store(Box::new(error)))?;
+    let clock = Arc::new(ManualClock::at(table.snapshot().now.max(until.unwrap_or_default())));
+    let shared = SharedTable::new(Ingest::going_on(table, Vec::new(), settings), clock);
+    TextPage::of_capture(shared).render().map_err(Error::Page)
+}
+
+/// [`replay`] or [`replay_store`], onto `out`.
 pub(in crate::app) fn print(
     settings: Settings,
     files: &[PathBuf],
     until: Option<Timestamp>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let page = replay(settings, files, until)?;
+    let page = match files {
+        [path] if path.is_dir() => replay_store(&settings, path, until)?,
+        _ => replay(settings, files, until)?,
+    };
     out.write_all(&page).and_then(|()| out.flush()).map_err(Error::Output)
 }
 

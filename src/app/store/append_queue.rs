@@ -83,13 +83,13 @@ impl<B> Clone for AppendQueue<B> {
 
 #[derive(Debug)]
 struct QueueParts<B> {
-    state: Mutex<QueueState<B>>,
+    state: Mutex<AppendState<B>>,
     for_writer: Condvar,
     for_waiting: Condvar,
 }
 
 #[derive(Debug)]
-struct QueueState<B> {
+struct AppendState<B> {
     jobs: VecDeque<Job<B>>,
     /// Of the batches that wait.
     bytes: usize,
@@ -114,7 +114,7 @@ enum Job<B> {
 impl<B: Send + 'static> AppendQueue<B> {
     /// An empty queue; one that has failed if there is a reason for that.
     pub(super) fn new(failed: Option<String>) -> Self {
-        let state = QueueState {
+        let state = AppendState {
             jobs: VecDeque::new(),
             bytes: 0,
             put: 0,
@@ -158,7 +158,7 @@ impl<B: Send + 'static> AppendQueue<B> {
     /// if it is not written.
     pub(super) fn wait(&self, ticket: Ticket, patience: Duration) -> bool {
         let is_pending =
-            |state: &mut QueueState<B>| state.failures == ticket.failures && state.written < ticket.number;
+            |state: &mut AppendState<B>| state.failures == ticket.failures && state.written < ticket.number;
         let waited = self.shared.for_waiting.wait_timeout_while(self.state(), patience, is_pending);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() && state.failures == ticket.failures {
@@ -276,7 +276,7 @@ impl<B: Send + 'static> AppendQueue<B> {
         }
     }
 
-    fn fail(&self, state: &mut QueueState<B>, reason: String) {
+    fn fail(&self, state: &mut AppendState<B>, reason: String) {
         state.failed = Some(reason);
         state.failures += 1;
         state.jobs.retain(|job| matches!(job, Job::Close { .. }));
@@ -284,7 +284,7 @@ impl<B: Send + 'static> AppendQueue<B> {
         self.shared.for_waiting.notify_all();
     }
 
-    fn state(&self) -> MutexGuard<'_, QueueState<B>> {
+    fn state(&self) -> MutexGuard<'_, AppendState<B>> {
         // Nothing in here panics.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -379,6 +379,10 @@ mod tests {
     fn a_disk_that_hangs_holds_nobody_and_what_it_writes_later_does_not_count() {
         let (queue, script) = scripted();
         let ticket = queue.put(vec![1], at()).unwrap();
+        // Until the thread is at it: what it has not begun would be dropped.
+        while !queue.state().jobs.is_empty() {
+            std::thread::yield_now();
+        }
         assert!(!queue.wait(ticket, Duration::from_millis(1)));
         let gap = queue.leave_gap(at());
         script.send(Ok(())).unwrap();

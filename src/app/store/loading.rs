@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use super::load_progress::LoadProgress;
+use super::reading::{ReadTable, TableFiles, empty, read_table};
 use super::snapshots::write_snapshot;
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
-use crate::state::{ImageError, RULES_VERSION, ReplayError, Settings, SourceId, Table};
+use crate::state::{RULES_VERSION, ReplayError, Settings, SourceId, Table};
 use crate::store::journal::{
     Continuity, Directory, DirectoryError, Journal, JournalEnd, JournalSettings, Moments, OpenNotice,
     TornBatch,
@@ -35,6 +36,16 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The journal does not give the table that it was written for.
+    #[error(
+        "the journal in {} cannot be replayed: {error}; the exporter that wrote it can", path.display()
+    )]
+    Journal {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: ReplayError,
     },
     /// The table of a store of one file cannot be written in its new form.
     #[error(
@@ -69,13 +80,19 @@ pub(super) struct LoadedStore {
 }
 
 /// What an earlier life left.
-struct Found {
+struct EarlierLife {
     table: Table,
     /// Where the journal goes on; `None` where it begins again.
     end: Option<JournalEnd>,
     batches: u64,
     /// An old store, whose table is to come into this one.
     taken_over: Option<TakenOver>,
+}
+
+impl EarlierLife {
+    fn of(ReadTable { table, end, batches }: ReadTable) -> Self {
+        Self { table, end: Some(end), batches, taken_over: None }
+    }
 }
 
 /// Loads the store, and makes the first inputs of this life: they are recorded, and must be written before any answer.
@@ -95,7 +112,7 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
         // One that was begun before and came no further has answered nobody.
         (_, Some(taken_over)) => {
             let first_serial = taken_over.first_serial;
-            Found { taken_over: Some(taken_over), ..begin(&directory, &ledger, first_serial)? }
+            EarlierLife { taken_over: Some(taken_over), ..begin(&directory, &ledger, first_serial)? }
         }
         (Continuity::Fresh, None) => {
             // A ledger may be there whose store was moved away.
@@ -103,7 +120,7 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
             begin(&directory, &ledger, 0)?
         }
         (Continuity::Clean | Continuity::Killed, None) => match read(&directory, progress)? {
-            Ok(found) if ledger.last_taken() <= found.table.last_output() => found,
+            Ok(read) if ledger.last_taken() <= read.table.last_output() => EarlierLife::of(read),
             Ok(_) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
             Err(error) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
         },
@@ -115,10 +132,10 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
 fn go_on(
     directory: Directory,
     mut ledger: SessionLedger,
-    found: Found,
+    found: EarlierLife,
     wanted: &Wanted<'_>,
 ) -> Result<LoadedStore, LoadError> {
-    let Found { mut table, end, batches, taken_over } = found;
+    let EarlierLife { mut table, end, batches, taken_over } = found;
     let sources: Vec<&str> = wanted.sources.iter().map(String::as_str).collect();
     let clock = clock_behind(&directory, end.as_ref());
     let now = clock.now();
@@ -168,14 +185,18 @@ fn go_on(
 }
 
 /// An empty table whose numbers the ledger does not have, and which begin with `first_serial` at least.
-fn begin(directory: &Directory, ledger: &SessionLedger, first_serial: u64) -> Result<Found, LoadError> {
-    let mut table = empty(directory);
+fn begin(directory: &Directory, ledger: &SessionLedger, first_serial: u64) -> Result<EarlierLife, LoadError> {
+    let mut table = empty(directory.secret());
     table.begin_store(first_serial.max(ledger.highest_serial()? + 1), ledger.last_taken() + 1);
-    Ok(Found { table, end: None, batches: 0, taken_over: None })
+    Ok(EarlierLife { table, end: None, batches: 0, taken_over: None })
 }
 
 /// The same, where it is not known what was answered last.
-fn begin_unsure(directory: &Directory, ledger: &mut SessionLedger, reason: &str) -> Result<Found, LoadError> {
+fn begin_unsure(
+    directory: &Directory,
+    ledger: &mut SessionLedger,
+    reason: &str,
+) -> Result<EarlierLife, LoadError> {
     tracing::warn!(
         path = %directory.path().display(), reason,
         "the store cannot be gone on from; counters begin at 0 and sessions that were open are partial"
@@ -184,45 +205,18 @@ fn begin_unsure(directory: &Directory, ledger: &mut SessionLedger, reason: &str)
     begin(directory, ledger, 0)
 }
 
-fn empty(directory: &Directory) -> Table {
-    let secret = u128::from_le_bytes(directory.secret());
-    #[expect(clippy::cast_possible_truncation, reason = "it is cut in two")]
-    let secret = [secret as u64, (secret >> 64) as u64];
-    Table::new::<&str>(Settings::default(), &[]).with_key_secret(secret)
-}
-
-/// The snapshot and the batches behind it; the inner error is a store that cannot be gone on from.
-fn read(directory: &Directory, progress: &mut LoadProgress) -> Result<Result<Found, ReplayError>, LoadError> {
-    let mut table = if let Some(mut snapshot) = directory.snapshot()? {
-        let table = Table::from_image(|| {
-            let block = snapshot.next_block();
-            progress.snapshot(snapshot.progress());
-            block
-        });
-        table.map_err(|error| unreadable(directory, error))?
-    } else {
-        // Killed before its first snapshot: all is in the journal, but for numbers that a ledger had.
-        let mut table = empty(directory);
-        table.begin_store(1, 1);
-        table
+/// The inner error is a store that cannot be gone on from.
+fn read(
+    directory: &Directory,
+    progress: &mut LoadProgress,
+) -> Result<Result<ReadTable, ReplayError>, LoadError> {
+    let files = TableFiles {
+        path: directory.path(),
+        secret: directory.secret(),
+        snapshot: directory.snapshot()?,
+        batches: directory.batches()?,
     };
-    let mut reader = directory.batches()?;
-    let mut batches = 0;
-    while let Some(batch) = reader.next_batch()? {
-        if let Err(error) = table.replay(batch.payload) {
-            return Ok(Err(error));
-        }
-        batches += 1;
-        progress.journal(reader.progress(), batches);
-    }
-    Ok(Ok(Found { table, end: Some(reader.finish()?), batches, taken_over: None }))
-}
-
-fn unreadable(directory: &Directory, error: ImageError<DirectoryError>) -> LoadError {
-    match error {
-        ImageError::Blocks(error) => LoadError::Directory(error),
-        other => LoadError::Snapshot { path: directory.path().to_owned(), reason: other.to_string() },
-    }
+    read_table(files, Some(progress))
 }
 
 /// The time line goes on from the last moment in the files.

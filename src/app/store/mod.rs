@@ -10,6 +10,7 @@ mod ledger_keeper;
 mod ledger_retention;
 mod load_progress;
 mod loading;
+pub(in crate::app) mod reading;
 mod snapshots;
 mod unsure_marks;
 
