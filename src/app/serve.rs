@@ -77,14 +77,27 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         }
     };
     stop.trigger();
-    if is_serving {
-        serving.await.map_err(|panic| Error::Task(TaskExited::panicked(WEB_SERVER, &panic)))?;
+    let served = async {
+        if is_serving {
+            serving.await.map_err(|panic| Error::Task(TaskExited::panicked(WEB_SERVER, &panic)))?;
+        }
+        Ok(())
+    };
+    let stored = async {
+        tasks.finish().await.map_err(Error::Task)?;
+        if let Some(store) = page.store.get() {
+            store.clone().finish().await;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        // Beside each other: clients that read slowly must not cost the store its end.
+        ended_well = async { tokio::try_join!(served, stored) } => ended_well.and(ended),
+        signal = shutdown::on_signal(Hangup::Survived) => signal.map_err(Error::Signal).and_then(|signal| {
+            tracing::warn!(signal, "ending at once");
+            ended
+        }),
     }
-    tasks.finish().await.map_err(Error::Task)?;
-    if let Some(store) = page.store.get() {
-        store.clone().finish().await;
-    }
-    ended
 }
 
 /// The name of the task that serves pages.

@@ -98,6 +98,12 @@ impl LedgerKeeper {
         }
     }
 
+    /// The names of the sources, by their numbers in the table.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<String> {
+        self.ledger().as_ref().map(|ledger| ledger.source_names().to_vec()).unwrap_or_default()
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Option<SessionLedger>> {
         // A write that did not come to its end has changed nothing.
         lock(&self.ledger)

@@ -12,6 +12,8 @@ mod load_progress;
 mod loading;
 pub(in crate::app) mod reading;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod unsure_marks;
 
 use std::io;
@@ -66,8 +68,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 const SNAPSHOTS: Duration = Duration::from_millis(500);
 
 /// How long the last outputs may wait for the ledger, and all that is written at the end may take.
-const LAST_OUTPUTS: Duration = Duration::from_millis(600);
-const LAST_WRITE: Duration = Duration::from_millis(4300);
+const LAST_OUTPUTS: Duration = Duration::from_millis(500);
+const LAST_WRITE: Duration = Duration::from_secs(4);
 
 /// An open store and the table that it keeps. Clones share it.
 #[derive(Clone, Debug)]
@@ -333,12 +335,11 @@ impl TableStore {
                 self.hand_over(&mut ingest).ok_or_else(failed)?;
                 (ingest.freeze(), is_unsure.then(|| ingest.view(self.moments().wall)))
             };
-            (frozen, view, queue.failures(), queue.roll(self.moments()))
+            let boundary = gap.is_none().then(|| queue.roll(self.moments()));
+            (frozen, view, queue.failures(), boundary)
         };
-        let boundary = match gap {
-            Some(gap) => gap,
-            None => boundary.recv().map_err(|_| failed())?,
-        };
+        let rolled = || boundary.and_then(|boundary| boundary.recv().ok());
+        let boundary = gap.or_else(rolled).ok_or_else(failed)?;
         self.write(&frozen, &boundary, true)?;
         if let Some(view) = view
             && marks.remove(|| queue.failures() == failures && queue.failed().is_none())?
@@ -476,7 +477,14 @@ impl Observe for TableStore {
 impl TableStore {
     /// What was looked at is in the store before it is shown.
     fn covered<T>(&self, listing: Listing<T>) -> Listing<T> {
-        let ticket = self.hand_over(&mut self.parts.shared.lock());
+        let ticket = {
+            let mut ingest = self.parts.shared.lock();
+            // A mark that is set now would spoil a clean end.
+            if self.parts.is_closed.load(Ordering::Relaxed) {
+                return listing;
+            }
+            self.hand_over(&mut ingest)
+        };
         if !self.is_covered(ticket, JOURNAL_PATIENCE) {
             self.parts.marks.ensure(MARK_PATIENCE);
         }

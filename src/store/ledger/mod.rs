@@ -74,6 +74,11 @@ impl SessionLedger {
         self.sources = sources;
     }
 
+    /// The names of the sources, by their numbers in the table.
+    pub fn source_names(&self) -> &[String] {
+        &self.sources
+    }
+
     /// The number of the last output that is in the file; those of the table go on above it.
     pub const fn last_taken(&self) -> u64 {
         self.last_taken
