@@ -40,6 +40,10 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
     let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
     let site = site(&config.web, &page, readiness.probe());
 
+    if config.store.is_some() {
+        // Before anybody is answered: an empty table would be taken for a reset.
+        readiness.set_loading(Some(LOADING.to_owned()));
+    }
     let stop = Shutdown::new();
     let mut tasks = Supervisor::new(stop.clone());
     let redis_sources: Vec<_> = config.sources.into_iter().zip((0..).map(SourceId)).collect();
@@ -99,6 +103,9 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
         }),
     }
 }
+
+/// Why there is no page before the store is loaded.
+const LOADING: &str = "loading the store";
 
 /// The name of the task that serves pages.
 const WEB_SERVER: &str = "web server";

@@ -148,6 +148,7 @@ fn a_store_has_one_exporter_and_any_reader() {
     let store = dir.path().join("store");
     let url = "redis://127.0.0.1:1";
     let exporter = Exporter::start(&["--redis.url", url, "--store.path", store.to_str().unwrap()]);
+    exporter.wait_loaded();
     exporter.until_value("coturn_exporter_store_ok", &[], 1.0);
     let before = content(&store).into_keys().collect::<Vec<_>>();
     assert!(refusal(&store).contains("in use by another"));

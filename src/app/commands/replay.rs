@@ -39,11 +39,7 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
 /// # Errors
 ///
 /// A directory that cannot be read; the file is named.
-pub fn replay_store(
-    settings: &Settings,
-    path: &Path,
-    until: Option<Timestamp>,
-) -> Result<Vec<u8>, Error> {
+pub fn replay_store(settings: &Settings, path: &Path, until: Option<Timestamp>) -> Result<Vec<u8>, Error> {
     let table = read_stored(path).map_err(|error| Error::Store(Box::new(error)))?;
     let clock = Arc::new(ManualClock::at(table.snapshot().now.max(until.unwrap_or_default())));
     let shared = SharedTable::new(Ingest::going_on(table, Vec::new(), settings), clock);

@@ -106,24 +106,18 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
     let taken_over = take_over(path, &sources)?;
     let (directory, notices) = Directory::open(path, JournalSettings::new(RULES_VERSION))?;
     notices.iter().for_each(log_notice);
+    // Before the ledger is opened, which may write: what cannot be read stays as it is.
+    let read = match (directory.continuity(), &taken_over) {
+        (Continuity::Clean | Continuity::Killed, None) => Some(read(&directory, progress)?),
+        _ => None,
+    };
     let mut ledger = SessionLedger::open(path, &sources, wanted.settings.rest_separator)?;
-    let found = match (directory.continuity(), taken_over) {
+    let found = match (directory.continuity(), read) {
         (Continuity::Unsure(reason), _) => begin_unsure(&directory, &mut ledger, &reason.to_string())?,
-        // One that was begun before and came no further has answered nobody.
-        (_, Some(taken_over)) => {
-            let first_serial = taken_over.first_serial;
-            EarlierLife { taken_over: Some(taken_over), ..begin(&directory, &ledger, first_serial)? }
-        }
-        (Continuity::Fresh, None) => {
-            // A ledger may be there whose store was moved away.
-            ledger.close_open_rows()?;
-            begin(&directory, &ledger, 0)?
-        }
-        (Continuity::Clean | Continuity::Killed, None) => match read(&directory, progress)? {
-            Ok(read) if ledger.last_taken() <= read.table.last_output() => EarlierLife::of(read),
-            Ok(_) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
-            Err(error) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
-        },
+        (_, Some(Ok(read))) if ledger.last_taken() <= read.table.last_output() => EarlierLife::of(read),
+        (_, Some(Ok(_))) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
+        (_, Some(Err(error))) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
+        (_, None) => begin_fresh(&directory, &mut ledger, taken_over)?,
     };
     go_on(directory, ledger, found, wanted)
 }
@@ -189,6 +183,22 @@ fn begin(directory: &Directory, ledger: &SessionLedger, first_serial: u64) -> Re
     let mut table = empty(directory.secret());
     table.begin_store(first_serial.max(ledger.highest_serial()? + 1), ledger.last_taken() + 1);
     Ok(EarlierLife { table, end: None, batches: 0, taken_over: None })
+}
+
+/// A store that is new, or that a store of one file becomes.
+fn begin_fresh(
+    directory: &Directory,
+    ledger: &mut SessionLedger,
+    taken_over: Option<TakenOver>,
+) -> Result<EarlierLife, LoadError> {
+    let Some(taken_over) = taken_over else {
+        // A ledger may be there whose store was moved away.
+        ledger.close_open_rows()?;
+        return begin(directory, ledger, 0);
+    };
+    // One that was begun before and came no further has answered nobody.
+    let first_serial = taken_over.first_serial;
+    Ok(EarlierLife { taken_over: Some(taken_over), ..begin(directory, ledger, first_serial)? })
 }
 
 /// The same, where it is not known what was answered last.

@@ -113,6 +113,15 @@ impl Exporter {
         });
     }
 
+    /// Waits until there is a page: its store is loaded, whether its sources are there or not.
+    #[track_caller]
+    pub fn wait_loaded(&self) {
+        poll::until(PATIENCE, "a page", || match self.get("/metrics") {
+            Ok(response) if response.status == 200 => Ok(()),
+            other => Err(format!("{other:?}\n{}", self.process.output())),
+        });
+    }
+
     pub fn get(&self, path: &str) -> Result<Response, String> {
         http::get(self.address, path)
     }
