@@ -6,6 +6,7 @@
 //! it good, without a restart.
 
 mod append_queue;
+mod error;
 mod ledger_keeper;
 mod ledger_retention;
 mod load_progress;
@@ -36,9 +37,9 @@ use crate::state::rows::{AllocationRow, RowQuery, SessionRow};
 use crate::state::{FrozenTable, Output, Settings};
 use crate::store::journal::{Boundary, Directory, Journal, Moments};
 use append_queue::{AppendQueue, Ticket};
+pub use error::LoadError;
 use ledger_keeper::LedgerKeeper;
 use load_progress::LoadProgress;
-pub use loading::LoadError;
 use loading::{LoadedStore, Wanted};
 use snapshots::{SnapshotSchedule, make_way, write_snapshot};
 use unsure_marks::UnsureMarks;

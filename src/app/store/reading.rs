@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::LoadError;
+use super::error::LoadError;
 use super::load_progress::LoadProgress;
 use crate::state::{ImageError, ReplayError, Settings, Table};
 use crate::store::journal::{BatchReader, JournalEnd, SnapshotReader, StoredDirectory};
