@@ -35,7 +35,7 @@ const LIVES: &[Life] = &[
     Life { sources: &[FIRST, LISTENER], args: &["--metrics.max-realms", "1", "--metrics.max-servers", "1"] },
     Life {
         sources: &[LISTENER, SECOND],
-        args: &["--metrics.realm", "named.example", "--allocation.max-count", "5"],
+        args: &["--metrics.realm", "named.example", "--allocation.max-count", "20"],
     },
     Life {
         sources: &[SECOND, FIRST, LISTENER],
@@ -115,7 +115,12 @@ fn settings_change_between_lives_and_no_counter_falls() {
                 let labels = [("leg", "client"), ("direction", "received")];
                 match page.count("coturn_relayed_bytes_total", &labels) {
                     counted if counted == bytes => Ok(page.clone()),
-                    counted => Err(format!("{counted} of {bytes}\n{}", exporter.log())),
+                    counted => Err(format!(
+                        "{counted} of {bytes}, {} refused, {} unallocated\n{}",
+                        page.count("coturn_exporter_refused_allocations_total", &[]),
+                        page.count("coturn_unallocated_bytes_total", &[]),
+                        exporter.log()
+                    )),
                 }
             });
             look(&page, &mut by_realm, &mut by_source);
