@@ -102,7 +102,11 @@ impl Stage {
         self.publishers = match &self.way {
             Way::Redis(redis) if self.publishers.is_empty() => vec![Statsdb::connect(redis, 0)],
             Way::Redis(_) => std::mem::take(&mut self.publishers),
-            Way::Straight(ports) => ports.iter().map(connected).collect(),
+            // The connection to the twin stays: one that is closed says that a coturn may have died.
+            Way::Straight(ports) => {
+                let twins = self.publishers.pop().unwrap_or_else(|| connected(&ports[1]));
+                vec![connected(&ports[0]), twins]
+            }
         };
     }
 
