@@ -121,7 +121,8 @@ impl TableStore {
     ) -> Result<Self, LoadError> {
         let StoreOptions { config, settings, sources, counter } = options;
         blocking(move || {
-            tracing::info!(path = %config.path.display(), "loading the store");
+            // Without the path: somebody may have written a URL there, with its password.
+            tracing::info!("loading the store");
             let mut progress = LoadProgress::begin(readiness, process_clock);
             let wanted = Wanted { config: &config, settings: settings.clone(), sources: &sources };
             let loaded = loading::load(&wanted, &mut progress)?;
