@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::common::net::http;
 use crate::common::net::statsdb::Statsdb;
 use crate::common::poll;
+use crate::common::readers::page::Page;
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::listener;
 use crate::common::temp_dir::TempDir;
@@ -28,8 +29,9 @@ const SCRAPES: usize = 7;
 /// meanwhile.
 const REPORTS: u64 = 2_000_000;
 
-/// Windows in which the longest wait is looked for, and how long each is. The one in the middle counts.
-const WINDOWS: usize = 9;
+/// Windows in which the longest wait is looked for: so many at least, and as many more, within bounds, as it takes to see a
+/// snapshot made. How long each is. The one in the middle counts.
+const WINDOWS: std::ops::RangeInclusive<usize> = 9..=60;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Events a second beside the scrapes of a window: so many that snapshots are made.
@@ -74,7 +76,7 @@ impl Side {
     }
 
     /// The longest of each window that coturn waited for an answer, while a scraper asks without a pause and others report.
-    fn longest_waits(&mut self, fleet: Fleet) -> Vec<Duration> {
+    fn longest_waits(&mut self, fleet: Fleet, is_enough: impl Fn(usize) -> bool) -> Vec<Duration> {
         let (is_over, address, web) = (AtomicBool::new(false), self.address, self.exporter.address);
         let publisher = &mut self.publisher;
         std::thread::scope(|threads| {
@@ -87,7 +89,8 @@ impl Side {
             let mut coturn = Statsdb::at(address);
             let messages: Vec<Message> = both_legs(fleet, 0..fleet.allocations.min(1000)).collect();
             let mut messages = messages.iter().cycle();
-            let windows = (0..WINDOWS).map(|_| {
+            let mut windows = Vec::new();
+            while !is_enough(windows.len()) {
                 let (window, mut longest) = (Watch::start(), Duration::ZERO);
                 while window.elapsed() < WINDOW {
                     let Message { channel, payload, .. } = messages.next().expect("no end");
@@ -95,9 +98,8 @@ impl Side {
                     coturn.tell(channel.as_bytes(), std::str::from_utf8(payload).expect("text"));
                     longest = longest.max(watch.elapsed());
                 }
-                longest
-            });
-            let windows = windows.collect();
+                windows.push(longest);
+            }
             is_over.store(true, Ordering::Relaxed);
             windows
         })
@@ -133,8 +135,10 @@ impl Sides {
 
     fn rows(mut self, is_largest: bool) -> Vec<Row> {
         let live = self.fleet.allocations;
+        // The reports of the first two bring the journal near to its snapshot.
+        let costs = self.costs();
         let mut rows = vec![self.scrapes(), self.waits()];
-        rows.extend(self.costs());
+        rows.extend(costs);
         let store = self.dir.path().join("store");
         if is_largest {
             rows.extend(store_start::rows(&store, self.with.exporter, live));
@@ -169,26 +173,35 @@ impl Sides {
     }
 
     fn waits(&mut self) -> Row {
-        let snapshots = |side: &Side| {
-            side.exporter.page().sum("coturn_exporter_store_last_snapshot_timestamp_seconds", &[])
+        let web = self.with.exporter.address;
+        let last = || {
+            let page = Page::parse(&http::get(web, "/metrics").expect("a page").body);
+            page.sum("coturn_exporter_store_last_snapshot_timestamp_seconds", &[])
         };
-        let before = snapshots(&self.with);
-        let [with, without] = [&mut self.with, &mut self.without].map(|side| side.longest_waits(self.fleet));
-        let is_made = snapshots(&self.with) > before;
+        let before = last();
+        let with = self.with.longest_waits(self.fleet, |windows| {
+            windows >= *WINDOWS.end() || windows >= *WINDOWS.start() && last() > before
+        });
+        let is_made = last() > before;
+        let count = with.len();
+        let without = self.without.longest_waits(self.fleet, |windows| windows >= *WINDOWS.start());
         let (worst, typical) = (with.iter().max().copied().unwrap_or_default(), median(with));
+        let without = median(without);
+        // Where it is too long already, others had the processors.
+        let is_met = if typical <= BUDGET { Some(true) } else { (without <= BUDGET).then_some(false) };
         let millis = |wait: Duration| format!("{:.2} ms", wait.as_secs_f64() * 1e3);
         Row::new(
             format!(
                 "coturn waits no more than 5 ms for an answer, {} live, with scrapes without a pause",
                 self.fleet.allocations
             ),
-            format!("{}; {} in the worst of {WINDOWS} windows", millis(typical), millis(worst)),
+            format!("{}; {} in the worst of {count} windows", millis(typical), millis(worst)),
             format!(
                 "{} without a store; a snapshot was {}",
-                millis(median(without)),
+                millis(without),
                 if is_made { "made" } else { "not due" }
             ),
-            typical <= BUDGET,
+            is_met,
         )
     }
 
