@@ -14,6 +14,7 @@ mod random;
 mod replay;
 mod restarts;
 mod room;
+mod rules_fixture;
 mod rules_life;
 mod rules_listener;
 mod rules_scan;

@@ -13,7 +13,43 @@ use super::*;
 use crate::wire::Rejection;
 
 const LISTENER: SourceId = SourceId(1);
-const SECRET: [u64; 2] = [7, 11];
+pub(super) const SECRET: [u64; 2] = [7, 11];
+
+/// All kinds of inputs.
+pub(super) const KINDS: [&str; 32] = [
+    "Callers",
+    "CommandRefused",
+    "ConnectionActive",
+    "ConnectionClosed",
+    "ConnectionInterrupted",
+    "ConnectionJudged",
+    "ConnectionOpened",
+    "ConnectionRefused",
+    "EndReportedBy",
+    "Event",
+    "Forwarded",
+    "KeyChecked",
+    "KeyScanned",
+    "LedgerWritten",
+    "LinkLost",
+    "LinkUp",
+    "Listens",
+    "ProcessCounted",
+    "ProcessStarted",
+    "ReceivedUntil",
+    "RedisSettings",
+    "Rejected",
+    "Report",
+    "Restarted",
+    "ScanBegins",
+    "ScanFailed",
+    "ScanMayMissKeys",
+    "ScanSucceeded",
+    "SettingsAdopted",
+    "Subscribed",
+    "Swept",
+    "TimePasses",
+];
 
 /// Everything that a table shows, and what it holds.
 fn shown(table: &Table) -> String {
@@ -45,14 +81,14 @@ fn fresh(settings: &Settings) -> Table {
 }
 
 /// What may happen to a table, drawn by lot.
-struct World {
+pub(super) struct World {
     dice: Dice,
     now: Timestamp,
     connections: Vec<ConnectionId>,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self { dice: Dice(seed | 1), now: at(1_000_000), connections: Vec::new() }
     }
 
@@ -66,7 +102,7 @@ impl World {
         key(realm, user, id)
     }
 
-    fn step(&mut self, table: &mut Table) {
+    pub(super) fn step(&mut self, table: &mut Table) {
         let pause = match self.dice.below(200) {
             0 => self.dice.below(100_000_000),
             1..4 => self.dice.below(700_000),
@@ -231,7 +267,7 @@ fn apply_together(table: &mut Table, now: Timestamp, events: &[(Key<'static>, Ev
 }
 
 /// Names of the inputs in a batch, without what belongs to them.
-fn names(batch: &[u8], into: &mut BTreeSet<String>) {
+pub(super) fn names(batch: &[u8], into: &mut BTreeSet<String>) {
     let mut decoder = Decoder::new(batch);
     let mut room = TextRoom::default();
     while let Some(step) = decoder.next(&mut room).unwrap() {
@@ -312,41 +348,7 @@ fn what_was_recorded_makes_an_equal_table() {
         audit(&table).unwrap();
         assert!(table.take_discoveries().is_empty(), "what a replay finds out has been logged");
     }
-    let all = [
-        "Callers",
-        "CommandRefused",
-        "ConnectionActive",
-        "ConnectionClosed",
-        "ConnectionInterrupted",
-        "ConnectionJudged",
-        "ConnectionOpened",
-        "ConnectionRefused",
-        "EndReportedBy",
-        "Event",
-        "Forwarded",
-        "KeyChecked",
-        "KeyScanned",
-        "LedgerWritten",
-        "LinkLost",
-        "LinkUp",
-        "Listens",
-        "ProcessCounted",
-        "ProcessStarted",
-        "ReceivedUntil",
-        "RedisSettings",
-        "Rejected",
-        "Report",
-        "Restarted",
-        "ScanBegins",
-        "ScanFailed",
-        "ScanMayMissKeys",
-        "ScanSucceeded",
-        "SettingsAdopted",
-        "Subscribed",
-        "Swept",
-        "TimePasses",
-    ];
-    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), all, "each kind of input occurs");
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), KINDS, "each kind of input occurs");
 }
 
 /// A recording that was damaged, or is none, is an error at most: the table does not panic over it.
