@@ -128,20 +128,28 @@ impl FrozenTable {
     /// # Errors
     ///
     /// That of the first block that is not taken; no other is given after it.
-    pub fn encode<E>(&self, mut write_block: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn encode<E>(&self, write_block: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.0.encode(write_block)
+    }
+}
+
+impl Table {
+    /// See [`FrozenTable::encode`].
+    pub(in crate::state) fn encode<E>(
+        &self,
+        mut write_block: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut result = Ok(());
         let mut take = |block: &[u8]| {
             result = write_block(block);
             result.is_ok()
         };
-        let mut image = ImageWriter::begin(self.0.now, &mut take);
-        self.0.write(&mut image);
+        let mut image = ImageWriter::begin(self.now, &mut take);
+        self.write(&mut image);
         image.finish();
         result
     }
-}
 
-impl Table {
     /// What is named by others comes before those.
     fn write(&self, to: &mut ImageWriter<'_>) {
         let Self {

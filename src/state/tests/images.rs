@@ -14,18 +14,25 @@ use crate::state::rows::AllocationRow;
 
 type Blocks = Vec<Vec<u8>>;
 
-fn blocks_of(frozen: &FrozenTable) -> Blocks {
-    let mut blocks = Vec::new();
-    let written: Result<(), Infallible> = frozen.encode(|block| {
+fn into(blocks: &mut Blocks) -> impl FnMut(&[u8]) -> Result<(), Infallible> {
+    |block| {
         blocks.push(block.to_vec());
         Ok(())
-    });
-    written.unwrap();
+    }
+}
+
+fn blocks_of(frozen: &FrozenTable) -> Blocks {
+    let mut blocks = Vec::new();
+    frozen.encode(into(&mut blocks)).unwrap();
     blocks
 }
 
 pub(super) fn image_of(table: &mut Table) -> Blocks {
-    blocks_of(&table.freeze())
+    let mut unfrozen = Vec::new();
+    table.encode(into(&mut unfrozen)).unwrap();
+    let image = blocks_of(&table.freeze());
+    assert!(image == unfrozen, "what is frozen lacks something of the table");
+    image
 }
 
 pub(super) fn read(blocks: &[Vec<u8>]) -> Result<Table, ImageError<Infallible>> {
@@ -33,7 +40,7 @@ pub(super) fn read(blocks: &[Vec<u8>]) -> Result<Table, ImageError<Infallible>> 
     Table::from_image(|| Ok(blocks.next()))
 }
 
-fn read_back(table: &mut Table) -> Table {
+pub(super) fn read_back(table: &mut Table) -> Table {
     let image = image_of(table);
     let mut back = read(&image).unwrap();
     audit(&back).unwrap();
@@ -42,7 +49,7 @@ fn read_back(table: &mut Table) -> Table {
 }
 
 /// What can be seen of a table.
-fn shown(table: &Table) -> String {
+pub(super) fn shown(table: &Table) -> String {
     let rows = (allocations(table, wanted()), sessions(table, wanted()));
     format!("{:?}\n{rows:?}", table.snapshot())
 }

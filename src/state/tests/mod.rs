@@ -5,6 +5,7 @@ mod connections;
 mod details;
 mod fuzz;
 mod gatherings;
+mod image_stories;
 mod images;
 mod kept;
 mod limits;
