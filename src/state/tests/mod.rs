@@ -13,6 +13,7 @@ mod model;
 mod mutants;
 mod random;
 mod replay;
+mod restarted;
 mod restarts;
 mod room;
 mod rules_fixture;
