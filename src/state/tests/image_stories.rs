@@ -317,3 +317,42 @@ fn servers_that_were_folded_and_what_the_ledger_has_not_confirmed() {
         (known, table.snapshot().folded_servers, table.last_output(), table.outputs(0, usize::MAX).len())
     });
 }
+
+/// Bytes that totals of an allocation revealed: those that were lost since it began, and those of unknown age.
+fn revealed(table: &mut Table, second: u64, user: &'static str) -> [u64; 2] {
+    let before = table.snapshot().realms[0].series;
+    tell(table, second, user, 9, &refreshed(600));
+    tell(table, second + 10, user, 9, &Event::Deleted);
+    tell(table, second + 10, user, 9, &total(Leg::Client, [9, 900, 9, 900]));
+    let series = table.snapshot().realms[0].series;
+    [
+        series.recovered.client.received.bytes - before.recovered.client.received.bytes,
+        series.unseen.client.received.bytes - before.unseen.client.received.bytes,
+    ]
+}
+
+/// It may live, and something of it was counted before: its totals prove nothing, while those of a key never met do.
+#[test]
+fn a_key_whose_record_went_without_word_of_its_end() {
+    let mut table = begun(Settings::default());
+    tell(&mut table, 0, "alice", 9, &new(600));
+    table.advance(at(100_000));
+    assert_eq!(table.records.len(), 0);
+    goes_on(table, &([0, 900], [900, 0]), |table| {
+        (revealed(table, 100_001, "alice"), revealed(table, 100_101, "bob"))
+    });
+}
+
+/// A source was watched for longer than an allocation is silent, before the gap that goes on.
+#[test]
+fn that_a_source_was_watched_for_long() {
+    for (lost_at, expected) in [(100, [0, 900]), (100_000, [900, 0])] {
+        let mut table = begun(Settings::default());
+        tell(&mut table, 0, "alice", 1, &new(600));
+        table.link_down(at(lost_at), SOURCE);
+        goes_on(table, &expected, |table| {
+            table.link_up(at(lost_at + 10), SOURCE);
+            revealed(table, lost_at + 11, "bob")
+        });
+    }
+}
