@@ -1,51 +1,21 @@
 //! What the listener logs when no coturn connects.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::app::ingest::Ingest;
 use crate::app::statsdb_source::*;
+use crate::app::testing::Lines;
 use crate::clock::{ManualClock, Timestamp};
 use crate::state::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tracing_subscriber::fmt::MakeWriter;
-
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn count(&self, text: &str) -> usize {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(text).count()
-    }
-}
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 /// By the exporter's own clock: a minute passes in no time.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_no_coturn_comes_to_says_so_once() {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
-    let _here = tracing::subscriber::set_default(subscriber);
+    let _here = lines.collect();
     let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
     let clock = Arc::new(ManualClock::at(at(1_000)));
     let name = "statsdb://127.0.0.1:0";
@@ -66,7 +36,7 @@ async fn a_listener_that_no_coturn_comes_to_says_so_once() {
     let running = tokio::spawn(receiver.run());
     let until = async |text: &str| {
         let logged = async {
-            while lines.count(text) == 0 {
+            while lines.with(text) == 0 {
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -76,7 +46,7 @@ async fn a_listener_that_no_coturn_comes_to_says_so_once() {
     clock.set(at(1_059));
     // Two ticks at least.
     sleep(2 * TICK).await;
-    assert_eq!(lines.count("no coturn has connected"), 0);
+    assert_eq!(lines.with("no coturn has connected"), 0);
     clock.set(at(1_060));
     until("no coturn has connected").await;
     clock.set(at(9_000));
@@ -84,6 +54,6 @@ async fn a_listener_that_no_coturn_comes_to_says_so_once() {
     coturn.write_all(b"KEYS turn/*/allocation/*/status\r\n").await.unwrap();
     coturn.read_exact(&mut [0; 4]).await.unwrap();
     until("coturn has connected source=").await;
-    assert_eq!(lines.count("no coturn has connected"), 1);
+    assert_eq!(lines.with("no coturn has connected"), 1);
     running.abort();
 }
