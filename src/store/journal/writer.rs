@@ -188,6 +188,8 @@ impl Journal {
 
     fn begin_behind(&mut self, at: Moments) -> io::Result<()> {
         let directory = self.directory.clone();
+        // Before there is another, so that those of all lives but the last have been cut.
+        self.cut_last_segment();
         self.adopt_reserved();
         self.advance(0, at)?;
         directory.folder().sync()?;
@@ -281,6 +283,21 @@ impl Journal {
         }
         open.reserve_from = open.offset + bytes / 16;
         self.reserved = self.reserve(self.next_segment, bytes).ok();
+    }
+
+    /// Gives back the room that the last life had behind its last batch, and a torn batch there.
+    fn cut_last_segment(&self) {
+        let Some(last) = self.next_segment.checked_sub(1).filter(|_| self.last_end >= HEADER_END) else {
+            return;
+        };
+        let cut = || {
+            let file = self.directory.folder().open_to_write(&names::segment(last))?;
+            // Not synced: in this boot nobody sees it uncut again, and in another the store is unsure.
+            let is_longer = file.metadata()?.len() > self.last_end;
+            if is_longer { self.directory.disk().truncate(&file, self.last_end) } else { Ok(()) }
+        };
+        // Room that stays taken goes with the next snapshot.
+        let _: io::Result<()> = cut();
     }
 
     /// Takes the room that the last life reserved and did not use: a start on a full disk needs it.

@@ -114,6 +114,37 @@ fn a_life_behind_a_clean_end_is_gone_on_with_from_any_step() {
     at_every_step("behind", prepare, story, judge);
 }
 
+/// Its last batch is torn, and it had reserved room behind it: both are given back, or not, and nothing else.
+#[test]
+fn a_life_behind_a_kill_is_gone_on_with_from_any_step() {
+    let prepare = |folder: &TestFolder| {
+        used(folder);
+        let is_segment = |name: &String| name.starts_with("journal-");
+        let name = folder.names().into_iter().rfind(is_segment).unwrap();
+        let bytes = fs::read(folder.file(&name)).unwrap();
+        let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+        assert!(end < bytes.len(), "no room behind it");
+        let file = fs::OpenOptions::new().write(true).open(folder.file(&name)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0; 3], end as u64 - 3).unwrap();
+    };
+    let story = |folder: &TestFolder, faults: &Faults, told: &mut Vec<u64>| {
+        told.extend(0..11);
+        let directory = folder.open_with(faults).ok()?;
+        let (found, end) = read(&directory).unwrap();
+        assert_eq!(found, *told);
+        let mut journal = Journal::go_on(&directory, &end, at(20));
+        append_and_tell(&mut journal, 11..20, told)
+    };
+    let judge = |folder: &TestFolder, told: &[u64], _| {
+        let directory = folder.open();
+        assert_eq!(directory.continuity(), Continuity::Killed);
+        is_told(&read(&directory).unwrap().0, told);
+        drop(directory);
+        is_tidy(folder);
+    };
+    at_every_step("killed", prepare, story, judge);
+}
+
 /// As after a replay that went wrong: the files are fine, and nobody goes on with them.
 #[test]
 fn a_start_over_without_a_mark_leaves_all_or_nothing() {

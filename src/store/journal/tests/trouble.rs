@@ -175,3 +175,19 @@ fn a_snapshot_that_does_not_fit_leaves_the_one_before() {
     assert!(!folder.names().iter().any(|name| name.contains(".new")));
     assert_eq!(read(&directory).unwrap().0, (0..8).collect::<Vec<_>>());
 }
+
+/// A crash loop: each life ends before its first snapshot.
+#[test]
+fn lives_that_are_killed_leave_no_room_reserved() {
+    let folder = TestFolder::new("crash-loop");
+    let settings = || JournalSettings { segment_bytes: 1 << 20, ..folder.settings() };
+    for life in 0..20 {
+        let directory = folder.try_open(settings()).unwrap();
+        let (found, end) = read(&directory).unwrap();
+        assert_eq!(found, (0..life).collect::<Vec<_>>());
+        let mut journal = Journal::go_on(&directory, &end, at(life));
+        append(&mut journal, [life]);
+        let bytes = directory.bytes().unwrap();
+        assert!((1 << 20..2 << 20).contains(&bytes), "life {life}: {bytes} bytes");
+    }
+}
