@@ -114,9 +114,9 @@ impl SnapshotWriter {
         self.is_named = true;
         self.folder.sync()?;
         let snapshot = LastSnapshot { wall: self.boundary.header.at.wall, bytes: self.offset };
-        self.tally.cover(number, snapshot, self.boundary.appended);
+        let newest = self.tally.cover(number, snapshot, self.boundary.appended);
         // One that stays goes with the next snapshot, or at the next start.
-        let _ = remove_before(&self.folder, number);
+        let _ = remove_before(&self.folder, newest);
         Ok(snapshot)
     }
 

@@ -49,10 +49,18 @@ impl JournalTally {
         self.appended().saturating_sub(self.covered.load(Ordering::Relaxed))
     }
 
-    /// A snapshot of a boundary is complete.
-    pub(super) fn cover(&self, number: u64, snapshot: LastSnapshot, appended: u64) {
-        *self.lock() = Some((number, snapshot));
+    /// A snapshot of a boundary is complete; gives the number of the newest, which may be another: one that is made in the
+    /// background may be overtaken by the last.
+    pub(super) fn cover(&self, number: u64, snapshot: LastSnapshot, appended: u64) -> u64 {
+        let mut newest = self.lock();
+        if let Some((newest, _)) = *newest
+            && newest > number
+        {
+            return newest;
+        }
+        *newest = Some((number, snapshot));
         self.covered.store(appended, Ordering::Relaxed);
+        number
     }
 
     /// The newest snapshot, with its number.

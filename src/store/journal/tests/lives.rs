@@ -113,6 +113,30 @@ fn a_snapshot_takes_the_place_of_what_is_before_it() {
     assert!(directory.last_snapshot().is_some() && directory.journal_bytes() > 0);
 }
 
+/// One that was made in the background is complete only when the last one is there.
+#[test]
+fn an_older_snapshot_that_comes_late_does_not_spoil_a_clean_end() {
+    let folder = TestFolder::new("late");
+    let (directory, mut journal, _) = go_on(&folder, Continuity::Fresh, 0);
+    append(&mut journal, 0..5);
+    let first = journal.roll(at(5)).unwrap();
+    append(&mut journal, 5..9);
+    let mut late = directory.snapshot_writer(&first).unwrap();
+    for number in numbers(0..5) {
+        late.block(&number.to_le_bytes()).unwrap();
+    }
+    let last = journal.close(at(9));
+    snapshot(&directory, &last, &numbers(0..9)).unwrap();
+    let newest = directory.last_snapshot();
+    late.commit().unwrap();
+    assert_eq!((directory.last_snapshot(), directory.journal_bytes()), (newest, 0));
+    directory.mark_clean(&last).unwrap();
+    assert_eq!(folder.names(), ["lock", &format!("snapshot-{:08}", last.header.number), "state"]);
+    drop(directory);
+    let (_, _, found) = go_on(&folder, Continuity::Clean, 10);
+    assert_eq!(found, numbers(0..9));
+}
+
 #[test]
 fn a_boundary_with_nothing_before_it_needs_no_segment_of_its_own() {
     let folder = TestFolder::new("boundary");
