@@ -72,7 +72,10 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
         (Continuity::Unsure(reason), _) => begin_unsure(&directory, &mut ledger, &reason.to_string())?,
         (_, Some(Ok(read))) if ledger.last_taken() <= read.table.last_output() => EarlierLife::of(read),
         (_, Some(Ok(_))) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
-        (_, Some(Err(error))) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
+        (_, Some(Err(error))) => {
+            put_aside(&directory);
+            begin_unsure(&directory, &mut ledger, &error.to_string())?
+        }
         (_, None) => begin_fresh(&directory, &mut ledger, taken_over)?,
     };
     go_on(directory, ledger, found, wanted)
@@ -169,6 +172,22 @@ fn begin_unsure(
     );
     ledger.close_open_rows()?;
     begin(directory, ledger, 0)
+}
+
+/// A journal that does not give its table shows an error of ours.
+fn put_aside(directory: &Directory) {
+    match directory.put_aside() {
+        Ok(folder) => tracing::error!(
+            folder = %folder.display(),
+            "the journal does not lead to the table that it was written for, an error of the exporter: its files are kept in \
+             this folder, in place of earlier ones; please attach a copy to a bug report, but see first who may read it, for \
+             it holds names of users and addresses of clients"
+        ),
+        Err(error) => tracing::error!(
+            path = %directory.path().display(), %error,
+            "the journal does not lead to the table that it was written for, an error of the exporter; its files cannot be kept"
+        ),
+    }
 }
 
 /// The inner error is a store that cannot be gone on from.
