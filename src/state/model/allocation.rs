@@ -462,6 +462,26 @@ impl Allocation {
         self.counted.get(self.flags.deciding_leg())
     }
 
+    /// An event of it came.
+    pub(crate) fn note_sign(&mut self, now: Timestamp) {
+        self.last_sign = now.into();
+        self.set(Flag::ScannedBirth, false);
+    }
+
+    /// It reported traffic; gives since when it was quiet before.
+    pub(crate) fn note_traffic(&mut self, now: Timestamp) -> Timestamp {
+        std::mem::replace(&mut self.quiet_since, now.into()).get()
+    }
+
+    /// Whether it counts as relaying from now on, and did not before.
+    pub(crate) fn begin_relaying(&mut self, threshold: u64) -> bool {
+        let begins = !self.is(Flag::Relayed) && self.has_relayed(threshold);
+        if begins {
+            self.set(Flag::Relayed, true);
+        }
+        begins
+    }
+
     /// Enough passed, and something came from a peer (by the client leg: went to the client).
     // docs/semantics.md#relayed-allocations
     pub(crate) fn has_relayed(&self, threshold: u64) -> bool {

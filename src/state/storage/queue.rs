@@ -86,17 +86,6 @@ impl<T: Clone> Queue<T> {
         Some(first)
     }
 
-    #[allow(dead_code, reason = "for the end of a process, which is an input of the table next")]
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new();
-    }
-
-    #[allow(dead_code, reason = "for the end of a process, which is an input of the table next")]
-    /// All of them in their order, to be changed.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.chunks.iter_mut().flat_map(Chunk::items_mut).skip(self.taken)
-    }
-
     /// Drops those that are not to be kept.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(&T) -> bool) {
         let all = std::mem::take(self);

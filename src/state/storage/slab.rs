@@ -102,6 +102,14 @@ impl<Of, T: Clone> Slab<Of, T> {
         let record = self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.take()?;
         self.len -= 1;
         self.free.push(at.place());
+        if at.place() as usize + 1 == self.places {
+            self.cut();
+        }
+        Some(record)
+    }
+
+    /// Gives the vacant places at the end back.
+    fn cut(&mut self) {
         while self.places > 0 && is_vacant(&self.chunks, self.places, self.places - 1) {
             self.places -= 1;
         }
@@ -109,7 +117,6 @@ impl<Of, T: Clone> Slab<Of, T> {
         self.chunks.truncate(self.places.div_ceil(CHUNK) + 1);
         let (chunks, places) = (&self.chunks, self.places);
         self.free.tidy(places, |at| is_vacant(chunks, places, at as usize));
-        Some(record)
     }
 
     #[inline]

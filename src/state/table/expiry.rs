@@ -43,14 +43,10 @@ impl Table {
         self.queue_ended(at, moment);
     }
 
-    /// An allocation reported traffic: its gathering is in use.
-    pub(super) fn note_traffic(&mut self, at: RecordId) {
-        let now = self.now;
-        let quiet = std::mem::replace(&mut self.records[at].quiet_since, now.into()).get();
-        // Only a gathering that was quiet for so long can hold idle ones.
-        if now.since(quiet) < self.settings.idle_after {
-            return;
-        }
+    /// An allocation that was quiet for long reported traffic: its gathering is in use. Only one that was quiet for so long
+    /// can hold idle ones.
+    #[cold]
+    pub(super) fn end_idleness(&mut self, at: RecordId) {
         let members: Vec<RecordId> = members(&self.records.slab, at).collect();
         for at in members {
             let allocation = &mut self.records[at];

@@ -305,8 +305,7 @@ impl Table {
     /// An event of it came.
     pub(super) fn note_sign(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
-        allocation.last_sign = self.now.into();
-        allocation.set(Flag::ScannedBirth, false);
+        allocation.note_sign(self.now);
         self.servers.get_mut(allocation.server).last_seen = self.now;
     }
 

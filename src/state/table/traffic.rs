@@ -77,14 +77,17 @@ impl Table {
     }
 
     /// Counts what a report tells, for the realm and for the allocation.
+    // The record is looked up once: no other function is called as often.
     pub(super) fn count(&mut self, at: RecordId, leg: Leg, traffic: &Traffic) {
-        let is_plausible = self.is_plausible(Some(at), traffic);
-        self.note_sign(at);
+        let now = self.now;
+        let allocation = &mut self.records.slab[at];
+        let is_plausible = can_pass(traffic, now.since(allocation.last_sign.get()).max(LEAST_REPORT));
+        allocation.note_sign(now);
+        self.servers.get_mut(allocation.server).last_seen = now;
         if !is_plausible {
             self.counters.count_anomaly(Anomaly::Implausible);
             return;
         }
-        let allocation = &mut self.records[at];
         // A client report with no peer report behind it until the next: this coturn has no peer leg.
         let unpaired = leg == Leg::Client && !allocation.counted.get(leg).is_zero();
         if leg == Leg::Peer {
@@ -93,24 +96,28 @@ impl Table {
         if traffic.is_zero() {
             return;
         }
-        let allocation = &mut self.records[at];
         allocation.counted.add(leg, traffic);
-        let (realm, phase) = (allocation.realm, allocation.phase);
-        self.realms.series(realm).relayed.get_mut(leg).add(traffic);
-        if phase == Phase::Live {
-            let since = self.now.since(self.records[at].quiet_since.get());
-            self.records.rates.note(at, since, leg, traffic);
-            let refresh_was_lost = self.records[at].prove_alive(self.now);
-            self.note_traffic(at);
-            if refresh_was_lost {
-                self.judge(at);
-            }
-        } else if phase != Phase::Closing {
-            // Whatever became of it, its gathering is in use.
-            self.note_traffic(at);
-        }
+        let series = self.realms.series(allocation.realm);
+        series.relayed.get_mut(leg).add(traffic);
         if leg == Leg::Peer || unpaired {
-            self.judge_relayed(at);
+            let is_first = allocation.begin_relaying(self.settings.relayed_packets);
+            series.relayed_allocations += u64::from(is_first);
+        }
+        if allocation.phase == Phase::Closing {
+            return;
+        }
+        // Whatever became of it, its gathering is in use.
+        let quiet = now.since(allocation.note_traffic(now));
+        let mut refresh_was_lost = false;
+        if allocation.phase == Phase::Live {
+            refresh_was_lost = allocation.prove_alive(now);
+            self.records.rates.note(at, quiet, leg, traffic);
+        }
+        if quiet >= self.settings.idle_after {
+            self.end_idleness(at);
+        }
+        if refresh_was_lost {
+            self.judge(at);
         }
     }
 
@@ -162,8 +169,7 @@ impl Table {
     /// Counts an allocation as used once it has relayed enough.
     pub(super) fn judge_relayed(&mut self, at: RecordId) {
         let allocation = &mut self.records[at];
-        if !allocation.is(Flag::Relayed) && allocation.has_relayed(self.settings.relayed_packets) {
-            allocation.set(Flag::Relayed, true);
+        if allocation.begin_relaying(self.settings.relayed_packets) {
             self.realms.series(allocation.realm).relayed_allocations += 1;
         }
     }
