@@ -4,13 +4,13 @@ use std::io;
 
 use super::error::LoadError;
 use super::load_progress::LoadProgress;
-use super::reading::{ReadTable, TableFiles, empty, read_table};
+use super::reading::{ReadTable, TableFiles, empty, log_torn, read_table};
 use super::snapshots::write_snapshot;
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::state::{RULES_VERSION, ReplayError, Settings, SourceId, Table};
 use crate::store::journal::{
-    Continuity, Directory, Journal, JournalEnd, JournalSettings, Moments, OpenNotice, TornBatch,
+    Continuity, Directory, Journal, JournalEnd, JournalSettings, Moments, OpenNotice,
 };
 use crate::store::ledger::SessionLedger;
 use crate::store::takeover::{TakenOver, take_over};
@@ -201,7 +201,7 @@ fn read(
         snapshot: directory.snapshot()?,
         batches: directory.batches()?,
     };
-    read_table(files, Some(progress))
+    read_table(files, None, Some(progress))
 }
 
 /// The time line goes on from the last moment in the files.
@@ -226,15 +226,6 @@ fn first_snapshot(
 ) -> io::Result<()> {
     let boundary = journal.roll(moments(clock))?;
     write_snapshot(directory, &boundary, &table.freeze(), || true)
-}
-
-fn log_torn(torn: &TornBatch) {
-    tracing::warn!(
-        file = %torn.file.display(),
-        offset = torn.offset,
-        bytes = torn.bytes,
-        "the last batch of the journal was not written in full and is left out; nobody was answered from it"
-    );
 }
 
 fn log_notice(notice: &OpenNotice) {

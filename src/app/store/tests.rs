@@ -170,7 +170,7 @@ async fn a_journal_that_does_not_lead_to_its_table_is_kept() {
         let life = Life::writing(&folder.0).await;
         assert_eq!(life.page().await, (0, 0, 0, true), "nothing is told twice");
         life.kill().await;
-        match reading::read_stored(&kept) {
+        match reading::read_stored(&kept, None) {
             Err(LoadError::Journal { path, error }) => {
                 assert_eq!((path, error), (kept.clone(), ReplayError::Diverged));
             }
