@@ -37,12 +37,15 @@ pub(super) struct Args {
 /// What to do instead of watching.
 #[derive(Debug, Subcommand)]
 pub(super) enum CommandArgs {
-    /// Read captures and print the metrics as of their last event; their time stamps are the clock.
+    /// Read captures, or the journal of a store, and print the metrics as of their last event; their time stamps are the
+    /// clock.
     Replay {
-        /// Captures (JSON Lines), read in this order as one stream; or the directory of a store, or a copy of one.
+        /// Captures (JSON Lines), read in this order as one stream; or the directory of a store (--store.path), a copy of one,
+        /// or its folder `diverged`: its snapshot is read, and the journal behind that.
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
-        /// Print the metrics as of this time of the capture, in seconds, instead of the last event's.
+        /// Print the metrics as of this time of the capture or of the journal, in seconds, instead of the last event's. A store
+        /// has no moment before its snapshot.
         #[arg(id = "until", long, value_name = "SECONDS")]
         until: Option<String>,
     },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -84,6 +85,16 @@ impl Killed {
         let path = self.path();
         let args = [&["--store.path", path.to_str().unwrap()], args].concat();
         Exporter::watching_with(&self.redis.url(0), &args)
+    }
+
+    /// Cuts the last batch of its journal, as a kill within the write does; gives the segment.
+    pub(super) fn tear(&self) -> PathBuf {
+        let segment = self.file("journal");
+        let bytes = fs::read(&segment).unwrap();
+        let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() as u64;
+        let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+        file.write_all_at(&[0; 4], end - 3).unwrap();
+        segment
     }
 
     /// The newest of its files of this kind.

@@ -23,6 +23,7 @@ mod store;
 mod store_directory;
 mod store_ends;
 mod store_failures;
+mod store_replay;
 mod store_settings;
 mod store_start;
 mod usage;

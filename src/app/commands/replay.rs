@@ -34,13 +34,13 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
     TextPage::of_capture(shared).render().map_err(Error::Page)
 }
 
-/// The page of a store: as of the last moment that it has, or of a later one.
+/// The page of a store: as of the last moment that it has, or of another one, with what its journal had by then.
 ///
 /// # Errors
 ///
-/// A directory that cannot be read; the file is named.
+/// A directory that cannot be read, the file is named; or a moment before its snapshot.
 pub fn replay_store(settings: &Settings, path: &Path, until: Option<Timestamp>) -> Result<Vec<u8>, Error> {
-    let table = read_stored(path).map_err(|error| Error::Store(Box::new(error)))?;
+    let table = read_stored(path, until).map_err(|error| Error::Store(Box::new(error)))?;
     let clock = Arc::new(ManualClock::at(table.snapshot().now.max(until.unwrap_or_default())));
     let shared = SharedTable::new(Ingest::going_on(table, Vec::new(), settings), clock);
     TextPage::of_capture(shared).render().map_err(Error::Page)

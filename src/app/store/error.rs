@@ -38,6 +38,17 @@ pub enum LoadError {
         /// What is wrong with it.
         error: ReplayError,
     },
+    /// It is asked for a moment that it does not reach back to.
+    #[error(
+        "the store {} begins at {begin:.3}; --until must name that moment or a later one, in seconds since 1970",
+        path.display()
+    )]
+    BeginsLater {
+        /// The directory.
+        path: PathBuf,
+        /// Its first moment, in seconds.
+        begin: f64,
+    },
     /// The table of a store of one file cannot be written in its new form.
     #[error(
         "cannot write the store's new form into {}: {error}; see that its disk has room and start again", path.display()

@@ -4,13 +4,13 @@ use std::io;
 
 use super::error::LoadError;
 use super::load_progress::LoadProgress;
-use super::reading::{ReadTable, TableFiles, empty, read_table};
+use super::reading::{ReadTable, TableFiles, empty, log_torn, read_table};
 use super::snapshots::write_snapshot;
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::state::{RULES_VERSION, ReplayError, Settings, SourceId, Table};
 use crate::store::journal::{
-    Continuity, Directory, Journal, JournalEnd, JournalSettings, Moments, OpenNotice, TornBatch,
+    Continuity, Directory, Journal, JournalEnd, JournalSettings, Moments, OpenNotice,
 };
 use crate::store::ledger::SessionLedger;
 use crate::store::takeover::{TakenOver, take_over};
@@ -72,7 +72,10 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
         (Continuity::Unsure(reason), _) => begin_unsure(&directory, &mut ledger, &reason.to_string())?,
         (_, Some(Ok(read))) if ledger.last_taken() <= read.table.last_output() => EarlierLife::of(read),
         (_, Some(Ok(_))) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
-        (_, Some(Err(error))) => begin_unsure(&directory, &mut ledger, &error.to_string())?,
+        (_, Some(Err(error))) => {
+            put_aside(&directory);
+            begin_unsure(&directory, &mut ledger, &error.to_string())?
+        }
         (_, None) => begin_fresh(&directory, &mut ledger, taken_over)?,
     };
     go_on(directory, ledger, found, wanted)
@@ -171,6 +174,22 @@ fn begin_unsure(
     begin(directory, ledger, 0)
 }
 
+/// A journal that does not give its table shows an error of ours.
+fn put_aside(directory: &Directory) {
+    match directory.put_aside() {
+        Ok(folder) => tracing::error!(
+            folder = %folder.display(),
+            "the journal does not lead to the table that it was written for, an error of the exporter: its files are kept in \
+             this folder, in place of earlier ones; please attach a copy to a bug report, but see first who may read it, for \
+             it holds names of users and addresses of clients"
+        ),
+        Err(error) => tracing::error!(
+            path = %directory.path().display(), %error,
+            "the journal does not lead to the table that it was written for, an error of the exporter; its files cannot be kept"
+        ),
+    }
+}
+
 /// The inner error is a store that cannot be gone on from.
 fn read(
     directory: &Directory,
@@ -182,7 +201,7 @@ fn read(
         snapshot: directory.snapshot()?,
         batches: directory.batches()?,
     };
-    read_table(files, Some(progress))
+    read_table(files, None, Some(progress))
 }
 
 /// The time line goes on from the last moment in the files.
@@ -207,15 +226,6 @@ fn first_snapshot(
 ) -> io::Result<()> {
     let boundary = journal.roll(moments(clock))?;
     write_snapshot(directory, &boundary, &table.freeze(), || true)
-}
-
-fn log_torn(torn: &TornBatch) {
-    tracing::warn!(
-        file = %torn.file.display(),
-        offset = torn.offset,
-        bytes = torn.bytes,
-        "the last batch of the journal was not written in full and is left out; nobody was answered from it"
-    );
 }
 
 fn log_notice(notice: &OpenNotice) {

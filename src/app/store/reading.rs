@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::error::LoadError;
 use super::load_progress::LoadProgress;
+use crate::clock::Timestamp;
 use crate::state::{ImageError, ReplayError, Settings, Table};
-use crate::store::journal::{BatchReader, JournalEnd, SnapshotReader, StoredDirectory};
+use crate::store::journal::{BatchReader, JournalEnd, SnapshotReader, StoredDirectory, TornBatch};
 
 /// What a table is read from.
 pub(super) struct TableFiles<'a> {
@@ -23,19 +24,35 @@ pub(super) struct ReadTable {
     pub(super) batches: u64,
 }
 
-/// Reads the table of a directory that nobody writes, or of a copy.
+/// Reads the table of a directory that nobody writes, or of a copy: as it was last, or with the batches of up to `until`.
 ///
 /// # Errors
 ///
-/// Whatever is there and no store that can be read; it stays as it is.
-pub(in crate::app) fn read_stored(path: &Path) -> Result<Table, LoadError> {
+/// Whatever is there and no store that can be read, or one that begins later; it stays as it is.
+pub(in crate::app) fn read_stored(path: &Path, until: Option<Timestamp>) -> Result<Table, LoadError> {
     let directory = StoredDirectory::open(path)?;
     let (snapshot, batches) = (directory.snapshot(), directory.batches());
+    if let Some(begin) = batches.begin().filter(|begin| until.is_some_and(|until| until < begin.table)) {
+        return Err(LoadError::BeginsLater { path: path.to_owned(), begin: begin.table.as_secs_f64() });
+    }
     let files = TableFiles { path, secret: directory.secret(), snapshot, batches };
-    match read_table(files, None)? {
-        Ok(read) => Ok(read.table),
+    match read_table(files, until, None)? {
+        Ok(read) => {
+            read.end.torn.iter().for_each(log_torn);
+            Ok(read.table)
+        }
         Err(error) => Err(LoadError::Journal { path: path.to_owned(), error }),
     }
+}
+
+/// Says that the journal ends in the midst of a batch.
+pub(super) fn log_torn(torn: &TornBatch) {
+    tracing::warn!(
+        file = %torn.file.display(),
+        offset = torn.offset,
+        bytes = torn.bytes,
+        "the last batch of the journal was not written in full and is left out; nobody was answered from it"
+    );
 }
 
 /// Reads the table. The inner error is a journal that does not give the table that it was written for.
@@ -45,6 +62,7 @@ pub(in crate::app) fn read_stored(path: &Path) -> Result<Table, LoadError> {
 /// Files that cannot be read, or are damaged.
 pub(super) fn read_table(
     files: TableFiles<'_>,
+    until: Option<Timestamp>,
     mut progress: Option<&mut LoadProgress>,
 ) -> Result<Result<ReadTable, ReplayError>, LoadError> {
     let TableFiles { path, secret, snapshot, batches: mut reader } = files;
@@ -68,6 +86,9 @@ pub(super) fn read_table(
     };
     let mut batches = 0;
     while let Some(batch) = reader.next_batch()? {
+        if until.is_some_and(|until| batch.at.table > until) {
+            break;
+        }
         if let Err(error) = table.replay(batch.payload) {
             return Ok(Err(error));
         }

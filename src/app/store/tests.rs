@@ -6,9 +6,9 @@ use super::unsure_marks::MarkFiles;
 use super::*;
 use crate::app::testing::until;
 use crate::clock::SystemClock;
-use crate::state::SourceId;
 use crate::state::rows::{Filter, Order};
-use crate::store::journal::{Continuity, UnsureReason};
+use crate::state::{RULES_VERSION, ReplayError, SourceId};
+use crate::store::journal::{Continuity, JournalSettings, UnsureReason};
 use tokio::task::JoinHandle;
 
 const NAMES: [&str; 2] = ["redis://one", "redis://two"];
@@ -143,6 +143,40 @@ async fn what_was_answered_goes_on_after_a_kill_and_after_a_stop() {
     life.allocation(1, "deleted");
     assert_eq!(life.page().await, (3, 0, 2, true));
     life.kill().await;
+}
+
+/// Puts a batch into the journal that does not lead to where it says.
+fn diverge(path: &Path) {
+    const WRONG_DIGEST: [u8; 9] = [0x7f, 1, 2, 3, 4, 5, 6, 7, 8];
+    let (directory, _) = Directory::open(path, JournalSettings::new(RULES_VERSION)).unwrap();
+    assert_eq!(directory.continuity(), Continuity::Killed);
+    let end = directory.batches().unwrap().finish().unwrap();
+    let at = end.at.unwrap();
+    let mut journal = Journal::go_on(&directory, &end, at);
+    journal.append(&WRONG_DIGEST, at).unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_that_does_not_lead_to_its_table_is_kept() {
+    let folder = Folder::new("diverged");
+    let life = Life::writing(&folder.0).await;
+    life.allocation(1, "new lifetime=600");
+    assert_eq!(life.page().await, (1, 0, 0, true));
+    life.kill().await;
+    diverge(&folder.0);
+
+    let kept = folder.0.join("diverged");
+    for _ in 0..2 {
+        let life = Life::writing(&folder.0).await;
+        assert_eq!(life.page().await, (0, 0, 0, true), "nothing is told twice");
+        life.kill().await;
+        match reading::read_stored(&kept, None) {
+            Err(LoadError::Journal { path, error }) => {
+                assert_eq!((path, error), (kept.clone(), ReplayError::Diverged));
+            }
+            other => panic!("{}", other.map_or_else(|error| error.to_string(), |_| "it was read".to_owned())),
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::boundary::Boundary;
 use super::contents::Contents;
 use super::continuity::Continuity;
 use super::disk::Disk;
+use super::diverged;
 use super::error::{DirectoryError, DirectoryTrouble};
 use super::folder::Folder;
 use super::markers::Markers;
@@ -198,6 +199,21 @@ impl Directory {
         file.write(self.disk(), state, true)?;
         self.shared.markers.remove();
         Ok(())
+    }
+
+    /// Puts the snapshot and the journal behind it aside, for they do not give the table that they were written for; gives
+    /// the folder, which takes the place of an earlier one. What must follow is [`Journal::start_over`](super::Journal).
+    ///
+    /// # Errors
+    ///
+    /// What the system says; some of the files may be in the folder, the others go when it is started over.
+    pub fn put_aside(&self) -> io::Result<PathBuf> {
+        let contents = self.contents().map_err(io::Error::other)?;
+        let folder = self.folder();
+        let kept = diverged::begin(folder, self.shared.found)?;
+        self.begin_anew()?;
+        diverged::take(folder, &kept, &contents)?;
+        Ok(kept.path)
     }
 
     /// Looks whether the directory is still at its path, and still ours. Blocks as long as its disk hangs.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 /// How much of the zeros that take the place of a reservation is written at once.
@@ -64,6 +64,21 @@ impl Disk {
     pub(super) fn rename(&self, folder: &File, from: &str, to: &str) -> io::Result<()> {
         self.may_change()?;
         Ok(renameat(folder, from, folder, to)?)
+    }
+
+    /// Gives a file the same name in another folder of the file system.
+    pub(super) fn rename_into(&self, folder: &File, other: &File, name: &str) -> io::Result<()> {
+        self.may_change()?;
+        Ok(renameat(folder, name, other, name)?)
+    }
+
+    /// Makes a folder that is ours alone; one that is there is fine.
+    pub(super) fn create_folder(&self, folder: &File, name: &str) -> io::Result<()> {
+        self.may_grow()?;
+        match mkdirat(folder, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes a file; one that is not there is fine.

@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
 use super::disk::Disk;
 use super::error::DirectoryError;
-use super::names::{self, Numbered};
+use super::names::{self, DIVERGED, Numbered};
 
 /// An open directory.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(path, flags, Mode::empty())?.into();
         Ok(Self { path: path.to_owned(), handle, disk })
+    }
+
+    /// A folder in it.
+    pub(super) fn within(&self, name: &str) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = openat(&self.handle, name, flags, Mode::empty())?.into();
+        Ok(Self { path: self.file(name), handle, disk: self.disk.clone() })
     }
 
     /// What is in it.
@@ -95,12 +102,18 @@ impl Folder {
         }
     }
 
-    /// Room on the disk that the files take.
+    /// Room on the disk that the files take, those of a journal that was put aside among them.
     pub(super) fn bytes(&self) -> io::Result<u64> {
         let mut bytes = 0;
         for name in self.list()?.names {
             match statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(there) => bytes += u64::try_from(there.st_blocks).unwrap_or(0) * 512,
+                Ok(there) => {
+                    bytes += u64::try_from(there.st_blocks).unwrap_or(0) * 512;
+                    let is_folder = FileType::from_raw_mode(there.st_mode) == FileType::Directory;
+                    if name == DIVERGED && is_folder {
+                        bytes += self.within(&name)?.bytes()?;
+                    }
+                }
                 // Removed meanwhile.
                 Err(rustix::io::Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),

@@ -12,6 +12,7 @@ mod contents;
 mod continuity;
 mod directory;
 mod disk;
+mod diverged;
 mod error;
 mod fields;
 mod folder;

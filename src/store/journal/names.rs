@@ -6,6 +6,8 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const STATE: &str = "state";
 /// There until the table of an old store that became this directory is in a snapshot.
 pub(in crate::store) const TAKEOVER: &str = "takeover";
+/// A folder with the files of a journal that did not give its table.
+pub(super) const DIVERGED: &str = "diverged";
 /// Behind the name of a file that is not complete.
 pub(super) const UNFINISHED: &str = ".new";
 

@@ -137,6 +137,11 @@ impl BatchReader {
         }
     }
 
+    /// The moment of the snapshot, or where there is none that of the first segment. Before the first batch is read.
+    pub const fn begin(&self) -> Option<Moments> {
+        self.end.at
+    }
+
     /// How many bytes of segments were read, and how many there are, with what was reserved.
     pub const fn progress(&self) -> (u64, u64) {
         (self.read, self.total)

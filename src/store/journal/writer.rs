@@ -206,6 +206,8 @@ impl Journal {
         directory.begin_anew()?;
         let listing = directory.folder().list()?;
         let last = listing.segments.last().max(listing.snapshots.last()).copied().unwrap_or(0);
+        // Those that were put aside have theirs.
+        let last = last.max(directory.found().last_segment);
         self.next_segment = self.next_segment.max(last.saturating_add(1));
         self.drop_reserved();
         remove_before(directory.folder(), u64::MAX)?;

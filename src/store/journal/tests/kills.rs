@@ -1,5 +1,6 @@
 //! A process that is killed between any two changes of the disk, or within a write.
 
+use super::super::StoredDirectory;
 use super::*;
 
 /// Runs a story with the disk dying after `steps` changes, for each number of steps, until the story runs to its end.
@@ -169,6 +170,40 @@ fn a_start_over_without_a_mark_leaves_all_or_nothing() {
         }
     };
     at_every_step("diverged", used, story, judge);
+}
+
+#[test]
+fn files_that_are_put_aside_are_there_as_a_whole_or_the_store_loads_as_before() {
+    let story = |folder: &TestFolder, faults: &Faults, told: &mut Vec<u64>| {
+        let directory = folder.open_with(faults).ok()?;
+        assert_eq!(directory.continuity(), Continuity::Killed);
+        let kept = directory.put_aside().ok()?;
+        assert_eq!(kept, folder.file("diverged"));
+        let mut journal = Journal::start_over(&directory, at(50));
+        append_and_tell(&mut journal, 100..110, told)
+    };
+    let judge = |folder: &TestFolder, told: &[u64], is_over: bool| {
+        let directory = folder.open();
+        match directory.continuity() {
+            Continuity::Unsure(_) => assert!(told.is_empty(), "{told:?}"),
+            Continuity::Killed => {
+                let found = read(&directory).unwrap().0;
+                if found.first() == Some(&0) {
+                    assert_eq!((found, told.len()), ((0..12).collect(), 0));
+                } else {
+                    is_told(&found, told);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        if is_over || !told.is_empty() {
+            let kept = StoredDirectory::open(&folder.file("diverged")).unwrap();
+            let mut found = read_snapshot(kept.snapshot()).unwrap();
+            found.extend(read_batches(kept.batches()).unwrap().0);
+            assert_eq!((found, kept.secret()), ((0..12).collect(), directory.secret()));
+        }
+    };
+    at_every_step("aside", used, story, judge);
 }
 
 /// A life with a snapshot and batches behind it was killed.

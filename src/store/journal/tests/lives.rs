@@ -2,6 +2,7 @@
 
 use super::super::{StoredDirectory, UnsureReason};
 use super::*;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
     range.collect()
@@ -222,6 +223,35 @@ fn starting_over_leaves_nothing_of_what_was() {
     let (_, _, found) = go_on(&folder, Continuity::Killed, 60);
     assert_eq!(found, numbers(100..103));
     assert!(names_in(&folder.root.join("markers")).is_empty());
+}
+
+#[test]
+fn one_journal_is_put_aside_and_counted_with_the_files() {
+    let folder = TestFolder::new("aside");
+    let mut kept = Vec::new();
+    for (round, next) in [(0_u64, 10_u64), (1, 25)] {
+        let continuity = if round == 0 { Continuity::Fresh } else { Continuity::Killed };
+        let (directory, mut journal, found) = go_on(&folder, continuity, 0);
+        append(&mut journal, 5..next);
+        drop((directory, journal));
+        let directory = folder.open();
+        assert_eq!(directory.put_aside().unwrap(), folder.file("diverged"));
+        let taken = |path: &Path| {
+            let of = |name: &String| fs::metadata(path.join(name)).unwrap().blocks() * 512;
+            names_in(path).iter().map(of).sum::<u64>()
+        };
+        assert_eq!(directory.bytes().unwrap(), taken(&folder.store()) + taken(&folder.file("diverged")));
+        let mut journal = Journal::start_over(&directory, at(next));
+        append(&mut journal, 0..5);
+        let stored = StoredDirectory::open(&folder.file("diverged")).unwrap();
+        let expected: Vec<_> = found.into_iter().chain(5..next).collect();
+        assert_eq!(read_batches(stored.batches()).unwrap().0, expected);
+        kept.push(names_in(&folder.file("diverged")));
+    }
+    assert!(!kept[1].is_empty() && kept[0].iter().all(|name| name == "state" || !kept[1].contains(name)));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.file("diverged")), 0o700);
+    assert_eq!(mode(&folder.file("diverged").join("state")), 0o600);
 }
 
 #[test]
