@@ -14,7 +14,7 @@
 //! * [`state`]: the table of allocations and sessions, and every rule about them. Pure.
 //! * [`metrics`]: the page of metrics; the only user of `prometheus`.
 //! * [`http`]: the web server; the only user of `hyper`.
-//! * [`store`]: what survives a restart: the checkpoint and the ledger; the only user of `rusqlite`.
+//! * [`store`]: what survives a restart: the journal with its snapshots, and the ledger; the only user of `rusqlite`.
 //! * [`details`]: lists of allocations and sessions as JSON and HTML. Pure.
 //! * [`doctor`]: judges how a Redis is set up, for coturn and for this exporter. Pure.
 //! * [`app`]: joins them: start, stop, tasks, subcommands.

@@ -106,6 +106,12 @@ impl Side {
     }
 }
 
+/// When the newest snapshot of the store was made.
+fn last_snapshot(web: SocketAddr) -> f64 {
+    let page = Page::parse(&http::get(web, "/metrics").expect("a page").body);
+    page.sum("coturn_exporter_store_last_snapshot_timestamp_seconds", &[])
+}
+
 /// Reports of both legs of these allocations.
 fn both_legs(fleet: Fleet, places: std::ops::Range<u64>) -> impl Iterator<Item = Message> {
     places.flat_map(move |place| {
@@ -135,9 +141,10 @@ impl Sides {
 
     fn rows(mut self, is_largest: bool) -> Vec<Row> {
         let live = self.fleet.allocations;
-        // The reports of the first two bring the journal near to its snapshot.
         let costs = self.costs();
-        let mut rows = vec![self.scrapes(), self.waits()];
+        let scrapes = self.scrapes();
+        self.bring_near_to_a_snapshot();
+        let mut rows = vec![scrapes, self.waits()];
         rows.extend(costs);
         let store = self.dir.path().join("store");
         if is_largest {
@@ -172,12 +179,29 @@ impl Sides {
         )
     }
 
+    /// Reports as many as bring the journal near to its next snapshot: of two that follow each other, the second says how
+    /// many there are between.
+    fn bring_near_to_a_snapshot(&mut self) {
+        let Self { fleet, with, .. } = self;
+        let web = with.exporter.address;
+        let all = || both_legs(*fleet, 0..fleet.allocations);
+        let mut rounds = 0;
+        for _ in 0..2 {
+            let before = last_snapshot(web);
+            rounds = 0;
+            while last_snapshot(web) <= before {
+                with.publisher.send(all());
+                rounds += 1;
+            }
+        }
+        for _ in 1..rounds {
+            with.publisher.send(all());
+        }
+    }
+
     fn waits(&mut self) -> Row {
         let web = self.with.exporter.address;
-        let last = || {
-            let page = Page::parse(&http::get(web, "/metrics").expect("a page").body);
-            page.sum("coturn_exporter_store_last_snapshot_timestamp_seconds", &[])
-        };
+        let last = || last_snapshot(web);
         let before = last();
         let with = self.with.longest_waits(self.fleet, |windows| {
             windows >= *WINDOWS.end() || windows >= *WINDOWS.start() && last() > before
