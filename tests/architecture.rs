@@ -569,6 +569,31 @@ fn a_type_name_stands_for_one_thing() {
 /// Lines of a function that are read without scrolling.
 const ONE_SCREEN: usize = 60;
 
+/// A table that names a test which is gone proves nothing.
+#[test]
+fn tests_that_the_documentation_names_are_there() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let code: Vec<String> = files.iter().map(|file| read(file)).collect();
+    let names: BTreeSet<&str> = code.iter().flat_map(|code| code.split("fn ").skip(1)).map(word).collect();
+    let text = read(&root().join("tests/README.md"));
+    // `program::test_…` is the beginning of a name.
+    let begun = text.split('`').skip(1).step_by(2).filter_map(|path| path.strip_suffix('…'));
+    let begun: BTreeSet<&str> = begun.filter_map(|path| path.rsplit("::").next()).collect();
+    let begun: Vec<&str> = begun.into_iter().filter(|name| word(name) == *name).collect();
+    let gone: Vec<&&str> =
+        begun.iter().filter(|begin| !names.iter().any(|name| name.starts_with(**begin))).collect();
+    assert!(begun.len() > 50, "the documentation names few tests: {begun:?}");
+    assert!(gone.is_empty(), "tests/README.md names tests that are gone: {gone:?}");
+}
+
+/// The name that a text begins with.
+fn word(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
 #[test]
 fn a_function_longer_than_a_screen_says_why() {
     let mut wrong = Vec::new();

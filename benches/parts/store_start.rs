@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::common::net::http;
 use crate::common::net::ports::Port;
 use crate::common::poll;
+use crate::common::readers::page::Page;
 use crate::common::servers::exporter::Exporter;
 use crate::gauge::{Watch, memory, peak_memory};
 use crate::million::{NO_CAP, YOUNG};
@@ -27,13 +28,14 @@ const ANSWERS: Duration = Duration::from_millis(50);
 
 /// The exporter is killed, started again, stopped, and started once more.
 pub(crate) fn rows(store: &Path, mut exporter: Exporter, live: u64) -> Vec<Row> {
+    let counted = allocations(&exporter.page());
     exporter.kill();
     drop(exporter);
     let journal = bytes_of(store, "journal");
-    let after_kill = Start::measure(store, live);
+    let after_kill = Start::measure(store, counted);
     let stopped = after_kill.stop();
     let left = bytes_of(store, "journal");
-    let after_stop = Start::measure(store, live);
+    let after_stop = Start::measure(store, counted);
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
     let healthy = after_kill.healthy.max(after_stop.healthy);
     let against = "the later of the two starts";
@@ -71,6 +73,11 @@ pub(crate) fn rows(store: &Path, mut exporter: Exporter, live: u64) -> Vec<Row> 
     ]
 }
 
+/// Live allocations on the page.
+fn allocations(page: &Page) -> u64 {
+    page.count("coturn_allocations", &[])
+}
+
 fn bytes_of(store: &Path, kind: &str) -> u64 {
     let files = std::fs::read_dir(store).expect("the store").flatten();
     let of_kind = files.filter(|file| file.file_name().to_string_lossy().starts_with(kind));
@@ -88,7 +95,7 @@ struct Start {
 }
 
 impl Start {
-    fn measure(store: &Path, live: u64) -> Self {
+    fn measure(store: &Path, counted: u64) -> Self {
         let port = Port::claim();
         let address = SocketAddr::from(([127, 0, 0, 1], port.number));
         let mut command = Command::new(PROGRAM);
@@ -105,8 +112,8 @@ impl Start {
         at_once("the store to be loaded", || answers("/-/ready"));
         start.ready = watch.elapsed();
         start.peak = peak_memory(start.child.id());
-        let page = crate::common::readers::page::Page::parse(&answers("/metrics").expect("a page").body);
-        assert_eq!(page.count("coturn_allocations", &[]), live, "not all are there");
+        let page = Page::parse(&answers("/metrics").expect("a page").body);
+        assert_eq!(allocations(&page), counted, "as many as before the end");
         let later = Watch::start();
         while later.elapsed() < YOUNG {
             poll::pause();

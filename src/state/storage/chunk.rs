@@ -3,15 +3,39 @@
 
 use std::sync::Arc;
 
-/// Bits of a place that tell where in its chunk it is.
-const WITHIN_BITS: u32 = 10;
+/// A full chunk has so many bytes at least: the C library gives a block of this size back to the system when it is freed,
+/// and leaves no holes between those that stay.
+const LEAST_BYTES: usize = 256 << 10;
 
-/// Places of a chunk.
-pub(crate) const CHUNK: usize = 1 << WITHIN_BITS;
+/// A full chunk has so many items at least.
+const LEAST_BITS: u32 = 10;
 
-/// The chunk of a place, and where in it the place is.
-pub(crate) const fn split(place: usize) -> (usize, usize) {
-    (place >> WITHIN_BITS, place % CHUNK)
+/// How items of one size lie in chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkLayout {
+    /// Bits of a place that tell where in its chunk it is.
+    within_bits: u32,
+}
+
+impl ChunkLayout {
+    /// For items of so many bytes.
+    pub(crate) const fn of(size: usize) -> Self {
+        let mut within_bits = LEAST_BITS;
+        while within_bits < 16 && size << within_bits < LEAST_BYTES {
+            within_bits += 1;
+        }
+        Self { within_bits }
+    }
+
+    /// Items of a full chunk.
+    pub(crate) const fn items(self) -> usize {
+        1 << self.within_bits
+    }
+
+    /// The chunk of a place, and where in it the place is.
+    pub(crate) const fn split(self, place: usize) -> (usize, usize) {
+        (place >> self.within_bits, place % self.items())
+    }
 }
 
 /// Items that lie together.

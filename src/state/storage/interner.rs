@@ -3,7 +3,7 @@
 //! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
 //! header of an allocator.
 
-use super::chunk::{CHUNK, Chunk, extend, room_of, split};
+use super::chunk::{Chunk, ChunkLayout, extend, room_of};
 use super::free_list::FreeList;
 use super::id::Id;
 use super::slab::Slab;
@@ -148,7 +148,8 @@ impl NameId {
 #[derive(Debug)]
 struct Shelf {
     size: usize,
-    /// As in a slab: a chunk of bytes for each [`CHUNK`] of places.
+    layout: ChunkLayout,
+    /// As in a slab; of bytes.
     chunks: Vec<Chunk<u8>>,
     places: usize,
     free: FreeList,
@@ -156,21 +157,22 @@ struct Shelf {
 
 impl Shelf {
     const fn new(size: usize) -> Self {
-        Self { size, chunks: Vec::new(), places: 0, free: FreeList::new() }
+        let layout = ChunkLayout::of(size);
+        Self { size, layout, chunks: Vec::new(), places: 0, free: FreeList::new() }
     }
 
     fn share(&mut self) -> Self {
         let chunks = self.chunks.iter_mut().map(Chunk::share).collect();
-        Self { size: self.size, chunks, places: self.places, free: FreeList::new() }
+        Self { size: self.size, layout: self.layout, chunks, places: self.places, free: FreeList::new() }
     }
 
     fn bytes_of(&self, place: u32) -> &[u8] {
-        let (chunk, within) = split(place as usize);
+        let (chunk, within) = self.layout.split(place as usize);
         &self.chunks[chunk].items()[within * self.size..][..self.size]
     }
 
     fn bytes_of_mut(&mut self, place: u32) -> &mut [u8] {
-        let (chunk, within) = split(place as usize);
+        let (chunk, within) = self.layout.split(place as usize);
         &mut self.chunks[chunk].items_mut()[within * self.size..][..self.size]
     }
 
@@ -189,12 +191,12 @@ impl Shelf {
 
     /// One place more, at the end.
     fn add_place(&mut self) -> u32 {
-        let (chunk, within) = split(self.places);
+        let (chunk, within) = self.layout.split(self.places);
         if chunk == self.chunks.len() {
             self.chunks.push(Chunk::Own(Vec::new()));
         }
         let len = (within + 1) * self.size;
-        let room = room_of(chunk, len, CHUNK * self.size);
+        let room = room_of(chunk, len, self.layout.items() * self.size);
         extend(self.chunks[chunk].items_mut(), len, room, 0);
         self.places += 1;
         u32::try_from(self.places - 1).unwrap_or(u32::MAX)
@@ -222,7 +224,7 @@ impl Shelf {
             self.places = last;
         }
         // One chunk more than is needed stays, for names that come and go at its edge.
-        self.chunks.truncate(self.places.div_ceil(CHUNK) + 1);
+        self.chunks.truncate(self.places.div_ceil(self.layout.items()) + 1);
         let mut free = std::mem::take(&mut self.free);
         free.tidy(self.places, |place| self.is_free(place));
         self.free = free;

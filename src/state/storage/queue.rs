@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::chunk::{CHUNK, Chunk};
+use super::chunk::{Chunk, ChunkLayout};
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
@@ -23,6 +23,9 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// Items of a chunk.
+    const FULL: usize = ChunkLayout::of(size_of::<T>()).items();
+
     pub(crate) const fn new() -> Self {
         Self { chunks: VecDeque::new(), taken: 0, len: 0 }
     }
@@ -60,9 +63,9 @@ impl<T> Queue<T> {
 
 impl<T: Clone> Queue<T> {
     pub(crate) fn push_back(&mut self, item: T) {
-        if self.chunks.back().is_none_or(|last| last.items().len() >= CHUNK) {
+        if self.chunks.back().is_none_or(|last| last.items().len() >= Self::FULL) {
             // The first chunk grows: a short queue takes little.
-            let room = if self.chunks.is_empty() { 0 } else { CHUNK };
+            let room = if self.chunks.is_empty() { 0 } else { Self::FULL };
             self.chunks.push_back(Chunk::Own(Vec::with_capacity(room)));
         }
         if let Some(last) = self.chunks.back_mut() {
@@ -137,7 +140,7 @@ mod tests {
                     _ => frozen = (queue.share(), model.clone()),
                 }
                 prop_assert_eq!((queue.len(), queue.is_empty()), (model.len(), model.is_empty()));
-                prop_assert!(queue.room() <= model.len() + 2 * CHUNK);
+                prop_assert!(queue.room() <= model.len() + 2 * Queue::<i32>::FULL);
             }
             prop_assert!(queue.iter().eq(&model));
             prop_assert!(frozen.0.iter().eq(&frozen.1));

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-use super::chunk::{CHUNK, Chunk, extend, room_of, split};
+use super::chunk::{Chunk, ChunkLayout, extend, room_of};
 use super::free_list::FreeList;
 use super::id::Id;
 use crate::state::image::Persist;
@@ -24,6 +24,8 @@ pub(crate) struct Slab<Of, T> {
 }
 
 impl<Of, T> Slab<Of, T> {
+    const LAYOUT: ChunkLayout = ChunkLayout::of(size_of::<Option<T>>());
+
     pub(crate) const fn new() -> Self {
         Self { kind: PhantomData, chunks: Vec::new(), places: 0, free: FreeList::new(), len: 0 }
     }
@@ -44,13 +46,20 @@ impl<Of, T> Slab<Of, T> {
 
     #[inline]
     pub(crate) fn get(&self, at: Id<Of>) -> Option<&T> {
-        let (chunk, within) = split(at.place() as usize);
+        let (chunk, within) = Self::LAYOUT.split(at.place() as usize);
         self.chunks.get(chunk)?.items().get(within)?.as_ref()
+    }
+
+    /// Whether it is a place, and nothing is there.
+    fn is_vacant(chunks: &[Chunk<Option<T>>], places: usize, at: usize) -> bool {
+        let (chunk, within) = Self::LAYOUT.split(at);
+        let there = chunks.get(chunk).and_then(|chunk| chunk.items().get(within)?.as_ref());
+        at < places && there.is_none()
     }
 
     /// All records with their numbers, in the order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<Of>, &T)> {
-        let in_chunk = |(number, chunk)| (number * CHUNK..).zip(Chunk::items(chunk));
+        let in_chunk = |(number, chunk)| (number * Self::LAYOUT.items()..).zip(Chunk::items(chunk));
         let all = self.chunks.iter().enumerate().flat_map(in_chunk);
         all.filter_map(|(at, place)| Some((Id::of_place(u32::try_from(at).ok()?), place.as_ref()?)))
     }
@@ -72,7 +81,7 @@ impl<Of, T: Clone> Slab<Of, T> {
     /// Stores a record and gives its number.
     pub(crate) fn insert(&mut self, record: T) -> Id<Of> {
         let (chunks, places) = (&self.chunks, self.places);
-        let at = self.free.take(|at| is_vacant(chunks, places, at as usize)).unwrap_or_else(|| {
+        let at = self.free.take(|at| Self::is_vacant(chunks, places, at as usize)).unwrap_or_else(|| {
             self.places += 1;
             // The table's cap keeps the number of places far below this.
             u32::try_from(self.places - 1).unwrap_or(u32::MAX)
@@ -83,13 +92,13 @@ impl<Of, T: Clone> Slab<Of, T> {
 
     /// Puts a record into a place that is vacant.
     fn put(&mut self, at: usize, record: T) {
-        let (chunk, within) = split(at);
+        let (chunk, within) = Self::LAYOUT.split(at);
         while self.chunks.len() <= chunk {
             self.chunks.push(Chunk::Own(Vec::new()));
         }
         let places = self.chunks[chunk].items_mut();
         if places.len() <= within {
-            extend(places, within + 1, room_of(chunk, within + 1, CHUNK), None);
+            extend(places, within + 1, room_of(chunk, within + 1, Self::LAYOUT.items()), None);
         }
         places[within] = Some(record);
         self.len += 1;
@@ -98,7 +107,7 @@ impl<Of, T: Clone> Slab<Of, T> {
     /// Takes a record out; its number may come again.
     pub(crate) fn remove(&mut self, at: Id<Of>) -> Option<T> {
         self.get(at)?;
-        let (chunk, within) = split(at.place() as usize);
+        let (chunk, within) = Self::LAYOUT.split(at.place() as usize);
         let record = self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.take()?;
         self.len -= 1;
         self.free.push(at.place());
@@ -110,27 +119,20 @@ impl<Of, T: Clone> Slab<Of, T> {
 
     /// Gives the vacant places at the end back.
     fn cut(&mut self) {
-        while self.places > 0 && is_vacant(&self.chunks, self.places, self.places - 1) {
+        while self.places > 0 && Self::is_vacant(&self.chunks, self.places, self.places - 1) {
             self.places -= 1;
         }
         // One chunk more than is needed stays, for records that come and go at its edge.
-        self.chunks.truncate(self.places.div_ceil(CHUNK) + 1);
+        self.chunks.truncate(self.places.div_ceil(Self::LAYOUT.items()) + 1);
         let (chunks, places) = (&self.chunks, self.places);
-        self.free.tidy(places, |at| is_vacant(chunks, places, at as usize));
+        self.free.tidy(places, |at| Self::is_vacant(chunks, places, at as usize));
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, at: Id<Of>) -> Option<&mut T> {
-        let (chunk, within) = split(at.place() as usize);
+        let (chunk, within) = Self::LAYOUT.split(at.place() as usize);
         self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.as_mut()
     }
-}
-
-/// Whether it is a place, and nothing is there.
-fn is_vacant<T>(chunks: &[Chunk<Option<T>>], places: usize, at: usize) -> bool {
-    let (chunk, within) = split(at);
-    let there = chunks.get(chunk).and_then(|chunk| chunk.items().get(within)?.as_ref());
-    at < places && there.is_none()
 }
 
 impl<Of, T> Index<Id<Of>> for Slab<Of, T> {
@@ -192,7 +194,7 @@ impl<Of, T> Slab<Of, T> {
             slab.put(at as usize, record);
             slab.places = at as usize + 1;
         }
-        let is_vacant = |&at: &u32| is_vacant(&slab.chunks, slab.places, at as usize);
+        let is_vacant = |&at: &u32| Self::is_vacant(&slab.chunks, slab.places, at as usize);
         slab.free = (0..u32::try_from(slab.places).unwrap_or(u32::MAX)).filter(is_vacant).collect();
         Ok(slab)
     }
@@ -219,13 +221,14 @@ mod tests {
     #[test]
     fn a_peak_is_given_back() {
         let mut slab: Slab<(), _> = Slab::new();
-        let all: Vec<Id<()>> = (0..10_000).map(|number| slab.insert(number)).collect();
-        assert_eq!(slab.room(), 10 * CHUNK);
+        let chunk = Slab::<(), u64>::LAYOUT.items();
+        let all: Vec<Id<()>> = (0..3 * chunk as u64 - 1).map(|number| slab.insert(number)).collect();
+        assert_eq!(slab.room(), 3 * chunk);
         for at in all {
             slab.remove(at);
         }
         assert_eq!((slab.len(), slab.places(), slab.insert(7)), (0, 0, Id::of_place(0)));
-        assert!(slab.room() <= CHUNK && slab.free.len() < 2000);
+        assert!(slab.room() <= chunk && slab.free.len() < 2000);
     }
 
     proptest! {
@@ -234,7 +237,7 @@ mod tests {
         fn numbers_depend_on_the_calls_alone(
             steps in prop::collection::vec((0_u8..12, any::<prop::sample::Index>()), 1..400),
             // Around the edges of chunks.
-            many in (0_usize..4, 0_usize..8).prop_map(|(chunks, more)| (chunks * CHUNK + more).saturating_sub(4)),
+            many in (0_usize..4, 0_usize..8).prop_map(|(chunks, more)| (chunks * Slab::<(), usize>::LAYOUT.items() + more).saturating_sub(4)),
         ) {
             let mut slab: Slab<(), usize> = Slab::new();
             let mut model: Vec<Option<usize>> = Vec::new();
