@@ -106,7 +106,7 @@ struct AppendState<B> {
 #[derive(Debug)]
 enum Job<B> {
     Append { number: u64, batch: Vec<u8>, at: Moments },
-    Roll { at: Moments, reply: SyncSender<B> },
+    Roll { at: Moments, reply: SyncSender<io::Result<B>> },
     LeaveGap { at: Moments, reply: SyncSender<io::Result<B>> },
     Close { at: Moments, reply: SyncSender<B> },
 }
@@ -173,8 +173,9 @@ impl<B: Send + 'static> AppendQueue<B> {
         state.failures != ticket.failures || state.written >= ticket.number
     }
 
-    /// Asks for a boundary behind all that was put in. Nothing comes from the receiver if the queue fails before.
-    pub(super) fn roll(&self, at: Moments) -> Receiver<B> {
+    /// Asks for a boundary behind all that was put in. Nothing comes from the receiver if the queue fails before; without
+    /// room for a boundary it has not failed, as long as batches can be written.
+    pub(super) fn roll(&self, at: Moments) -> Receiver<io::Result<B>> {
         let (reply, boundary) = sync_channel(1);
         let mut state = self.state();
         if state.failed.is_none() {
@@ -194,7 +195,10 @@ impl<B: Send + 'static> AppendQueue<B> {
 
     /// Takes batches again, behind the boundary of [`Self::leave_gap`].
     pub(super) fn go_on(&self) {
-        self.state().failed = None;
+        let mut state = self.state();
+        state.failed = None;
+        // What was lost is in the snapshot.
+        state.written = state.put;
     }
 
     /// Ends the file behind all that was put in, and the thread.
@@ -224,11 +228,8 @@ impl<B: Send + 'static> AppendQueue<B> {
                     let result = file.append(&batch, at);
                     self.appended(number, batch, failures, result);
                 }
-                Job::Roll { at, reply } => match file.roll(at) {
-                    // Whoever asked may be gone.
-                    Ok(boundary) => drop(reply.send(boundary)),
-                    Err(error) => self.failed_with(failures, &error),
-                },
+                // Whoever asked may be gone.
+                Job::Roll { at, reply } => drop(reply.send(file.roll(at))),
                 Job::LeaveGap { at, reply } => drop(reply.send(file.leave_gap(at))),
                 Job::Close { at, reply } => {
                     let has_gap = self.state().failed.is_some();
@@ -266,13 +267,6 @@ impl<B: Send + 'static> AppendQueue<B> {
                 self.shared.for_waiting.notify_all();
             }
             Err(error) => self.fail(&mut state, error.to_string()),
-        }
-    }
-
-    fn failed_with(&self, failures: u64, error: &io::Error) {
-        let mut state = self.state();
-        if state.failures == failures {
-            self.fail(&mut state, error.to_string());
         }
     }
 
@@ -352,7 +346,7 @@ mod tests {
         assert_eq!(queue.state().written, 1, "the second is not written yet");
         script.send(Ok(())).unwrap();
         assert!(queue.wait(all, PATIENCE));
-        assert_eq!(queue.roll(at()).recv().unwrap(), (2, 0));
+        assert_eq!(queue.roll(at()).recv().unwrap().unwrap(), (2, 0));
         assert_eq!(queue.close(at()).recv().unwrap(), (2, 0));
     }
 

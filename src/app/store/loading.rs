@@ -33,6 +33,8 @@ pub(super) struct LoadedStore {
     pub(super) ledger: SessionLedger,
     /// Batches that were replayed.
     pub(super) batches: u64,
+    /// The journal alone does not give the table: it needs a snapshot before anybody may rely on it.
+    pub(super) needs_snapshot: bool,
 }
 
 /// What an earlier life left.
@@ -69,6 +71,8 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
     };
     let mut ledger = SessionLedger::open(path, &sources, wanted.settings.rest_separator)?;
     let found = match (directory.continuity(), read) {
+        // Nobody is answered before its first snapshot, however often that was begun.
+        _ if taken_over.is_some() => begin_fresh(&directory, &mut ledger, taken_over)?,
         (Continuity::Unsure(reason), _) => begin_unsure(&directory, &mut ledger, &reason.to_string())?,
         (_, Some(Ok(read))) if ledger.last_taken() <= read.table.last_output() => EarlierLife::of(read),
         (_, Some(Ok(_))) => begin_unsure(&directory, &mut ledger, "the ledger has more than the journal")?,
@@ -103,7 +107,8 @@ fn go_on(
         table.ledger_written(now, ledger.last_taken());
         let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
         ledger.name_sources(table.source_names());
-        return Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches });
+        let needs_snapshot = false;
+        return Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches, needs_snapshot });
     }
     let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
     ledger.name_sources(table.source_names());
@@ -120,6 +125,7 @@ fn go_on(
     // What is not in the journal must be in a snapshot before anybody is answered: numbers that begin above those of the
     // ledger, and the table of an old store.
     let made = first_snapshot(&directory, &mut journal, &mut table, &clock);
+    let needs_snapshot = made.is_err();
     match (made, taken_over) {
         (Ok(()), taken_over) => {
             drop(table.take_recorded(Vec::new()));
@@ -134,7 +140,7 @@ fn go_on(
         // The journal most likely fails as well, and says so.
         (Err(error), None) => tracing::warn!(%error, "the first snapshot of the store cannot be written"),
     }
-    Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches })
+    Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches, needs_snapshot })
 }
 
 /// An empty table whose numbers the ledger does not have, and which begin with `first_serial` at least.
@@ -225,7 +231,9 @@ fn first_snapshot(
     clock: &SystemClock,
 ) -> io::Result<()> {
     let boundary = journal.roll(moments(clock))?;
-    write_snapshot(directory, &boundary, &table.freeze(), || true)
+    write_snapshot(directory, &boundary, &table.freeze(), || true)?;
+    // It was begun as unsure if that did not succeed at once.
+    directory.mark_sure()
 }
 
 fn log_notice(notice: &OpenNotice) {

@@ -141,12 +141,15 @@ impl TableStore {
         shared: SharedTable,
         counter: ProcessCounter,
     ) -> Self {
-        let LoadedStore { table, ids, clock, directory, journal, ledger, batches } = loaded;
+        let LoadedStore { table, ids, clock, directory, journal, ledger, batches, needs_snapshot } = loaded;
         let now = clock.now();
         let wall = clock.to_wall(now);
         *shared.lock() = Ingest::going_on(table, ids, settings);
         let failure = journal.failure().map(ToString::to_string);
         let marks = UnsureMarks::new(directory.clone(), failure.is_none());
+        if needs_snapshot && let Err(error) = marks.set() {
+            tracing::warn!(%error, "the store cannot be marked as one without a snapshot");
+        }
         let view = shared.lock().view(wall);
         shared.begin(Arc::new(clock));
         let parts = StoreParts {
@@ -340,14 +343,17 @@ impl TableStore {
             let boundary = gap.is_none().then(|| queue.roll(self.moments()));
             (frozen, view, queue.failures(), boundary)
         };
-        let rolled = || boundary.and_then(|boundary| boundary.recv().ok());
-        let boundary = gap.or_else(rolled).ok_or_else(failed)?;
+        let boundary = match (gap, boundary) {
+            (Some(gap), _) => gap,
+            (None, Some(rolled)) => rolled.recv().map_err(|_| failed())??,
+            (None, None) => return Err(failed()),
+        };
         self.write(&frozen, &boundary, true)?;
-        if let Some(view) = view
-            && marks.remove(|| queue.failures() == failures && queue.failed().is_none())?
-        {
-            self.note_covered(&view);
+        let Some(view) = view else { return Ok(()) };
+        if !marks.remove(|| queue.failures() == failures && queue.failed().is_none())? {
+            return Err(io::Error::other("the journal has failed again meanwhile"));
         }
+        self.note_covered(&view);
         Ok(())
     }
 
@@ -424,28 +430,34 @@ impl TableStore {
         match timeout(LAST_WRITE, blocking(move || store.write_last())).await {
             Ok(Ok(())) => tracing::debug!("the store is closed"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the store cannot be closed; the next start replays its journal");
+                tracing::warn!(%error, next = self.next_start(), "the store cannot be closed");
             }
-            Err(_) => tracing::warn!("the store takes too long to close; the next start replays its journal"),
+            Err(_) => tracing::warn!(next = self.next_start(), "the store takes too long to close"),
         }
+    }
+
+    /// What the next start does if there is no clean end.
+    fn next_start(&self) -> &'static str {
+        if self.parts.marks.are_set() { "its counters begin at 0" } else { "it replays the journal" }
     }
 
     fn write_last(&self) -> io::Result<()> {
         let StoreParts { shared, queue, is_closed, directory, ledger, counter, .. } = &*self.parts;
         let hangs = || io::Error::other("the journal cannot be closed");
-        let (frozen, boundary) = {
+        let (frozen, view, boundary) = {
             let now = shared.now();
             let mut ingest = shared.lock();
             counter.count(&mut ingest, now);
             ingest.advance(now);
             self.hand_over(&mut ingest);
-            self.note_covered(&ingest.view(shared.to_wall(now)));
             is_closed.store(true, Ordering::Relaxed);
-            (ingest.freeze(), queue.close(self.moments()))
+            (ingest.freeze(), ingest.view(shared.to_wall(now)), queue.close(self.moments()))
         };
         let boundary = boundary.recv().map_err(|_| hangs())?;
         self.write(&frozen, &boundary, false)?;
         directory.mark_clean(&boundary)?;
+        // Not sooner: pages show what the store has.
+        self.note_covered(&view);
         ledger.close();
         Ok(())
     }

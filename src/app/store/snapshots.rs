@@ -59,9 +59,10 @@ impl SnapshotSchedule {
         self.failures += 1;
     }
 
-    /// It is needed as soon as it can be made, and tried again then if it was not before.
+    /// It is needed as soon as it can be made, but not at once behind another: a disk that fails again and again must not
+    /// write snapshots without an end.
     pub(super) fn want(&mut self, now: Timestamp) {
-        self.due.get_or_insert(now);
+        self.due.get_or_insert(now.max(self.last.plus(RETRY)));
     }
 }
 
@@ -126,6 +127,7 @@ mod tests {
         schedule.made(at(now));
         assert!(!schedule.is_due(at(now + 5), 0, 0));
         schedule.want(at(now));
-        assert!(schedule.is_due(at(now), 0, 0));
+        assert!(!schedule.is_due(at(now + 4), 0, 0), "not at once behind another");
+        assert!(schedule.is_due(at(now + 5), 0, 0));
     }
 }

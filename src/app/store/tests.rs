@@ -9,6 +9,7 @@ use crate::clock::SystemClock;
 use crate::state::rows::{Filter, Order};
 use crate::state::{RULES_VERSION, ReplayError, SourceId};
 use crate::store::journal::{Continuity, JournalSettings, UnsureReason};
+use crate::store::takeover::take_over;
 use tokio::task::JoinHandle;
 
 const NAMES: [&str; 2] = ["redis://one", "redis://two"];
@@ -282,5 +283,27 @@ async fn sources_in_another_order_keep_their_allocations_and_their_names_in_the_
         "{names:?}"
     );
     assert_eq!(life.store.parts.ledger.names(), NAMES);
+    life.kill().await;
+}
+
+/// The disk was full, or it was killed, before the first snapshot: the directory looks like one whose last life was unsure.
+#[tokio::test]
+async fn a_takeover_that_was_interrupted_has_the_old_table_still() {
+    let folder = Folder::new("takeover");
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/version-1.db"), &folder.0).unwrap();
+    assert!(take_over(&folder.0, &NAMES).unwrap().is_some());
+    let (directory, _) = Directory::open(&folder.0, JournalSettings::new(RULES_VERSION)).unwrap();
+    drop(Journal::start_over(&directory, loading::moments(&SystemClock::new())));
+    directory.mark_unsure().unwrap();
+    drop(directory);
+
+    let life = Life::writing(&folder.0).await;
+    assert!(matches!(life.found(), Continuity::Unsure(_)), "{:?}", life.found());
+    let (opened, adopted, closed, is_ok) = life.page().await;
+    assert!(opened + adopted + closed > 0, "nothing of the old table is there");
+    assert!(is_ok, "the first snapshot is made, and nothing is unsure any more");
+    life.kill().await;
+    let life = Life::writing(&folder.0).await;
+    assert_eq!(life.found(), Continuity::Killed);
     life.kill().await;
 }

@@ -122,11 +122,6 @@ impl<K: Copy + Eq + Hash, V: Clone> SlabMap<K, V> {
         self.entries.remove(at).map(|entry| entry.value)
     }
 
-    #[allow(dead_code, reason = "for the end of a process, which is an input of the table next")]
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Drops those that are not to be kept.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(&K, &V) -> bool) {
         let dropped: Vec<K> =

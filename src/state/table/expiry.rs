@@ -87,6 +87,24 @@ impl Table {
         self.arm(at);
     }
 
+    /// Sees what a live allocation is by the settings that are in force now: not over its lifetime or idle any more, maybe.
+    pub(super) fn judge_by_other_times(&mut self, at: RecordId) {
+        let is_over = self.now.since(self.records[at].started.get()) > self.settings.max_lifetime;
+        let of_gathering =
+            members(&self.records.slab, at).map(|member| self.records[member].quiet_since.get());
+        let quiet = of_gathering.max().map(|quiet_since| self.now.since(quiet_since));
+        let may_be_idle = is_over && quiet.is_some_and(|quiet| quiet >= self.settings.idle_after);
+        let allocation = &mut self.records[at];
+        let series = self.realms.series(allocation.realm);
+        if !is_over && allocation.take(Flag::OverMaxLifetime) {
+            series.over_max_lifetime -= 1;
+        }
+        if !may_be_idle && allocation.take(Flag::Idle) {
+            series.orphans.sub(Orphan::Idle as usize);
+        }
+        self.judge(at);
+    }
+
     /// When a live allocation is due; `None` while its source is down: nothing becomes due then.
     // docs/semantics.md#due
     fn due(&self, at: RecordId) -> Option<Timestamp> {

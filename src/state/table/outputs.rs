@@ -3,9 +3,9 @@
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
-use crate::state::image::{Persist, persist};
 use crate::state::input::Input;
 use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::queue::Queue;
@@ -96,7 +96,25 @@ impl Persist for Output {
     }
 }
 
-persist! { Outputs { next, waiting, allocations, lost } }
+impl Persist for Outputs {
+    fn write(&self, to: &mut ImageWriter<'_>) {
+        let Self { next, waiting, allocations, lost } = self;
+        next.write(to);
+        waiting.write(to);
+        allocations.write(to);
+        lost.write(to);
+    }
+
+    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
+        let (next, waiting): (u64, Queue<(u64, Output)>) = (Persist::read(from)?, Persist::read(from)?);
+        let (allocations, lost): (usize, u64) = (Persist::read(from)?, Persist::read(from)?);
+        let found = waiting.iter().filter(|(_, output)| matches!(output, Output::Allocation(_))).count();
+        if next == 0 || found != allocations {
+            return Err(Unreadable::Malformed("the outputs are not as many as they should be"));
+        }
+        Ok(Self { next, waiting, allocations, lost })
+    }
+}
 
 impl Table {
     /// Those that wait with numbers above `after`, the first `most` of them.

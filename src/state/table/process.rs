@@ -55,7 +55,7 @@ impl Table {
         if times(&before) != times(settings) {
             for at in self.all_places() {
                 if self.records.get(at).is_some_and(|record| record.phase == Phase::Live) {
-                    self.judge(at);
+                    self.judge_by_other_times(at);
                 }
             }
         }
@@ -81,6 +81,10 @@ impl Table {
     fn unwatch(&mut self, source: SourceId) {
         self.lose_link(self.now, source);
         self.rest_source(source);
+        if let Some(source) = self.sources.get_mut(source) {
+            // Should it come back, its keys are met anew, however old: they have not ended by coturn's word.
+            source.known = false;
+        }
         for at in self.all_places() {
             let is_open = |record: &Allocation| record.source() == source && record.phase != Phase::Closing;
             if self.records.get(at).is_some_and(is_open) {

@@ -227,7 +227,7 @@ impl Table {
         if released {
             granted.lifetime = UNKNOWN_LIFETIME;
         }
-        let is_over = |set_at| self.now.since(set_at) > granted.lifetime + self.settings.grace;
+        let is_over = |set_at| self.now.since(set_at) > granted.lifetime.saturating_add(self.settings.grace);
         if let Some(set_at) = set_at.filter(|&set_at| is_over(set_at)) {
             if let Some(source) = self.sources.get_mut(key.source) {
                 source.left_overs.remember(self.key_ids.of_key(key), self.now, set_at);
@@ -367,7 +367,7 @@ impl Table {
 }
 
 /// As it is recorded.
-fn whole_millis(duration: Duration) -> Duration {
+pub(super) fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -1,6 +1,7 @@
 //! What is counted of the sources beside their links, and of the process.
 
 use super::Table;
+use super::resync::whole_millis;
 use crate::clock::Timestamp;
 use crate::state::input::{Input, ScanOutcome};
 use crate::state::model::ids::SourceId;
@@ -23,8 +24,9 @@ impl Table {
 
     /// The scan came to its end. Gives whether the keys are in the db that was scanned; `None` where that does not show.
     pub fn scan_succeeded(&mut self, source: SourceId, outcome: &ScanOutcome) -> Option<bool> {
-        self.note(self.now, &Input::ScanSucceeded { source, outcome: *outcome });
-        let ScanOutcome { keys, absent, hides_db, duration } = *outcome;
+        let outcome = ScanOutcome { duration: whole_millis(outcome.duration), ..*outcome };
+        self.note(self.now, &Input::ScanSucceeded { source, outcome });
+        let ScanOutcome { keys, absent, hides_db, duration } = outcome;
         let found = self.scan_ends(source);
         let is_right_db =
             if found > 0 || keys.live > 0 { Some(true) } else { (!hides_db).then_some(absent == 0) };

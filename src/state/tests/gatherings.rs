@@ -52,6 +52,26 @@ fn one_that_waits_for_its_expiry_is_not_held() {
 }
 
 #[test]
+fn longer_times_take_back_what_was_said_by_shorter_ones() {
+    let mut story = Story::new();
+    story.tell(0, &new(3600));
+    for moment in [3000, 6000] {
+        story.tell(moment, &refreshed(3600));
+    }
+    let shown = |story: &Story| (story.realm().over_max_lifetime, story.orphans(Orphan::Idle));
+    assert_eq!(shown(story.wait(6600)), (1, 1));
+    let later = Settings { idle_after: secs(7200), ..Settings::default() };
+    story.table.adopt_settings(at(6700), later.clone(), &["test"]);
+    assert_eq!(shown(story.wait(6700)), (1, 0));
+    story.tell(6800, &delta(Leg::Client, [1, 1, 1, 1]));
+    let longer = Settings { max_lifetime: secs(36_000), ..later };
+    story.table.adopt_settings(at(6900), longer, &["test"]);
+    assert_eq!(shown(story.wait(6900)), (0, 0));
+    assert_eq!(story.realm().orphaned.get(Orphan::Idle as usize), 1, "it was one for a while");
+    story.ends_empty();
+}
+
+#[test]
 fn a_used_member_that_ends_leaves_its_clock_to_the_spare() {
     let mut story =
         Story::with(Settings { max_lifetime: secs(60), idle_after: secs(100), ..Settings::default() });

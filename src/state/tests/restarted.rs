@@ -148,3 +148,15 @@ fn another_process_goes_on_as_one_that_lost_its_links() {
     }
     assert_eq!(expected[0].matches("gaps: 1,").count(), 2, "both sources had a gap: {}", expected[0]);
 }
+
+/// They ended as missed when it went, not by coturn's word: an older key proves nothing against them.
+#[test]
+fn a_source_that_comes_back_has_its_allocations_again() {
+    let (mut table, _) = begun();
+    table.restarted(at(BEGIN));
+    table.adopt_settings(at(BEGIN), settings(), &["listener"]);
+    table.restarted(at(400));
+    table.adopt_settings(at(400), settings(), &SOURCES);
+    table.scan_begins(at(401), REDIS);
+    assert_eq!(table.check_key(at(401), REDIS, &key("r", "alice", 1), Some(secs(200))), KeyCheck::Read);
+}

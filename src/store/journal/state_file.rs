@@ -167,11 +167,12 @@ impl StateFile {
         let block = state.encode(self.generation + 1);
         let (first, second) = (1 - self.newest, self.newest);
         disk.write_reserved(&self.file, &block, first * BLOCK_BYTES as u64)?;
+        // It stands in the file, whatever becomes of the rest.
+        self.generation += 1;
+        (self.newest, self.state) = (first, state);
         if is_synced {
             disk.sync(&self.file)?;
         }
-        self.generation += 1;
-        (self.newest, self.state) = (first, state);
         // What is said stands in one copy; the other is against damage.
         if disk.write_reserved(&self.file, &block, second * BLOCK_BYTES as u64).is_ok() && is_synced {
             disk.sync(&self.file)?;

@@ -124,6 +124,8 @@ impl Journal {
         if self.start.is_some() {
             self.begin(at, false);
         } else if self.failure.is_some() || !self.is_at_a_boundary() {
+            // Without room for the next segment the present one is written further.
+            self.reserve_room(0)?;
             self.failure = self.advance(0, at).err();
         }
         match &self.failure {
@@ -203,12 +205,12 @@ impl Journal {
 
     fn begin_anew(&mut self, at: Moments, is_sure: bool) -> io::Result<()> {
         let directory = self.directory.clone();
-        directory.begin_anew()?;
         let listing = directory.folder().list()?;
         let last = listing.segments.last().max(listing.snapshots.last()).copied().unwrap_or(0);
         // Those that were put aside have theirs.
         let last = last.max(directory.found().last_segment);
         self.next_segment = self.next_segment.max(last.saturating_add(1));
+        directory.begin_anew()?;
         self.drop_reserved();
         remove_before(directory.folder(), u64::MAX)?;
         directory.tally().set(None, 0);
@@ -240,11 +242,7 @@ impl Journal {
     /// Begins the next segment, with room for at least so many bytes of batches.
     fn advance(&mut self, batch_bytes: u64, at: Moments) -> io::Result<()> {
         let number = self.next_segment;
-        let room = self.directory.settings().segment_bytes.max(HEADER_END + batch_bytes);
-        if self.reserved.as_ref().is_none_or(|reserved| reserved.bytes < room) {
-            self.drop_reserved();
-            self.reserved = Some(self.reserve(number, room)?);
-        }
+        self.reserve_room(batch_bytes)?;
         let Some(ReservedSegment { file, bytes }) = self.reserved.take() else { return Ok(()) };
         let mark = u32::from_le_bytes(random()?).max(1);
         let header = self.header(number, at, mark);
@@ -257,6 +255,16 @@ impl Journal {
             Some(WrittenSegment { file, header, sum, offset: HEADER_END, bytes, reserve_from: bytes / 2 });
         self.next_segment = number + 1;
         self.last_end = HEADER_END;
+        Ok(())
+    }
+
+    /// Has room reserved for the next segment, for at least so many bytes of batches.
+    fn reserve_room(&mut self, batch_bytes: u64) -> io::Result<()> {
+        let room = self.directory.settings().segment_bytes.max(HEADER_END + batch_bytes);
+        if self.reserved.as_ref().is_none_or(|reserved| reserved.bytes < room) {
+            self.drop_reserved();
+            self.reserved = Some(self.reserve(self.next_segment, room)?);
+        }
         Ok(())
     }
 

@@ -64,6 +64,23 @@ fn a_start_on_a_full_disk_uses_the_room_that_was_reserved() {
     assert_eq!(go_on(&folder, Continuity::Killed, 200).2, (0..12).collect::<Vec<_>>());
 }
 
+/// A snapshot that is due on a full disk must not cost the room that is reserved still.
+#[test]
+fn a_boundary_that_has_no_room_leaves_the_segment_to_be_filled() {
+    let folder = TestFolder::new("no-boundary");
+    let faults = Faults::default();
+    let (directory, mut journal) = start(&folder, &faults);
+    append(&mut journal, 0..2);
+    faults.fill();
+    assert!(journal.roll(at(2)).is_err() && journal.failure().is_none());
+    append(&mut journal, 2..4);
+    faults.heal();
+    journal.roll(at(4)).unwrap();
+    append(&mut journal, 4..6);
+    drop((directory, journal));
+    assert_eq!(go_on(&folder, Continuity::Killed, 99).2, (0..6).collect::<Vec<_>>());
+}
+
 #[test]
 fn nothing_is_written_behind_a_torn_batch_of_a_failing_disk() {
     for torn in [0, 1, 11, 12, 13, 20, 40, usize::MAX] {
