@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use hashbrown::HashTable;
 
+use super::chunk::SHORT_LIVED;
 use super::free_list::rehashed;
 use super::id::Id;
 use super::slab::Slab;
@@ -22,7 +23,7 @@ struct Entry<K, V> {
 /// Values by key, each key once.
 #[derive(Debug)]
 pub(crate) struct SlabMap<K, V> {
-    entries: Slab<Entry<K, V>, Entry<K, V>>,
+    entries: Slab<Entry<K, V>, Entry<K, V>, SHORT_LIVED>,
     by_key: HashTable<Id<Entry<K, V>>>,
     hasher: ahash::RandomState,
 }
