@@ -9,10 +9,13 @@ pub(crate) const LONG_LIVED: usize = 16 << 10;
 
 /// The same, of what comes and goes: the C library gives a block of this size back to the system when it is freed, and
 /// leaves no holes between those that stay.
-pub(crate) const SHORT_LIVED: usize = 256 << 10;
+pub(crate) const SHORT_LIVED: usize = 128 << 10;
 
 /// A full chunk has so many items at least.
 const LEAST_BITS: u32 = 6;
+
+/// A full chunk has no more items, however small they are.
+const MOST_BITS: u32 = 14;
 
 /// How items of one size lie in chunks.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +28,7 @@ impl ChunkLayout {
     /// For items of so many bytes, in chunks of so many.
     pub(crate) const fn of(size: usize, least_bytes: usize) -> Self {
         let mut within_bits = LEAST_BITS;
-        while within_bits < 16 && size << within_bits < least_bytes {
+        while within_bits < MOST_BITS && size << within_bits < least_bytes {
             within_bits += 1;
         }
         Self { within_bits }
