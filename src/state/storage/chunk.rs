@@ -3,19 +3,15 @@
 
 use std::sync::Arc;
 
-/// Bytes that a full chunk has at least, of what lives long: copied within microseconds, when it is written to while somebody
-/// else has it.
-pub(crate) const LONG_LIVED: usize = 16 << 10;
-
-/// The same, of what comes and goes: the C library gives a block of this size back to the system when it is freed, and
-/// leaves no holes between those that stay.
-pub(crate) const SHORT_LIVED: usize = 128 << 10;
+/// A full chunk has so many bytes at least: the C library gives a block of this size back to the system when it is freed,
+/// and leaves no holes between those that stay.
+const LEAST_BYTES: usize = 256 << 10;
 
 /// A full chunk has so many items at least.
-const LEAST_BITS: u32 = 6;
+const LEAST_BITS: u32 = 10;
 
 /// A full chunk has no more items, however small they are.
-const MOST_BITS: u32 = 14;
+const MOST_BITS: u32 = 13;
 
 /// How items of one size lie in chunks.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +21,10 @@ pub(crate) struct ChunkLayout {
 }
 
 impl ChunkLayout {
-    /// For items of so many bytes, in chunks of so many.
-    pub(crate) const fn of(size: usize, least_bytes: usize) -> Self {
+    /// For items of so many bytes.
+    pub(crate) const fn of(size: usize) -> Self {
         let mut within_bits = LEAST_BITS;
-        while within_bits < MOST_BITS && size << within_bits < least_bytes {
+        while within_bits < MOST_BITS && size << within_bits < LEAST_BYTES {
             within_bits += 1;
         }
         Self { within_bits }

@@ -3,7 +3,7 @@
 //! A name takes its bytes, five more, and what is missing to a multiple of four: no pointer, no length of a word, no
 //! header of an allocator.
 
-use super::chunk::{Chunk, ChunkLayout, LONG_LIVED, extend, room_of};
+use super::chunk::{Chunk, ChunkLayout, extend, room_of};
 use super::free_list::FreeList;
 use super::id::Id;
 use super::slab::Slab;
@@ -157,7 +157,7 @@ struct Shelf {
 
 impl Shelf {
     const fn new(size: usize) -> Self {
-        let layout = ChunkLayout::of(size, LONG_LIVED);
+        let layout = ChunkLayout::of(size);
         Self { size, layout, chunks: Vec::new(), places: 0, free: FreeList::new() }
     }
 

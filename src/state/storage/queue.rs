@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::chunk::{Chunk, ChunkLayout, SHORT_LIVED};
+use super::chunk::{Chunk, ChunkLayout};
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
@@ -24,7 +24,7 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Items of a chunk.
-    const FULL: usize = ChunkLayout::of(size_of::<T>(), SHORT_LIVED).items();
+    const FULL: usize = ChunkLayout::of(size_of::<T>()).items();
 
     pub(crate) const fn new() -> Self {
         Self { chunks: VecDeque::new(), taken: 0, len: 0 }

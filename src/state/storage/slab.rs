@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-use super::chunk::{Chunk, ChunkLayout, LONG_LIVED, extend, room_of};
+use super::chunk::{Chunk, ChunkLayout, extend, room_of};
 use super::free_list::FreeList;
 use super::id::Id;
 use crate::state::image::Persist;
@@ -13,7 +13,7 @@ use crate::state::image::writer::ImageWriter;
 /// Records in chunks of memory; freed places are used again, the lowest first, and those at the end given back. Which
 /// number a record gets depends on nothing but the calls before.
 #[derive(Debug)]
-pub(crate) struct Slab<Of, T, const CHUNK_BYTES: usize = LONG_LIVED> {
+pub(crate) struct Slab<Of, T> {
     kind: PhantomData<fn() -> Of>,
     /// A chunk may be shorter than its part: nothing is at the places that it lacks. One more than the places need may be
     /// kept.
@@ -23,8 +23,8 @@ pub(crate) struct Slab<Of, T, const CHUNK_BYTES: usize = LONG_LIVED> {
     len: usize,
 }
 
-impl<Of, T, const CHUNK_BYTES: usize> Slab<Of, T, CHUNK_BYTES> {
-    const LAYOUT: ChunkLayout = ChunkLayout::of(size_of::<Option<T>>(), CHUNK_BYTES);
+impl<Of, T> Slab<Of, T> {
+    const LAYOUT: ChunkLayout = ChunkLayout::of(size_of::<Option<T>>());
 
     pub(crate) const fn new() -> Self {
         Self { kind: PhantomData, chunks: Vec::new(), places: 0, free: FreeList::new(), len: 0 }
@@ -77,7 +77,7 @@ impl<Of, T, const CHUNK_BYTES: usize> Slab<Of, T, CHUNK_BYTES> {
     }
 }
 
-impl<Of, T: Clone, const CHUNK_BYTES: usize> Slab<Of, T, CHUNK_BYTES> {
+impl<Of, T: Clone> Slab<Of, T> {
     /// Stores a record and gives its number.
     pub(crate) fn insert(&mut self, record: T) -> Id<Of> {
         let (chunks, places) = (&self.chunks, self.places);
@@ -135,7 +135,7 @@ impl<Of, T: Clone, const CHUNK_BYTES: usize> Slab<Of, T, CHUNK_BYTES> {
     }
 }
 
-impl<Of, T, const CHUNK_BYTES: usize> Index<Id<Of>> for Slab<Of, T, CHUNK_BYTES> {
+impl<Of, T> Index<Id<Of>> for Slab<Of, T> {
     type Output = T;
 
     #[expect(clippy::expect_used, reason = "numbers come from `insert` and are dropped with the record")]
@@ -144,7 +144,7 @@ impl<Of, T, const CHUNK_BYTES: usize> Index<Id<Of>> for Slab<Of, T, CHUNK_BYTES>
     }
 }
 
-impl<Of, T: Clone, const CHUNK_BYTES: usize> IndexMut<Id<Of>> for Slab<Of, T, CHUNK_BYTES> {
+impl<Of, T: Clone> IndexMut<Id<Of>> for Slab<Of, T> {
     #[expect(clippy::expect_used, reason = "numbers come from `insert` and are dropped with the record")]
     fn index_mut(&mut self, at: Id<Of>) -> &mut T {
         self.get_mut(at).expect("a number of the slab's own")
@@ -154,7 +154,7 @@ impl<Of, T: Clone, const CHUNK_BYTES: usize> IndexMut<Id<Of>> for Slab<Of, T, CH
 /// More vacant places than any machine of today has records.
 const MOST_VACANT: usize = 1 << 26;
 
-impl<Of, T, const CHUNK_BYTES: usize> Slab<Of, T, CHUNK_BYTES> {
+impl<Of, T> Slab<Of, T> {
     /// Each record after the number of vacant places before it.
     pub(crate) fn write(
         &self,

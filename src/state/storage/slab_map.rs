@@ -5,7 +5,6 @@ use std::hash::Hash;
 
 use hashbrown::HashTable;
 
-use super::chunk::SHORT_LIVED;
 use super::free_list::rehashed;
 use super::id::Id;
 use super::slab::Slab;
@@ -23,7 +22,7 @@ struct Entry<K, V> {
 /// Values by key, each key once.
 #[derive(Debug)]
 pub(crate) struct SlabMap<K, V> {
-    entries: Slab<Entry<K, V>, Entry<K, V>, SHORT_LIVED>,
+    entries: Slab<Entry<K, V>, Entry<K, V>>,
     by_key: HashTable<Id<Entry<K, V>>>,
     hasher: ahash::RandomState,
 }
@@ -204,7 +203,6 @@ mod tests {
         for key in 0..20_000 {
             map.remove(&key);
         }
-        // A chunk stays.
-        assert!(map.is_empty() && map.room() <= 16_384, "{}", map.room());
+        assert!(map.is_empty() && map.room() <= 8192, "{}", map.room());
     }
 }
