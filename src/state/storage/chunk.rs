@@ -11,7 +11,7 @@ const LEAST_BYTES: usize = 256 << 10;
 const LEAST_BITS: u32 = 10;
 
 /// A full chunk has no more items, however small they are.
-const MOST_BITS: u32 = 13;
+const MOST_BITS: u32 = 14;
 
 /// How items of one size lie in chunks.
 #[derive(Clone, Copy, Debug)]

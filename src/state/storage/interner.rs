@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_peak_is_given_back() {
         let mut users = Interner::new();
-        let all: Vec<NameId> = (0..10_000_u32).map(|number| users.acquire(&number.to_le_bytes())).collect();
+        let all: Vec<NameId> = (0..60_000_u32).map(|number| users.acquire(&number.to_le_bytes())).collect();
         let (last, others) = all.split_last().unwrap();
         for user in others {
             users.release(*user);
@@ -294,6 +294,7 @@ mod tests {
         let shelf = &users.shelves[2];
         assert_eq!((shelf.places, users.get(young)), (1, &b"back"[..]));
         let room: usize = shelf.chunks.iter().map(|chunk| chunk.items().capacity()).sum();
-        assert!(room < 100_000 && shelf.free.len() < 2000, "{shelf:?}");
+        // Two chunks of 720,000 bytes.
+        assert!(room < 400_000 && shelf.free.len() < 2000, "{room}, {}", shelf.free.len());
     }
 }

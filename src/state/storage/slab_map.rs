@@ -203,6 +203,7 @@ mod tests {
         for key in 0..20_000 {
             map.remove(&key);
         }
-        assert!(map.is_empty() && map.room() <= 8192, "{}", map.room());
+        // A chunk stays.
+        assert!(map.is_empty() && map.room() <= 16_384, "{}", map.room());
     }
 }
