@@ -15,7 +15,7 @@ pub(in crate::state) use fields::{persist, persist_words};
 use reader::{ImageReader, Unreadable};
 use writer::ImageWriter;
 
-/// The format that is written. A reader knows the formats up to this one; see [`persist`] for what a new one takes.
+/// The format that is written. A reader knows the formats up to this one; see `persist` for what a new one takes.
 pub const IMAGE_VERSION: u32 = 1;
 
 /// What can stand in an image.
