@@ -1,7 +1,11 @@
-//! Items in blocks of bounded size, which a frozen copy can share: whoever writes to a shared block takes it over, or
-//! copies it first. So a container is frozen in a time that depends on the number of its blocks, and never moves as a whole.
+//! Items in chunks of bounded size, which a frozen copy can share: a page of a shared chunk is copied when it is written
+//! to. So a container is frozen in a time that depends on the number of its chunks, no event waits for a copy of more than
+//! a page, and a container never moves as a whole.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use super::free_list::shrunk;
 
 /// A full chunk has so many bytes at least: the C library gives a block of this size back to the system when it is freed,
 /// and leaves no holes between those that stay.
@@ -13,11 +17,15 @@ const LEAST_BITS: u32 = 10;
 /// A full chunk has no more items, however small they are.
 const MOST_BITS: u32 = 14;
 
+/// A page has so many bytes at least: little to copy at the first write after a freeze, much beside its own header.
+const PAGE_BYTES: usize = 1024;
+
 /// How items of one size lie in chunks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkLayout {
     /// Bits of a place that tell where in its chunk it is.
     within_bits: u32,
+    page_bits: u32,
 }
 
 impl ChunkLayout {
@@ -27,12 +35,21 @@ impl ChunkLayout {
         while within_bits < MOST_BITS && size << within_bits < LEAST_BYTES {
             within_bits += 1;
         }
-        Self { within_bits }
+        let mut page_bits = 0;
+        while page_bits < LEAST_BITS && size << page_bits < PAGE_BYTES {
+            page_bits += 1;
+        }
+        Self { within_bits, page_bits }
     }
 
     /// Items of a full chunk.
     pub(crate) const fn items(self) -> usize {
         1 << self.within_bits
+    }
+
+    /// Items of a page; a full chunk is a multiple of it.
+    pub(crate) const fn page_items(self) -> usize {
+        1 << self.page_bits
     }
 
     /// The chunk of a place, and where in it the place is.
@@ -46,59 +63,206 @@ impl ChunkLayout {
 pub(crate) enum Chunk<T> {
     /// Nobody else has them.
     Own(Vec<T>),
-    /// Somebody else may have them too.
+    /// A frozen copy may have them too.
     Shared(Arc<Vec<T>>),
+    /// A frozen copy may have the base too; some pages have been written to since.
+    Patched(Box<Patched<T>>),
+}
+
+/// Shared items, and the pages of them that have been written to.
+#[derive(Debug)]
+pub(crate) struct Patched<T> {
+    base: Arc<Vec<T>>,
+    /// Items of a page; the last one may be shorter.
+    page_items: usize,
+    /// One for each page of the base; `None` while it is as in the base.
+    pages: Vec<Option<Box<[T]>>>,
+    /// How many are not `None`.
+    written: usize,
 }
 
 impl<T> Chunk<T> {
-    #[inline]
-    pub(crate) fn items(&self) -> &Vec<T> {
+    fn base(&self) -> &Vec<T> {
         match self {
             Self::Own(items) => items,
             Self::Shared(items) => items,
+            Self::Patched(patched) => &patched.base,
         }
     }
 
-    /// The same items once more, without a copy of any.
-    pub(crate) fn share(&mut self) -> Self {
-        if let Self::Own(items) = self {
-            *self = Self::Shared(Arc::new(std::mem::take(items)));
-        }
+    pub(crate) fn len(&self) -> usize {
+        self.base().len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.base().capacity()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
         match self {
-            Self::Own(_) => Self::Own(Vec::new()),
-            Self::Shared(items) => Self::Shared(Arc::clone(items)),
+            Self::Own(items) => items.get(at),
+            Self::Shared(items) => items.get(at),
+            Self::Patched(patched) => {
+                let (page, within) = (at / patched.page_items, at % patched.page_items);
+                match patched.pages.get(page)? {
+                    Some(items) => items.get(within),
+                    None => patched.base.get(at),
+                }
+            }
         }
     }
 
-    /// Drops the items; room that is its own stays.
+    /// Some items that lie in one page. Panics if there are none.
+    #[inline]
+    pub(crate) fn slice(&self, at: Range<usize>) -> &[T] {
+        match self {
+            Self::Own(items) => &items[at],
+            Self::Shared(items) => &items[at],
+            Self::Patched(patched) => match &patched.pages[at.start / patched.page_items] {
+                Some(items) => &items[at.start % patched.page_items..][..at.len()],
+                None => &patched.base[at],
+            },
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let (base, patched) =
+            (self.base(), if let Self::Patched(patched) = self { Some(patched) } else { None });
+        let page_items = patched.map_or(base.len().max(1), |patched| patched.page_items);
+        let written = move |page: usize| patched.and_then(|patched| patched.pages[page].as_deref());
+        base.chunks(page_items).enumerate().flat_map(move |(page, items)| written(page).unwrap_or(items))
+    }
+
+    /// Drops the items; what room is kept is little.
     pub(crate) fn clear(&mut self) {
         match self {
-            Self::Own(items) => items.clear(),
-            Self::Shared(_) => *self = Self::Own(Vec::new()),
+            Self::Own(items) if shrunk(0, items.capacity()).is_none() => items.clear(),
+            Self::Own(_) | Self::Shared(_) | Self::Patched(_) => *self = Self::Own(Vec::new()),
         }
     }
 }
 
 impl<T: Clone> Chunk<T> {
-    /// The items, to be changed.
-    #[inline]
-    pub(crate) fn items_mut(&mut self) -> &mut Vec<T> {
-        if let Self::Shared(_) = self {
-            self.take_over();
+    /// The same items once more, without a copy of any.
+    pub(crate) fn share(&mut self) -> Self {
+        if !matches!(self, Self::Shared(_)) {
+            *self = Self::Shared(Arc::new(std::mem::take(self.items_mut())));
         }
         match self {
-            Self::Own(items) => items,
+            Self::Shared(items) => Self::Shared(Arc::clone(items)),
             // Not so after the line above.
-            Self::Shared(items) => Arc::make_mut(items),
+            Self::Own(_) | Self::Patched(_) => Self::Own(Vec::new()),
         }
     }
 
+    /// All items, to be changed and to be made more or fewer. Copies all of them while a frozen copy has them too.
+    pub(crate) fn items_mut(&mut self) -> &mut Vec<T> {
+        match self {
+            Self::Own(_) => {}
+            Self::Shared(items) => *self = Self::Own(own(std::mem::take(items))),
+            Self::Patched(patched) => {
+                let mut items = own(std::mem::take(&mut patched.base));
+                for (number, page) in std::mem::take(&mut patched.pages).into_iter().enumerate() {
+                    if let Some(page) = page {
+                        put_page(&mut items, number * patched.page_items, page);
+                    }
+                }
+                *self = Self::Own(items);
+            }
+        }
+        match self {
+            Self::Own(items) => items,
+            // Not so after the lines above.
+            Self::Shared(items) => Arc::make_mut(items),
+            Self::Patched(patched) => Arc::make_mut(&mut patched.base),
+        }
+    }
+
+    /// One item, to be changed. Copies its page of so many items while a frozen copy has it too.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, at: usize, page_items: usize) -> Option<&mut T> {
+        if !matches!(self, Self::Own(_)) && at < self.len() {
+            self.own_page(at, page_items);
+        }
+        match self {
+            Self::Own(items) => items.get_mut(at),
+            Self::Shared(_) => None,
+            Self::Patched(patched) => patched.written_mut(at..at + 1)?.first_mut(),
+        }
+    }
+
+    /// Some items that lie in one page, to be changed, as [`Chunk::get_mut`] does. Panics if there are none.
+    #[inline]
+    pub(crate) fn slice_mut(&mut self, at: Range<usize>, page_items: usize) -> &mut [T] {
+        if !matches!(self, Self::Own(_)) {
+            self.own_page(at.start, page_items);
+        }
+        match self {
+            Self::Own(items) => &mut items[at],
+            Self::Shared(_) => &mut [],
+            Self::Patched(patched) => patched.written_mut(at).unwrap_or_default(),
+        }
+    }
+
+    /// Sees to it that the page of an item can be written to. While a frozen copy has it too, this is a page of its own;
+    /// when it has gone, the pages return to the base one by one: all at once would hold the next event up.
     #[cold]
     #[inline(never)]
-    fn take_over(&mut self) {
+    fn own_page(&mut self, at: usize, page_items: usize) {
         if let Self::Shared(items) = self {
-            *self = Self::Own(own(std::mem::take(items)));
+            if Arc::get_mut(items).is_some() {
+                self.items_mut();
+                return;
+            }
+            let pages = vec![None; items.len().div_ceil(page_items)];
+            let base = std::mem::take(items);
+            *self = Self::Patched(Box::new(Patched { base, page_items, pages, written: 0 }));
         }
+        if let Self::Patched(patched) = self {
+            patched.own_page(at);
+            if patched.written == 0 {
+                self.items_mut();
+            }
+        }
+    }
+}
+
+impl<T: Clone> Patched<T> {
+    /// The page of an item becomes its own, or returns to the base that nobody else has any more.
+    fn own_page(&mut self, at: usize) {
+        let first = at / self.page_items * self.page_items;
+        let page = &mut self.pages[at / self.page_items];
+        match (Arc::get_mut(&mut self.base), page.is_some()) {
+            (Some(base), true) => {
+                if let Some(items) = page.take() {
+                    put_page(base, first, items);
+                    self.written -= 1;
+                }
+            }
+            (None, false) => {
+                let end = (first + self.page_items).min(self.base.len());
+                *page = Some(self.base[first..end].into());
+                self.written += 1;
+            }
+            (Some(_), false) | (None, true) => {}
+        }
+    }
+
+    /// Some items of a page for which [`Patched::own_page`] has been called.
+    fn written_mut(&mut self, at: Range<usize>) -> Option<&mut [T]> {
+        match self.pages.get_mut(at.start / self.page_items)? {
+            Some(items) => items.get_mut(at.start % self.page_items..)?.get_mut(..at.len()),
+            None => Arc::get_mut(&mut self.base)?.get_mut(at),
+        }
+    }
+}
+
+/// Puts the items of a page to where it begins.
+fn put_page<T>(items: &mut [T], first: usize, page: Box<[T]>) {
+    for (item, written) in items[first..].iter_mut().zip(page) {
+        *item = written;
     }
 }
 
@@ -130,19 +294,77 @@ fn own<T: Clone>(items: Arc<Vec<T>>) -> Vec<T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_shared_is_copied_by_who_writes_first_and_taken_over_by_who_is_left() {
-        let mut live = Chunk::Own(vec![1, 2]);
-        let frozen = live.share();
-        let at = |chunk: &Chunk<i32>| chunk.items().as_ptr();
-        assert_eq!(at(&live), at(&frozen));
-        live.items_mut()[0] = 7;
-        assert_eq!((live.items(), frozen.items()), (&vec![7, 2], &vec![1, 2]));
+    use proptest::prelude::*;
 
+    #[test]
+    fn only_the_page_that_is_written_to_is_copied_and_returns_when_the_frozen_copy_has_gone() {
+        let mut live = Chunk::Own(vec![1, 2, 3, 4, 5]);
+        let base = |chunk: &Chunk<i32>| chunk.base().as_ptr();
+        let before = base(&live);
         let frozen = live.share();
-        let before = at(&live);
+        *live.get_mut(3, 2).unwrap() = 7;
+        assert_eq!((base(&live), base(&frozen)), (before, before), "all of it was copied");
+        let Chunk::Patched(patched) = &live else { panic!("{live:?}") };
+        assert_eq!(patched.pages, [None, Some(Box::from([3, 7])), None]);
+        assert!(live.iter().eq(&[1, 2, 3, 7, 5]) && frozen.iter().eq(&[1, 2, 3, 4, 5]));
+
         drop(frozen);
-        live.items_mut()[0] = 8;
-        assert_eq!((at(&live), live.items()), (before, &vec![8, 2]));
+        *live.get_mut(4, 2).unwrap() = 8;
+        assert!(matches!(live, Chunk::Patched(_)), "pages that are not written to have returned");
+        *live.get_mut(2, 2).unwrap() = 6;
+        let Chunk::Own(items) = &live else { panic!("{live:?}") };
+        assert_eq!((items.as_ptr(), &items[..]), (before, &[1, 2, 6, 7, 8][..]));
+    }
+
+    #[test]
+    fn a_page_divides_a_chunk() {
+        for size in 1..5000 {
+            let layout = ChunkLayout::of(size);
+            let (chunk, page) = (layout.items(), layout.page_items());
+            assert!(chunk.is_multiple_of(page) && page * size < 2 * PAGE_BYTES.max(size), "{size}: {page}");
+        }
+    }
+
+    proptest! {
+        /// Frozen copies stay as they were, and what is live is as a vector would be.
+        #[test]
+        fn agrees_with_a_vector(
+            steps in prop::collection::vec((0_u8..10, any::<prop::sample::Index>()), 1..100),
+            page_items in 1_usize..5,
+        ) {
+            let (mut live, mut model) = (Chunk::Own(Vec::new()), Vec::new());
+            let mut frozen: Vec<(Chunk<usize>, Vec<usize>)> = Vec::new();
+            for (number, (step, which)) in steps.into_iter().enumerate() {
+                let at = which.index(model.len().max(1));
+                match step {
+                    0..2 => {
+                        live.items_mut().push(number);
+                        model.push(number);
+                    }
+                    2..5 => if let Some(item) = model.get_mut(at) {
+                        *item = number;
+                        *live.get_mut(at, page_items).unwrap() = number;
+                    },
+                    5 => {
+                        let end = (at / page_items + 1) * page_items;
+                        let range = at.min(model.len())..end.min(model.len());
+                        model[range.clone()].fill(number);
+                        if !range.is_empty() {
+                            live.slice_mut(range, page_items).fill(number);
+                        }
+                    }
+                    6..8 => frozen.push((live.share(), model.clone())),
+                    _ => drop(frozen.pop()),
+                }
+                prop_assert_eq!(live.get_mut(model.len(), page_items), None);
+                for (chunk, model) in frozen.iter().map(|(chunk, model)| (chunk, model)).chain([(&live, &model)]) {
+                    prop_assert_eq!((chunk.len(), chunk.get(at), chunk.get(model.len())), (model.len(), model.get(at), None));
+                    prop_assert!(chunk.iter().eq(model));
+                    if let Some(item) = model.get(at) {
+                        prop_assert_eq!(chunk.slice(at..at + 1), [*item]);
+                    }
+                }
+            }
+        }
     }
 }

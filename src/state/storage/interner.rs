@@ -168,12 +168,14 @@ impl Shelf {
 
     fn bytes_of(&self, place: u32) -> &[u8] {
         let (chunk, within) = self.layout.split(place as usize);
-        &self.chunks[chunk].items()[within * self.size..][..self.size]
+        let at = within * self.size;
+        self.chunks[chunk].slice(at..at + self.size)
     }
 
     fn bytes_of_mut(&mut self, place: u32) -> &mut [u8] {
         let (chunk, within) = self.layout.split(place as usize);
-        &mut self.chunks[chunk].items_mut()[within * self.size..][..self.size]
+        let (at, page_bytes) = (within * self.size, self.layout.page_items() * self.size);
+        self.chunks[chunk].slice_mut(at..at + self.size, page_bytes)
     }
 
     fn put(&mut self, name: &[u8]) -> u32 {
@@ -225,6 +227,9 @@ impl Shelf {
         }
         // One chunk more than is needed stays, for names that come and go at its edge.
         self.chunks.truncate(self.places.div_ceil(self.layout.items()) + 1);
+        if self.places == 0 {
+            self.chunks[0].clear();
+        }
         let mut free = std::mem::take(&mut self.free);
         free.tidy(self.places, |place| self.is_free(place));
         self.free = free;
@@ -245,9 +250,9 @@ mod tests {
         let mut users = Interner::new();
         users.acquire(&[b'a'; 55]);
         users.acquire(&[b'b'; 54]);
-        assert_eq!(users.shelves[14].chunks[0].items().len(), 120);
+        assert_eq!(users.shelves[14].chunks[0].len(), 120);
         users.acquire(&[b'b'; 56]);
-        assert_eq!(users.shelves[15].chunks[0].items().len(), 64);
+        assert_eq!(users.shelves[15].chunks[0].len(), 64);
     }
 
     proptest! {
@@ -293,7 +298,7 @@ mod tests {
         users.release(*last);
         let shelf = &users.shelves[2];
         assert_eq!((shelf.places, users.get(young)), (1, &b"back"[..]));
-        let room: usize = shelf.chunks.iter().map(|chunk| chunk.items().capacity()).sum();
+        let room: usize = shelf.chunks.iter().map(Chunk::capacity).sum();
         // Two chunks of 720,000 bytes.
         assert!(room < 400_000 && shelf.free.len() < 2000, "{room}, {}", shelf.free.len());
     }

@@ -40,7 +40,7 @@ impl<T> Queue<T> {
 
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.items().capacity()).sum()
+        self.chunks.iter().map(Chunk::capacity).sum()
     }
 
     /// The first in the queue.
@@ -48,22 +48,22 @@ impl<T> Queue<T> {
         if self.is_empty() {
             return None;
         }
-        self.chunks.front()?.items().get(self.taken)
+        self.chunks.front()?.get(self.taken)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(Chunk::items).skip(self.taken)
-    }
-
-    /// The same queue once more, to be read only: what happens to this one from now on does not show there.
-    pub(crate) fn share(&mut self) -> Self {
-        Self { chunks: self.chunks.iter_mut().map(Chunk::share).collect(), taken: self.taken, len: self.len }
+        self.chunks.iter().flat_map(Chunk::iter).skip(self.taken)
     }
 }
 
 impl<T: Clone> Queue<T> {
+    /// The same queue once more, to be read only: what happens to this one from now on does not show there.
+    pub(crate) fn share(&mut self) -> Self {
+        Self { chunks: self.chunks.iter_mut().map(Chunk::share).collect(), taken: self.taken, len: self.len }
+    }
+
     pub(crate) fn push_back(&mut self, item: T) {
-        if self.chunks.back().is_none_or(|last| last.items().len() >= Self::FULL) {
+        if self.chunks.back().is_none_or(|last| last.len() >= Self::FULL) {
             // The first chunk grows: a short queue takes little.
             let room = if self.chunks.is_empty() { 0 } else { Self::FULL };
             self.chunks.push_back(Chunk::Own(Vec::with_capacity(room)));
@@ -82,7 +82,7 @@ impl<T: Clone> Queue<T> {
         if self.is_empty() {
             self.chunks[0].clear();
             self.taken = 0;
-        } else if self.taken == self.chunks[0].items().len() {
+        } else if self.taken == self.chunks[0].len() {
             self.chunks.pop_front();
             self.taken = 0;
         }

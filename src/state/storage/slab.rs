@@ -41,29 +41,31 @@ impl<Of, T> Slab<Of, T> {
 
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.items().capacity()).sum()
+        self.chunks.iter().map(Chunk::capacity).sum()
     }
 
     #[inline]
     pub(crate) fn get(&self, at: Id<Of>) -> Option<&T> {
         let (chunk, within) = Self::LAYOUT.split(at.place() as usize);
-        self.chunks.get(chunk)?.items().get(within)?.as_ref()
+        self.chunks.get(chunk)?.get(within)?.as_ref()
     }
 
     /// Whether it is a place, and nothing is there.
     fn is_vacant(chunks: &[Chunk<Option<T>>], places: usize, at: usize) -> bool {
         let (chunk, within) = Self::LAYOUT.split(at);
-        let there = chunks.get(chunk).and_then(|chunk| chunk.items().get(within)?.as_ref());
+        let there = chunks.get(chunk).and_then(|chunk| chunk.get(within)?.as_ref());
         at < places && there.is_none()
     }
 
     /// All records with their numbers, in the order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<Of>, &T)> {
-        let in_chunk = |(number, chunk)| (number * Self::LAYOUT.items()..).zip(Chunk::items(chunk));
+        let in_chunk = |(number, chunk)| (number * Self::LAYOUT.items()..).zip(Chunk::iter(chunk));
         let all = self.chunks.iter().enumerate().flat_map(in_chunk);
         all.filter_map(|(at, place)| Some((Id::of_place(u32::try_from(at).ok()?), place.as_ref()?)))
     }
+}
 
+impl<Of, T: Clone> Slab<Of, T> {
     /// The same records once more, to be read only: what is written here from now on does not show there.
     pub(crate) fn share(&mut self) -> Self {
         Self {
@@ -75,9 +77,7 @@ impl<Of, T> Slab<Of, T> {
             len: self.len,
         }
     }
-}
 
-impl<Of, T: Clone> Slab<Of, T> {
     /// Stores a record and gives its number.
     pub(crate) fn insert(&mut self, record: T) -> Id<Of> {
         let (chunks, places) = (&self.chunks, self.places);
@@ -96,11 +96,13 @@ impl<Of, T: Clone> Slab<Of, T> {
         while self.chunks.len() <= chunk {
             self.chunks.push(Chunk::Own(Vec::new()));
         }
-        let places = self.chunks[chunk].items_mut();
+        let places = &mut self.chunks[chunk];
         if places.len() <= within {
-            extend(places, within + 1, room_of(chunk, within + 1, Self::LAYOUT.items()), None);
+            extend(places.items_mut(), within + 1, room_of(chunk, within + 1, Self::LAYOUT.items()), None);
         }
-        places[within] = Some(record);
+        if let Some(place) = places.get_mut(within, Self::LAYOUT.page_items()) {
+            *place = Some(record);
+        }
         self.len += 1;
     }
 
@@ -108,7 +110,7 @@ impl<Of, T: Clone> Slab<Of, T> {
     pub(crate) fn remove(&mut self, at: Id<Of>) -> Option<T> {
         self.get(at)?;
         let (chunk, within) = Self::LAYOUT.split(at.place() as usize);
-        let record = self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.take()?;
+        let record = self.chunks.get_mut(chunk)?.get_mut(within, Self::LAYOUT.page_items())?.take()?;
         self.len -= 1;
         self.free.push(at.place());
         if at.place() as usize + 1 == self.places {
@@ -124,6 +126,9 @@ impl<Of, T: Clone> Slab<Of, T> {
         }
         // One chunk more than is needed stays, for records that come and go at its edge.
         self.chunks.truncate(self.places.div_ceil(Self::LAYOUT.items()) + 1);
+        if self.places == 0 {
+            self.chunks[0].clear();
+        }
         let (chunks, places) = (&self.chunks, self.places);
         self.free.tidy(places, |at| Self::is_vacant(chunks, places, at as usize));
     }
@@ -131,7 +136,7 @@ impl<Of, T: Clone> Slab<Of, T> {
     #[inline]
     pub(crate) fn get_mut(&mut self, at: Id<Of>) -> Option<&mut T> {
         let (chunk, within) = Self::LAYOUT.split(at.place() as usize);
-        self.chunks.get_mut(chunk)?.items_mut().get_mut(within)?.as_mut()
+        self.chunks.get_mut(chunk)?.get_mut(within, Self::LAYOUT.page_items())?.as_mut()
     }
 }
 

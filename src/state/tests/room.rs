@@ -70,10 +70,9 @@ fn a_peak_is_given_back_and_who_stays_is_found() {
     table.advance(at(1000));
     assert!(is_empty(&table));
     let left = room(&table);
-    // A chunk stays, of the smallest items as many as here.
-    assert!(left.iter().all(|&places| places <= 16_384), "{left:?} of {busiest:?}");
+    assert!(left.iter().all(|&places| places <= 8192), "{left:?} of {busiest:?}");
     assert!(
-        (19_998..40_000).contains(&ended) && table.sources.get(SOURCE).unwrap().records.room() <= 16_384,
+        (19_998..40_000).contains(&ended) && table.sources.get(SOURCE).unwrap().records.room() <= 8192,
         "{ended}"
     );
 }
