@@ -96,20 +96,27 @@ impl Life {
     }
 
     /// Ends as a kill does: nothing more is written.
-    async fn kill(self) {
-        if let Some(writer) = &self.writer {
+    async fn kill(mut self) {
+        if let Some(writer) = self.writer.take() {
             let end = self.store.parts.queue.close(self.store.moments());
             // After a stop nobody is there to answer.
             if !self.store.parts.is_closed.load(Ordering::Relaxed) {
                 blocking(move || drop(end.recv())).await;
             }
             writer.abort();
-        }
-        let Self { store, writer, .. } = self;
-        if let Some(writer) = writer {
             assert!(writer.await.unwrap_err().is_cancelled());
         }
-        until("all handles to be gone", || Arc::strong_count(&store.parts) == 1).await;
+        until("all handles to be gone", || Arc::strong_count(&self.store.parts) == 1).await;
+    }
+}
+
+/// Of a test that failed: the runtime would wait for the thread that writes.
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(writer) = &self.writer {
+            drop(self.store.parts.queue.close(self.store.moments()));
+            writer.abort();
+        }
     }
 }
 
