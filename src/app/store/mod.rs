@@ -6,6 +6,7 @@
 //! it good, without a restart.
 
 mod append_queue;
+mod closing;
 mod error;
 mod ledger_keeper;
 mod ledger_retention;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::ingest::{Ingest, SharedTable};
 use super::log_once::LogOnce;
@@ -418,48 +419,6 @@ impl TableStore {
             bytes: bytes.load(Ordering::Relaxed),
             last_snapshot: directory.last_snapshot().map(|snapshot| snapshot.wall),
         }
-    }
-
-    /// Closes the journal and leaves a snapshot with nothing behind it, if the disk lets us in time. Pages show what they
-    /// showed last from now on.
-    pub(super) async fn finish(self) {
-        let ledger = self.clone();
-        // A ledger that somebody else has locked must not cost the snapshot.
-        let _ = timeout(LAST_OUTPUTS, blocking(move || ledger.take_outputs())).await;
-        let store = self.clone();
-        match timeout(LAST_WRITE, blocking(move || store.write_last())).await {
-            Ok(Ok(())) => tracing::debug!("the store is closed"),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, next = self.next_start(), "the store cannot be closed");
-            }
-            Err(_) => tracing::warn!(next = self.next_start(), "the store takes too long to close"),
-        }
-    }
-
-    /// What the next start does if there is no clean end.
-    fn next_start(&self) -> &'static str {
-        if self.parts.marks.are_set() { "its counters begin at 0" } else { "it replays the journal" }
-    }
-
-    fn write_last(&self) -> io::Result<()> {
-        let StoreParts { shared, queue, is_closed, directory, ledger, counter, .. } = &*self.parts;
-        let hangs = || io::Error::other("the journal cannot be closed");
-        let (frozen, view, boundary) = {
-            let now = shared.now();
-            let mut ingest = shared.lock();
-            counter.count(&mut ingest, now);
-            ingest.advance(now);
-            self.hand_over(&mut ingest);
-            is_closed.store(true, Ordering::Relaxed);
-            (ingest.freeze(), ingest.view(shared.to_wall(now)), queue.close(self.moments()))
-        };
-        let boundary = boundary.recv().map_err(|_| hangs())?;
-        self.write(&frozen, &boundary, false)?;
-        directory.mark_clean(&boundary)?;
-        // Not sooner: pages show what the store has.
-        self.note_covered(&view);
-        ledger.close();
-        Ok(())
     }
 }
 
