@@ -20,7 +20,7 @@ mod tests;
 
 /// What equal inputs come to, and how they are written: raised whenever a rule of the table, the form of an input or that of an
 /// image changes.
-pub const RULES_VERSION: u32 = 1;
+pub const RULES_VERSION: u32 = 2;
 
 pub use image::{IMAGE_VERSION, ImageError};
 pub use input::ScanOutcome;
@@ -29,12 +29,13 @@ pub use model::connection::{ClosedBy, EndedConnections, ProcessVerdict, VERDICT_
 pub use model::counts::Counts;
 pub use model::discovery::Discovery;
 pub use model::histogram::{
-    ALLOCATIONS_BUCKETS, Allocations, BYTES_BUCKETS, Bytes, DURATION_BUCKETS, Durations, Histogram,
+    ALLOCATIONS_BUCKETS, Allocations, BYTES_BUCKETS, Bytes, DURATION_BUCKETS, Durations, Exemplar, Histogram,
 };
 pub use model::ids::{ConnectionId, SourceId};
 pub use model::key::MANGLED;
 pub use model::label::OTHER;
 pub use model::long_lifetime::LongLifetime;
+pub use model::native::{NATIVE_SCHEMA, NATIVE_ZERO_THRESHOLD, NativeBuckets};
 pub use model::process_totals::{ProcessCounts, ProcessTotals};
 pub use model::series::{Anomaly, Orphan, Outcome, RealmSeries};
 pub use model::settings::{SessionBy, Settings};

@@ -329,7 +329,7 @@ impl SessionRecord {
             serial: session.serial,
             started: session.started,
             ended: session.ended,
-            relay: session.relay,
+            relay: session.relay.get(),
             allocations: session.allocations,
             relayed_bytes: session.bytes,
             is_partial: session.partial,

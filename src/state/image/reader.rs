@@ -81,7 +81,6 @@ impl<'a> ImageReader<'a> {
     }
 
     /// The format of the image.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no field is younger than the first format"))]
     pub(in crate::state) const fn version(&self) -> u32 {
         self.version
     }

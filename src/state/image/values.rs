@@ -44,7 +44,7 @@ impl Persist for NonZeroU8 {
 }
 
 /// How many there are, then each: what a later exporter adds to the end of a list has its default in an older image.
-impl<T: Persist + Copy + Default, const N: usize> Persist for [T; N] {
+impl<T: Persist + Default, const N: usize> Persist for [T; N] {
     fn write(&self, to: &mut ImageWriter<'_>) {
         N.write(to);
         for item in self {
@@ -53,7 +53,7 @@ impl<T: Persist + Copy + Default, const N: usize> Persist for [T; N] {
     }
 
     fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
-        let mut items = [T::default(); N];
+        let mut items: Self = std::array::from_fn(|_| T::default());
         let known = items.get_mut(..usize::read(from)?);
         for item in known.ok_or(Unreadable::Malformed("a list has more items than are known"))? {
             *item = T::read(from)?;

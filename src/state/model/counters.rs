@@ -2,12 +2,15 @@
 
 use super::counts::Counts;
 use super::series::Anomaly;
+use crate::clock::Timestamp;
 use crate::state::image::persist;
 use crate::wire::Traffic;
 
 /// Counters of the table as a whole. They only rise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counters {
+    /// When the table began to count; [`Timestamp::ZERO`] before its first moment, and where an image of format 1 did not tell.
+    pub(crate) created: Timestamp,
     /// Client-leg traffic of sessions that got no allocation.
     pub(crate) unallocated: Traffic,
     anomalies: Counts<{ Anomaly::ALL.len() }>,
@@ -19,7 +22,13 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self { unallocated: Traffic::ZERO, anomalies: Counts::default(), refused: 0, evicted: 0 }
+        Self {
+            created: Timestamp::ZERO,
+            unallocated: Traffic::ZERO,
+            anomalies: Counts::default(),
+            refused: 0,
+            evicted: 0,
+        }
     }
 
     pub(crate) fn count_anomaly(&mut self, anomaly: Anomaly) {
@@ -31,4 +40,4 @@ impl Counters {
     }
 }
 
-persist! { Counters { unallocated, anomalies, refused, evicted } }
+persist! { Counters { since 2 created = Timestamp::ZERO, unallocated, anomalies, refused, evicted } }

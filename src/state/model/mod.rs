@@ -19,6 +19,7 @@ pub(super) mod key_memory;
 pub(super) mod key_scan;
 pub(super) mod label;
 pub(super) mod long_lifetime;
+pub(super) mod native;
 pub(super) mod plausible;
 pub(super) mod process_totals;
 pub(super) mod rates;

@@ -19,6 +19,8 @@ use crate::state::storage::slab::Slab;
 #[derive(Debug)]
 pub(crate) struct RealmGroup {
     pub(crate) label: Arc<str>,
+    /// When its series began; [`Timestamp::ZERO`] if they began with the table.
+    pub(crate) created: Timestamp,
     pub(crate) series: RealmSeries,
     /// Allocations that have lived on end.
     pub(crate) allocations: AgeList<OfAllocation>,
@@ -84,33 +86,33 @@ impl Realms {
             max_groups,
             folded: 0,
         };
-        realms.set_limit(max_groups, from_start);
+        realms.set_limit(Timestamp::ZERO, max_groups, from_start);
         realms
     }
 
     /// So many realms have series of their own from now on; those that have keep them, and these get theirs now.
-    pub(crate) fn set_limit(&mut self, max_groups: usize, wanted: &[Vec<u8>]) {
+    pub(crate) fn set_limit(&mut self, now: Timestamp, max_groups: usize, wanted: &[Vec<u8>]) {
         self.max_groups = max_groups;
         for name in wanted {
             // Whoever asks for it wants it, however long it is.
-            self.group_of(name, usize::MAX);
+            self.group_of(now, name, usize::MAX);
         }
     }
 
     /// A label that was on the page before gets its series again, while there is room.
-    pub(crate) fn recall(&mut self, label: &str) {
+    pub(crate) fn recall(&mut self, now: Timestamp, label: &str) {
         if self.by_label.len() < self.max_groups {
-            self.group_of(label.as_bytes(), MAX_LABEL);
+            self.group_of(now, label.as_bytes(), MAX_LABEL);
         }
     }
 
     /// The realm's number; its record counts as one more user of it.
-    pub(crate) fn acquire(&mut self, name: &[u8]) -> RealmId {
+    pub(crate) fn acquire(&mut self, now: Timestamp, name: &[u8]) -> RealmId {
         if let Some(&at) = self.by_name.get(name) {
             self.slots[at].users += 1;
             return at;
         }
-        let group = self.group_of(name, MAX_LABEL);
+        let group = self.group_of(now, name, MAX_LABEL);
         self.name_bytes += name.len();
         let name: Arc<[u8]> = name.into();
         let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
@@ -176,7 +178,7 @@ impl Realms {
 
     /// The group of a realm whose label may have so many bytes.
     // docs/semantics.md#labels-past-the-cap
-    fn group_of(&mut self, name: &[u8], longest: usize) -> u32 {
+    fn group_of(&mut self, now: Timestamp, name: &[u8], longest: usize) -> u32 {
         // Names that differ in broken UTF-8 only share a label, so they must share the series.
         let label = String::from_utf8_lossy(name);
         if let Some(&group) = self.by_label.get(&*label) {
@@ -185,21 +187,22 @@ impl Realms {
         let of_their_own = self.groups.len() - usize::from(self.by_label.contains_key(OTHER));
         let has_room = of_their_own < self.max_groups && label.len() <= longest;
         if has_room || label == OTHER {
-            return self.new_group(&label);
+            return self.new_group(now, &label);
         }
         self.folded += 1;
         match self.by_label.get(OTHER) {
             Some(&group) => group,
-            None => self.new_group(OTHER),
+            None => self.new_group(now, OTHER),
         }
     }
 
-    fn new_group(&mut self, label: &str) -> u32 {
+    fn new_group(&mut self, created: Timestamp, label: &str) -> u32 {
         let label: Arc<str> = label.into();
         let group = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         self.by_label.insert(Arc::clone(&label), group);
         self.groups.push(RealmGroup {
             label,
+            created,
             series: RealmSeries::default(),
             allocations: AgeList::new(),
             revived: AgeList::new(),
@@ -210,14 +213,14 @@ impl Realms {
 }
 
 persist! { Realm { name, group, users } }
-persist! { RealmGroup { label, series, allocations, revived, sessions } }
+persist! { RealmGroup { label, since 2 created = Timestamp::ZERO, series, allocations, revived, sessions } }
 
 impl RealmGroup {
     fn share(&self) -> Self {
-        let Self { label, series, allocations, revived, sessions } = self;
-        let label = Arc::clone(label);
+        let Self { label, created, series, allocations, revived, sessions } = self;
+        let (label, series) = (Arc::clone(label), series.clone());
         let (allocations, revived, sessions) = (allocations.share(), revived.share(), sessions.share());
-        Self { label, series: *series, allocations, revived, sessions }
+        Self { label, created: *created, series, allocations, revived, sessions }
     }
 }
 
@@ -290,7 +293,11 @@ mod tests {
     #[test]
     fn realms_past_the_cap_share_a_group_but_not_an_identity() {
         let mut realms = Realms::new(2, &[b"first".to_vec()]);
-        let (a, b, c) = (realms.acquire(b"second"), realms.acquire(b"third"), realms.acquire(b"fourth"));
+        let (a, b, c) = (
+            realms.acquire(Timestamp::ZERO, b"second"),
+            realms.acquire(Timestamp::ZERO, b"third"),
+            realms.acquire(Timestamp::ZERO, b"fourth"),
+        );
         for (realm, label) in [(a, "second"), (b, OTHER), (c, OTHER)] {
             assert_eq!(&*realms.group(realm).label, label);
         }
@@ -304,7 +311,7 @@ mod tests {
     fn a_name_that_is_long_on_the_page_shares_the_group_unless_it_was_asked_for() {
         let wanted = "w".repeat(MAX_LABEL + 1);
         let mut realms = Realms::new(10, &[wanted.clone().into_bytes()]);
-        let at = realms.acquire(wanted.as_bytes());
+        let at = realms.acquire(Timestamp::ZERO, wanted.as_bytes());
         assert_eq!(realms.label_of(at), wanted);
         // U+FFFD takes three bytes.
         let (fits, broken) = ("a".repeat(MAX_LABEL), [0xff; MAX_LABEL / 3 + 1]);
@@ -314,7 +321,7 @@ mod tests {
             (&broken[1..], &*"\u{fffd}".repeat(MAX_LABEL / 3), 1),
             (&broken, OTHER, 2),
         ] {
-            let at = realms.acquire(name);
+            let at = realms.acquire(Timestamp::ZERO, name);
             assert_eq!((realms.label_of(at), realms.folded()), (label, folded));
         }
         let labels: Vec<_> = realms.groups().iter().map(|group| group.label.len()).collect();
@@ -324,8 +331,8 @@ mod tests {
     #[test]
     fn a_realm_goes_with_its_last_record() {
         let mut realms = Realms::new(10, &[]);
-        let at = realms.acquire(b"r");
-        assert_eq!(realms.acquire(b"r"), at);
+        let at = realms.acquire(Timestamp::ZERO, b"r");
+        assert_eq!(realms.acquire(Timestamp::ZERO, b"r"), at);
         realms.release(at);
         assert_eq!(realms.name(at), b"r");
         realms.release(at);
@@ -336,7 +343,7 @@ mod tests {
     #[test]
     fn broken_utf8_shares_one_label() {
         let mut realms = Realms::new(10, &[]);
-        let (a, b) = (realms.acquire(b"\xff"), realms.acquire(b"\xfe"));
+        let (a, b) = (realms.acquire(Timestamp::ZERO, b"\xff"), realms.acquire(Timestamp::ZERO, b"\xfe"));
         assert_ne!(a, b);
         assert_eq!(realms.groups().len(), 1);
     }

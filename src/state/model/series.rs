@@ -52,7 +52,7 @@ impl Orphan {
 }
 
 /// Everything that is counted of a realm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealmSeries {
     /// Live allocations by [`Transport`].
     pub live: Counts<{ Transport::ALL.len() }>,
@@ -116,7 +116,7 @@ impl Default for RealmSeries {
             sessions_opened: 0,
             sessions_adopted: 0,
             sessions_closed: Counts::ZERO,
-            session_durations: [Histogram::EMPTY; 2],
+            session_durations: [const { Histogram::EMPTY }; 2],
             session_relay_durations: Histogram::EMPTY,
             session_bytes: Histogram::EMPTY,
             session_allocations: Histogram::EMPTY,

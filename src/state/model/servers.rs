@@ -30,6 +30,8 @@ pub(crate) struct TurnServer {
     /// Records of the table that name it.
     pub(crate) records: u32,
     pub(crate) closed: Counts<{ Cause::ALL.len() }>,
+    /// When its series began.
+    pub(crate) created: Timestamp,
     pub(crate) last_seen: Timestamp,
     /// When the oldest of its keys was set that the present scan found.
     pub(crate) oldest_key: Timestamp,
@@ -80,23 +82,23 @@ impl Servers {
         let server = self.get_mut(at);
         if server.is_forgotten(now) {
             // Its series have left the page; they begin anew.
-            server.closed = Counts::default();
+            (server.closed, server.created) = (Counts::default(), now);
         }
         server.last_seen = now;
         at
     }
 
-    /// The number of the server of this label, last seen at `seen`.
+    /// The number of the server of this label, last seen at `seen`. Of a new table.
     pub(crate) fn recall(
         &mut self,
-        seen: Timestamp,
+        (now, seen): (Timestamp, Timestamp),
         ids: &KeyIds,
         source: SourceId,
         label: &str,
     ) -> ServerId {
         let at = self.find_or_admit(seen, ids, source, label);
         let server = self.get_mut(at);
-        server.last_seen = server.last_seen.max(seen);
+        (server.last_seen, server.created) = (server.last_seen.max(seen), now);
         at
     }
 
@@ -115,11 +117,11 @@ impl Servers {
             return self.fold(now, ids.of_server(source, label), source);
         }
         if self.slots.len() < self.max {
-            return self.put(None, source, label);
+            return self.put(None, now, source, label);
         }
         let free = self.slots.iter().position(|server| server.records == 0 && server.is_forgotten(now));
         if let Some(free) = free {
-            return self.put(Some(free), source, label);
+            return self.put(Some(free), now, source, label);
         }
         self.fold(now, ids.of_server(source, label), source)
     }
@@ -127,17 +129,18 @@ impl Servers {
     fn fold(&mut self, now: Timestamp, id: u64, source: SourceId) -> ServerId {
         self.folded += u64::from(self.folded_keys.insert(now, id));
         let other = self.hasher.hash_one((source, OTHER));
-        self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, source, OTHER))
+        self.find(other, source, OTHER).unwrap_or_else(|| self.put(None, now, source, OTHER))
     }
 
     /// A new server, in the place of one that is forgotten or in one more.
-    fn put(&mut self, place: Option<usize>, source: SourceId, label: &str) -> ServerId {
+    fn put(&mut self, place: Option<usize>, created: Timestamp, source: SourceId, label: &str) -> ServerId {
         let server = TurnServer {
             source,
             label: label.into(),
             live: 0,
             records: 0,
             closed: Counts::default(),
+            created,
             last_seen: Timestamp::ZERO,
             oldest_key: Timestamp::MAX,
         };
@@ -193,7 +196,9 @@ fn host_of(local: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(host.unwrap_or(local))
 }
 
-persist! { TurnServer { source, label, live, records, closed, last_seen, oldest_key } }
+persist! {
+    TurnServer { source, label, live, records, closed, since 2 created = Timestamp::ZERO, last_seen, oldest_key }
+}
 
 impl Servers {
     /// The same once more, to be written only.

@@ -11,6 +11,7 @@ use crate::state::image::writer::ImageWriter;
 use crate::state::storage::age_list::{Aged, Links};
 use crate::state::storage::interner::NameId;
 use crate::state::storage::shared_names::{NameReader, NameWriter};
+use crate::wire::AllocationId;
 
 /// The record of a session. One that an allocation is alone in has none.
 #[derive(Clone, Debug)]
@@ -28,7 +29,9 @@ pub(crate) struct Session {
     /// Without live allocations it closes then.
     pub(crate) lingers_until: Timestamp,
     /// First opening and last end of those that relayed.
-    pub(crate) relay: Option<(Timestamp, Timestamp)>,
+    pub(crate) relay: RelaySpan,
+    /// The one to look at: of those that relayed, or of all if none did, the one whose sums became final last.
+    pub(crate) exemplar: AllocationId,
     pub(crate) bytes: u64,
     /// Allocations that live.
     pub(crate) live: u32,
@@ -40,6 +43,22 @@ pub(crate) struct Session {
     pub(crate) open: bool,
     /// Not watched from its first opening to its last end.
     pub(crate) partial: bool,
+}
+
+/// First opening and last end of allocations that relayed; [`Timestamp::MAX`] is the first opening if none did. An option of
+/// both would take 8 bytes more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RelaySpan(Timestamp, Timestamp);
+
+impl RelaySpan {
+    const NONE: Self = Self(Timestamp::MAX, Timestamp::ZERO);
+
+    pub(crate) const fn get(self) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self(Timestamp::MAX, _) => None,
+            Self(first, last) => Some((first, last)),
+        }
+    }
 }
 
 /// How an allocation comes into a session.
@@ -66,7 +85,8 @@ impl Session {
             started,
             ended: started,
             lingers_until: Timestamp::ZERO,
-            relay: None,
+            relay: RelaySpan::NONE,
+            exemplar: AllocationId(0),
             bytes: 0,
             live: 0,
             unsettled: 0,
@@ -83,8 +103,15 @@ impl Session {
 
     /// One of its allocations relayed from `first` to `last`.
     pub(crate) fn extend_relay(&mut self, first: Timestamp, last: Timestamp) {
-        let (before, after) = self.relay.unwrap_or((first, last));
-        self.relay = Some((before.min(first), after.max(last)));
+        let RelaySpan(before, after) = self.relay;
+        self.relay = RelaySpan(before.min(first), after.max(last));
+    }
+
+    /// The sums of an allocation of it are final. One that relayed is a better example than one that did not.
+    pub(crate) fn settled(&mut self, allocation: AllocationId, is_relayed: bool) {
+        if is_relayed || self.relay.get().is_none() || self.exemplar == AllocationId(0) {
+            self.exemplar = allocation;
+        }
     }
 
     /// It has one allocation, which lives.
@@ -129,7 +156,7 @@ impl Session {
             live: self.live,
             allocations: self.allocations,
             bytes: self.bytes,
-            relayed: self.relay.is_some(),
+            relayed: self.relay.get().is_some(),
         }
     }
 }
@@ -146,6 +173,7 @@ impl Session {
             ended,
             lingers_until,
             relay,
+            exemplar,
             bytes,
             live,
             unsettled,
@@ -159,10 +187,11 @@ impl Session {
         (*serial, *source).write(to);
         (*realm, *host).write(to);
         (*started, *ended).write(to);
-        (*lingers_until, *relay).write(to);
+        (*lingers_until, relay.get()).write(to);
         (*bytes, *live).write(to);
         (*unsettled, *allocations).write(to);
         (*open, *partial).write(to);
+        exemplar.write(to);
     }
 
     pub(crate) fn read(
@@ -175,10 +204,12 @@ impl Session {
         let (serial, source) = Persist::read(from)?;
         let (realm, host) = Persist::read(from)?;
         let (started, ended) = Persist::read(from)?;
-        let (lingers_until, relay) = Persist::read(from)?;
+        let (lingers_until, relay): (_, Option<(Timestamp, Timestamp)>) = Persist::read(from)?;
+        let relay = relay.map_or(RelaySpan::NONE, |(first, last)| RelaySpan(first, last));
         let (bytes, live) = Persist::read(from)?;
         let (unsettled, allocations) = Persist::read(from)?;
         let (open, partial) = Persist::read(from)?;
+        let exemplar = if from.version() >= 2 { Persist::read(from)? } else { AllocationId(0) };
         Ok(Self {
             serial,
             source,
@@ -189,6 +220,7 @@ impl Session {
             ended,
             lingers_until,
             relay,
+            exemplar,
             bytes,
             live,
             unsettled,

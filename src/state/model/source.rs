@@ -16,6 +16,8 @@ use crate::state::image::persist;
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) name: Arc<str>,
+    /// When its numbers began; [`Timestamp::ZERO`] if they began with the table.
+    pub(crate) created: Timestamp,
     pub(crate) stats: SourceStats,
     /// Subscribed, and resynced once; nothing becomes due otherwise.
     pub(crate) up: bool,
@@ -53,9 +55,10 @@ impl Source {
     }
 
     /// One of that name, which is down and was never up.
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, created: Timestamp) -> Self {
         Self {
             name: name.into(),
+            created,
             stats: SourceStats::default(),
             up: false,
             known: false,
@@ -77,7 +80,7 @@ impl Source {
 
 persist! {
     Source {
-        name, stats, up, known, watched_since, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
+        name, since 2 created = Timestamp::ZERO, stats, up, known, watched_since, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
         last_long_lifetime, scan, mark
     }
 }
@@ -87,6 +90,7 @@ impl Source {
     pub(crate) fn share(&mut self) -> Self {
         Self {
             name: self.name.clone(),
+            created: self.created,
             stats: self.stats.clone(),
             up: self.up,
             known: self.known,

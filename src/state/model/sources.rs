@@ -7,6 +7,7 @@ use super::allocation::Allocation;
 use super::ended_queues::EndedKind;
 use super::ids::{OfAllocation, RecordId, SourceId};
 use super::source::Source;
+use crate::clock::Timestamp;
 use crate::state::image::persist;
 use crate::state::storage::slab::Slab;
 
@@ -25,7 +26,7 @@ impl Sources {
         let mut sources = Self { all: Vec::new(), watched: Vec::new() };
         for name in names {
             sources.watched.push(SourceId(u32::try_from(sources.all.len()).unwrap_or(u32::MAX)));
-            sources.all.push(Source::new(name.as_ref()));
+            sources.all.push(Source::new(name.as_ref(), Timestamp::ZERO));
         }
         sources
     }
@@ -74,12 +75,12 @@ impl Sources {
 
     /// From now on those of these names are watched, in this order; gives their numbers. A name that is known keeps its
     /// number.
-    pub(crate) fn watch(&mut self, names: &[&str]) -> Vec<SourceId> {
+    pub(crate) fn watch(&mut self, now: Timestamp, names: &[&str]) -> Vec<SourceId> {
         self.watched.clear();
         for name in names {
             let known = self.all.iter().position(|source| *source.name == **name);
             let place = known.unwrap_or_else(|| {
-                self.all.push(Source::new(name));
+                self.all.push(Source::new(name, now));
                 self.all.len() - 1
             });
             self.watched.push(SourceId(u32::try_from(place).unwrap_or(u32::MAX)));

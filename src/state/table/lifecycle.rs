@@ -177,7 +177,7 @@ impl Table {
             self.counters.refused += u64::from(self.keys.refused.insert(self.now, self.key_ids.of_key(key)));
             return None;
         }
-        let realm = self.realms.acquire(key.realm);
+        let realm = self.realms.acquire(self.now, key.realm);
         let serial = self.changes.next_serial();
         self.servers.get_mut(granted.server).records += 1;
         let is_past_known = origin == Origin::Born || self.is_past_known(key);
@@ -220,14 +220,14 @@ impl Table {
         allocation.cause = Some(cause);
         let (idle, over) = (allocation.take(Flag::Idle), allocation.take(Flag::OverMaxLifetime));
         let (server, realm) = (allocation.server, allocation.realm);
-        let duration = ended.since(allocation.started.get());
+        let (id, duration) = (allocation.id, ended.since(allocation.started.get()));
         let whole = seen && cause.is_whole(allocation.origin);
         self.servers.get_mut(server).closed.add(cause as usize);
         let group = self.realms.group(realm);
         group.ages(self.records[at].is(Flag::Revived)).remove(&mut self.records.slab, at);
         group.series.closed.add(cause as usize);
         if whole {
-            group.series.allocation_durations.observe_duration(duration);
+            group.series.allocation_durations.observe_duration(self.now, id, duration);
         }
         if idle {
             group.series.orphans.sub(Orphan::Idle as usize);

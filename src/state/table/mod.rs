@@ -172,6 +172,9 @@ impl Table {
     /// Lets time pass before an input that comes at `now`.
     fn pass(&mut self, now: Timestamp) {
         let (now, before) = (self.now.max(now), self.now);
+        if before == Timestamp::ZERO {
+            self.counters.created = now;
+        }
         self.timers.passing_to = now;
         // Each at its own moment, however long nobody asked: what follows from it is counted from there.
         while let Some((moment, at)) = self.timers.next(now) {

@@ -40,12 +40,12 @@ impl Table {
         self.pass(now);
         let before = std::mem::replace(&mut self.settings, settings);
         let watched: Vec<SourceId> = self.sources.watched_ids().collect();
-        let ids = self.sources.watch(sources);
+        let ids = self.sources.watch(self.now, sources);
         for source in watched.into_iter().filter(|source| !ids.contains(source)) {
             self.unwatch(source);
         }
         let settings = &self.settings;
-        self.realms.set_limit(settings.max_realms, &settings.realms);
+        self.realms.set_limit(self.now, settings.max_realms, &settings.realms);
         self.servers.set_limit(settings.max_servers);
         self.records.rates.keep(settings.are_rates_kept);
         if settings.linger < before.linger {

@@ -32,7 +32,7 @@ impl Table {
     pub fn restore(&mut self, now: Timestamp, mut saved: SavedTable) -> Restored {
         self.pass(now);
         for label in saved.realms {
-            self.realms.recall(&label);
+            self.realms.recall(self.now, &label);
         }
         self.restore_sources(&saved.sources);
         let sessions: HashMap<u64, SessionRecord> =
@@ -89,7 +89,7 @@ impl Table {
         if sums == exported {
             return;
         }
-        let realm = self.realms.acquire(realm);
+        let realm = self.realms.acquire(self.now, realm);
         let relayed = &mut self.realms.series(realm).relayed;
         for leg in Leg::ALL {
             relayed.get_mut(leg).add(&sums.get(leg).saturating_sub(exported.get(leg)));
@@ -109,7 +109,12 @@ impl Table {
         let granted = Granted {
             lifetime: record.lifetime.min(self.settings.longest_lifetime()),
             transport: record.transport,
-            server: self.servers.recall(record.last_sign.min(now), &self.key_ids, key.source, &record.server),
+            server: self.servers.recall(
+                (now, record.last_sign.min(now)),
+                &self.key_ids,
+                key.source,
+                &record.server,
+            ),
             server_port: record.server_port,
             client: record.client,
             long_form: record.flags.has(Flag::LongForm),

@@ -197,7 +197,7 @@ impl Table {
             return;
         }
         if self.settings.linger == Duration::ZERO {
-            self.close_session(number);
+            self.close_session(number, self.now);
         } else {
             self.sessions.linger(number, self.now.plus(self.settings.linger));
         }
@@ -206,11 +206,12 @@ impl Table {
     /// Closes what has lingered in vain.
     pub(super) fn close_lingering(&mut self) {
         while let Some(number) = self.sessions.next_lingered(self.now) {
-            self.close_session(number);
+            // Not when somebody looked.
+            self.close_session(number, self.sessions[number].lingers_until);
         }
     }
 
-    fn close_session(&mut self, number: SessionId) {
+    fn close_session(&mut self, number: SessionId, at: Timestamp) {
         let session = &mut self.sessions[number];
         session.open = false;
         let (owner, is_settled) = (session.owner(), session.unsettled == 0);
@@ -220,7 +221,7 @@ impl Table {
         group.series.sessions -= 1;
         group.sessions.remove(&mut self.sessions.slab, number);
         if is_settled {
-            self.finish_session(number);
+            self.finish_session(number, at);
         }
     }
 
@@ -235,6 +236,7 @@ impl Table {
         let session = &mut self.sessions[number];
         let bytes = allocation.decisive_traffic().bytes();
         let (is_relayed, started) = (allocation.is(Flag::Relayed), allocation.started.get());
+        session.settled(allocation.id, is_relayed);
         let end = self.records.end_mut(at);
         session.bytes = session.bytes.saturating_add(bytes.saturating_sub(end.accounted_bytes));
         end.accounted_bytes = bytes;
@@ -243,30 +245,31 @@ impl Table {
         }
         session.unsettled -= 1;
         if !session.open && session.unsettled == 0 {
-            self.finish_session(number);
+            self.finish_session(number, self.now);
         }
     }
 
     /// Counts a closed session, once, when nothing more can be added to it.
     // docs/semantics.md#session-durations
-    fn finish_session(&mut self, number: SessionId) {
+    fn finish_session(&mut self, number: SessionId, at: Timestamp) {
         let Some(session) = self.sessions.remove(number) else { return };
         self.changes.add_ended_session(SessionRecord::of(&session));
         let series = self.realms.series(session.realm);
-        let outcome = if session.relay.is_some() { Outcome::Relayed } else { Outcome::Unrelayed };
+        let (relay, example) = (session.relay.get(), session.exemplar);
+        let outcome = if relay.is_some() { Outcome::Relayed } else { Outcome::Unrelayed };
         series.sessions_closed.add(outcome as usize);
         series.session_allocations.observe_allocations(u64::from(session.allocations));
-        if session.relay.is_some() {
-            series.session_bytes.observe_bytes(session.bytes);
+        if relay.is_some() {
+            series.session_bytes.observe_bytes(at, example, session.bytes);
         }
         if !session.partial {
             let duration = session.ended.since(session.started);
-            match (session.relay, &mut series.session_durations) {
+            match (relay, &mut series.session_durations) {
                 (Some((first, last)), [relayed, _]) => {
-                    relayed.observe_duration(duration);
-                    series.session_relay_durations.observe_duration(last.since(first));
+                    relayed.observe_duration(at, example, duration);
+                    series.session_relay_durations.observe_duration(at, example, last.since(first));
                 }
-                (None, [_, unrelayed]) => unrelayed.observe_duration(duration),
+                (None, [_, unrelayed]) => unrelayed.observe_duration(at, example, duration),
             }
         }
         self.realms.release(session.realm);

@@ -18,6 +18,8 @@ use crate::wire::Traffic;
 pub struct Snapshot {
     /// The moment.
     pub now: Timestamp,
+    /// When the table began to count, in this process or, with a store, an earlier one.
+    pub created: Timestamp,
     /// Realms, in the order they were first seen.
     pub realms: Vec<RealmView>,
     /// Servers with live allocations or a sign within the last 24 h.
@@ -59,6 +61,8 @@ pub struct CapsReached {
 pub struct RealmView {
     /// Its name, lossily decoded; `_other` for those past the cap.
     pub label: Arc<str>,
+    /// When its series began.
+    pub created: Timestamp,
     /// Its sums.
     pub series: RealmSeries,
     /// Start of its oldest live allocation.
@@ -74,6 +78,8 @@ pub struct ServerView {
     pub source: Arc<str>,
     /// Its address; empty for coturn before 4.6, which does not tell.
     pub label: Arc<str>,
+    /// When its series began: when it was met, or met again after it had left the page.
+    pub created: Timestamp,
     /// Live allocations.
     pub live: u64,
     /// Ends, by [`Cause`].
@@ -87,6 +93,8 @@ pub struct ServerView {
 pub struct SourceView {
     /// Its name.
     pub name: Arc<str>,
+    /// When its numbers began.
+    pub created: Timestamp,
     /// Its link, and what came over it.
     pub stats: SourceStats,
     /// Subscribed and resynced.
@@ -123,18 +131,21 @@ impl Table {
 
     /// Copies everything that is counted.
     pub fn snapshot(&self) -> Snapshot {
+        let began = self.counters.created;
         let realms = self.realms.groups().iter().map(|group| RealmView {
             label: Arc::clone(&group.label),
-            series: group.series,
+            created: group.created.max(began),
+            series: group.series.clone(),
             oldest_allocation: group.oldest_allocation(&self.records.slab),
             oldest_session: group.oldest_session(&self.records.slab, &self.sessions.slab),
         });
         let present = self.servers.all().iter().filter(|server| !server.is_forgotten(self.now));
         let servers = present.filter_map(|server| {
-            let TurnServer { source, ref label, live, closed, last_seen, .. } = *server;
+            let TurnServer { source, ref label, live, closed, created, last_seen, .. } = *server;
             Some(ServerView {
                 source: self.sources.watched_name(source)?,
                 label: Arc::clone(label),
+                created,
                 live,
                 closed,
                 last_seen,
@@ -142,6 +153,7 @@ impl Table {
         });
         let sources = self.sources.watched().map(|source| SourceView {
             name: Arc::clone(&source.name),
+            created: source.created.max(began),
             stats: source.stats.clone(),
             up: source.up,
             live: source.live,
@@ -149,6 +161,7 @@ impl Table {
         });
         Snapshot {
             now: self.now,
+            created: began,
             realms: realms.collect(),
             servers: servers.collect(),
             sources: sources.collect(),

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::super::{Orphan, RealmView, Table};
+use super::super::{
+    BYTES_BUCKETS, DURATION_BUCKETS, Exemplar, Histogram, NativeBuckets, Orphan, RealmSeries, RealmView,
+    Table,
+};
 use crate::state::model::allocation::{Allocation, Flag, Phase};
 use crate::state::model::ids::{RealmId, RecordId, SessionId};
 use crate::wire::{Direction, Leg, Transport};
@@ -141,6 +144,16 @@ fn compare(realm: &RealmView, [live, idle, over, overdue]: [u64; 4]) -> Result<(
     expect(label, "idle", series.orphans.get(Orphan::Idle as usize), idle)?;
     expect(label, "overdue", series.orphans.get(Orphan::Overdue as usize), overdue)?;
     expect(label, "over max lifetime", series.over_max_lifetime, over)?;
+    let RealmSeries { allocation_durations, session_durations: [relayed, unrelayed], .. } = series;
+    for (what, durations) in [
+        ("allocation durations", allocation_durations),
+        ("relayed session durations", relayed),
+        ("unrelayed session durations", unrelayed),
+        ("session relay durations", &series.session_relay_durations),
+    ] {
+        histogram(&format!("{label}: {what}"), durations, &DURATION_BUCKETS.map(|edge| edge * 1000))?;
+    }
+    histogram(&format!("{label}: session bytes"), &series.session_bytes, &BYTES_BUCKETS)?;
     for leg in Leg::ALL {
         for direction in Direction::ALL {
             let relayed = series.relayed.get(leg).get(direction);
@@ -148,6 +161,26 @@ fn compare(realm: &RealmView, [live, idle, over, overdue]: [u64; 4]) -> Result<(
             if recovered.bytes > relayed.bytes || recovered.packets > relayed.packets {
                 return Err(format!("{label}: recovered {recovered:?} of {relayed:?}"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Native buckets hold as many observations as those of the edges, and each exemplar is in its bucket.
+fn histogram<const N: usize>(what: &str, histogram: &Histogram<N>, edges: &[u64; N]) -> Result<(), String> {
+    let native = histogram.native().map_or(0, NativeBuckets::count);
+    expect(what, "native buckets", native, histogram.count())?;
+    if histogram.native().is_some_and(|native| native.iter().any(|(_, count)| count == 0)) {
+        return Err(format!("{what}: a native bucket is empty: {histogram:?}"));
+    }
+    let mut below = 0;
+    let cumulative = histogram.cumulative().chain([histogram.count()]);
+    for (place, (exemplar, up_to)) in histogram.exemplars().zip(cumulative).enumerate() {
+        let count = up_to - std::mem::replace(&mut below, up_to);
+        let Some(&Exemplar { value, .. }) = exemplar else { continue };
+        let is_above = place == 0 || value > edges[place - 1];
+        if count == 0 || !is_above || edges.get(place).is_some_and(|&edge| value > edge) {
+            return Err(format!("{what}: bucket {place} of {count} has {exemplar:?}"));
         }
     }
     Ok(())

@@ -82,7 +82,7 @@ fn a_process_that_ends_takes_its_own_allocations_along_and_no_others() {
     say(&mut table, 2, one, 2, &refreshed(0));
     close(&mut table, 10, one);
     assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Released)), (1, 1, 1));
-    let realm = table.snapshot().realms[0].series;
+    let realm = table.snapshot().realms[0].series.clone();
     assert_eq!((realm.orphans.get(0), realm.orphans.get(1)), (0, 0), "nobody holds them");
     let gone = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: false };
     assert_eq!(table.take_discoveries(), [gone]);
@@ -231,7 +231,7 @@ fn connections_cut_when_they_were_idle_for_equally_long_end_nothing() {
         table.connection_active(at(second), again);
         assert_eq!(closed_by_peer(&mut table, second + 30, &[again]), ProcessVerdict::Lives);
     }
-    let realm = table.snapshot().realms[0].series;
+    let realm = table.snapshot().realms[0].series.clone();
     assert_eq!((live(&table), realm.closed.total(), realm.adopted), (1, 0, 0));
 }
 

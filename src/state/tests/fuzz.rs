@@ -152,7 +152,7 @@ fn storm(seed: u64, events: u64) {
         if event % AUDIT_EVERY == 0 {
             audit(&table).unwrap();
             let snapshot = table.snapshot();
-            let all = || snapshot.realms.iter().map(|realm| realm.series);
+            let all = || snapshot.realms.iter().map(|realm| &realm.series);
             let ends = all().map(|series| series.closed.total()).sum();
             let bytes = all().map(|series| series.relayed.client.bytes()).sum();
             assert!(closed <= ends && relayed <= bytes, "a counter fell");

@@ -245,7 +245,7 @@ fn a_session_that_lingers() {
         table.advance(at(30));
         goes_on(table, &(opened, open, 0), |table| {
             tell(table, second, "alice", 2, &new(600));
-            let series = table.snapshot().realms[0].series;
+            let series = table.snapshot().realms[0].series.clone();
             tell(table, 50, "alice", 2, &Event::Deleted);
             table.advance(at(81));
             (series.sessions_opened, series.sessions, table.snapshot().realms[0].series.sessions)
@@ -320,11 +320,11 @@ fn servers_that_were_folded_and_what_the_ledger_has_not_confirmed() {
 
 /// Bytes that totals of an allocation revealed: those that were lost since it began, and those of unknown age.
 fn revealed(table: &mut Table, second: u64, user: &'static str) -> [u64; 2] {
-    let before = table.snapshot().realms[0].series;
+    let before = table.snapshot().realms[0].series.clone();
     tell(table, second, user, 9, &refreshed(600));
     tell(table, second + 10, user, 9, &Event::Deleted);
     tell(table, second + 10, user, 9, &total(Leg::Client, [9, 900, 9, 900]));
-    let series = table.snapshot().realms[0].series;
+    let series = table.snapshot().realms[0].series.clone();
     [
         series.recovered.client.received.bytes - before.recovered.client.received.bytes,
         series.unseen.client.received.bytes - before.unseen.client.received.bytes,

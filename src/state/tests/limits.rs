@@ -121,7 +121,7 @@ fn a_report_that_no_relay_can_have_carried_adds_nothing() {
     assert_eq!(implausible(&table), 14);
     table.advance(at(100));
     let snapshot = table.snapshot();
-    let series = snapshot.realms[0].series;
+    let series = snapshot.realms[0].series.clone();
     let honest = traffic([1, 100, 1, 100]);
     assert_eq!((series.relayed.client, series.relayed.peer), (honest, honest));
     assert!(series.unseen.client.is_zero() && snapshot.unallocated.is_zero());
@@ -151,7 +151,7 @@ fn what_a_relay_can_have_carried_is_counted() {
     table.apply(at(3600), SOURCE, &ours, &total(Leg::Peer, wrapped));
     // And one that was met at its end had relayed 200 TB.
     table.apply(at(3600), SOURCE, &key("r", "bob", 2), &total(Leg::Client, [1, 200_000 * GIB, 0, 0]));
-    let series = table.snapshot().realms[0].series;
+    let series = table.snapshot().realms[0].series.clone();
     assert_eq!(series.relayed.client, traffic([packets, bytes, 0, 0]));
     assert_eq!(series.recovered.client, traffic([3_000_000_000, hour, 0, 0]));
     assert_eq!(series.relayed.peer, traffic([0, 0, packets, bytes]));

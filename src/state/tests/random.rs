@@ -353,7 +353,7 @@ proptest! {
                 all.add(sum);
             }
         }
-        let series = table.snapshot().realms[0].series;
+        let series = table.snapshot().realms[0].series.clone();
         prop_assert_eq!([series.relayed.client, series.relayed.peer], truth);
         prop_assert_eq!([series.recovered.client, series.recovered.peer], lost);
     }

@@ -85,7 +85,7 @@ fn a_restart_within_a_moment_is_proven_by_each_thread() {
     born(1_060, "new", of_second_thread(1));
     born(1_061, "new", 1);
     born(1_062, "new", of_second_thread(2));
-    let realm = table.snapshot().realms[0].series;
+    let realm = table.snapshot().realms[0].series.clone();
     assert_eq!((realm.live.total(), realm.closed.get(Cause::Replaced as usize)), (3, 4));
 }
 

@@ -29,7 +29,7 @@ fn traffic_of_a_peer_revives_within_the_grant_only() {
         let mut table = abandoned();
         let again = open(&mut table, second);
         assert_eq!(say(&mut table, second, again, &report), expected, "second {second}");
-        let realm = table.snapshot().realms[0].series;
+        let realm = table.snapshot().realms[0].series.clone();
         assert_eq!(realm.live.total(), live, "second {second}");
         assert_eq!(realm.relayed.peer, traffic([1, 50, 1, 50]), "it counts all the same");
         assert_eq!(realm.closed.get(Cause::Abandoned as usize), 1);

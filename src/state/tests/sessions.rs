@@ -16,7 +16,7 @@ fn use_it(table: &mut Table, seconds: u64, key: &Key<'_>) {
 /// The sums of the realm `r` at a moment.
 fn realm(table: &mut Table, seconds: u64) -> RealmSeries {
     table.advance(at(seconds));
-    table.snapshot().realms.first().expect("a realm").series
+    table.snapshot().realms.first().expect("a realm").series.clone()
 }
 
 /// Sessions closed, relayed and not; then how many durations were observed of each, and of relay times.

@@ -43,7 +43,7 @@ impl Story {
     }
 
     pub(super) fn realm(&self) -> RealmSeries {
-        self.table.snapshot().realms[0].series
+        self.table.snapshot().realms[0].series.clone()
     }
 
     pub(super) fn closed(&self) -> Vec<(&'static str, u64)> {
