@@ -21,7 +21,8 @@
 //! * [`cli`]: flags and variables as given; the only user of `clap`.
 //! * [`config`]: flags and variables, validated and typed.
 //! * [`clock`]: time as a value; the only reader of clocks.
-//! * [`net`]: binds addresses and accepts connections, for [`http`] and the listener of [`source`].
+//! * [`net`]: binds addresses, accepts connections and sets up TLS, for [`http`] and the listener of [`source`].
+//! * [`reload`]: values that are read from files, and read again when those change.
 //! * [`resp`]: the protocol of Redis, as frames in a buffer.
 //! * [`percent`]: percent-decoding of URLs and queries.
 //! * [`shutdown`]: one stop signal for every task.
@@ -57,6 +58,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod percent;
+pub mod reload;
 pub mod resp;
 pub mod shutdown;
 pub mod source;

@@ -26,6 +26,7 @@ const HOUSE: &[Room] = &[
     Room { name: "percent", rooms: &[], crates: &["percent_encoding"] },
     Room { name: "version", rooms: &[], crates: &["once_cell"] },
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
+    Room { name: "reload", rooms: &[], crates: &[] },
     Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
     Room { name: "state", rooms: &["wire", "clock"], crates: &["ahash", "hashbrown", "memchr", "siphasher"] },
     Room {
@@ -35,17 +36,21 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "config",
-        rooms: &["clock", "percent", "state", "store"],
-        crates: &["humantime", "thiserror"],
+        rooms: &["clock", "percent", "reload", "state", "store"],
+        crates: &["humantime", "serde", "serde_saphyr", "thiserror"],
     },
     Room { name: "escape", rooms: &[], crates: &[] },
-    Room { name: "net", rooms: &["config"], crates: &["rustix", "socket2", "thiserror", "tokio", "tracing"] },
+    Room {
+        name: "net",
+        rooms: &["config"],
+        crates: &["listenfd", "rustix", "rustls", "socket2", "thiserror", "tokio", "tracing"],
+    },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["escape", "wire"], crates: &["serde", "serde_json"] },
     Room {
         name: "source",
-        rooms: &["clock", "config", "doctor", "net", "resp"],
+        rooms: &["clock", "config", "doctor", "net", "reload", "resp"],
         // `rustls` and its like for the connection to Redis, which is dialled here
         crates: &[
             "base64",
@@ -75,20 +80,35 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "http",
-        rooms: &["metrics", "details", "escape", "config", "net", "shutdown"],
-        crates: &["flate2", "http_body_util", "hyper", "hyper_util", "thiserror", "tokio", "tracing"],
+        rooms: &["metrics", "details", "clock", "escape", "config", "net", "reload", "shutdown"],
+        crates: &[
+            "base64",
+            "bcrypt",
+            "flate2",
+            "futures_util",
+            "http_body_util",
+            "hyper",
+            "hyper_util",
+            "ring",
+            "rustls",
+            "subtle",
+            "thiserror",
+            "tokio",
+            "tokio_rustls",
+            "tracing",
+        ],
     },
     Room {
         name: "logging",
         rooms: &["clock", "config", "escape"],
         crates: &["thiserror", "tracing", "tracing_subscriber"],
     },
-    Room { name: "cli", rooms: &["config", "state", "version"], crates: &["clap", "thiserror"] },
+    Room { name: "cli", rooms: &["config", "reload", "state", "version"], crates: &["clap", "thiserror"] },
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "details", "doctor", "http", "metrics", "net", "escape", "shutdown", "source",
-            "state", "store", "version", "wire",
+            "clock", "config", "details", "doctor", "http", "metrics", "net", "escape", "reload", "shutdown",
+            "source", "state", "store", "version", "wire",
         ],
         // `rustix` for the limit of open files
         crates: &["csv", "fastrand", "rustix", "serde_json", "thiserror", "tokio", "tracing"],

@@ -1,6 +1,7 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
 mod commands;
+mod file_watch;
 pub mod ingest;
 mod log_once;
 mod open_files;
@@ -27,9 +28,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::config::{Command, Config};
+use crate::http::WebConfigError;
 use crate::metrics::RenderError;
-use crate::net::BindError;
+use crate::net::{BindError, SystemdError};
 use crate::shutdown::{Hangup, Signals};
 use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
@@ -70,6 +74,12 @@ pub enum Error {
     /// An address that cannot be listened on.
     #[error("{0}")]
     Bind(BindError),
+    /// A web config file that cannot be used.
+    #[error("{0}")]
+    WebConfig(WebConfigError),
+    /// No sockets of systemd.
+    #[error("{0}")]
+    Systemd(SystemdError),
     /// Where coturn should report to cannot be listened on.
     #[error("{0}")]
     Listen(ListenError),
@@ -121,32 +131,43 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
         }
         Command::Record { output, duration } => {
-            block_on(Hangup::Ends, record::record(config.sources, output.as_deref(), duration)).map(done)
+            let files = file_watch::password_files(&config.password_files);
+            let recording = |reread| async {
+                tokio::select! {
+                    recorded = record::record(config.sources, output.as_deref(), duration) => recorded,
+                    never = file_watch::look_after(files, reread) => match never {},
+                }
+            };
+            block_on(Hangup::Ends, recording).map(done)
         }
         // Whoever waited for their answer has closed the terminal: they end, as any command does.
         Command::Doctor { json } => {
-            block_on(Hangup::Ends, doctor::doctor(config.sources, config.statsdb, config.table, json))
+            block_on(Hangup::Ends, |_| doctor::doctor(config.sources, config.statsdb, config.table, json))
         }
         Command::Prune { apply } => {
-            block_on(Hangup::Ends, prune::prune(config.sources, config.table, apply)).map(done)
+            block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
         }
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => {
             open_files::fit_connections(&mut config);
-            block_on(Hangup::Survived, serve::serve(config, dropped_log_lines)).map(done)
+            block_on(Hangup::Survived, |reread| serve::serve(config, dropped_log_lines, reread)).map(done)
         }
     }
 }
 
-/// Does `work`, and answers signals meanwhile that mean nothing to it.
-fn block_on<T>(hangup: Hangup, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// Does `work`, and answers signals meanwhile that end nothing. It gets what SIGHUP gives, where that does not end it.
+fn block_on<T, F>(hangup: Hangup, work: impl FnOnce(Arc<Notify>) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).enable_all().build().map_err(Error::Runtime)?;
     let result = runtime.block_on(async {
         let signals = Signals::without_meaning(hangup).map_err(Error::Signal)?;
+        let reread = Arc::new(Notify::new());
         tokio::select! {
-            result = work => result,
-            never = signals::answer(signals) => match never {},
+            result = work(Arc::clone(&reread)) => result,
+            never = signals::answer(signals, reread) => match never {},
         }
     });
     runtime.shutdown_timeout(LAST_RENDERINGS);

@@ -4,7 +4,10 @@ use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::Notify;
+
 use super::Error;
+use super::file_watch;
 use super::ingest::{Ingest, SharedTable};
 use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
@@ -14,23 +17,29 @@ use super::store::{StoreOptions, TableStore};
 use super::supervise::{Supervisor, TaskExited, contain};
 use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, RedisSource, StoreConfig, Web};
+use crate::config::{Config, RedisSource, Secret, StoreConfig, Web};
 use crate::details::{Inspect, Listing};
-use crate::http::{About, Readiness, Site, WebLimits, WebServer};
+use crate::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
 use crate::metrics::{Observe, TextPage, View};
+use crate::reload::{Reload, Reloaded};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
 use crate::state::rows::{AllocationRow, RowQuery, SessionRow};
 use crate::state::{Settings, SourceId};
 use crate::version;
 
-/// Watches and serves until a signal comes. Whoever asks is answered at once; what a store holds is loaded meanwhile.
+/// Watches and serves until a signal comes. Whoever asks is answered at once; what a store holds is loaded meanwhile. Files
+/// are read again when `reread` is given.
 ///
 /// # Errors
 ///
 /// An address that cannot be bound; a store that cannot be used; a background task that exited.
-pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<(), Error> {
-    let Parts { names, shared, readiness, listener, server } = Parts::bind(&config).await?;
+pub(super) async fn serve(
+    config: Config,
+    dropped_log_lines: Arc<AtomicU64>,
+    reread: Arc<Notify>,
+) -> Result<(), Error> {
+    let Parts { names, shared, readiness, listener, server, web_config } = Parts::bind(&config).await?;
     let limits = WebLimits {
         connections: config.web.max_connections,
         max_requests: config.web.max_requests,
@@ -38,7 +47,8 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
     };
     let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
     let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
-    let site = site(&config.web, &page, readiness.probe());
+    let files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
+    let site = site(&config.web, web_config, &page, readiness.probe());
 
     if config.store.is_some() {
         // Before anybody is answered: an empty table would be taken for a reset.
@@ -47,6 +57,7 @@ pub(super) async fn serve(config: Config, dropped_log_lines: Arc<AtomicU64>) -> 
     let stop = Shutdown::new();
     let mut tasks = Supervisor::new(stop.clone());
     let redis_sources: Vec<_> = config.sources.into_iter().zip((0..).map(SourceId)).collect();
+    tasks.spawn("files", async { match file_watch::look_after(files, reread).await {} });
     if let (Some(statsdb), Some(listener)) = (config.statsdb, listener) {
         let id = redis_sources.last().map_or(SourceId(0), |(_, last)| SourceId(last.0 + 1));
         let task = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness.clone());
@@ -204,6 +215,7 @@ struct Parts {
     readiness: SourceReadiness,
     listener: Option<Listener>,
     server: WebServer,
+    web_config: Option<Reloaded<WebConfig>>,
 }
 
 impl Parts {
@@ -217,15 +229,21 @@ impl Parts {
             Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
             None => None,
         };
-        let server = WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?;
+        let web_config = config.web.config_file.as_deref().map(WebConfig::load).transpose();
+        let web_config = web_config.map_err(Error::WebConfig)?;
+        let server = if config.web.systemd_socket {
+            WebServer::of_systemd().map_err(Error::Systemd)?
+        } else {
+            WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?
+        };
         let readiness = SourceReadiness::new(&names);
         let names = names.into_iter().map(str::to_owned).collect();
-        Ok(Self { names, shared, readiness, listener, server })
+        Ok(Self { names, shared, readiness, listener, server, web_config })
     }
 }
 
 /// What the web server shows.
-fn site(web: &Web, source: &PageSource, readiness: Readiness) -> Site {
+fn site(web: &Web, config: Option<Reloaded<WebConfig>>, source: &PageSource, readiness: Readiness) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
         page: Arc::new(TextPage::of_process(source.clone())),
@@ -233,8 +251,21 @@ fn site(web: &Web, source: &PageSource, readiness: Readiness) -> Site {
         about: about(),
         details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),
         details_hosts: web.details_hosts.clone(),
+        config,
+        has_open_health_paths: web.open_health_paths,
         refusals: Arc::clone(&source.counter.refusals),
     }
+}
+
+/// What is read again when it changes.
+fn files(
+    passwords: &[Reloaded<Secret>],
+    web: Option<&Reloaded<WebConfig>>,
+    listener: Option<&Listener>,
+) -> Vec<Arc<dyn Reload>> {
+    let web = web.map(|file| Arc::new(file.clone()) as Arc<dyn Reload>);
+    let others = web.into_iter().chain(listener.and_then(Listener::certificate));
+    file_watch::password_files(passwords).into_iter().chain(others).collect()
 }
 
 fn about() -> About {

@@ -1,16 +1,20 @@
-//! The answer to signals that have no meaning here: a line in the log, and nothing else. Without it they would kill.
+//! The answer to signals that end nothing: SIGHUP has the files read again, of which somebody else is told; all others get a
+//! line in the log, and nothing else. Without an answer they would kill.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use crate::shutdown::Signals;
 
-/// Says of each signal what it does. Never ends.
-pub(super) async fn answer(mut signals: Signals) -> Infallible {
+/// Says of each signal what it does. Never ends. `reread` is given at SIGHUP.
+pub(super) async fn answer(mut signals: Signals, reread: Arc<Notify>) -> Infallible {
     loop {
         let signal = signals.next().await;
-        // It asks a server to read its files again, by custom.
         let effect = if signal == "SIGHUP" {
-            "none: flags, variables and password files are read at the start only; restart to apply changes"
+            reread.notify_one();
+            "all files are read again"
         } else {
             "none"
         };

@@ -112,6 +112,34 @@ pub(super) struct WebArgs {
         default_value = ":10641"
     )]
     pub(super) listen_address: Vec<String>,
+    /// Listen on the sockets of a `.socket` unit, which systemd hands over, and on no address.
+    #[arg(
+        id = "web.systemd-socket",
+        long,
+        env = "COTURN_EXPORTER_WEB_SYSTEMD_SOCKET",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false"
+    )]
+    pub(super) systemd_socket: String,
+    /// File with TLS, client certificates, users and headers of the web server, in the format of all Prometheus exporters;
+    /// read again when it changes.
+    #[arg(id = "web.config.file", long, env = "COTURN_EXPORTER_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub(super) config_file: Option<OsString>,
+    /// Answer /-/healthy and /-/ready also to those who are no user of --web.config.file.
+    #[arg(
+        id = "web.open-health-paths",
+        long,
+        env = "COTURN_EXPORTER_WEB_OPEN_HEALTH_PATHS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false"
+    )]
+    pub(super) open_health_paths: String,
     /// Path of the metrics.
     #[arg(
         id = "web.telemetry-path",

@@ -11,9 +11,10 @@ use clap::parser::ValueSource;
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, ListenAddress, Log, RedisSource, Secret, Statsdb, Tls, UsageQuery,
-    Web,
+    self, Command, Config, ConfigError, ListenAddress, Log, Password, RedisSource, Secret, Statsdb, Tls,
+    UsageQuery, Web,
 };
+use crate::reload::Reloaded;
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
@@ -73,7 +74,7 @@ pub(super) fn config(
     match &command {
         Command::Watch => {
             config.web = read_web(&given, &web)?;
-            config.statsdb = read_statsdb(&given, &statsdb)?;
+            config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
             config.store = read_store(&given, &store)?;
         }
         Command::Replay { .. } => given.refuse(&["web.", "redis.", "statsdb.", "store."], "replay")?,
@@ -84,7 +85,7 @@ pub(super) fn config(
             given.refuse(NOT_FOR_THE_DOCTOR, "doctor")?;
             // It listens nowhere, so it may look at any address.
             let statsdb = args::StatsdbArgs { open: "true".to_owned(), forward_url: None, ..statsdb };
-            config.statsdb = read_statsdb(&given, &statsdb)?;
+            config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
         }
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
         Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
@@ -93,7 +94,7 @@ pub(super) fn config(
     let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
     if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
         let redis = if is_redis_meant { redis } else { args::RedisArgs { url: Vec::new(), ..redis } };
-        config.sources = read_sources(&given, &redis)?;
+        config.sources = read_sources(&given, &redis, &mut config.password_files)?;
     }
     if let Some(forward) = config.statsdb.as_ref().and_then(|statsdb| statsdb.forward.clone()) {
         let both = config.sources.iter().cloned().chain([forward]).collect();
@@ -169,29 +170,53 @@ fn read_log(given: &Given<'_>, log: &args::LogArgs) -> Result<Log, UsageError> {
 
 fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
     let id = "web.listen-address";
-    let listen = given.each(id, &web.listen_address, ListenAddress::from_str)?;
+    let systemd_socket = given.one("web.systemd-socket", &web.systemd_socket, value::switch)?;
+    let listen = if systemd_socket {
+        if given.is_given(id, &web.listen_address) {
+            return Err(given.wrong(id, ConfigError::ListenBesideSystemd));
+        }
+        Vec::new()
+    } else {
+        let listen = given.each(id, &web.listen_address, ListenAddress::from_str)?;
+        config::distinct_addresses(listen).map_err(|problem| given.wrong(id, problem))?
+    };
+    let config_file = given.file("web.config.file", web.config_file.as_ref());
+    let id = "web.open-health-paths";
+    let open_health_paths = given.one(id, &web.open_health_paths, value::switch)?;
+    if open_health_paths && config_file.is_none() {
+        return Err(given.wrong(id, ConfigError::NoLogins));
+    }
     Ok(Web {
-        listen: config::distinct_addresses(listen).map_err(|problem| given.wrong(id, problem))?,
+        listen,
         telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, str::parse)?,
         max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
         max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
         enable_details: given.one("web.enable-details", &web.enable_details, value::switch)?,
         details_hosts: given.each("web.details-host", &web.details_host, value::host_name)?,
+        config_file,
+        open_health_paths,
+        systemd_socket,
     })
 }
 
-fn read_sources(given: &Given<'_>, redis: &args::RedisArgs) -> Result<Vec<RedisSource>, UsageError> {
+fn read_sources(
+    given: &Given<'_>,
+    redis: &args::RedisArgs,
+    password_files: &mut Vec<Reloaded<Secret>>,
+) -> Result<Vec<RedisSource>, UsageError> {
     let id = "redis.url";
     let parse = |url: &str| url.parse().map_err(ConfigError::RedisUrl);
     let sources = given.each_of(id, &redis.url, config::split_redis_urls, parse)?;
     let mut sources = config::distinct_sources(sources).map_err(|problem| given.wrong(id, problem))?;
     let id = "redis.password-file";
     if let Some(path) = given.file(id, redis.password_file.as_ref()) {
-        config::add_password(&mut sources, &path).map_err(|problem| given.wrong(id, problem))?;
+        let file = config::add_password(&mut sources, &path);
+        password_files.push(file.map_err(|problem| given.wrong(id, problem))?);
     }
     let id = "redis.sentinel-password-file";
     if let Some(path) = given.file(id, redis.sentinel_password_file.as_ref()) {
-        config::add_sentinel_password(&mut sources, &path).map_err(|problem| given.wrong(id, problem))?;
+        let file = config::add_sentinel_password(&mut sources, &path);
+        password_files.push(file.map_err(|problem| given.wrong(id, problem))?);
     }
     read_tls(given, redis, &mut sources)?;
     Ok(sources)
@@ -218,7 +243,11 @@ fn read_tls(
     tls.map_err(|problem| given.wrong(id, problem))
 }
 
-fn read_statsdb(given: &Given<'_>, statsdb: &args::StatsdbArgs) -> Result<Option<Statsdb>, UsageError> {
+fn read_statsdb(
+    given: &Given<'_>,
+    statsdb: &args::StatsdbArgs,
+    password_files: &mut Vec<Reloaded<Secret>>,
+) -> Result<Option<Statsdb>, UsageError> {
     let listen = statsdb.listen_address.as_deref().map(str::trim).filter(|address| !address.is_empty());
     let max_connections =
         given.one("statsdb.max-connections", &statsdb.max_connections, |v| size(v, 1..=MANY))?;
@@ -233,7 +262,9 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::StatsdbArgs) -> Result<Option
     let id = "statsdb.listen-address";
     let listen: ListenAddress = listen.parse().map_err(|problem| given.wrong(id, problem))?;
     let password = given.file("statsdb.password-file", statsdb.password_file.as_ref());
-    let password = password.map(|path| Secret::from_file(&path)).transpose();
+    let password = password.map(|path| Password::from_file("--statsdb.password-file", &path)).transpose();
+    let password = password.map_err(|problem| given.wrong("statsdb.password-file", problem))?;
+    password_files.extend(password.clone());
     let files = [
         given.file("statsdb.tls-cert-file", statsdb.tls_cert_file.as_ref()),
         given.file("statsdb.tls-key-file", statsdb.tls_key_file.as_ref()),
@@ -244,7 +275,7 @@ fn read_statsdb(given: &Given<'_>, statsdb: &args::StatsdbArgs) -> Result<Option
     let statsdb = Statsdb {
         name: format!("statsdb://{listen}"),
         listen,
-        password: password.map_err(|problem| given.wrong("statsdb.password-file", problem))?,
+        password: password.map(Password::File),
         tls: config::server_certificate(cert_file, key_file)
             .map_err(|problem| given.wrong("statsdb.tls-cert-file", problem))?,
         max_connections,

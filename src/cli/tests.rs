@@ -39,7 +39,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 35);
+    assert_eq!(count, 38);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn every_flag_finds_its_place() {
     assert!(config.web.enable_details && config.table.are_rates_kept);
     assert_eq!(config.web.details_hosts, ["a.b", "c"]);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
-    assert_eq!(config.sources[0].password, Some(Secret::new("p")));
+    assert_eq!(config.sources[0].password, Some(Secret::new("p").into()));
     assert_eq!(config.sources[1].name, "unix:///s");
     let table = config.table;
     assert_eq!(table.max_lifetime, Duration::from_secs(5));
@@ -100,6 +100,24 @@ fn every_flag_finds_its_place() {
     assert_eq!((table.session_by, table.max_realms, table.max_servers), (SessionBy::Client, 11, 12));
     assert_eq!(table.realms, [b"a,b".as_slice(), b"c"]);
     assert_eq!(table.rest_separator, b'-');
+}
+
+#[test]
+fn the_web_config_file_and_the_sockets_of_systemd() {
+    let web = config("--web.config.file=w.yml --web.open-health-paths").web;
+    assert_eq!((web.config_file, web.open_health_paths), (Some("w.yml".into()), true));
+    let web = config("--web.systemd-socket").web;
+    assert!(web.systemd_socket && web.listen.is_empty());
+    for (line, says) in [
+        (
+            "--web.systemd-socket --web.listen-address=:1",
+            "--web.listen-address: --web.systemd-socket takes the sockets",
+        ),
+        ("--web.open-health-paths", "--web.open-health-paths: without --web.config.file every path is open"),
+        ("--web.systemd-socket=maybe", "--web.systemd-socket: \"maybe\" is not accepted"),
+    ] {
+        assert!(error(line).starts_with(says), "{line}: {}", error(line));
+    }
 }
 
 #[test]

@@ -68,6 +68,14 @@ pub enum ConfigError {
         /// As typed.
         value: String,
     },
+    /// Addresses beside the sockets of systemd.
+    #[error(
+        "--web.systemd-socket takes the sockets that systemd hands over, and listens nowhere else; leave one of them out"
+    )]
+    ListenBesideSystemd,
+    /// Health paths that are open anyway.
+    #[error("without --web.config.file every path is open; give it, or leave this out")]
+    NoLogins,
     /// The same address twice.
     #[error("{value:?} is given twice")]
     ListenTwice {
@@ -125,7 +133,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// The longest that is read, in bytes.
-        max: u64,
+        max: usize,
     },
     /// A password file that no source would use.
     #[error("every Redis URL has a password of its own; drop them from the URLs, or drop the file")]

@@ -9,6 +9,7 @@ mod secret;
 mod statsdb;
 mod telemetry_path;
 pub mod value;
+pub mod web_file;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,11 +19,12 @@ pub use error::{ConfigError, RedisUrlError};
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
-pub use secret::Secret;
+pub use secret::{Password, Secret};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
 
 use crate::clock::Timestamp;
+use crate::reload::Reloaded;
 use crate::state::{OTHER, Settings};
 use crate::store::ledger::By;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub table: Settings,
     /// What outlives the process; `None` if nothing does.
     pub store: Option<StoreConfig>,
+    /// Passwords that stand in files, which are read again when they change.
+    pub password_files: Vec<Reloaded<Secret>>,
     /// Password files that others than their owner may read.
     pub exposed_password_files: Vec<PathBuf>,
 }
@@ -151,6 +155,12 @@ pub struct Web {
     pub enable_details: bool,
     /// Host names that details may be asked for by, in lower case.
     pub details_hosts: Vec<String>,
+    /// TLS, users and headers, if they are set.
+    pub config_file: Option<PathBuf>,
+    /// Answer `/-/healthy` and `/-/ready` to anybody.
+    pub open_health_paths: bool,
+    /// Listen on the sockets that systemd hands over, and on no address.
+    pub systemd_socket: bool,
 }
 
 impl Default for Web {
@@ -162,6 +172,9 @@ impl Default for Web {
             max_connections: 512,
             enable_details: false,
             details_hosts: Vec::new(),
+            config_file: None,
+            open_health_paths: false,
+            systemd_socket: false,
         }
     }
 }
@@ -239,34 +252,37 @@ pub fn one_source(sources: &[RedisSource]) -> Result<(), ConfigError> {
 ///
 /// # Errors
 ///
-/// As [`Secret::from_file`]; [`ConfigError::PasswordFileUnused`] when no source wants it.
-pub fn add_password(sources: &mut [RedisSource], path: &Path) -> Result<(), ConfigError> {
-    let secret = Secret::from_file(path)?;
+/// As [`Password::from_file`]; [`ConfigError::PasswordFileUnused`] when no source wants it.
+pub fn add_password(sources: &mut [RedisSource], path: &Path) -> Result<Reloaded<Secret>, ConfigError> {
+    let secret = Password::from_file("--redis.password-file", path)?;
     let mut used = false;
     for source in sources.iter_mut().filter(|source| source.password.is_none()) {
-        source.password = Some(secret.clone());
+        source.password = Some(Password::File(secret.clone()));
         used = true;
     }
-    if used { Ok(()) } else { Err(ConfigError::PasswordFileUnused) }
+    if used { Ok(secret) } else { Err(ConfigError::PasswordFileUnused) }
 }
 
 /// Gives the password in `path` to every source whose sentinels have none.
 ///
 /// # Errors
 ///
-/// As [`Secret::from_file`]; [`ConfigError::SentinelPasswordUnused`] when no source wants it.
-pub fn add_sentinel_password(sources: &mut [RedisSource], path: &Path) -> Result<(), ConfigError> {
-    let secret = Secret::from_file(path)?;
+/// As [`Password::from_file`]; [`ConfigError::SentinelPasswordUnused`] when no source wants it.
+pub fn add_sentinel_password(
+    sources: &mut [RedisSource],
+    path: &Path,
+) -> Result<Reloaded<Secret>, ConfigError> {
+    let secret = Password::from_file("--redis.sentinel-password-file", path)?;
     let mut used = false;
     for source in sources {
         if let RedisAddress::Sentinel(sentinels) = &mut source.address
             && sentinels.password.is_none()
         {
-            sentinels.password = Some(secret.clone());
+            sentinels.password = Some(Password::File(secret.clone()));
             used = true;
         }
     }
-    if used { Ok(()) } else { Err(ConfigError::SentinelPasswordUnused) }
+    if used { Ok(secret) } else { Err(ConfigError::SentinelPasswordUnused) }
 }
 
 /// The client certificate, if both of its files are given, or none.
@@ -361,8 +377,8 @@ mod tests {
         let unused = add_password(std::slice::from_mut(first), &path);
         std::fs::remove_file(path).unwrap();
         added.unwrap();
-        assert_eq!(first.password, Some(Secret::new("url")));
-        assert_eq!(second.password, Some(Secret::new("file")));
+        assert_eq!(first.password, Some(Secret::new("url").into()));
+        assert_eq!(second.password, Some(Secret::new("file").into()));
         assert!(matches!(unused, Err(ConfigError::PasswordFileUnused)));
     }
 
@@ -380,7 +396,7 @@ mod tests {
         set_tls(&mut sources, &tls).unwrap();
         let [plain, sentinel] = &mut sources;
         let RedisAddress::Sentinel(sentinels) = &sentinel.address else { panic!("{sentinel:?}") };
-        assert_eq!(sentinels.password, Some(Secret::new("file")));
+        assert_eq!(sentinels.password, Some(Secret::new("file").into()));
         assert_eq!((&plain.tls, &sentinel.tls), (&None, &Some(tls.clone())));
         assert!(matches!(unused, Err(ConfigError::SentinelPasswordUnused)));
         assert!(matches!(set_tls(std::slice::from_mut(plain), &tls), Err(ConfigError::TlsUnused)));

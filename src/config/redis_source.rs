@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::Secret;
+use super::Password;
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Sentinels {
     /// The sentinels' own ACL user; `None` is their default user.
     pub username: Option<String>,
     /// The sentinels' own password, from the URL or from a file.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
 }
 
 /// TLS to a Redis and to its sentinels. The files are read again for each connection, so that new certificates are
@@ -100,7 +100,7 @@ pub struct RedisSource {
     /// The ACL user; `None` is Redis' default user.
     pub username: Option<String>,
     /// The password, from the URL or from a file.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
 }
 
 impl RedisSource {

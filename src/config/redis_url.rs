@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::error::RedisUrlError;
 use super::redis_source::{Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
-use super::secret::Secret;
+use super::secret::{Password, Secret};
 use crate::percent;
 
 /// The port of a Redis that names none.
@@ -75,11 +75,15 @@ fn sentinel(rest: &str, tls: Option<Tls>, url: String) -> Result<RedisSource, Re
         let value = filled(decode(value).ok_or_else(|| RedisUrlError::Percent { url: url.clone() })?);
         match key {
             "sentinel-user" => sentinels.username = value,
-            "sentinel-pass" => sentinels.password = value.map(Secret::new),
+            "sentinel-pass" => sentinels.password = value.map(fixed),
             _ => return Err(RedisUrlError::Parameter { url }),
         }
     }
     Ok(RedisSource { name, address: RedisAddress::Sentinel(sentinels), tls, db, username, password })
+}
+
+fn fixed(password: String) -> Password {
+    Secret::new(password).into()
 }
 
 /// The last @ ends the credentials, so that a password may hold / ? # and @ as they are.
@@ -139,7 +143,7 @@ fn unix(rest: &str, url: String) -> Result<RedisSource, RedisUrlError> {
         match key {
             "db" => db = number(value).ok_or(RedisUrlError::Db { url: url.clone() })?,
             "user" => username = filled(decode(value).ok_or_else(percent)?),
-            "pass" => password = filled(decode(value).ok_or_else(percent)?).map(Secret::new),
+            "pass" => password = filled(decode(value).ok_or_else(percent)?).map(fixed),
             _ => return Err(RedisUrlError::Parameter { url }),
         }
     }
@@ -153,10 +157,10 @@ fn unix(rest: &str, url: String) -> Result<RedisSource, RedisUrlError> {
 }
 
 /// User and password of `user:password`, either of which may be missing.
-fn login(text: &str, url: &str) -> Result<(Option<String>, Option<Secret>), RedisUrlError> {
+fn login(text: &str, url: &str) -> Result<(Option<String>, Option<Password>), RedisUrlError> {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let decoded = |part| decode(part).ok_or_else(|| RedisUrlError::Percent { url: url.to_owned() });
-    Ok((filled(decoded(user)?), filled(decoded(password)?).map(Secret::new)))
+    Ok((filled(decoded(user)?), filled(decoded(password)?).map(fixed)))
 }
 
 fn filled(text: String) -> Option<String> {

@@ -1,18 +1,18 @@
 //! Passwords: kept so that no log line, error or debug print can show them, and read from files.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::ConfigError;
+use crate::reload::{FileReader, Reloaded};
 
 /// The longest password file that is read, in bytes.
-const MAX_FILE: u64 = 4096;
+const MAX_FILE: usize = 4096;
 
 /// Text that must not be shown; `Debug` prints `***`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Secret(String);
 
 impl Secret {
@@ -32,18 +32,10 @@ impl Secret {
     }
 
     /// The password in a file, without the newline at its end.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::PasswordFile`] when it cannot be read, [`ConfigError::NotAPassword`] when it is empty, longer
-    /// than 4096 bytes, not UTF-8 or of several lines.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+    fn from_file(files: &mut FileReader, path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |error| ConfigError::PasswordFile { path: path.to_owned(), error };
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
-        let too_long = bytes.len() as u64 > MAX_FILE;
+        let bytes = files.read(path).map_err(unreadable)?;
+        let too_long = bytes.len() > MAX_FILE;
         let text = String::from_utf8(bytes).unwrap_or_default();
         let line =
             text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
@@ -51,6 +43,51 @@ impl Secret {
             return Err(ConfigError::NotAPassword { path: path.to_owned(), max: MAX_FILE });
         }
         Ok(Self::new(line))
+    }
+}
+
+/// A password as it is now.
+#[derive(Clone, Debug)]
+pub enum Password {
+    /// One that was given and does not change.
+    Fixed(Secret),
+    /// What a file holds.
+    File(Reloaded<Secret>),
+}
+
+impl Password {
+    /// The password in a file, without the newline at its end; `flag` names the file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::PasswordFile`] when it cannot be read, [`ConfigError::NotAPassword`] when it is empty, longer
+    /// than 4096 bytes, not UTF-8 or of several lines.
+    pub fn from_file(flag: &'static str, path: &Path) -> Result<Reloaded<Secret>, ConfigError> {
+        let path = path.to_owned();
+        Reloaded::new(flag, move |files, _| Secret::from_file(files, &path))
+    }
+
+    /// What it is now.
+    pub fn current(&self) -> Arc<Secret> {
+        match self {
+            Self::Fixed(secret) => Arc::new(secret.clone()),
+            Self::File(file) => file.current(),
+        }
+    }
+}
+
+impl PartialEq for Password {
+    /// Whether they are the same now.
+    fn eq(&self, other: &Self) -> bool {
+        self.current() == other.current()
+    }
+}
+
+impl Eq for Password {}
+
+impl From<Secret> for Password {
+    fn from(secret: Secret) -> Self {
+        Self::Fixed(secret)
     }
 }
 
@@ -77,7 +114,7 @@ mod tests {
             [("geheim\n", "geheim"), ("geheim\r\n", "geheim"), (" ge heim ", " ge heim ")]
         {
             let path = file("password", content.as_bytes());
-            let secret = Secret::from_file(&path).unwrap();
+            let secret = Password::from_file("--p", &path).unwrap().current();
             std::fs::remove_file(path).unwrap();
             assert_eq!(secret.expose(), password);
             assert_eq!(format!("{secret:?}"), "***");
@@ -102,14 +139,14 @@ mod tests {
         let long = vec![b'x'; 4097];
         for content in [b"".as_slice(), b"\n", b"a\nb\n", b"\xff", &long] {
             let path = file("bad", content);
-            let error = Secret::from_file(&path).unwrap_err();
+            let error = Password::from_file("--p", &path).unwrap_err();
             std::fs::remove_file(&path).unwrap();
             assert!(
                 matches!(&error, ConfigError::NotAPassword { path: named, .. } if *named == path),
                 "{error}"
             );
         }
-        let error = Secret::from_file(Path::new("/nowhere/password")).unwrap_err().to_string();
+        let error = Password::from_file("--p", Path::new("/nowhere/password")).unwrap_err().to_string();
         assert!(error.contains("/nowhere/password") && error.contains("No such file"), "{error}");
     }
 }

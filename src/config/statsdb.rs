@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigError, ListenAddress, RedisSource, Secret};
+use super::{ConfigError, ListenAddress, Password, RedisSource};
 
 /// Where coturn reports to, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Statsdb {
     /// Where to listen.
     pub listen: ListenAddress,
     /// What coturn must say first, if anything.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     /// TLS, if it is to be spoken.
     pub tls: Option<ServerCertificate>,
     /// Connections open at one time; at least 1.
@@ -23,7 +23,7 @@ pub struct Statsdb {
     pub forward: Option<RedisSource>,
 }
 
-/// What we show to clients. The files are read once, at start.
+/// What we show to clients. The files are read again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerCertificate {
     /// The certificate, then those of the CAs between it and the root, if any.
@@ -71,13 +71,14 @@ pub fn server_certificate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     #[test]
     fn others_than_this_host_need_a_password_or_our_will() {
         let statsdb = |listen: &str, password: Option<&str>| Statsdb {
             name: String::new(),
             listen: listen.parse().unwrap(),
-            password: password.map(Secret::new),
+            password: password.map(|password| Secret::new(password).into()),
             tls: None,
             max_connections: 1,
             is_behind_proxy: false,

@@ -1,14 +1,16 @@
-//! One connection: hyper's HTTP/1 machine, a time limit for each stage, and the end at a shutdown.
+//! One connection: hyper's machine of HTTP/1 or HTTP/2, a time limit for each stage, and the end at a shutdown.
 //!
 //! Opens nothing and renders nothing. hyper's own header timer is not used because it also runs while a kept-alive
 //! connection is idle, where scrapers rightly stay for a minute; nor does hyper limit how long a client takes to read.
 
 use super::WebLimits;
 use super::progress::{ConnectionProgress, ConnectionStage};
+use super::stream::ClientStream;
+use super::stream_tasks::stream_tasks;
 use crate::metrics::WebRefusal;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -20,16 +22,36 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 /// The most a request's head may take, in bytes; beyond it the answer is 431. Room for any proxy's headers.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD: u16 = 16 * 1024;
 
-/// Serves the connection until it ends, a limit is passed, it must end, or `stop` resolved and the request in flight is
+/// Requests that a connection of HTTP/2 may have at one time; scrapers have one. It is refused more.
+const MAX_STREAMS: u32 = 16;
+
+/// Serves the connection until it ends, a limit is passed, it must end, or `stop` resolved and the requests in flight are
 /// answered. Gives the reason if the client did not get all that it asked for.
 pub(super) async fn serve<A, F>(
-    stream: TcpStream,
+    stream: ClientStream,
+    progress: &Arc<ConnectionProgress>,
+    limits: &WebLimits,
+    stop: impl Future<Output = ()>,
+    answer: A,
+) -> Option<WebRefusal>
+where
+    A: Fn(Request<Incoming>) -> F + Send,
+    F: Future<Output = Response<Bytes>> + Send,
+{
+    if stream.is_http2() {
+        serve_http2(stream, progress, limits, stop, answer).await
+    } else {
+        serve_http1(stream, progress, limits, stop, answer).await
+    }
+}
+
+async fn serve_http1<A, F>(
+    stream: ClientStream,
     progress: &Arc<ConnectionProgress>,
     limits: &WebLimits,
     stop: impl Future<Output = ()>,
@@ -39,9 +61,7 @@ where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Bytes>>,
 {
-    // A page is written at once; waiting for more to send only delays its end. Failure costs a delay.
-    let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Watched { stream, progress: Arc::clone(progress) });
+    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: true };
     let service = service_fn(|request| {
         progress.begin(ConnectionStage::Answer { handed: false });
         let answer = answer(request);
@@ -55,9 +75,62 @@ where
         .header_read_timeout(None)
         // A client that has said all it wants to say (`nc -N`) still waits for the answer.
         .half_close(true)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(io, service);
+        .max_buf_size(MAX_HEAD.into())
+        .serve_connection(TokioIo::new(io), service);
+    let poll = |cx: &mut Context<'_>, stops: bool| {
+        if stops {
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        // How it ended is the client's affair: garbage was answered with 400, a reset is nobody's fault.
+        Pin::new(&mut connection).poll(cx).map(drop)
+    };
+    within_limits(progress, limits, stop, poll).await
+}
 
+async fn serve_http2<A, F>(
+    stream: ClientStream,
+    progress: &Arc<ConnectionProgress>,
+    limits: &WebLimits,
+    stop: impl Future<Output = ()>,
+    answer: A,
+) -> Option<WebRefusal>
+where
+    A: Fn(Request<Incoming>) -> F + Send,
+    F: Future<Output = Response<Bytes>> + Send,
+{
+    // Its bytes say nothing of requests: a scraper asks by a PING whether we are there, and says how much it has read.
+    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: false };
+    let service = service_fn(|request| {
+        let stream = progress.begin_stream(sleep(limits.answer).deadline());
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Full::new(stream.hand(body)))) }
+    });
+    let (spawner, mut tasks) = stream_tasks();
+    let connection = http2::Builder::new(spawner)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD.into())
+        // Requests have no bodies.
+        .initial_stream_window_size(u32::from(MAX_HEAD))
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let poll = |cx: &mut Context<'_>, stops: bool| {
+        if stops {
+            connection.as_mut().graceful_shutdown();
+        }
+        let ended = connection.as_mut().poll(cx).map(drop);
+        tasks.poll(cx);
+        ended
+    };
+    within_limits(progress, limits, stop, poll).await
+}
+
+/// Polls a connection until it has ended, or must end. `poll` is told once that it is to stop.
+async fn within_limits(
+    progress: &Arc<ConnectionProgress>,
+    limits: &WebLimits,
+    stop: impl Future<Output = ()>,
+    mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<()>,
+) -> Option<WebRefusal> {
     let mut stop = pin!(stop);
     let mut stopping = false;
     let mut must_end = pin!(progress.ended());
@@ -67,26 +140,21 @@ where
         if let Poll::Ready(why) = must_end.as_mut().poll(cx) {
             return Poll::Ready(End::Cut(Some(why)));
         }
-        if !stopping && stop.as_mut().poll(cx).is_ready() {
-            stopping = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        // How it ended is the client's affair: garbage was answered with 400, a reset is nobody's fault.
-        if Pin::new(&mut connection).poll(cx).is_ready() {
+        let stops = !stopping && stop.as_mut().poll(cx).is_ready();
+        stopping |= stops;
+        if poll(cx, stops).is_ready() {
             return Poll::Ready(End::Over);
         }
         let now = progress.get();
         if now.1 != seen.1 {
             seen = now;
-            time_left.set(sleep(time_for(now.0, limits)));
+            time_left.set(progress.due().map_or_else(|| sleep(time_for(now.0, limits)), sleep_until));
         }
         time_left.as_mut().poll(cx).map(|()| End::Cut(missed_by(now.0)))
     })
     .await;
-
     let End::Cut(why) = end else { return None };
-    // Without this the kernel would go on offering what was written to a client that does not read.
-    let _ = connection.into_parts().io.inner().stream.set_zero_linger();
+    progress.cut();
     why
 }
 
@@ -119,12 +187,23 @@ enum End {
 
 /// A stream that notes what passes.
 #[derive(Debug)]
-struct Watched<S> {
-    stream: S,
+struct Watched {
+    stream: ClientStream,
     progress: Arc<ConnectionProgress>,
+    /// Whether what passes says in which stage the connection is.
+    tells_stages: bool,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.progress.is_cut() {
+            // Without this the kernel would go on offering what was written to a client that does not read.
+            self.stream.forget_unsent();
+        }
+    }
+}
+
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -132,16 +211,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        if self.tells_stages && buf.filled().len() > before {
             self.progress.bytes_came();
         }
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.progress.writes();
+        if self.tells_stages {
+            self.progress.writes();
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -150,7 +231,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.progress.writes();
+        if self.tells_stages {
+            self.progress.writes();
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -161,7 +244,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     /// hyper comes here only when it has written everything it held.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        if matches!(polled, Poll::Ready(Ok(()))) {
+        if self.tells_stages && matches!(polled, Poll::Ready(Ok(()))) {
             self.progress.flushed();
         }
         polled

@@ -3,17 +3,19 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hyper::Request;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Version};
 
 /// Whether the request names this server by an address, as `localhost`, or by one of `names` (in lower case).
 pub(super) fn is_trusted<B>(request: &Request<B>, names: &[String]) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
-    let Some(host) = hosts.next() else { return false };
-    // Where the address of the request names a host as well, as for a proxy, that one counts too.
+    let host = hosts.next().map(HeaderValue::as_bytes);
+    // Where the address of the request names a host as well, as for a proxy, that one counts too. In HTTP/2 it is the only
+    // one.
     let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    let mut all = [Some(host.as_bytes()), target].into_iter().flatten();
-    hosts.next().is_none() && all.all(|host| is_ours(host, names))
+    let is_named = host.is_some() || (request.version() == Version::HTTP_2 && target.is_some());
+    let mut all = [host, target].into_iter().flatten();
+    is_named && hosts.next().is_none() && all.all(|host| is_ours(host, names))
 }
 
 fn is_ours(host: &[u8], names: &[String]) -> bool {

@@ -11,33 +11,45 @@ mod details;
 mod gzip;
 mod host;
 mod landing;
+mod logins;
 mod network;
 mod pages;
 mod progress;
+mod rate;
 mod readiness;
 mod routes;
+mod seldom;
 mod slots;
+mod stream;
+mod stream_tasks;
 mod unsent;
+mod web_config;
 
 pub use landing::About;
+pub use logins::LoginHashError;
 pub use readiness::Readiness;
+pub use web_config::{WebConfig, WebConfigError};
 
 use crate::config::{ListenAddress, TelemetryPath};
 use crate::details::{Detail, Inspect};
 use crate::metrics::{Render, WebRefusal, WebRefusals};
-use crate::net::{Acceptor, BindError, MOST_ENDING, bind};
+use crate::net::{Acceptor, BindError, MOST_ENDING, SystemdError, bind, systemd_sockets};
+use crate::reload::Reloaded;
 use crate::shutdown::Shutdown;
 use details::Details;
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, header};
+use logins::LoginOutcome;
 use pages::{PageError, Pages};
-use progress::ConnectionProgress;
+use progress::{ConnectionProgress, ConnectionStage};
 use routes::RouteAnswer;
+use seldom::SeldomLine;
 use slots::WebSlots;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stream::{ClientStream, HandshakeError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -56,7 +68,8 @@ pub struct WebLimits {
     /// Bytes of pages and details that are in memory for those who read them, but two pages in any case. For more, those who
     /// began to read first are cut off, of the address that reads the most.
     pub unsent: usize,
-    /// Time for a request's head, from its first byte, or from the connection's beginning for the first request.
+    /// Time for a request's head, from its first byte, or from the connection's beginning for the first request. A
+    /// handshake of TLS has as much before that.
     pub head: Duration,
     /// Time for an answer, from the request's head to the last byte written: rendering, and the client's reading.
     pub answer: Duration,
@@ -104,6 +117,10 @@ pub struct Site {
     pub details: Option<Arc<dyn Inspect>>,
     /// Host names that the details may be asked for by, beside addresses and `localhost`.
     pub details_hosts: Vec<String>,
+    /// TLS, logins, headers and the rate of requests, where a file asks for them.
+    pub config: Option<Reloaded<WebConfig>>,
+    /// Whether the probes are answered without a login.
+    pub has_open_health_paths: bool,
     /// Where it is counted what clients did not get.
     pub refusals: Arc<WebRefusals>,
 }
@@ -141,6 +158,17 @@ impl WebServer {
         Ok(Self { listeners, addresses })
     }
 
+    /// Takes the sockets that systemd hands over.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or some that cannot be used.
+    pub fn of_systemd() -> Result<Self, SystemdError> {
+        let listeners = systemd_sockets()?;
+        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        Ok(Self { listeners, addresses })
+    }
+
     /// The addresses bound, with the port the system chose where port 0 was asked for.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -152,13 +180,15 @@ impl WebServer {
     /// A rendering cannot be cut off: if one hangs, this still ends in time, but the runtime waits for its thread
     /// unless it is shut down in the background.
     pub async fn serve(self, site: Site, limits: WebLimits, shutdown: Shutdown) {
+        let tls = site.config.as_ref().is_some_and(|config| config.current().speaks_tls());
         for address in &self.addresses {
-            tracing::info!(%address, "listening");
+            tracing::info!(%address, tls = tls.then_some(true), "listening");
         }
         let pages = Pages::new(Arc::clone(&site.page), &limits);
         let hosts = &site.details_hosts;
         let details = site.details.as_ref().map(|inspect| Details::new(Arc::clone(inspect), hosts));
-        let shared = Arc::new(WebShared { site, pages, details, limits, shutdown });
+        let lines = ClientLines::default();
+        let shared = Arc::new(WebShared { site, pages, details, limits, shutdown, lines });
         let mut connections = Connections::new(shared.limits.connections);
         let mut acceptor = Acceptor::new(self.listeners);
         loop {
@@ -183,14 +213,121 @@ struct WebShared {
     details: Option<Details>,
     limits: WebLimits,
     shutdown: Shutdown,
+    lines: ClientLines,
+}
+
+/// Lines of the log about clients.
+#[derive(Debug, Default)]
+struct ClientLines {
+    no_handshake: SeldomLine,
+    no_login: SeldomLine,
 }
 
 impl WebShared {
-    async fn serve(&self, stream: TcpStream, progress: &Arc<ConnectionProgress>) {
-        let answer = |request| self.answer(request, progress);
-        let ended = conn::serve(stream, progress, &self.limits, self.shutdown.triggered(), answer).await;
+    async fn serve(&self, stream: TcpStream, peer: IpAddr, progress: &Arc<ConnectionProgress>) {
+        // A page is written at once; waiting for more to send only delays its end. Failure costs a delay.
+        let _ = stream.set_nodelay(true);
+        // What the file says now holds for the whole connection, as far as TLS goes.
+        let tls = self.config().and_then(|config| config.tls.clone());
+        let stream = match tls {
+            None => Ok(ClientStream::Plain(stream)),
+            Some(tls) => self.shake_hands(stream, tls, peer, progress).await,
+        };
+        let ended = match stream {
+            Err(why) => why,
+            Ok(stream) => {
+                let answer = |request| self.answer_to(request, peer, progress);
+                conn::serve(stream, progress, &self.limits, self.shutdown.triggered(), answer).await
+            }
+        };
         if let Some(why) = ended {
             self.site.refusals.add(why);
+        }
+    }
+
+    fn config(&self) -> Option<Arc<WebConfig>> {
+        self.site.config.as_ref().map(Reloaded::current)
+    }
+
+    /// The handshake of TLS within its time; else what the client did not get, if it is to be counted.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        tls: Arc<rustls::ServerConfig>,
+        peer: IpAddr,
+        progress: &Arc<ConnectionProgress>,
+    ) -> Result<ClientStream, Option<WebRefusal>> {
+        let shaken = tokio::select! {
+            why = progress.ended() => return Err(Some(why)),
+            () = self.shutdown.triggered() => return Err(None),
+            shaken = timeout(self.limits.head, ClientStream::accept(stream, tls)) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => {
+                // The first request has its own time.
+                progress.begin(ConnectionStage::Head);
+                Ok(stream)
+            }
+            // Looking whether a port is open is no mistake.
+            Ok(Err(HandshakeError::Closed)) => Err(None),
+            Ok(Err(error)) => {
+                self.lines.no_handshake.write(|others| {
+                    tracing::warn!(%peer, %error, others, "no TLS handshake with a client of the web server");
+                });
+                Err(Some(WebRefusal::Handshake))
+            }
+            Err(_) => Err(Some(WebRefusal::HeadTimeout)),
+        }
+    }
+
+    /// The answer to a request, if it is to have one; with the headers that the file asks for.
+    async fn answer_to(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        connection: &Arc<ConnectionProgress>,
+    ) -> Response<Bytes> {
+        let Some(config) = self.config() else { return self.answer(request, connection).await };
+        let mut response = match self.refusal(&config, &request, peer).await {
+            Some(refusal) => routes::for_method(request.method(), refusal),
+            None => self.answer(request, connection).await,
+        };
+        for (name, value) in &config.headers {
+            response.headers_mut().insert(name, value.clone());
+        }
+        response
+    }
+
+    /// What the file has against a request.
+    async fn refusal(
+        &self,
+        config: &WebConfig,
+        request: &Request<Incoming>,
+        peer: IpAddr,
+    ) -> Option<Response<Bytes>> {
+        if config.rate.as_ref().is_some_and(|rate| !rate.admits()) {
+            self.site.refusals.add(WebRefusal::Rate);
+            return Some(routes::too_many("more requests come than rate_limit allows"));
+        }
+        let logins = config.logins.as_ref()?;
+        if self.site.has_open_health_paths && routes::is_probe(request.uri().path()) {
+            return None;
+        }
+        match logins.check(request.headers().get(header::AUTHORIZATION), peer.into()).await {
+            LoginOutcome::Right => None,
+            LoginOutcome::Wrong => {
+                self.site.refusals.add(WebRefusal::Login);
+                self.lines.no_login.write(|others| {
+                    let fix =
+                        "basic_auth of the scrape configuration, or basic_auth_users of --web.config.file";
+                    tracing::warn!(%peer, others, fix, "a client of the web server has no or a wrong login");
+                });
+                Some(routes::unauthorized())
+            }
+            LoginOutcome::Busy => {
+                self.site.refusals.add(WebRefusal::Rate);
+                Some(routes::too_many("too many logins are being verified"))
+            }
         }
     }
 
@@ -254,7 +391,7 @@ impl Connections {
         }
         let place = self.slots.enter(peer);
         let shared = Arc::clone(shared);
-        self.tasks.spawn(async move { shared.serve(stream, &place.progress).await });
+        self.tasks.spawn(async move { shared.serve(stream, peer, &place.progress).await });
     }
 
     /// Waits for a connection to end; for ever when there is none.

@@ -1,10 +1,13 @@
 //! What a connection is doing, since when, and whether it is to end: written by the connection, read by those who choose
 //! which one gives way.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hyper::body::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::network::ClientNetwork;
 use crate::metrics::WebRefusal;
@@ -12,11 +15,12 @@ use crate::metrics::WebRefusal;
 /// What the connection is doing, as far as time limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionStage {
-    /// A request's head is awaited: the connection is new, or the first bytes of the head have come.
+    /// A request's head is awaited: the connection is new, or the first bytes of the head have come. The handshake of TLS
+    /// is one of these, with time of its own.
     Head,
     /// A request is being answered; `handed` over to hyper means only writing is left.
     Answer { handed: bool },
-    /// The answer is out, nothing of the next request has come.
+    /// The answer is out, nothing of the next request has come. On HTTP/2: of no stream.
     Idle,
 }
 
@@ -31,18 +35,36 @@ pub(super) struct ConnectionProgress {
     end: Notify,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Now {
     stage: ConnectionStage,
     turn: u64,
     since: u64,
     ended: Option<WebRefusal>,
+    is_cut: bool,
+    /// Requests of HTTP/2 that are being answered, by their order.
+    streams: BTreeMap<u64, StreamProgress>,
+}
+
+#[derive(Debug)]
+struct StreamProgress {
+    /// When its answer must be out.
+    due: Instant,
+    is_handed: bool,
+}
+
+/// A request of HTTP/2 that is being answered, until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    number: u64,
+    connection: Arc<ConnectionProgress>,
 }
 
 impl ConnectionProgress {
     pub(super) fn new(network: ClientNetwork, order: Arc<AtomicU64>) -> Self {
         let since = order.fetch_add(1, Ordering::Relaxed);
-        let now = Now { stage: ConnectionStage::Head, turn: 0, since, ended: None };
+        let stage = ConnectionStage::Head;
+        let now = Now { stage, turn: 0, since, ended: None, is_cut: false, streams: BTreeMap::new() };
         Self { network, now: Mutex::new(now), order, end: Notify::new() }
     }
 
@@ -58,7 +80,49 @@ impl ConnectionProgress {
     pub(super) fn begin(&self, stage: ConnectionStage) {
         let since = self.order.fetch_add(1, Ordering::Relaxed);
         let mut now = self.now();
-        *now = Now { stage, turn: now.turn.wrapping_add(1), since, ..*now };
+        (now.stage, now.turn, now.since) = (stage, now.turn.wrapping_add(1), since);
+    }
+
+    /// A stream of HTTP/2 has a request, whose answer must be out by then. The connection is in the stage of its streams:
+    /// it answers as long as there is one, in the time of the oldest, and is idle without any.
+    pub(super) fn begin_stream(self: &Arc<Self>, due: Instant) -> OpenStream {
+        let number = self.order.fetch_add(1, Ordering::Relaxed);
+        let mut now = self.now();
+        if now.streams.is_empty() {
+            (now.turn, now.since) = (now.turn.wrapping_add(1), number);
+        }
+        now.streams.insert(number, StreamProgress { due, is_handed: false });
+        now.stage = ConnectionStage::Answer { handed: false };
+        drop(now);
+        OpenStream { number, connection: Arc::clone(self) }
+    }
+
+    fn end_stream(&self, number: u64) {
+        let mut now = self.now();
+        let was_oldest = now.streams.first_key_value().is_some_and(|(oldest, _)| *oldest == number);
+        now.streams.remove(&number);
+        if now.streams.is_empty() {
+            drop(now);
+            return self.begin(ConnectionStage::Idle);
+        }
+        if was_oldest {
+            now.turn = now.turn.wrapping_add(1);
+        }
+        now.stage = now.stage_of_streams();
+    }
+
+    /// When the oldest answer must be out, where streams have one each.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.now().streams.first_key_value().map(|(_, stream)| stream.due)
+    }
+
+    /// What was written and not yet sent is to be forgotten when the connection is closed.
+    pub(super) fn cut(&self) {
+        self.now().is_cut = true;
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.now().is_cut
     }
 
     /// hyper has taken the response: writing goes on within the time that answering has.
@@ -125,6 +189,42 @@ impl ConnectionProgress {
     }
 }
 
+impl Now {
+    fn stage_of_streams(&self) -> ConnectionStage {
+        ConnectionStage::Answer { handed: self.streams.values().all(|stream| stream.is_handed) }
+    }
+}
+
+impl OpenStream {
+    /// The answer, which keeps the stream open until its last byte is written.
+    pub(super) fn hand(self, body: Bytes) -> Bytes {
+        let mut now = self.connection.now();
+        if let Some(stream) = now.streams.get_mut(&self.number) {
+            stream.is_handed = true;
+        }
+        now.stage = now.stage_of_streams();
+        drop(now);
+        Bytes::from_owner(StreamBody { body, _stream: self })
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.connection.end_stream(self.number);
+    }
+}
+
+struct StreamBody {
+    body: Bytes,
+    _stream: OpenStream,
+}
+
+impl AsRef<[u8]> for StreamBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +260,30 @@ mod tests {
         progress.flushed();
         progress.writes();
         assert_eq!(progress.get(), (ConnectionStage::Answer { handed: true }, 3));
+    }
+
+    #[tokio::test]
+    async fn streams_share_a_connection_in_the_time_of_the_oldest() {
+        let progress = ConnectionProgress::of("192.0.2.1");
+        let now = tokio::time::sleep(std::time::Duration::ZERO).deadline();
+        let due = [1, 2, 3].map(|seconds| now + std::time::Duration::from_secs(seconds));
+        let [first, second] = [due[0], due[1]].map(|due| progress.begin_stream(due));
+        let answers = |handed| ConnectionStage::Answer { handed };
+        assert_eq!((progress.get(), progress.due()), ((answers(false), 1), Some(due[0])));
+        let second = second.hand(Bytes::from("page"));
+        assert_eq!(progress.get(), (answers(false), 1), "the first is still being made");
+        let first = first.hand(Bytes::from("page"));
+        assert_eq!(progress.get(), (answers(true), 1));
+        let third = progress.begin_stream(due[2]);
+        assert_eq!(progress.get(), (answers(false), 1), "a new one does not give the first more time");
+        drop(second);
+        assert_eq!((progress.get(), progress.due()), ((answers(false), 1), Some(due[0])));
+        drop(first);
+        assert_eq!((progress.get(), progress.due()), ((answers(false), 2), Some(due[2])));
+        drop(third);
+        assert_eq!((progress.get(), progress.due()), ((ConnectionStage::Idle, 3), None));
+        drop(progress.begin_stream(now).hand(Bytes::new()));
+        assert_eq!(progress.get(), (ConnectionStage::Idle, 5));
     }
 
     #[tokio::test]

@@ -100,6 +100,28 @@ pub(super) fn try_again(mut response: Response<Bytes>) -> Response<Bytes> {
     response
 }
 
+/// Whether it is one of the paths of probes.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, HEALTHY | READY)
+}
+
+/// To who has no login, or a wrong one.
+pub(super) fn unauthorized() -> Response<Bytes> {
+    let mut response = text(StatusCode::UNAUTHORIZED, "401 unauthorized");
+    let headers = response.headers_mut();
+    headers.insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Basic realm=\"coturn-exporter\", charset=\"UTF-8\""),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// To who must come later.
+pub(super) fn too_many(reason: &str) -> Response<Bytes> {
+    try_again(text(StatusCode::TOO_MANY_REQUESTS, &format!("429 too many requests: {reason}")))
+}
+
 fn probe(state: Result<&str, &str>) -> Response<Bytes> {
     let mut response = match state {
         Ok(line) => text(StatusCode::OK, line),

@@ -229,7 +229,9 @@ families! {
          quarter of them; head_timeout: no request arrived in time; answer_timeout: the answer was not read, or not \
          made, in time; unsent_limit: the slowest readers, closed because unread pages had used all memory allowed for \
          them; busy: answered 503 because --web.max-requests pages were being rendered; host: details requested by a \
-         host name that --web.details-host does not allow, answered 403.";
+         host name that --web.details-host does not allow, answered 403; tls_handshake: no TLS came of the handshake, for \
+         another protocol or a certificate that is not accepted; unauthorized: no login or a wrong one, answered 401; \
+         rate_limit: more requests than rate_limit allows, or more logins than can be verified, answered 429.";
     BUILD_INFO: Gauge "coturn_exporter_build_info" ["version", "revision", "rustversion"]
         "1, with what this exporter was built from.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []

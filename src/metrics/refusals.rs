@@ -19,11 +19,17 @@ pub enum WebRefusal {
     Busy,
     /// 403: it asked for details by a host name that is not served.
     Host,
+    /// No TLS came of the handshake: another protocol, or a certificate that is not accepted, ours or the client's.
+    Handshake,
+    /// 401: no login, or a wrong one.
+    Login,
+    /// 429: more requests came than may, or more logins than can be verified.
+    Rate,
 }
 
 impl WebRefusal {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ConnectionLimit,
         Self::AddressLimit,
         Self::HeadTimeout,
@@ -31,6 +37,9 @@ impl WebRefusal {
         Self::UnsentLimit,
         Self::Busy,
         Self::Host,
+        Self::Handshake,
+        Self::Login,
+        Self::Rate,
     ];
 
     /// The value of the label `reason`.
@@ -43,6 +52,9 @@ impl WebRefusal {
             Self::UnsentLimit => "unsent_limit",
             Self::Busy => "busy",
             Self::Host => "host",
+            Self::Handshake => "tls_handshake",
+            Self::Login => "unauthorized",
+            Self::Rate => "rate_limit",
         }
     }
 }
@@ -78,6 +90,6 @@ mod tests {
             (0..times).for_each(|_| refusals.add(refusal));
         }
         let counts: Vec<u64> = WebRefusal::ALL.iter().map(|&refusal| refusals.get(refusal)).collect();
-        assert_eq!(counts, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(counts, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 }

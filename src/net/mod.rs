@@ -1,13 +1,16 @@
 //! TCP sockets: binding addresses, accepting connections, keep-alive. The web server, the listener for coturn and the
-//! connections to Redis use it. Knows no protocol.
+//! connections to Redis use it. Of protocols it knows TLS only.
 
 mod accept;
 mod bind;
 mod options;
+mod systemd;
+pub mod tls;
 
 pub use accept::{Accept, Acceptor};
 pub use bind::{BindError, bind};
 pub use options::{fail_unconfirmed_after, keep_alive, set_send_buffer};
+pub use systemd::{SystemdError, systemd_sockets};
 
 /// How many connections of one server may be closing. Each holds an open file until its task has run once more; at this
 /// number no new connection is accepted until some have ended.

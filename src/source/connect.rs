@@ -9,7 +9,7 @@ use super::login::{credentials, log_in, login_error};
 use super::reply_error::is_forbidden;
 use super::sentinel;
 use super::server::RedisServer;
-use crate::config::{RedisAddress, RedisSource, Tls};
+use crate::config::{Password, RedisAddress, RedisSource, Tls};
 
 /// The server that a source stands for now: its sentinels are asked, if it has any.
 ///
@@ -45,7 +45,8 @@ pub async fn connect_to(
     source: &RedisSource,
     server: &RedisServer,
 ) -> Result<MultiplexedConnection, LinkError> {
-    let login = credentials(source.username.as_deref(), source.password.as_ref());
+    let password = source.password.as_ref().map(Password::current);
+    let login = credentials(source.username.as_deref(), password.as_deref());
     let login = login.set_db(i64::from(source.db));
     let mut connection = log_in(server, source.tls.as_ref(), &login).await?;
     if source.has_sentinels() {

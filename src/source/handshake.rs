@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::dial::Duplex;
 use super::error::LinkError;
 use super::reply_error::{MASTER_DOWN, error_reply, is_busy, protocol_error, unexpected_reply, wants_login};
-use crate::config::{RedisSource, Secret};
+use crate::config::{Password, RedisSource, Secret};
 use crate::doctor::facts::MasterLink;
 use crate::resp::{Frame, Reader, RespValue, command};
 
@@ -49,11 +49,11 @@ pub(super) async fn handshake(
     }
 
     let refused = |step, error| link_error(step, error, source.tls.is_some());
-    if let Some(password) = &source.password {
+    if let Some(password) = source.password.as_ref().map(Password::current) {
         let user = source.username.as_deref();
-        let mut answer = ask(stream, reader, &login(user, password)).await;
+        let mut answer = ask(stream, reader, &login(user, &password)).await;
         if user.is_some() && answer.as_ref().is_err_and(|error| error.to_string().contains(KNOWS_NO_USERS)) {
-            answer = ask(stream, reader, &login(None, password)).await;
+            answer = ask(stream, reader, &login(None, &password)).await;
         }
         answer.map_err(|error| refused(HandshakeStep::Login, error))?;
     }

@@ -10,7 +10,7 @@ use super::error::{LinkError, SentinelError, SentinelProblem};
 use super::login::{credentials, log_in};
 use super::reply_error::is_forbidden;
 use super::server::RedisServer;
-use crate::config::{Endpoint, Sentinels, Tls};
+use crate::config::{Endpoint, Password, Sentinels, Tls};
 
 /// How long one sentinel may take, so that one that is gone does not hold up the others.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -37,7 +37,8 @@ async fn ask(
     sentinels: &Sentinels,
     tls: Option<&Tls>,
 ) -> Result<Endpoint, SentinelProblem> {
-    let login = credentials(sentinels.username.as_deref(), sentinels.password.as_ref());
+    let password = sentinels.password.as_ref().map(Password::current);
+    let login = credentials(sentinels.username.as_deref(), password.as_deref());
     let connecting = log_in(&RedisServer::Tcp(endpoint.clone()), tls, &login).await;
     let mut connection = connecting.map_err(|error| match error {
         LinkError::Login(error) => SentinelProblem::Login(error),

@@ -2,57 +2,23 @@
 //! nothing. A certificate that cannot be verified is never accepted.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::crypto::ring::default_provider;
+use rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
 
 use super::certificate::BadCertificate;
-use crate::config::{ClientCertificate, Endpoint, RedisSource, ServerCertificate, Tls};
+use crate::config::{ClientCertificate, Endpoint, RedisSource, Tls};
+use crate::net::tls::{PemError, PemText, TlsPair, certificates, pair_error, private_key, roots};
 
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file that cannot be read.
-    #[error(
-        "cannot read {path:?} ({flag}): {error}; check the path and the rights of the user that runs the exporter"
-    )]
-    Unreadable {
-        /// The flag that names it.
-        flag: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// A file without what it should hold.
-    #[error("{path:?} ({flag}) holds no {wanted} in PEM that can be used{}", detail(.reason))]
-    NotPem {
-        /// The flag that names it.
-        flag: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What it should hold.
-        wanted: &'static str,
-        /// More about it, perhaps nothing.
-        reason: String,
-    },
-    /// A key that is not the certificate's.
-    #[error("{cert:?} and {key:?} ({flags}) cannot be used together: {error}")]
-    Pair {
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// The flags that name them.
-        flags: &'static str,
-        /// What is wrong with them.
-        error: Box<Error>,
-    },
+    /// A file of certificates or a key.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// No CA that could vouch for any server.
     #[error("this system has no CA certificates that can be read{}; name the CA of Redis with --redis.tls-ca-file", detail(.reason))]
     NoSystemCas {
@@ -139,59 +105,26 @@ pub fn check(source: &RedisSource) -> Result<(), TlsError> {
 ///
 /// [`TlsError`] about the files.
 pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = match &tls.ca_file {
-        Some(path) => Arc::new(read_cas(path)?),
+    let cas = match &tls.ca_file {
+        Some(path) => Arc::new(roots(&read(CA_FLAG, path)?)?),
         None => system_cas()?,
     };
     // By name: rustls picks none by itself where several crates have brought their own, or none.
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Setup)?;
-    let builder = builder.with_root_certificates(roots);
+    let builder = builder.with_root_certificates(cas);
     let Some(ClientCertificate { cert_file, key_file }) = &tls.client else {
         return Ok(Arc::new(builder.with_no_client_auth()));
     };
-    let chain = read_certificates(CERT_FLAG, cert_file)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(KEY_FLAG, key_file)?);
-    let key = key.map_err(|error| not_pem(KEY_FLAG, key_file, "private key without a passphrase", &error))?;
-    let flags = "--redis.tls-cert-file, --redis.tls-key-file";
-    let pair = |error: Error| TlsError::Pair {
-        cert: cert_file.clone(),
-        key: key_file.clone(),
-        flags,
-        error: error.into(),
-    };
-    builder.with_client_auth_cert(chain, key).map(Arc::new).map_err(pair)
+    let pair = TlsPair { certificate: read(CERT_FLAG, cert_file)?, key: read(KEY_FLAG, key_file)? };
+    let (chain, key) = (certificates(&pair.certificate)?, private_key(&pair.key)?);
+    let config = builder.with_client_auth_cert(chain, key);
+    config.map(Arc::new).map_err(|error| pair_error(&pair, error).into())
 }
 
-/// The server's side, for coturn to connect to.
-///
-/// # Errors
-///
-/// [`TlsError`] about the files.
-pub(super) fn server_config(certificate: &ServerCertificate) -> Result<Arc<ServerConfig>, TlsError> {
-    let ServerCertificate { cert_file, key_file } = certificate;
-    let (cert_flag, key_flag) = ("--statsdb.tls-cert-file", "--statsdb.tls-key-file");
-    let chain = read_certificates(cert_flag, cert_file)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(key_flag, key_file)?);
-    let key = key.map_err(|error| not_pem(key_flag, key_file, "private key without a passphrase", &error))?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Setup)?;
-    let flags = "--statsdb.tls-cert-file, --statsdb.tls-key-file";
-    let pair = |error: Error| TlsError::Pair {
-        cert: cert_file.clone(),
-        key: key_file.clone(),
-        flags,
-        error: error.into(),
-    };
-    builder.with_no_client_auth().with_single_cert(chain, key).map(Arc::new).map_err(pair)
-}
-
-fn read_cas(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(CA_FLAG, path)? {
-        roots.add(certificate).map_err(|error| not_pem(CA_FLAG, path, "certificate", &error))?;
-    }
-    Ok(roots)
+/// A few kilobytes: not worth a thread.
+fn read(flag: &'static str, path: &Path) -> Result<PemText, PemError> {
+    PemText::read(flag, path, |path| std::fs::read(path))
 }
 
 /// Read once: there are hundreds, and a system seldom changes them.
@@ -209,30 +142,6 @@ fn system_cas() -> Result<Arc<RootCertStore>, TlsError> {
         return Err(TlsError::NoSystemCas { reason });
     }
     Ok(Arc::clone(READ.get_or_init(|| Arc::new(roots))))
-}
-
-fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    // A few kilobytes: not worth a thread.
-    std::fs::read(path).map_err(|error| TlsError::Unreadable { flag, path: path.to_owned(), error })
-}
-
-fn read_certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = read(flag, path)?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| not_pem(flag, path, "certificate", &error))?;
-    if certificates.is_empty() {
-        return Err(TlsError::NotPem {
-            flag,
-            path: path.to_owned(),
-            wanted: "certificate",
-            reason: String::new(),
-        });
-    }
-    Ok(certificates)
-}
-
-fn not_pem(flag: &'static str, path: &Path, wanted: &'static str, error: &dyn std::error::Error) -> TlsError {
-    TlsError::NotPem { flag, path: path.to_owned(), wanted, reason: error.to_string() }
 }
 
 impl TlsError {

@@ -10,9 +10,16 @@
     reason = "a helper that fails fails the test"
 )]
 
+#[path = "../common/mod.rs"]
+pub mod common;
+
 mod answers;
+mod clients;
 mod details;
 mod hostile;
+mod http2;
 mod limits;
+mod logins;
 mod stop;
 mod support;
+mod tls;

@@ -4,15 +4,16 @@ use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
-use coturn_exporter::http::{About, Readiness, Site, WebLimits, WebServer};
+use coturn_exporter::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
 use coturn_exporter::metrics::{Render, RenderError, WebRefusal, WebRefusals};
+use coturn_exporter::reload::Reloaded;
 use coturn_exporter::shutdown::Shutdown;
 use coturn_exporter::state::Settings;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -63,18 +64,27 @@ impl Running {
 
     /// One that has details of a table in which nothing is, served by the name of the tests' requests as well.
     pub(crate) async fn start_with_details(limits: WebLimits) -> Self {
+        Self::start_with_details_and(None, limits).await
+    }
+
+    /// The same with a web config file.
+    pub(crate) async fn start_with_details_and(
+        config: Option<Reloaded<WebConfig>>,
+        limits: WebLimits,
+    ) -> Self {
         let table = Ingest::new(Settings::default(), &["redis://test"]);
         let details = SharedTable::new(table, Arc::new(SystemClock::new()));
         let details: Arc<dyn Inspect> = Arc::new(details);
         let with = |readiness: &Readiness| Site {
             details: Some(details),
             details_hosts: vec!["t".to_owned()],
+            config,
             ..site(Arc::new(Fixed::small()), readiness)
         };
         Self::start_site(with, limits).await
     }
 
-    async fn start_site(site: impl FnOnce(&Readiness) -> Site, limits: WebLimits) -> Self {
+    pub(crate) async fn start_site(site: impl FnOnce(&Readiness) -> Site, limits: WebLimits) -> Self {
         let any_port: ListenAddress = "127.0.0.1:0".parse().unwrap();
         let server = WebServer::bind(&[any_port]).await.unwrap();
         let address = *server.addresses().first().unwrap();
@@ -140,6 +150,8 @@ pub(crate) fn site(page: Arc<dyn Render>, readiness: &Readiness) -> Site {
         },
         details: None,
         details_hosts: Vec::new(),
+        config: None,
+        has_open_health_paths: false,
         refusals: Arc::default(),
     }
 }
@@ -239,16 +251,25 @@ impl Answer {
     }
 }
 
+/// What a client sends by and reads from.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A connection. Nothing is read before it is asked for.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     unread: Vec<u8>,
 }
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = within("a connection", TcpStream::connect(address)).await.unwrap();
-        Self { stream, unread: Vec::new() }
+        Self::over(stream)
+    }
+
+    pub(crate) fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), unread: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {

@@ -35,10 +35,10 @@ fn an_exporter_survives_them_and_says_what_they_do() {
     // As if a reader were gone. Ignored without a line: writing fails then, and that is noticed.
     exporter.signal(Signal::PIPE);
     for (signal, name, says) in [
-        (Signal::HUP, "signal=SIGHUP", "restart to apply changes"),
+        (Signal::HUP, "signal=SIGHUP", "all files are read again"),
         (Signal::USR1, "signal=SIGUSR1", "effect=none"),
         (Signal::USR2, "signal=SIGUSR2", "effect=none"),
-        (Signal::HUP, "signal=SIGHUP", "restart to apply changes"),
+        (Signal::HUP, "signal=SIGHUP", "all files are read again"),
     ] {
         exporter.signal(signal);
         let line = exporter.until_logged(&["msg=\"signal received\"", name, "level=info"]);

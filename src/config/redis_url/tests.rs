@@ -35,10 +35,10 @@ fn unix_urls_in_every_form() {
     let source = parse("redis+unix://u:p%20w@/run/a%20b?db=3");
     assert_eq!((source.name.as_str(), source.db), ("unix:///run/a%20b?db=3", 3));
     assert_eq!(source.address, RedisAddress::Unix { path: "/run/a b".into() });
-    assert_eq!((source.username.as_deref(), source.password), (Some("u"), Some(Secret::new("p w"))));
+    assert_eq!((source.username.as_deref(), source.password), (Some("u"), Some(Secret::new("p w").into())));
     let source = parse("unix:///s?user=u&pass=a%26b&db=0");
     assert_eq!(source.name, "unix:///s");
-    assert_eq!((source.username.as_deref(), source.password), (Some("u"), Some(Secret::new("a&b"))));
+    assert_eq!((source.username.as_deref(), source.password), (Some("u"), Some(Secret::new("a&b").into())));
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn sentinels_in_every_form() {
     let url = "redis+sentinel://u:p@w@A:26379,[::1]:1/mymaster/3?sentinel-user=s&sentinel-pass=x%26@y";
     let source = parse(url);
     assert_eq!((source.name.as_str(), source.db), ("redis+sentinel://a:26379,[::1]:1/mymaster/3", 3));
-    assert_eq!((source.username.as_deref(), source.password), (Some("u"), Some(Secret::new("p@w"))));
-    let (username, password) = (Some("s".to_owned()), Some(Secret::new("x&@y")));
+    assert_eq!((source.username.as_deref(), source.password), (Some("u"), Some(Secret::new("p@w").into())));
+    let (username, password) = (Some("s".to_owned()), Some(Secret::new("x&@y").into()));
     assert_eq!(source.address, RedisAddress::Sentinel(Sentinels { username, password, ..plain }));
 }
 
@@ -94,7 +94,7 @@ fn user_and_password_may_be_odd_or_missing() {
     ] {
         let source = parse(url);
         assert_eq!(source.username.as_deref(), user, "{url}");
-        assert_eq!(source.password.as_ref().map(Secret::expose), password, "{url}");
+        assert_eq!(source.password, password.map(|password| Secret::new(password).into()), "{url}");
     }
 }
 

@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::dial::Duplex;
-use super::tls::{self, TlsError};
-use crate::config::{Secret, Statsdb};
+use crate::config::{Password, ServerCertificate, Statsdb};
+use crate::net::tls::{PemText, ServerTls, ServerTlsError, TlsPair, server_config};
 use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer};
+use crate::reload::{Reload, Reloaded};
 
 pub use answer::{ClientCommand, CommandRefusal};
 pub use connection::{Connection, ConnectionRefusal, Disconnected};
@@ -44,15 +45,15 @@ pub enum ListenError {
     Bind(#[from] BindError),
     /// The certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] ServerTlsError),
 }
 
 /// Accepts coturn's connections.
 pub struct Listener {
     acceptor: Acceptor<TcpListener>,
     addresses: Vec<SocketAddr>,
-    tls: Option<TlsAcceptor>,
-    password: Option<Secret>,
+    tls: Option<Reloaded<TlsAcceptor>>,
+    password: Option<Password>,
     status: Arc<ListenerStatus>,
 }
 
@@ -60,6 +61,21 @@ impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Listener").field("addresses", &self.addresses).finish_non_exhaustive()
     }
+}
+
+/// TLS with this certificate, which may change.
+fn acceptor(certificate: ServerCertificate) -> Result<Reloaded<TlsAcceptor>, ServerTlsError> {
+    const CERT_FLAG: &str = "--statsdb.tls-cert-file";
+    const KEY_FLAG: &str = "--statsdb.tls-key-file";
+    Reloaded::new(CERT_FLAG, move |files, _| {
+        let sources = [(CERT_FLAG, &certificate.cert_file), (KEY_FLAG, &certificate.key_file)];
+        // Both, also where one cannot be read: each may become readable.
+        let [certificate, key] =
+            sources.map(|(flag, path)| PemText::read(flag, path, |path| files.read(path)));
+        let pair = TlsPair { certificate: certificate?, key: key? };
+        let tls = ServerTls { pair, choices: None, client_cas: None, protocols: &[] };
+        server_config(&tls).map(TlsAcceptor::from)
+    })
 }
 
 /// A connection that was accepted; nothing has been read from it yet.
@@ -77,7 +93,7 @@ impl Listener {
     ///
     /// [`ListenError`].
     pub async fn bind(statsdb: &Statsdb) -> Result<Self, ListenError> {
-        let tls = statsdb.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
+        let tls = statsdb.tls.clone().map(acceptor).transpose()?;
         let sockets = bind(&statsdb.listen, "--statsdb.listen-address").await?;
         let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         Ok(Self {
@@ -92,6 +108,11 @@ impl Listener {
     /// Where it listens: one address, or those of both families.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Its certificate, where it has one.
+    pub fn certificate(&self) -> Option<Arc<dyn Reload>> {
+        self.tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Reload>)
     }
 
     /// The next connection. May be dropped at any time: no connection is lost by that.
@@ -120,8 +141,8 @@ impl Listener {
 /// What is needed to set up a connection with a client; from [`Listener::setup`].
 #[derive(Clone)]
 pub struct ConnectionSetup {
-    tls: Option<TlsAcceptor>,
-    password: Option<Secret>,
+    tls: Option<Reloaded<TlsAcceptor>>,
+    password: Option<Password>,
     status: Arc<ListenerStatus>,
 }
 
@@ -143,9 +164,10 @@ impl ConnectionSetup {
         keep_alive(&stream, KEEPALIVE)?;
         set_send_buffer(&stream, SEND_BUFFER)?;
         let stream: Box<dyn Duplex> = match self.tls {
-            Some(tls) => Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??),
+            Some(tls) => Box::new(timeout(HANDSHAKE, tls.current().accept(stream)).await??),
             None => Box::new(stream),
         };
-        Ok(Connection::new(stream, self.password, self.status))
+        let password = self.password.map(|password| (*password.current()).clone());
+        Ok(Connection::new(stream, password, self.status))
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::status::{OURS, ReportedStatus};
-use crate::config::{ListenAddress, Statsdb};
+use crate::config::{ListenAddress, Password, Statsdb};
 use crate::doctor::listener::{ListenerFacts, ListenerSeen, PasswordForm};
 use crate::resp;
 
@@ -30,7 +30,7 @@ pub async fn probe(statsdb: &Statsdb) -> ListenerFacts {
     let form = |password: &str| PasswordForm {
         is_cut_by_coturn: password.contains(|c: char| c.is_whitespace() || c == '"' || c == '\''),
     };
-    let password = statsdb.password.as_ref().map(|password| form(password.expose()));
+    let password = statsdb.password.as_ref().map(|password| form(password.current().expose()));
     let (name, listen) = (statsdb.name.clone(), statsdb.listen.to_string());
     ListenerFacts { name, listen, ip, port, password, seen }
 }
@@ -61,7 +61,7 @@ async fn exchange(statsdb: &Statsdb, ip: &str, port: u16) -> io::Result<Listener
     }
     let mut commands = Vec::new();
     // The password first: a command before it would be a refused client of the exporter's.
-    if let Some(password) = &statsdb.password {
+    if let Some(password) = statsdb.password.as_ref().map(Password::current) {
         resp::command(&mut commands, &[b"AUTH", password.expose().as_bytes()]);
     }
     resp::command(&mut commands, &[b"INFO", OURS.as_bytes()]);

@@ -32,8 +32,14 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Response, String> {
 
 /// The same with a header of the caller's.
 pub fn get_with(address: SocketAddr, path: &str, header: &str) -> Result<Response, String> {
-    let Response { status, head, body } = get_bytes_with(address, path, header)?;
-    let body = String::from_utf8(body).map_err(|error| format!("GET http://{address}{path}: {error}"))?;
+    let response = get_bytes_with(address, path, header)?;
+    text(response).map_err(|error| format!("GET http://{address}{path}: {error}"))
+}
+
+/// The same with its body as text.
+pub fn text(response: Response<Vec<u8>>) -> std::io::Result<Response> {
+    let Response { status, head, body } = response;
+    let body = String::from_utf8(body).map_err(std::io::Error::other)?;
     Ok(Response { status, head, body })
 }
 
@@ -59,9 +65,14 @@ fn fetch(address: SocketAddr, path: &str, header: &str) -> std::io::Result<Respo
 }
 
 fn exchange(address: SocketAddr, request: &str) -> std::io::Result<Response<Vec<u8>>> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    exchange_over(stream, request)
+}
+
+/// The same over a stream that is there.
+pub fn exchange_over(mut stream: impl Read + Write, request: &str) -> std::io::Result<Response<Vec<u8>>> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -7,3 +7,4 @@ pub mod ports;
 pub mod rights;
 pub mod stale;
 pub mod statsdb;
+pub mod tls;

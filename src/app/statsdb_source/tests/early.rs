@@ -90,7 +90,7 @@ async fn clients_are_answered_before_the_table_is_there_and_what_they_report_wai
 async fn passwords_are_checked_before_the_table_is_there() {
     let _standing = StandingClock::hold();
     let (shared, clock) = unloaded();
-    let statsdb = Statsdb { password: Some(Secret::new("right")), ..statsdb() };
+    let statsdb = Statsdb { password: Some(Secret::new("right").into()), ..statsdb() };
     let listener = Listener::bind(&statsdb).await.unwrap();
     let address = listener.addresses()[0];
     let readiness = SourceReadiness::new(&["redis://test"]);
