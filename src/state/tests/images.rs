@@ -323,6 +323,11 @@ fn a_table_of_each_format_is_read() {
         assert_eq!(rows.iter().map(shown).collect::<Vec<_>>(), expected, "format {version}");
         assert_eq!(rows[1].client.unwrap().to_string(), "[2001:db8::1]:2");
         assert_eq!((table.now, sessions(&table, wanted()).len()), (at(152), 5));
+        // Bob's 18 s; a format without native buckets had them as up to 30 s, and did not say when it began.
+        let snapshot = table.snapshot();
+        let native = snapshot.realms[0].series.allocation_durations.native().unwrap();
+        assert_eq!(native.iter().collect::<Vec<_>>(), [(if version == 1 { 40 } else { 34 }, 1)]);
+        assert_eq!((snapshot.created == Timestamp::ZERO, native.count()), (version == 1, 1));
         if version == IMAGE_VERSION {
             assert!(image_of(&mut table) == image, "what is written is another format");
         }

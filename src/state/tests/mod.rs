@@ -2,7 +2,9 @@
 
 mod audit;
 mod connections;
+mod created;
 mod details;
+mod exemplars;
 mod fuzz;
 mod gatherings;
 mod image_stories;
