@@ -106,7 +106,26 @@ fn reports_and_refreshes_of_known_allocations_take_no_memory() {
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations, change.deallocations), (0, 0, 0), "{change:?}");
 
+    // A scrape copies lists of realms, servers and sources; what histograms have seen is shared.
+    let copied = |ingest: &Ingest| {
+        let region = Region::new(HEAP);
+        let view = ingest.view(Timestamp::ZERO);
+        (region.change().allocations, view.table.realms.len())
+    };
+    let (before, _) = copied(&ingest);
+    for id in 1..=ALLOCATIONS {
+        let allocation = allocation(id);
+        take(&mut ingest, &mut pubsub, now, &pmessage(allocation.key().as_bytes(), b"deleted"));
+    }
+    now = now.plus(ROUND);
+    ingest.advance(now);
+    let observed: u64 =
+        ingest.view(now).table.realms.iter().map(|realm| realm.series.session_bytes.count()).sum();
+    assert!(observed > 0, "no session has ended");
+    assert_eq!(copied(&ingest), (before, 2), "a scrape after all have ended");
+
     // The instrument itself: a birth is seen.
+    let region = Region::new(HEAP);
     take(
         &mut ingest,
         &mut pubsub,

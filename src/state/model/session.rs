@@ -241,3 +241,13 @@ impl Session {
         if consistent { Ok(()) } else { Err(format!("{live} live: {self:?}")) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_takes_no_more_than_it_must() {
+        assert_eq!(size_of::<Option<Session>>(), 120);
+    }
+}
