@@ -356,5 +356,11 @@ mod tests {
         assert_eq!(observations.native.iter().collect::<Vec<_>>(), [(0, 2), (66, 1), (day, 1)]);
         assert_eq!(observations.native.count(), exact.count());
         assert!(Durations::EMPTY.observations_of_counts(&MILLIS_SCALE).is_none());
+        let mut bytes = Bytes::EMPTY;
+        for value in [1 << 36, (1 << 36) + 1] {
+            bytes.observe_bytes(Timestamp::ZERO, AllocationId(1), value);
+        }
+        let observations = bytes.observations_of_counts(&BYTES_SCALE).unwrap();
+        assert_eq!(observations.native.iter().collect::<Vec<_>>(), [(288, 1), (289, 1)]);
     }
 }
