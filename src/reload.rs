@@ -115,7 +115,7 @@ impl<T: Send + Sync> Reload for Reloaded<T> {
         if !any_case && !state.is_touched() {
             return Reread::Untouched;
         }
-        let mut files = FileReader::default();
+        let mut files = FileReader::again();
         let value = (self.shared.read)(&mut files, Some(&self.current()));
         let read = files.into_read();
         match value {
@@ -249,6 +249,23 @@ mod tests {
         assert_eq!(value.files().len(), 2);
         folder.put("b", "4");
         assert_eq!(value.reload(false), Reread::Untouched, "nobody reads that one any more");
+    }
+
+    #[test]
+    fn a_pipe_is_read_once() {
+        let folder = Folder::new("reload-pipe");
+        folder.put("b", "1");
+        let pipe = folder.0.join("a");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, "b").unwrap()
+        });
+        let value = number(pipe).unwrap();
+        writer.join().unwrap();
+        let Reread::Failed { problem, .. } = value.reload(true) else { panic!("it was read again") };
+        assert!(problem.contains("only once"), "{problem}");
+        assert_eq!(*value.current(), 1);
     }
 
     #[test]

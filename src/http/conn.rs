@@ -30,6 +30,10 @@ const MAX_HEAD: u16 = 16 * 1024;
 /// Requests that a connection of HTTP/2 may have at one time; scrapers have one. It is refused more.
 const MAX_STREAMS: u32 = 16;
 
+/// Bytes that are read from one connection before others have their turn: who sends without end, frames of HTTP/2 above
+/// all, would keep a worker to itself for tenths of a second.
+const TURN: usize = 4 * 1024;
+
 /// Serves the connection until it ends, a limit is passed, it must end, or `stop` resolved and the requests in flight are
 /// answered. Gives the reason if the client did not get all that it asked for.
 pub(super) async fn serve<A, F>(
@@ -61,7 +65,7 @@ where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Bytes>>,
 {
-    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: true };
+    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: true, turn_left: TURN };
     let service = service_fn(|request| {
         progress.begin(ConnectionStage::Answer { handed: false });
         let answer = answer(request);
@@ -99,7 +103,7 @@ where
     F: Future<Output = Response<Bytes>> + Send,
 {
     // Its bytes say nothing of requests: a scraper asks by a PING whether we are there, and says how much it has read.
-    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: false };
+    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: false, turn_left: TURN };
     let service = service_fn(|request| {
         let stream = progress.begin_stream(sleep(limits.answer).deadline());
         let answer = answer(request);
@@ -192,6 +196,8 @@ struct Watched {
     progress: Arc<ConnectionProgress>,
     /// Whether what passes says in which stage the connection is.
     tells_stages: bool,
+    /// Bytes that may be read in this turn.
+    turn_left: usize,
 }
 
 impl Drop for Watched {
@@ -209,9 +215,16 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.turn_left == 0 {
+            self.turn_left = TURN;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.tells_stages && buf.filled().len() > before {
+        let came = buf.filled().len().saturating_sub(before);
+        self.turn_left = if polled.is_pending() { TURN } else { self.turn_left.saturating_sub(came) };
+        if self.tells_stages && came > 0 {
             self.progress.bytes_came();
         }
         polled

@@ -96,9 +96,8 @@ fn refuse(detail: Detail, status: StatusCode, sentence: &str) -> Response<Bytes>
 fn guarded(detail: Detail, status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
     let mut response = response(status, detail.content_type(), body.into());
     let headers = response.headers_mut();
-    let guards: [(HeaderName, HeaderValue); 4] = [
+    let guards: [(HeaderName, HeaderValue); 3] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // Addresses hold user names.
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),

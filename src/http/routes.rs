@@ -113,7 +113,6 @@ pub(super) fn unauthorized() -> Response<Bytes> {
         header::WWW_AUTHENTICATE,
         HeaderValue::from_static("Basic realm=\"coturn-exporter\", charset=\"UTF-8\""),
     );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -123,12 +122,10 @@ pub(super) fn too_many(reason: &str) -> Response<Bytes> {
 }
 
 fn probe(state: Result<&str, &str>) -> Response<Bytes> {
-    let mut response = match state {
+    match state {
         Ok(line) => text(StatusCode::OK, line),
         Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
-    };
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    }
 }
 
 fn text(status: StatusCode, line: &str) -> Response<Bytes> {
@@ -144,6 +141,8 @@ pub(super) fn response(status: StatusCode, content_type: &str, body: Bytes) -> R
     headers.insert(header::CONTENT_TYPE, content_type);
     // Set here and not left to hyper, which cannot know it for HEAD.
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    // Each is of its moment, and a proxy that keeps it would show it to those without a login.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
@@ -219,8 +218,7 @@ mod tests {
             assert_eq!(header_of(&response, "content-length"), Some(&*length), "{method} {path}");
             let allow = (status == 405).then_some("GET, HEAD");
             assert_eq!(header_of(&response, "allow"), allow, "{method} {path}");
-            let cache = (path.starts_with("/-/r") || path.starts_with("/-/h")) && status == 200;
-            assert_eq!(header_of(&response, "cache-control"), cache.then_some("no-store"), "{method} {path}");
+            assert_eq!(header_of(&response, "cache-control"), Some("no-store"), "{method} {path}");
         }
     }
 

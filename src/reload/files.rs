@@ -13,6 +13,7 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub struct FileReader {
     read: Vec<FileRead>,
+    is_again: bool,
 }
 
 /// A file as it was when it was read.
@@ -32,6 +33,11 @@ struct FileStamp {
 }
 
 impl FileReader {
+    /// One that reads what was read before.
+    pub(super) fn again() -> Self {
+        Self { is_again: true, ..Self::default() }
+    }
+
     /// What a file holds; it is looked after from now on, also where it cannot be read.
     ///
     /// # Errors
@@ -40,7 +46,7 @@ impl FileReader {
     pub fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         // Before it is read: a change in between is seen the next time.
         let stamp = FileStamp::of(path);
-        let bytes = read(path);
+        let bytes = if self.is_again { read_again(path) } else { read(path) };
         let digest = bytes.as_ref().ok().map(|bytes| {
             let mut hasher = DefaultHasher::new();
             bytes.hash(&mut hasher);
@@ -62,6 +68,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 MiB"));
     }
     Ok(bytes)
+}
+
+/// A pipe has been read to its end the first time, and opening it would wait for somebody to write.
+fn read_again(path: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.is_file() {
+        return read(path);
+    }
+    Err(io::Error::other("it is no regular file, and can be read only once"))
 }
 
 impl FileRead {
