@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::common::models::traffic::Traffic;
-use crate::common::net::http;
 use crate::common::net::statsdb::{Allocation, Statsdb};
 use crate::common::poll::{self, PATIENCE, Stopwatch};
 use crate::common::servers::exporter::Exporter;
@@ -83,11 +82,12 @@ impl Honest {
         });
         let scraper = std::thread::spawn({
             let (is_over, page) = (Arc::clone(&is_over), exporter.address);
+            let asker = exporter.scraper.clone();
             move || {
                 let mut times = Vec::new();
                 loop {
                     let watch = Stopwatch::start();
-                    let response = http::get(page, "/metrics").expect("an answer to the scraper");
+                    let response = asker.get(page, "/metrics").expect("an answer to the scraper");
                     assert_eq!(response.status, 200);
                     times.push(watch.elapsed());
                     if is_over.load(Ordering::SeqCst) {

@@ -15,3 +15,4 @@ mod honest;
 mod listener;
 mod page;
 mod replies;
+mod tls;

@@ -8,7 +8,6 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::honest::{Honest, MOST_MEMORY};
-use crate::common::net::http;
 use crate::common::net::statsdb::{Allocation, Statsdb};
 use crate::common::poll::PATIENCE;
 use crate::common::servers::exporter::Exporter;
@@ -17,10 +16,10 @@ use crate::common::turns;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-const REFUSALS: &str = "coturn_exporter_http_refusals_total";
+pub(super) const REFUSALS: &str = "coturn_exporter_http_refusals_total";
 
 /// A connection from an address of its own choice that reads no faster than it must.
-fn attacker(address: SocketAddr, from: Ipv4Addr) -> TcpStream {
+pub(super) fn attacker(address: SocketAddr, from: Ipv4Addr) -> TcpStream {
     let SocketAddr::V4(address) = address else { panic!("an IPv4 address: {address}") };
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     set_socket_recv_buffer_size(&socket, 4096).expect("a socket option");
@@ -34,8 +33,8 @@ fn attacker(address: SocketAddr, from: Ipv4Addr) -> TcpStream {
 
 /// What an honest scraper, and the probes of a supervisor, do each time.
 #[track_caller]
-fn honest_round(exporter: &Exporter) -> usize {
-    let page = http::get(exporter.address, "/metrics").expect("a scrape is answered");
+pub(super) fn honest_round(exporter: &Exporter) -> usize {
+    let page = exporter.get("/metrics").expect("a scrape is answered");
     assert_eq!(page.status, 200, "{}", page.body);
     assert_eq!(exporter.status("/-/healthy"), 200);
     assert_eq!(exporter.status("/-/ready"), 200);

@@ -22,3 +22,4 @@ mod readme;
 mod record;
 mod signals;
 mod usage;
+mod web_config;

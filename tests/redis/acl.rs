@@ -8,6 +8,7 @@ use crate::common::net::rights::{
 use crate::common::net::statsdb::{Allocation, Statsdb};
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 
@@ -116,4 +117,26 @@ fn a_narrower_pattern_than_the_documented_one_is_refused_by_redis_itself() {
     let mut connection = client.get_connection().unwrap();
     let refused = redis::cmd("PSUBSCRIBE").arg("turn/realm/*").query::<()>(&mut connection).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Server(redis::ServerErrorKind::NoPerm), "{refused}");
+}
+
+#[test]
+fn a_password_that_changes_is_used_at_the_next_connection() {
+    let (redis, dir) = (Redis::start_with_password("one"), TempDir::new("password"));
+    let file = dir.write("password", "one\n");
+    let url = format!("redis://127.0.0.1:{}", redis.port());
+    let exporter = Exporter::watching_with(&url, &["--redis.password-file", file.to_str().unwrap()]);
+    let mut connection = redis.connect(0);
+    dir.write("password", "two\n");
+    exporter.until_logged(&["files have changed", "--redis.password-file"]);
+    for words in [&["CONFIG", "SET", "requirepass", "two"][..], &["CLIENT", "KILL", "TYPE", "pubsub"]] {
+        let mut command = redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            command.arg(word);
+        });
+        command.exec(&mut connection).unwrap();
+    }
+    let source = format!("{url}/0");
+    exporter.until_value("coturn_exporter_gaps_total", &[("source", &source)], 1.0);
+    exporter.until_value("coturn_exporter_source_up", &[("source", &source)], 1.0);
+    assert!(!exporter.log().contains("refuses the login"), "{}", exporter.log());
 }

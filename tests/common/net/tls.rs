@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,6 +23,27 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct TlsClient {
     pub config: Arc<ClientConfig>,
+}
+
+/// One that asks for pages: plainly, or over TLS, with a login or without.
+#[derive(Clone, Debug, Default)]
+pub struct Scraper {
+    pub tls: Option<TlsClient>,
+    /// User and password, with a colon between them.
+    pub login: Option<String>,
+}
+
+impl Scraper {
+    /// Asks for a path on a connection of its own.
+    pub fn get(&self, address: SocketAddr, path: &str) -> Result<Response, String> {
+        let login =
+            self.login.as_ref().map(|login| format!("\r\nAuthorization: Basic {}", STANDARD.encode(login)));
+        let header = format!("Accept: text/plain{}", login.unwrap_or_default());
+        match &self.tls {
+            None => http::get_with(address, path, &header),
+            Some(tls) => tls.get(address, path, &header),
+        }
+    }
 }
 
 /// A connection after its handshake.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::process::{Process, resident_memory};
-use crate::common::net::http::{self, Response};
+use crate::common::net::http::Response;
+use crate::common::net::tls::Scraper;
 use crate::common::poll::{self, PATIENCE};
 use crate::common::readers::page::Page;
 use crate::common::temp_dir::TempDir;
@@ -19,6 +20,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_coturn-exporter");
 pub struct Exporter {
     process: Process,
     pub address: SocketAddr,
+    /// How the tests ask it.
+    pub scraper: Scraper,
     _dir: TempDir,
 }
 
@@ -88,7 +91,13 @@ impl Exporter {
             }
             Err(process.output())
         });
-        Self { process, address, _dir: dir }
+        Self { process, address, scraper: Scraper::default(), _dir: dir }
+    }
+
+    /// Asked like this from now on.
+    #[must_use]
+    pub fn asked_by(self, scraper: Scraper) -> Self {
+        Self { scraper, ..self }
     }
 
     /// Watching one Redis; waits until it is subscribed and has read the keys.
@@ -123,7 +132,7 @@ impl Exporter {
     }
 
     pub fn get(&self, path: &str) -> Result<Response, String> {
-        http::get(self.address, path)
+        self.scraper.get(self.address, path)
     }
 
     #[track_caller]

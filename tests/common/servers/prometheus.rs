@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::process::{Process, Tool};
@@ -55,6 +55,11 @@ impl Prometheus {
                 serde_json::json!(rules)
             ),
         )
+    }
+
+    /// One that this configuration file tells what to do; the files that it names may lie in its folder.
+    pub fn with_config(dir: TempDir, config: &str) -> Self {
+        Self::start(dir, config)
     }
 
     /// One that scrapes nothing and has these rules.
@@ -211,6 +216,14 @@ pub fn percent_encoded(text: &str) -> String {
         }
         out
     })
+}
+
+/// What `promtool check web-config` has to say about a file, and whether it was content.
+pub fn promtool_check_web_config(file: &Path) -> (bool, String) {
+    let output = PROMTOOL.command().args(["check", "web-config"]).arg(file).output();
+    let output = output.unwrap_or_else(|error| panic!("{}", PROMTOOL.cannot_start(&error)));
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
 /// What `promtool check metrics` has to say about a page, and whether it was content.
