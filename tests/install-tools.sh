@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests run against from Debian's packages: a real Redis, a real coturn, Prometheus,
-# Alertmanager, Chromium, valgrind.
+# Alertmanager, Chromium, valgrind, the strict reader of OpenMetrics.
 # Does nothing when all of it is there. Starts and enables no service, and leaves apt's policy as it was.
 # With CI=true a tool that is still missing in the end is a failure; else a warning, for tests that need no tool.
 set -euo pipefail
@@ -21,6 +21,10 @@ readonly TOOLS=(
   "chromedriver chromium-driver"
   "valgrind valgrind"
 )
+# A file that is no command, and the package it comes from: the strict reader of OpenMetrics.
+readonly FILES=(
+  "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py python3-prometheus-client"
+)
 # Packages that bring a service of the same name.
 readonly SERVICES=(redis-server coturn prometheus prometheus-alertmanager)
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -30,11 +34,17 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 # The packages of missing tools, one a line.
 missing() {
-  local tool command package
-  for tool in "${TOOLS[@]}"; do
-    read -r command package <<<"$tool"
-    command -v "$command" >/dev/null || echo "$package"
-  done | sort -u
+  local tool command file package
+  {
+    for tool in "${TOOLS[@]}"; do
+      read -r command package <<<"$tool"
+      command -v "$command" >/dev/null || echo "$package"
+    done
+    for tool in "${FILES[@]}"; do
+      read -r file package <<<"$tool"
+      [[ -e $file ]] || echo "$package"
+    done
+  } | sort -u
 }
 
 as_root() {

@@ -28,7 +28,7 @@ use common::servers::redis::Redis;
 use common::turns;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
-use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::metrics::{Format, MetricsPage, Render};
 use coturn_exporter::source::pubsub::{BATCH, Published};
 use coturn_exporter::state::{Settings, SourceId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -82,7 +82,7 @@ fn cycle<P: Publish>(lives: &mut Lives, crowd: u64, out: &mut P, mut pass: impl 
 struct Bench {
     clock: Arc<ManualClock>,
     shared: SharedTable,
-    page: TextPage,
+    page: MetricsPage,
     round: Timestamp,
     last: f64,
     /// When those that wait are heard.
@@ -123,7 +123,7 @@ impl Bench {
             Arc::clone(&clock) as Arc<dyn Clock>,
         );
         shared.lock().link_up(start, SOURCE);
-        let page = TextPage::of_capture(shared.clone());
+        let page = MetricsPage::of_capture(shared.clone());
         let batch = std::array::from_fn(|_| (Vec::new(), Vec::new()));
         Self { clock, shared, page, round: start, last: 0.0, next: start, batch, waiting: 0 }
     }
@@ -159,7 +159,7 @@ impl Bench {
     }
 
     fn page(&self) -> Page {
-        Page::parse(&String::from_utf8(self.page.render().unwrap()).unwrap())
+        Page::parse(&String::from_utf8(self.page.render(Format::Text)).unwrap())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::ManualClock;
 use coturn_exporter::details::{Detail, answer};
-use coturn_exporter::metrics::{Observe as _, Render as _, TextPage};
+use coturn_exporter::metrics::{Format, MetricsPage, Observe as _, Render as _};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use coturn_exporter::wire;
@@ -139,8 +139,8 @@ impl Step {
                 Box::new(move || drop(black_box(shared.observe())))
             }
             Self::Page { live } => {
-                let page = TextPage::of_capture(told(live));
-                Box::new(move || drop(black_box(page.render().expect("a page"))))
+                let page = MetricsPage::of_capture(told(live));
+                Box::new(move || drop(black_box(page.render(Format::Text))))
             }
             Self::Details { live } => {
                 let shared = told(live);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coturn_exporter::app::ingest::SharedTable;
 use coturn_exporter::clock::{Clock, ManualClock};
-use coturn_exporter::metrics::{Render as _, TextPage};
+use coturn_exporter::metrics::{Format, MetricsPage, Render as _};
 
 use crate::common::poll;
 use crate::gauge::{InLine, Watch, median};
@@ -33,10 +33,10 @@ pub(crate) fn rows(live: u64) -> Vec<Row> {
     let clock = Arc::new(ManualClock::at(START.plus(YOUNG)));
     let shared = SharedTable::new(fleet.table(), Arc::clone(&clock) as Arc<dyn Clock>);
     shared.lock().advance(clock.now());
-    let page = TextPage::of_process(shared.clone());
+    let page = MetricsPage::of_process(shared.clone());
     let scrapes = || {
         for _ in 0..SCRAPES {
-            page.render().expect("a page");
+            page.render(Format::Text);
         }
     };
     let watch = Watch::start();

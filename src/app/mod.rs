@@ -32,7 +32,6 @@ use tokio::sync::Notify;
 
 use crate::config::{Command, Config};
 use crate::http::WebConfigError;
-use crate::metrics::RenderError;
 use crate::net::{BindError, SystemdError};
 use crate::shutdown::{Hangup, Signals};
 use crate::source::capture::CaptureError;
@@ -62,9 +61,6 @@ pub enum Error {
     /// The output takes no more.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
-    /// The page could not be made.
-    #[error("{0}")]
-    Page(RenderError),
     /// No threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),

@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RedisSource, Secret, StoreConfig, Web};
 use crate::details::{Inspect, Listing};
 use crate::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
-use crate::metrics::{Observe, TextPage, View};
+use crate::metrics::{MetricsPage, Observe, View};
 use crate::reload::{Reload, Reloaded};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
@@ -246,7 +246,7 @@ impl Parts {
 fn site(web: &Web, config: Option<Reloaded<WebConfig>>, source: &PageSource, readiness: Readiness) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
-        page: Arc::new(TextPage::of_process(source.clone())),
+        page: Arc::new(MetricsPage::of_process(source.clone())),
         readiness,
         about: about(),
         details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),

@@ -6,6 +6,7 @@
 //! Everything a client can make grow has a limit in [`WebLimits`]: connections, renderings, the memory of pages that are not
 //! read, and the time of each stage of a connection.
 
+mod accept;
 mod conn;
 mod details;
 mod gzip;
@@ -40,7 +41,7 @@ use details::Details;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode, header};
 use logins::LoginOutcome;
-use pages::{PageError, Pages};
+use pages::{PageError, PageForm, Pages};
 use progress::{ConnectionProgress, ConnectionStage};
 use routes::RouteAnswer;
 use seldom::SeldomLine;
@@ -353,13 +354,13 @@ impl WebShared {
             match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
                 RouteAnswer::Now(response) => response,
                 RouteAnswer::Page => {
-                    let coding = gzip::preferred(request.headers());
-                    let page = self.pages.render(coding).await;
+                    let form = PageForm::preferred(request.headers());
+                    let page = self.pages.render(form).await;
                     if matches!(page, Err(PageError::Busy(_))) {
                         refusals.add(WebRefusal::Busy);
                     }
                     let page = page.map(|page| (page.rendering.body_for(connection), page.coding));
-                    routes::page(self.pages.content_type(), page)
+                    routes::page(form.format, page)
                 }
             }
         };

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use hyper::body::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::WebLimits;
+use super::accept;
 use super::gzip::{Coding, coded};
 use super::unsent::{Rendering, UnsentPages};
-use crate::metrics::{Render, RenderError};
+use crate::metrics::{Format, Render};
 
 /// Why there is no page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,10 +24,7 @@ pub(super) enum PageError {
     /// As many renderings as allowed are under way, and none of them ended in time.
     #[error("{0} pages are being rendered, which is the limit: try again later")]
     Busy(usize),
-    /// The renderer failed.
-    #[error(transparent)]
-    Failed(RenderError),
-    /// Compressing it failed. Text, as in [`RenderError`].
+    /// Compressing it failed. Text, because one error answers all who share the rendering.
     #[error("cannot compress the page: {reason}")]
     Compression {
         /// What the library said.
@@ -34,6 +33,20 @@ pub(super) enum PageError {
     /// The renderer panicked; the panic hook has shown where.
     #[error("rendering the page crashed: the exporter's log has the details")]
     Panicked,
+}
+
+/// In which form a page is wanted: those who want equal ones share a rendering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PageForm {
+    pub(super) format: Format,
+    pub(super) coding: Coding,
+}
+
+impl PageForm {
+    /// What the request prefers.
+    pub(super) fn preferred(headers: &HeaderMap) -> Self {
+        Self { format: accept::format(headers), coding: accept::coding(headers) }
+    }
 }
 
 /// A page as it goes out, to one or to many.
@@ -66,7 +79,7 @@ type RenderingOutcome = Option<Result<EncodedPage, PageError>>;
 
 /// A rendering under way, which all get who ask for the like.
 struct SharedRendering {
-    coding: Coding,
+    form: PageForm,
     outcome: watch::Receiver<RenderingOutcome>,
 }
 
@@ -89,21 +102,17 @@ impl Pages {
         }
     }
 
-    pub(super) fn content_type(&self) -> &'static str {
-        self.renderer.page.content_type()
-    }
-
     /// Counts an answer that is no page among what is unsent.
     pub(super) fn hold(&self, body: Bytes) -> Arc<Rendering> {
         self.renderer.unsent.hold(body)
     }
 
-    /// The page, in that coding if it is worth it: the one that is being rendered, or else a new one.
+    /// The page in that form, packed if it is worth it: the one that is being rendered, or else a new one.
     ///
     /// A rendering goes on when those go away who wait for it, the first of them included, and holds its place until it
     /// ends: impatient clients can neither take it from the others nor pile up more than the limit.
-    pub(super) async fn render(&self, coding: Coding) -> Result<EncodedPage, PageError> {
-        let mut outcome = self.join(coding);
+    pub(super) async fn render(&self, form: PageForm) -> Result<EncodedPage, PageError> {
+        let mut outcome = self.join(form);
         let found = match outcome.wait_for(Option::is_some).await {
             Ok(found) => found.clone(),
             // Its task is gone without a word.
@@ -112,22 +121,22 @@ impl Pages {
         found.unwrap_or(Err(PageError::Panicked))
     }
 
-    fn join(&self, coding: Coding) -> watch::Receiver<RenderingOutcome> {
+    fn join(&self, form: PageForm) -> watch::Receiver<RenderingOutcome> {
         let mut shared = self.renderer.shared();
         // Of a task that is gone nothing comes.
         shared.retain(|rendering| rendering.outcome.has_changed().is_ok());
-        if let Some(rendering) = shared.iter().find(|rendering| rendering.coding == coding) {
+        if let Some(rendering) = shared.iter().find(|rendering| rendering.form == form) {
             return rendering.outcome.clone();
         }
         let (to_all, outcome) = watch::channel(None);
-        shared.push(SharedRendering { coding, outcome: outcome.clone() });
+        shared.push(SharedRendering { form, outcome: outcome.clone() });
         drop(shared);
         let renderer = Arc::clone(&self.renderer);
         tokio::spawn(async move {
-            let result = Arc::clone(&renderer).render(coding).await;
+            let result = Arc::clone(&renderer).render(form).await;
             renderer.note(result.as_ref().err());
             // Before anybody has the page: who asks from now on gets a newer one.
-            renderer.shared().retain(|other| other.coding != coding);
+            renderer.shared().retain(|other| other.form != form);
             to_all.send_replace(Some(result));
         });
         outcome
@@ -139,15 +148,15 @@ impl Renderer {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn render(self: Arc<Self>, coding: Coding) -> Result<EncodedPage, PageError> {
+    async fn render(self: Arc<Self>, form: PageForm) -> Result<EncodedPage, PageError> {
         let place = timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(PageError::Busy(self.limit)) };
         let rendered = tokio::task::spawn_blocking(move || {
             let _place = place;
             self.unsent.make_room(self.last_length.load(Ordering::Relaxed));
-            let body = self.page.render().map_err(PageError::Failed)?;
-            let (mut body, coding) =
-                coded(body, coding).map_err(|error| PageError::Compression { reason: error.to_string() })?;
+            let body = self.page.render(form.format);
+            let (mut body, coding) = coded(body, form.coding)
+                .map_err(|error| PageError::Compression { reason: error.to_string() })?;
             body.shrink_to_fit();
             self.last_length.store(body.len(), Ordering::Relaxed);
             Ok(EncodedPage { rendering: self.unsent.hold(body), coding })
@@ -186,11 +195,7 @@ mod tests {
     }
 
     impl Render for Scripted {
-        fn content_type(&self) -> &'static str {
-            "text/plain"
-        }
-
-        fn render(&self) -> Result<Vec<u8>, RenderError> {
+        fn render(&self, _: Format) -> Vec<u8> {
             self.entered.lock().unwrap().send(()).unwrap();
             // The lock is not held through the panic: the next rendering must fail by itself.
             let next = self.script.lock().unwrap().recv_timeout(PATIENCE);
@@ -201,7 +206,9 @@ mod tests {
     /// Bounded, so that a rendering that should not have begun fails its test and does not hang it.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    type Scripting = Result<Vec<u8>, RenderError>;
+    type Scripting = Vec<u8>;
+
+    const PACKED: PageForm = PageForm { format: Format::Text, coding: Coding::Gzip };
 
     /// The pages, what reports that a rendering began, and what ends it.
     fn scripted(max_requests: usize, wait: Duration) -> (Arc<Pages>, Receiver<()>, Sender<Scripting>) {
@@ -212,13 +219,13 @@ mod tests {
         (Arc::new(Pages::new(Arc::new(page), &limits)), has_entered, send)
     }
 
-    async fn ask(pages: &Pages, coding: Coding) -> Result<Vec<u8>, PageError> {
-        let page = pages.render(coding).await?;
+    async fn ask(pages: &Pages, form: PageForm) -> Result<Vec<u8>, PageError> {
+        let page = pages.render(form).await?;
         Ok(page.rendering.body_for(&ConnectionProgress::of("192.0.2.1")).to_vec())
     }
 
     async fn visit(pages: &Pages) -> Result<Vec<u8>, PageError> {
-        ask(pages, Coding::Identity).await
+        ask(pages, PageForm::default()).await
     }
 
     fn visitor(pages: &Arc<Pages>) -> JoinHandle<Result<Vec<u8>, PageError>> {
@@ -243,13 +250,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_errors_and_panics_come_back() {
+    async fn pages_and_panics_come_back() {
         let (pages, _entered, script) = scripted(1, PATIENCE);
-        script.send(Ok(b"up 1\n".to_vec())).unwrap();
+        script.send(b"up 1\n".to_vec()).unwrap();
         assert_eq!(visit(&pages).await, Ok(b"up 1\n".to_vec()));
-        let failed = RenderError { reason: "no table".to_owned() };
-        script.send(Err(failed.clone())).unwrap();
-        assert_eq!(visit(&pages).await, Err(PageError::Failed(failed)));
         drop(script);
         assert_eq!(visit(&pages).await, Err(PageError::Panicked));
         assert_eq!(visit(&pages).await, Err(PageError::Panicked), "the place was given back");
@@ -264,12 +268,12 @@ mod tests {
         all_wait().await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        script.send(Ok(b"one".to_vec())).unwrap();
+        script.send(b"one".to_vec()).unwrap();
         for other in others {
             assert_eq!(other.await.unwrap(), Ok(b"one".to_vec()));
         }
         assert!(entered.try_recv().is_err(), "it was rendered once");
-        script.send(Ok(b"two".to_vec())).unwrap();
+        script.send(b"two".to_vec()).unwrap();
         assert_eq!(visit(&pages).await, Ok(b"two".to_vec()), "who asks later gets a later page");
     }
 
@@ -292,19 +296,19 @@ mod tests {
         let _entered = begun(entered).await;
         let second = tokio::spawn({
             let pages = Arc::clone(&pages);
-            async move { ask(&pages, Coding::Gzip).await }
+            async move { ask(&pages, PACKED).await }
         });
         all_wait().await;
         // Meanwhile another runs out of a shorter time.
         let (others, entered, other_script) = scripted(1, Duration::from_millis(50));
         let other = visitor(&others);
         let _other_entered = begun(entered).await;
-        assert_eq!(ask(&others, Coding::Gzip).await, Err(PageError::Busy(1)));
-        other_script.send(Ok(Vec::new())).unwrap();
+        assert_eq!(ask(&others, PACKED).await, Err(PageError::Busy(1)));
+        other_script.send(Vec::new()).unwrap();
         other.await.unwrap().unwrap();
 
-        script.send(Ok(b"one".to_vec())).unwrap();
-        script.send(Ok(b"two".to_vec())).unwrap();
+        script.send(b"one".to_vec()).unwrap();
+        script.send(b"two".to_vec()).unwrap();
         assert_eq!(first.await.unwrap(), Ok(b"one".to_vec()));
         assert_eq!(second.await.unwrap(), Ok(b"two".to_vec()));
     }
@@ -316,9 +320,9 @@ mod tests {
         let _entered = begun(entered).await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(ask(&pages, Coding::Gzip).await, Err(PageError::Busy(1)));
+        assert_eq!(ask(&pages, PACKED).await, Err(PageError::Busy(1)));
 
-        script.send(Ok(Vec::new())).unwrap();
+        script.send(Vec::new()).unwrap();
         let _place = pages.renderer.places.acquire().await.unwrap();
     }
 
@@ -326,9 +330,9 @@ mod tests {
     async fn no_limit_refuses_nobody() {
         let (pages, _entered, script) = scripted(0, Duration::ZERO);
         for _ in 0..2 {
-            script.send(Ok(Vec::new())).unwrap();
+            script.send(Vec::new()).unwrap();
         }
-        let (a, b) = tokio::join!(visit(&pages), ask(&pages, Coding::Gzip));
+        let (a, b) = tokio::join!(visit(&pages), ask(&pages, PACKED));
         assert_eq!((a, b), (Ok(Vec::new()), Ok(Vec::new())));
     }
 }

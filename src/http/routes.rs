@@ -6,6 +6,7 @@ use super::gzip::Coding;
 use super::pages::PageError;
 use super::{About, Readiness, landing};
 use crate::config::TelemetryPath;
+use crate::metrics::Format;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -73,12 +74,12 @@ pub(super) fn answer(
 }
 
 /// The response that carries a page, or says why there is none.
-pub(super) fn page(content_type: &str, page: Result<(Bytes, Coding), PageError>) -> Response<Bytes> {
+pub(super) fn page(format: Format, page: Result<(Bytes, Coding), PageError>) -> Response<Bytes> {
     match page {
         Ok((body, coding)) => {
-            let mut response = response(StatusCode::OK, content_type, body);
+            let mut response = response(StatusCode::OK, &format.to_string(), body);
             let headers = response.headers_mut();
-            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
             if coding == Coding::Gzip {
                 headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
@@ -151,7 +152,6 @@ pub(super) fn response(status: StatusCode, content_type: &str, body: Bytes) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::RenderError;
 
     struct Asked {
         telemetry_path: TelemetryPath,
@@ -284,15 +284,15 @@ mod tests {
     fn a_page_that_cannot_be_made_says_why() {
         for (result, status, body) in [
             (Ok((Bytes::from("up 1\n"), Coding::Identity)), 200, "up 1\n"),
-            (Err(PageError::Failed(RenderError { reason: "no table".to_owned() })), 500, "no table"),
             (Err(PageError::Panicked), 500, "crashed"),
             (Err(PageError::Busy(40)), 503, "40"),
         ] {
-            let response = page("text/plain; version=0.0.4", result);
+            let response = page(Format::OpenMetrics(None), result);
             let got = String::from_utf8(response.body().to_vec()).unwrap();
             assert_eq!(response.status(), status, "{got}");
             assert!(got.contains(body), "{got}");
-            let content_type = if status == 200 { "text/plain; version=0.0.4" } else { TEXT };
+            let content_type = Format::OpenMetrics(None).to_string();
+            let content_type = if status == 200 { &content_type } else { TEXT };
             assert_eq!(header_of(&response, "content-type"), Some(content_type));
         }
     }
@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn a_page_says_how_it_is_coded_and_that_it_depends() {
         for (coding, header) in [(Coding::Identity, None), (Coding::Gzip, Some("gzip"))] {
-            let response = page("text/plain", Ok((Bytes::from("body"), coding)));
+            let response = page(Format::Text, Ok((Bytes::from("body"), coding)));
             assert_eq!(header_of(&response, "content-encoding"), header);
-            assert_eq!(header_of(&response, "vary"), Some("Accept-Encoding"));
+            assert_eq!(header_of(&response, "vary"), Some("Accept, Accept-Encoding"));
             assert_eq!(header_of(&response, "content-length"), Some("4"));
         }
     }

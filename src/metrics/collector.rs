@@ -1,15 +1,15 @@
-//! From the table's snapshot to metric families. Gauges and counters are made here, for one scrape, out of one
-//! snapshot; no number is stored between scrapes, so nothing can drift and two scrapes cannot race.
+//! From the table's snapshot to the families of the page, whatever its format. No number is stored between scrapes, so
+//! nothing can drift and two scrapes cannot race.
 
-use std::time::Duration;
+use std::rc::Rc;
 
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-
-use super::names::{self, Family, FamilyType};
-use crate::clock::{Timestamp, WallTime};
+use super::encode::{Encode, Label, Number};
+use super::names::{self, Family};
+use super::page::{HistogramKind, Labelled, Page, Samples};
+use crate::clock::Timestamp;
 use crate::state::{
-    self, ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, Cause, DURATION_BUCKETS, LongLifetime, Orphan,
-    Outcome, RealmView, ServerView, Snapshot, SourceStats, SourceView, StatsdbStats,
+    ALLOCATIONS_BUCKETS, Anomaly, BYTES_BUCKETS, Cause, CountsByReason, DURATION_BUCKETS, LongLifetime,
+    Orphan, Outcome, RealmView, ServerView, Snapshot, SourceStats, SourceView, StatsdbStats,
 };
 use crate::wire::{ByLeg, Direction, Kind, Leg, Rejection, Traffic, Transport, Volume};
 
@@ -35,113 +35,106 @@ pub struct StoreFigures {
     pub last_snapshot: Option<Timestamp>,
 }
 
-/// The families of a view.
-pub(super) fn families(view: &View) -> Vec<MetricFamily> {
-    let mut page =
-        Page { wall: view.wall, now: view.table.now, families: Vec::with_capacity(names::ALL.len()) };
-    allocations(&mut page, &view.table.realms);
-    sessions(&mut page, &view.table.realms);
-    traffic(&mut page, &view.table);
-    servers(&mut page, &view.table.servers);
-    sources(&mut page, &view.table.sources);
-    table(&mut page, &view.table);
-    store(&mut page, view.store);
-    page.families
+/// Adds the families of a view.
+pub(super) fn add_families<'a, E: Encode>(page: &mut Page<'a, E>, view: &'a View) {
+    let table = &view.table;
+    let realms: Rc<LabelledRealms<'a>> =
+        page.labelled("realm", &table.realms, |realm| &realm.label, |realm| Some(realm.created)).into();
+    allocations(page, &realms);
+    sessions(page, &realms);
+    histograms(page, &realms);
+    traffic(page, table, &realms);
+    servers(page, &table.servers);
+    sources(page, table);
+    totals(page, table);
+    store(page, view.store);
 }
 
-fn store(page: &mut Page, store: Option<StoreFigures>) {
+type LabelledRealms<'a> = [Labelled<&'a RealmView>];
+type LabelledSources<'a> = [Labelled<&'a SourceView>];
+
+fn store<E: Encode>(page: &mut Page<'_, E>, store: Option<StoreFigures>) {
     let Some(StoreFigures { is_ok, bytes, last_snapshot }) = store else { return };
-    page.add(names::STORE_OK, |out| out.number(&[], u64::from(is_ok)));
-    page.add(names::STORE_BYTES, |out| out.number(&[], bytes));
-    page.add(names::STORE_LAST_SNAPSHOT, |out| {
+    page.add(names::STORE_OK, move |out| out.flag(&[], is_ok));
+    page.add(names::STORE_BYTES, move |out| out.number(&[], bytes));
+    page.add(names::STORE_LAST_SNAPSHOT, move |out| {
         if let Some(moment) = last_snapshot {
-            out.value(&[], moment.as_secs_f64());
+            out.value(&[], Number::Millis(moment.as_millis()));
         }
     });
 }
 
-fn allocations(page: &mut Page, realms: &[RealmView]) {
-    page.add(names::ALLOCATIONS, |out| {
-        each(realms, &Transport::ALL, |realm, transport, at| {
-            out.number(&[&realm.label, transport.as_str()], realm.series.live.get(at));
-        });
+fn allocations<'a, E: Encode>(page: &mut Page<'a, E>, realms: &Rc<LabelledRealms<'a>>) {
+    let transports = page.places("transport", &Transport::ALL, |transport| transport.as_str());
+    let transports = Rc::<[_]>::from(transports);
+    by_realm_and(page, names::ALLOCATIONS, realms, &transports, |realm, at| realm.series.live.get(at));
+    by_realm_and(page, names::ALLOCATIONS_OPENED, realms, &transports, |realm, at| {
+        realm.series.opened.get(at)
     });
-    page.add(names::ALLOCATIONS_OPENED, |out| {
-        each(realms, &Transport::ALL, |realm, transport, at| {
-            out.number(&[&realm.label, transport.as_str()], realm.series.opened.get(at));
-        });
+    by_realm(page, names::ALLOCATIONS_ADOPTED, realms, |realm| realm.series.adopted);
+    let causes = Rc::<[_]>::from(page.places("cause", &Cause::ALL, |cause| cause.as_str()));
+    by_realm_and(page, names::ALLOCATIONS_CLOSED, realms, &causes, |realm, at| realm.series.closed.get(at));
+    by_realm(page, names::ALLOCATIONS_RELAYED, realms, |realm| realm.series.relayed_allocations);
+    by_realm(page, names::ALLOCATION_REFRESHES, realms, |realm| realm.series.refreshes);
+    by_realm(page, names::ALLOCATIONS_OVER_MAX_LIFETIME, realms, |realm| realm.series.over_max_lifetime);
+    let reasons = Rc::<[_]>::from(page.places("reason", &Orphan::ALL, |reason| reason.as_str()));
+    by_realm_and(page, names::ORPHANED_ALLOCATIONS, realms, &reasons, |realm, at| {
+        realm.series.orphans.get(at)
     });
-    page.by_realm(names::ALLOCATIONS_ADOPTED, realms, |realm| realm.series.adopted);
-    page.add(names::ALLOCATIONS_CLOSED, |out| {
-        each(realms, &Cause::ALL, |realm, cause, at| {
-            out.number(&[&realm.label, cause.as_str()], realm.series.closed.get(at));
-        });
+    by_realm_and(page, names::ALLOCATIONS_ORPHANED, realms, &reasons, |realm, at| {
+        realm.series.orphaned.get(at)
     });
-    page.by_realm(names::ALLOCATIONS_RELAYED, realms, |realm| realm.series.relayed_allocations);
-    page.by_realm(names::ALLOCATION_REFRESHES, realms, |realm| realm.series.refreshes);
-    page.add(names::ALLOCATION_DURATION, |out| {
-        for realm in realms {
-            out.durations(&[&realm.label], &realm.series.allocation_durations);
-        }
-    });
-    page.by_realm(names::ALLOCATIONS_OVER_MAX_LIFETIME, realms, |realm| realm.series.over_max_lifetime);
-    page.add(names::ORPHANED_ALLOCATIONS, |out| {
-        each(realms, &Orphan::ALL, |realm, reason, at| {
-            out.number(&[&realm.label, reason.as_str()], realm.series.orphans.get(at));
-        });
-    });
-    page.add(names::ALLOCATIONS_ORPHANED, |out| {
-        each(realms, &Orphan::ALL, |realm, reason, at| {
-            out.number(&[&realm.label, reason.as_str()], realm.series.orphaned.get(at));
-        });
-    });
-    page.add(names::OLDEST_ALLOCATION, |out| {
-        for realm in realms {
-            out.moment(&[&realm.label], realm.oldest_allocation);
-        }
+    each_realm(page, names::OLDEST_ALLOCATION, realms, |out, label, realm| {
+        out.moment(&[label], realm.oldest_allocation);
     });
 }
 
-fn sessions(page: &mut Page, realms: &[RealmView]) {
-    page.add(names::OLDEST_SESSION, |out| {
-        for realm in realms {
-            out.moment(&[&realm.label], realm.oldest_session);
-        }
+fn sessions<'a, E: Encode>(page: &mut Page<'a, E>, realms: &Rc<LabelledRealms<'a>>) {
+    each_realm(page, names::OLDEST_SESSION, realms, |out, label, realm| {
+        out.moment(&[label], realm.oldest_session);
     });
-    page.by_realm(names::SESSIONS, realms, |realm| realm.series.sessions);
-    page.by_realm(names::SESSIONS_OPENED, realms, |realm| realm.series.sessions_opened);
-    page.by_realm(names::SESSIONS_ADOPTED, realms, |realm| realm.series.sessions_adopted);
-    page.add(names::SESSIONS_CLOSED, |out| {
-        each(realms, &Outcome::ALL, |realm, path, at| {
-            out.number(&[&realm.label, path.as_str()], realm.series.sessions_closed.get(at));
-        });
+    by_realm(page, names::SESSIONS, realms, |realm| realm.series.sessions);
+    by_realm(page, names::SESSIONS_OPENED, realms, |realm| realm.series.sessions_opened);
+    by_realm(page, names::SESSIONS_ADOPTED, realms, |realm| realm.series.sessions_adopted);
+    let paths = Rc::<[_]>::from(page.places("path", &Outcome::ALL, |path| path.as_str()));
+    by_realm_and(page, names::SESSIONS_CLOSED, realms, &paths, |realm, at| {
+        realm.series.sessions_closed.get(at)
     });
-    page.add(names::SESSION_DURATION, |out| {
-        for realm in realms {
-            for (path, durations) in Outcome::ALL.iter().zip(&realm.series.session_durations) {
-                out.durations(&[&realm.label, path.as_str()], durations);
+}
+
+fn histograms<'a, E: Encode>(page: &mut Page<'a, E>, realms: &Rc<LabelledRealms<'a>>) {
+    let durations = Rc::<[_]>::from(page.bounds(&DURATION_BUCKETS));
+    let bounds = Rc::clone(&durations);
+    each_realm(page, names::ALLOCATION_DURATION, realms, move |out, label, realm| {
+        out.histogram(&[label], &bounds, &realm.series.allocation_durations, HistogramKind::Durations);
+    });
+    let paths = page.places("path", &Outcome::ALL, |path| path.as_str());
+    let bounds = Rc::clone(&durations);
+    each_realm(page, names::SESSION_DURATION, realms, move |out, label, realm| {
+        for path in &paths {
+            if let Some(durations) = realm.series.session_durations.get(path.item) {
+                out.histogram(&[label, &path.label], &bounds, durations, HistogramKind::Durations);
             }
         }
     });
-    page.add(names::SESSION_RELAY_DURATION, |out| {
-        for realm in realms {
-            out.durations(&[&realm.label], &realm.series.session_relay_durations);
-        }
+    each_realm(page, names::SESSION_RELAY_DURATION, realms, move |out, label, realm| {
+        out.histogram(&[label], &durations, &realm.series.session_relay_durations, HistogramKind::Durations);
     });
-    page.add(names::SESSION_RELAYED_BYTES, |out| {
-        for realm in realms {
-            out.counts(&[&realm.label], &BYTES_BUCKETS, &realm.series.session_bytes);
-        }
+    let bounds = page.bounds(&BYTES_BUCKETS);
+    each_realm(page, names::SESSION_RELAYED_BYTES, realms, move |out, label, realm| {
+        out.histogram(&[label], &bounds, &realm.series.session_bytes, HistogramKind::Bytes);
     });
-    page.add(names::SESSION_ALLOCATIONS, |out| {
-        for realm in realms {
-            out.counts(&[&realm.label], &ALLOCATIONS_BUCKETS, &realm.series.session_allocations);
-        }
+    let bounds = page.bounds(&ALLOCATIONS_BUCKETS);
+    each_realm(page, names::SESSION_ALLOCATIONS, realms, move |out, label, realm| {
+        out.histogram(&[label], &bounds, &realm.series.session_allocations, HistogramKind::Allocations);
     });
 }
 
-fn traffic(page: &mut Page, table: &Snapshot) {
+fn traffic<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot, realms: &Rc<LabelledRealms<'a>>) {
     type TrafficOf = fn(&RealmView) -> &ByLeg<Traffic>;
+    let legs = Rc::<[_]>::from(page.labelled("leg", Leg::ALL, |leg| leg.as_str(), |_| None));
+    let directions = page.labelled("direction", Direction::ALL, |direction| direction.as_str(), |_| None);
+    let directions = Rc::<[_]>::from(directions);
     let by_leg: [(Family, Family, TrafficOf); 3] = [
         (names::RELAYED_BYTES, names::RELAYED_PACKETS, |realm| &realm.series.relayed),
         (names::RECOVERED_BYTES, names::RECOVERED_PACKETS, |realm| &realm.series.recovered),
@@ -150,297 +143,250 @@ fn traffic(page: &mut Page, table: &Snapshot) {
     let units: [fn(Volume) -> u64; 2] = [|volume| volume.bytes, |volume| volume.packets];
     for (bytes, packets, of_realm) in by_leg {
         for (family, unit) in [bytes, packets].into_iter().zip(units) {
-            page.add(family, |out| {
-                for realm in &table.realms {
-                    for leg in Leg::ALL {
-                        for direction in Direction::ALL {
-                            let volume = of_realm(realm).get(leg).get(direction);
-                            out.number(&[&realm.label, leg.as_str(), direction.as_str()], unit(volume));
-                        }
+            let (legs, directions) = (Rc::clone(&legs), Rc::clone(&directions));
+            // Label names are in the order realm, leg, direction.
+            each_realm(page, family, realms, move |out, label, realm| {
+                for leg in &*legs {
+                    for direction in &*directions {
+                        let volume = of_realm(realm).get(leg.item).get(direction.item);
+                        out.number(&[label, &leg.label, &direction.label], unit(volume));
                     }
                 }
             });
         }
     }
     for (family, unit) in [names::UNALLOCATED_BYTES, names::UNALLOCATED_PACKETS].into_iter().zip(units) {
-        page.add(family, |out| {
-            for direction in Direction::ALL {
-                out.number(&[direction.as_str()], unit(table.unallocated.get(direction)));
+        let directions = Rc::clone(&directions);
+        page.add(family, move |out| {
+            for direction in &*directions {
+                out.number(&[&direction.label], unit(table.unallocated.get(direction.item)));
             }
         });
     }
 }
 
-fn servers(page: &mut Page, servers: &[ServerView]) {
-    page.add(names::SERVER_ALLOCATIONS, |out| {
-        for server in servers {
-            out.number(&[&server.source, &server.label], server.live);
-        }
+/// A server with the label of its source.
+type LabelledServer<'a> = (Label, Labelled<&'a ServerView>);
+
+fn servers<'a, E: Encode>(page: &mut Page<'a, E>, servers: &'a [ServerView]) {
+    let mut all: Vec<&ServerView> = servers.iter().collect();
+    all.sort_by_key(|server| (&server.source, &server.label));
+    let labelled = |server: &'a ServerView| Labelled {
+        label: page.label("server", &server.label),
+        created: Some(page.moment(server.created)),
+        item: server,
+    };
+    let all = all.into_iter().map(|server| (page.label("source", &server.source), labelled(server)));
+    let servers: Rc<[LabelledServer<'a>]> = all.collect();
+    each_server(page, names::SERVER_ALLOCATIONS, &servers, |out, labels, server| {
+        out.number(&labels, server.live);
     });
-    page.add(names::SERVER_LAST_SEEN, |out| {
-        for server in servers {
-            out.moment(&[&server.source, &server.label], Some(server.last_seen));
-        }
+    each_server(page, names::SERVER_LAST_SEEN, &servers, |out, labels, server| {
+        out.moment(&labels, Some(server.last_seen));
     });
-    page.add(names::SERVER_CLOSED, |out| {
-        for server in servers {
-            for (at, cause) in Cause::ALL.iter().enumerate() {
-                out.number(&[&server.source, &server.label, cause.as_str()], server.closed.get(at));
-            }
+    let causes = page.places("cause", &Cause::ALL, |cause| cause.as_str());
+    each_server(page, names::SERVER_CLOSED, &servers, move |out, [source, label], server| {
+        for cause in &causes {
+            out.number(&[source, label, &cause.label], server.closed.get(cause.item));
         }
     });
 }
 
-fn sources(page: &mut Page, sources: &[SourceView]) {
-    let now = page.now;
-    page.by_source(names::SOURCE_UP, sources, |source| Some(f64::from(u8::from(source.up))));
-    page.by_source(names::SOURCE_ALLOCATIONS, sources, |source| Some(source.live as f64));
-    page.add(names::MESSAGES, |out| {
-        for SourceView { name, stats, .. } in sources {
-            for (kind, &count) in Kind::ALL.iter().zip(&stats.messages) {
-                out.number(&[name, kind.as_str()], count);
-            }
+fn sources<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot) {
+    let sources =
+        page.labelled("source", &table.sources, |source| &source.name, |source| Some(source.created));
+    let (sources, now) = (Rc::<[_]>::from(sources), table.now);
+    by_source(page, names::SOURCE_UP, &sources, |source| Some(u64::from(source.up)));
+    by_source(page, names::SOURCE_ALLOCATIONS, &sources, |source| Some(source.live));
+    let kinds = page.places("kind", &Kind::ALL, |kind| kind.as_str());
+    by_source_and(page, names::MESSAGES, &sources, kinds, |source, at| {
+        source.stats.messages.get(at).copied().unwrap_or_default()
+    });
+    let reasons = page.places("reason", &Rejection::ALL, |reason| reason.as_str());
+    by_source_and(page, names::REJECTED_MESSAGES, &sources, reasons, |source, at| {
+        source.stats.rejected.get(at).copied().unwrap_or_default()
+    });
+    by_source(page, names::DROPPED_MESSAGES, &sources, |_| Some(0));
+    by_source(page, names::GAPS, &sources, |source| Some(source.stats.gaps));
+    each_source(page, names::GAP_SECONDS, &sources, move |out, label, source| {
+        out.value(&[label], Number::duration(source.stats.gap_time(now)));
+    });
+    each_source(page, names::LAST_MESSAGE, &sources, |out, label, source| {
+        out.moment(&[label], source.stats.last_message);
+    });
+    let outcomes = page.places("outcome", &LongLifetime::ALL, |outcome| outcome.as_str());
+    by_source_and(page, names::LONG_LIFETIMES, &sources, outcomes, |source, at| {
+        source.long_lifetimes.get(at)
+    });
+    by_source(page, names::RESYNCS, &sources, |source| Some(source.stats.resyncs));
+    each_source(page, names::RESYNC_DURATION, &sources, |out, label, source| {
+        if let Some(took) = source.stats.resync_duration {
+            out.value(&[label], Number::duration(took));
         }
     });
-    page.add(names::REJECTED_MESSAGES, |out| {
-        for SourceView { name, stats, .. } in sources {
-            for (reason, &count) in Rejection::ALL.iter().zip(&stats.rejected) {
-                out.number(&[name, reason.as_str()], count);
-            }
+    by_source(page, names::RESYNC_OK, &sources, |source| source.stats.resync_ok.map(u64::from));
+    let [live, stale] = ["live", "stale"].map(|state| page.label("state", state));
+    each_source(page, names::STATUS_KEYS, &sources, move |out, label, source| {
+        if let Some(keys) = source.stats.status_keys {
+            out.number(&[label, &live], keys.live);
+            out.number(&[label, &stale], keys.stale);
         }
     });
-    page.by_source(names::DROPPED_MESSAGES, sources, |_| Some(0.0));
-    page.by_source(names::GAPS, sources, |SourceView { stats, .. }| Some(stats.gaps as f64));
-    page.by_source(names::GAP_SECONDS, sources, |SourceView { stats, .. }| {
-        Some(stats.gap_time(now).as_secs_f64())
-    });
-    page.add(names::LAST_MESSAGE, |out| {
-        for SourceView { name, stats, .. } in sources {
-            out.moment(&[name], stats.last_message);
+    each_source(page, names::REDIS_SETTING_OK, &sources, |out, label, source| {
+        for (setting, &ok) in &source.stats.settings_ok {
+            out.flag(&[label, &out.label("setting", setting)], ok);
         }
     });
-    page.add(names::LONG_LIFETIMES, |out| {
-        for source in sources {
-            for (at, outcome) in LongLifetime::ALL.iter().enumerate() {
-                out.number(&[&source.name, outcome.as_str()], source.long_lifetimes.get(at));
-            }
-        }
-    });
-    page.by_source(names::RESYNCS, sources, |SourceView { stats, .. }| Some(stats.resyncs as f64));
-    page.by_source(names::RESYNC_DURATION, sources, |SourceView { stats, .. }| {
-        stats.resync_duration.map(|took| took.as_secs_f64())
-    });
-    page.by_source(names::RESYNC_OK, sources, |SourceView { stats, .. }| {
-        stats.resync_ok.map(|ok| f64::from(u8::from(ok)))
-    });
-    page.add(names::STATUS_KEYS, |out| {
-        for SourceView { name, stats, .. } in sources {
-            if let Some(keys) = stats.status_keys {
-                out.number(&[name, "live"], keys.live);
-                out.number(&[name, "stale"], keys.stale);
-            }
-        }
-    });
-    statsdb(page, sources);
-    page.add(names::REDIS_SETTING_OK, |out| {
-        for SourceView { name, stats, .. } in sources {
-            for (setting, &ok) in &stats.settings_ok {
-                out.number(&[name, setting], u64::from(ok));
-            }
-        }
-    });
+    statsdb(page, &sources);
 }
 
-fn statsdb(page: &mut Page, sources: &[SourceView]) {
+fn statsdb<'a, E: Encode>(page: &mut Page<'a, E>, sources: &Rc<LabelledSources<'a>>) {
     fn statsdb(stats: &SourceStats) -> Option<&StatsdbStats> {
         stats.statsdb.as_ref()
     }
-    let forward = |stats: &SourceStats| statsdb(stats).and_then(StatsdbStats::forwarded);
-    page.by_source(names::STATSDB_CONNECTIONS, sources, |SourceView { stats, .. }| {
-        Some(statsdb(stats)?.connections as f64)
+    let forward = |source: &SourceView| statsdb(&source.stats).and_then(StatsdbStats::forwarded);
+    by_source(page, names::STATSDB_CONNECTIONS, sources, |source| Some(statsdb(&source.stats)?.connections));
+    by_reason(page, names::STATSDB_TURNED_AWAY, sources, |stats| &stats.refused_connections);
+    by_reason(page, names::STATSDB_REFUSED, sources, |stats| &stats.refused);
+    by_source(page, names::STATSDB_REFUSED_CLIENTS, sources, |source| {
+        Some(statsdb(&source.stats)?.refused_clients)
     });
-    page.add(names::STATSDB_TURNED_AWAY, |out| {
-        for SourceView { name, stats, .. } in sources {
-            for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused_connections) {
-                out.number(&[name, reason], count);
-            }
-        }
+    by_source(page, names::STATSDB_COTURN_SEEN, sources, |source| {
+        Some(u64::from(statsdb(&source.stats)?.coturn_seen))
     });
-    page.add(names::STATSDB_REFUSED, |out| {
-        for SourceView { name, stats, .. } in sources {
-            for (reason, &count) in stats.statsdb.iter().flat_map(|statsdb| &statsdb.refused) {
-                out.number(&[name, reason], count);
-            }
-        }
-    });
-    page.by_source(names::STATSDB_REFUSED_CLIENTS, sources, |SourceView { stats, .. }| {
-        Some(statsdb(stats)?.refused_clients as f64)
-    });
-    page.by_source(names::STATSDB_COTURN_SEEN, sources, |SourceView { stats, .. }| {
-        Some(f64::from(u8::from(statsdb(stats)?.coturn_seen)))
-    });
-    page.by_source(names::FORWARD_UP, sources, |SourceView { stats, .. }| {
-        Some(f64::from(u8::from(forward(stats)?.up)))
-    });
-    page.by_source(names::FORWARDED, sources, |SourceView { stats, .. }| Some(forward(stats)?.sent as f64));
-    page.by_source(names::FORWARD_DROPPED, sources, |SourceView { stats, .. }| {
-        Some(forward(stats)?.dropped as f64)
-    });
-    page.by_source(names::FORWARD_WITHHELD, sources, |SourceView { stats, .. }| {
-        Some(forward(stats)?.withheld as f64)
-    });
+    by_source(page, names::FORWARD_UP, sources, move |source| Some(u64::from(forward(source)?.up)));
+    by_source(page, names::FORWARDED, sources, move |source| Some(forward(source)?.sent));
+    by_source(page, names::FORWARD_DROPPED, sources, move |source| Some(forward(source)?.dropped));
+    by_source(page, names::FORWARD_WITHHELD, sources, move |source| Some(forward(source)?.withheld));
 }
 
-fn table(page: &mut Page, table: &Snapshot) {
-    page.add(names::ANOMALIES, |out| {
-        for (at, kind) in Anomaly::ALL.iter().enumerate() {
-            out.number(&[kind.as_str()], table.anomalies.get(at));
+fn totals<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot) {
+    let kinds = page.places("kind", &Anomaly::ALL, |kind| kind.as_str());
+    page.add(names::ANOMALIES, move |out| {
+        for kind in &kinds {
+            out.number(&[&kind.label], table.anomalies.get(kind.item));
         }
     });
-    page.add(names::FOLDED_LABEL_VALUES, |out| {
-        out.number(&["realm"], table.folded_realms);
-        out.number(&["server"], table.folded_servers);
+    let [realm, server] = ["realm", "server"].map(|label| page.label("label", label));
+    page.add(names::FOLDED_LABEL_VALUES, move |out| {
+        out.number(&[&realm], table.folded_realms);
+        out.number(&[&server], table.folded_servers);
     });
     page.add(names::REFUSED_ALLOCATIONS, |out| out.number(&[], table.refused));
     page.add(names::EVICTED_ALLOCATIONS, |out| out.number(&[], table.evicted));
 }
 
-/// Each realm with each of `all`, and its place there.
-fn each<T, const N: usize>(realms: &[RealmView], all: &[T; N], mut add: impl FnMut(&RealmView, &T, usize)) {
-    for realm in realms {
-        for (at, one) in all.iter().enumerate() {
-            add(realm, one, at);
-        }
-    }
-}
-
-/// The page in the making.
-#[derive(Default)]
-pub(super) struct Page {
-    pub(super) wall: Timestamp,
-    pub(super) now: Timestamp,
-    pub(super) families: Vec<MetricFamily>,
-}
-
-impl Page {
-    /// One family with the samples that `fill` adds; left out if there are none.
-    pub(super) fn add(&mut self, family: Family, fill: impl FnOnce(&mut Samples)) {
-        let mut samples = Samples { family, wall: self.wall, now: self.now, metrics: Vec::new() };
-        fill(&mut samples);
-        let mut out = MetricFamily::default();
-        out.set_name(family.name.to_owned());
-        out.set_help(family.help.to_owned());
-        out.set_field_type(match family.kind {
-            FamilyType::Counter => MetricType::COUNTER,
-            FamilyType::Gauge => MetricType::GAUGE,
-            FamilyType::Histogram => MetricType::HISTOGRAM,
-        });
-        out.set_metric(samples.metrics);
-        self.families.push(out);
-    }
-
-    fn by_realm(&mut self, family: Family, realms: &[RealmView], value: impl Fn(&RealmView) -> u64) {
-        self.add(family, |out| {
-            for realm in realms {
-                out.number(&[&realm.label], value(realm));
-            }
-        });
-    }
-
-    fn by_source(
-        &mut self,
-        family: Family,
-        sources: &[SourceView],
-        value: impl Fn(&SourceView) -> Option<f64>,
-    ) {
-        self.add(family, |out| {
-            for source in sources {
-                if let Some(value) = value(source) {
-                    out.value(&[&source.name], value);
-                }
-            }
-        });
-    }
-}
-
-/// The samples of one family in the making.
-pub(super) struct Samples {
+/// Samples of each realm.
+fn each_realm<'a, E: Encode>(
+    page: &mut Page<'a, E>,
     family: Family,
-    wall: Timestamp,
-    now: Timestamp,
-    metrics: Vec<Metric>,
+    realms: &Rc<LabelledRealms<'a>>,
+    add: impl Fn(&mut Samples<E>, &Label, &RealmView) + 'a,
+) {
+    let realms = Rc::clone(realms);
+    page.add(family, move |out| {
+        for realm in &*realms {
+            out.since(realm.created);
+            add(out, &realm.label, realm.item);
+        }
+    });
 }
 
-impl Samples {
-    pub(super) fn number(&mut self, labels: &[&str], value: u64) {
-        self.value(labels, value as f64);
-    }
+fn by_realm<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    realms: &Rc<LabelledRealms<'a>>,
+    value: impl Fn(&RealmView) -> u64 + 'a,
+) {
+    each_realm(page, family, realms, move |out, label, realm| out.number(&[label], value(realm)));
+}
 
-    pub(super) fn value(&mut self, labels: &[&str], value: f64) {
-        let mut metric = self.labelled(labels);
-        if self.family.kind == FamilyType::Counter {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
+/// A sample of each realm with each of `others`.
+fn by_realm_and<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    realms: &Rc<LabelledRealms<'a>>,
+    others: &Rc<[Labelled<usize>]>,
+    value: impl Fn(&RealmView, usize) -> u64 + 'a,
+) {
+    let others = Rc::clone(others);
+    each_realm(page, family, realms, move |out, label, realm| {
+        for other in &*others {
+            out.number(&[label, &other.label], value(realm, other.item));
         }
-        self.metrics.push(metric);
-    }
+    });
+}
 
-    /// A moment, moved onto the wall clock; an undefined one is absent.
-    fn moment(&mut self, labels: &[&str], moment: Option<Timestamp>) {
-        if let Some(moment) = moment {
-            let times = WallTime { now: self.now, wall: self.wall };
-            self.value(labels, times.of(moment).as_secs_f64());
+/// Samples of each source.
+fn each_source<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    sources: &Rc<LabelledSources<'a>>,
+    add: impl Fn(&mut Samples<E>, &Label, &SourceView) + 'a,
+) {
+    let sources = Rc::clone(sources);
+    page.add(family, move |out| {
+        for source in &*sources {
+            out.since(source.created);
+            add(out, &source.label, source.item);
         }
-    }
+    });
+}
 
-    fn durations(&mut self, labels: &[&str], durations: &state::Durations) {
-        self.histogram(
-            labels,
-            &DURATION_BUCKETS,
-            durations,
-            Duration::from_millis(durations.sum()).as_secs_f64(),
-        );
-    }
+fn by_source<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    sources: &Rc<LabelledSources<'a>>,
+    value: impl Fn(&SourceView) -> Option<u64> + 'a,
+) {
+    each_source(page, family, sources, move |out, label, source| {
+        if let Some(value) = value(source) {
+            out.number(&[label], value);
+        }
+    });
+}
 
-    fn counts<const N: usize>(&mut self, labels: &[&str], edges: &[u64; N], counts: &state::Histogram<N>) {
-        self.histogram(labels, edges, counts, counts.sum() as f64);
-    }
+/// A sample of each source with each of `others`.
+fn by_source_and<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    sources: &Rc<LabelledSources<'a>>,
+    others: Vec<Labelled<usize>>,
+    value: impl Fn(&SourceView, usize) -> u64 + 'a,
+) {
+    each_source(page, family, sources, move |out, label, source| {
+        for other in &others {
+            out.number(&[label, &other.label], value(source, other.item));
+        }
+    });
+}
 
-    fn histogram<const N: usize>(
-        &mut self,
-        labels: &[&str],
-        edges: &[u64; N],
-        counts: &state::Histogram<N>,
-        sum: f64,
-    ) {
-        let buckets = edges.iter().zip(counts.cumulative()).map(|(&edge, count)| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(edge as f64);
-            bucket.set_cumulative_count(count);
-            bucket
-        });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(counts.count());
-        histogram.set_sample_sum(sum);
-        let mut metric = self.labelled(labels);
-        metric.set_histogram(histogram);
-        self.metrics.push(metric);
-    }
+/// A sample of each source that is a listener, for each reason that occurs.
+fn by_reason<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    sources: &Rc<LabelledSources<'a>>,
+    counts: fn(&StatsdbStats) -> &CountsByReason,
+) {
+    each_source(page, family, sources, move |out, label, source| {
+        for (reason, &count) in source.stats.statsdb.iter().flat_map(counts) {
+            out.number(&[label, &out.label("reason", reason)], count);
+        }
+    });
+}
 
-    fn labelled(&self, values: &[&str]) -> Metric {
-        debug_assert_eq!(values.len(), self.family.labels.len(), "{}", self.family.name);
-        let pairs = self.family.labels.iter().zip(values).map(|(&name, &value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        });
-        Metric::from_label(pairs.collect())
-    }
+/// Samples of each server, with the labels of its source and its own.
+fn each_server<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    servers: &Rc<[LabelledServer<'a>]>,
+    add: impl Fn(&mut Samples<E>, [&Label; 2], &ServerView) + 'a,
+) {
+    let servers = Rc::clone(servers);
+    page.add(family, move |out| {
+        for (source, server) in &*servers {
+            out.since(server.created);
+            add(out, [source, &server.label], server.item);
+        }
+    });
 }

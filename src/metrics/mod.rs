@@ -1,45 +1,36 @@
-//! The page: what the table knows, as Prometheus text. The only user of the `prometheus` crate.
+//! The page: what the table knows, in the formats that scrapers ask for.
 //!
 //! Reads [`View`]s, which are copies; holds no lock while it encodes and keeps no number of its own.
 
 mod collector;
+mod encode;
+mod format;
 pub mod names;
+mod page;
 mod process;
 mod refusals;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use prometheus::proto::{Metric, MetricFamily};
-use prometheus::{Encoder, TextEncoder};
-
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp, WallTime};
 use crate::state::ProcessTotals;
 use crate::version;
-use collector::Page as Families;
 pub use collector::{StoreFigures, View};
+use encode::open_metrics::OpenMetricsEncoder;
+use encode::protobuf::ProtobufEncoder;
+use encode::text::TextEncoder;
+use encode::{Encode, Number};
+pub use format::{Escaping, Format};
+use page::Page;
 use process::Process;
 pub use refusals::{WebRefusal, WebRefusals};
 
-/// There is no page. Its cause is text because one error answers all who share the rendering.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the page cannot be encoded: {reason}")]
-pub struct RenderError {
-    /// What the encoder said.
-    pub reason: String,
-}
-
 /// The page, rendered afresh for each scrape.
 pub trait Render: Send + Sync + 'static {
-    /// The `Content-Type` of what [`Render::render`] gives.
-    fn content_type(&self) -> &'static str;
-
     /// The page as of now. May block.
-    ///
-    /// # Errors
-    ///
-    /// No page can be made; the scraper gets it with status 500.
-    fn render(&self) -> Result<Vec<u8>, RenderError>;
+    fn render(&self, format: Format) -> Vec<u8>;
 }
 
 /// Where the page's numbers come from.
@@ -48,10 +39,14 @@ pub trait Observe: Send + Sync + 'static {
     fn observe(&self) -> View;
 }
 
-/// The text format 0.0.4.
-pub struct TextPage {
+/// The page with all families.
+pub struct MetricsPage {
     source: Box<dyn Observe>,
     process: Option<OfProcess>,
+    /// Samples `_created` are on the page of `OpenMetrics`.
+    has_created: bool,
+    /// The length of the page that was rendered last, as a guess at the next.
+    last_length: AtomicUsize,
 }
 
 /// What is known of the process that serves the page.
@@ -61,54 +56,55 @@ struct OfProcess {
     folder: &'static Path,
 }
 
-impl fmt::Debug for TextPage {
+impl fmt::Debug for MetricsPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TextPage").finish_non_exhaustive()
+        f.debug_struct("MetricsPage").finish_non_exhaustive()
     }
 }
 
-impl TextPage {
+impl MetricsPage {
     /// The page of a running exporter: coturn's numbers, its own, and its process.
     pub fn of_process(source: impl Observe) -> Self {
-        let process = OfProcess::new(Path::new("/proc/self"));
-        Self { source: Box::new(source), process: Some(process) }
+        Self { process: Some(OfProcess::new(Path::new("/proc/self"))), ..Self::of_capture(source) }
     }
 
     /// The page of a replayed capture: without what concerns the process that replays it.
     pub fn of_capture(source: impl Observe) -> Self {
-        Self { source: Box::new(source), process: None }
+        Self { source: Box::new(source), process: None, has_created: false, last_length: AtomicUsize::new(0) }
+    }
+
+    /// With samples `_created` in the format of `OpenMetrics`.
+    #[must_use]
+    pub fn with_created(self, has_created: bool) -> Self {
+        Self { has_created, ..self }
+    }
+
+    fn encode(&self, encoder: impl Encode, view: &View) -> Vec<u8> {
+        let times = WallTime { now: view.table.now, wall: view.wall };
+        let mut page = Page::new(encoder, times, view.table.created);
+        collector::add_families(&mut page, view);
+        if let Some(process) = &self.process {
+            process.add_families(&mut page, &view.table.process);
+        }
+        page.encode()
     }
 }
 
-impl Render for TextPage {
-    fn content_type(&self) -> &'static str {
-        // `TextEncoder::format_type` lacks the charset, which the specification asks for.
-        "text/plain; version=0.0.4; charset=utf-8"
-    }
-
-    fn render(&self) -> Result<Vec<u8>, RenderError> {
+impl Render for MetricsPage {
+    fn render(&self, format: Format) -> Vec<u8> {
         let view = self.source.observe();
-        let mut families = collector::families(&view);
-        families.extend(self.process.iter().flat_map(|process| process.families(&view.table.process)));
-        let mut text = Vec::with_capacity(64 * 1024);
-        TextEncoder::new()
-            .encode(&in_order(families), &mut text)
-            .map_err(|error| RenderError { reason: error.to_string() })?;
-        Ok(text)
+        let last = self.last_length.load(Ordering::Relaxed);
+        let room = last + last / 8;
+        let page = match format {
+            Format::Text | Format::Text1(_) => self.encode(TextEncoder::new(room), &view),
+            Format::OpenMetrics(_) | Format::OpenMetrics0 => {
+                self.encode(OpenMetricsEncoder::new(room, self.has_created), &view)
+            }
+            Format::Protobuf(_) => self.encode(ProtobufEncoder::new(room), &view),
+        };
+        self.last_length.store(page.len(), Ordering::Relaxed);
+        page
     }
-}
-
-/// Families by name and their samples by labels, as other exporters have them; a family without samples is left out.
-fn in_order(mut families: Vec<MetricFamily>) -> Vec<MetricFamily> {
-    fn labels(metric: &Metric) -> impl Iterator<Item = &str> {
-        metric.get_label().iter().map(prometheus::proto::LabelPair::value)
-    }
-    families.retain(|family| !family.get_metric().is_empty());
-    families.sort_by(|one, other| one.name().cmp(other.name()));
-    for family in &mut families {
-        family.mut_metric().sort_by(|one, other| labels(one).cmp(labels(other)));
-    }
-    families
 }
 
 impl OfProcess {
@@ -119,37 +115,38 @@ impl OfProcess {
         Self { started, folder }
     }
 
-    fn families(&self, totals: &ProcessTotals) -> Vec<MetricFamily> {
+    fn add_families<'a, E: Encode>(&self, page: &mut Page<'a, E>, totals: &'a ProcessTotals) {
         let process = Process::read_in(self.folder);
-        let mut page = Families::default();
         page.add(names::BUILD_INFO, |out| {
-            let of_build =
-                [version::VERSION, version::REVISION.unwrap_or_default(), version::RUSTC.unwrap_or_default()];
-            out.number(&of_build, 1);
+            let [revision, rustc] = [version::REVISION, version::RUSTC].map(Option::unwrap_or_default);
+            let version = out.label("version", version::VERSION);
+            out.number(&[&version, &out.label("revision", revision), &out.label("rustversion", rustc)], 1);
         });
         page.add(names::DROPPED_LOG_LINES, |out| out.number(&[], totals.dropped_log_lines()));
-        page.add(names::HTTP_REFUSALS, |out| {
-            for refusal in WebRefusal::ALL {
-                out.number(&[refusal.as_str()], totals.http_refusals(refusal.as_str()));
+        let refusals = page.labelled("reason", WebRefusal::ALL, |refusal| refusal.as_str(), |_| None);
+        page.add(names::HTTP_REFUSALS, move |out| {
+            for refusal in &refusals {
+                out.number(&[&refusal.label], totals.http_refusals(refusal.item.as_str()));
             }
         });
+        let started = Number::Millis(self.started.as_millis());
         let values = [
-            (names::PROCESS_CPU, Some(process.cpu.as_secs_f64())),
-            (names::PROCESS_RESIDENT, process.resident.map(|bytes| bytes as f64)),
-            (names::PROCESS_VIRTUAL, process.virtual_memory.map(|bytes| bytes as f64)),
-            (names::PROCESS_OPEN_FDS, process.open_fds.map(|count| count as f64)),
-            (names::PROCESS_MAX_FDS, process.max_fds.map(|count| count as f64)),
-            (names::PROCESS_THREADS, process.threads.map(|count| count as f64)),
-            (names::PROCESS_START_TIME, Some(self.started.as_secs_f64())),
+            (names::PROCESS_CPU, Some(Number::duration(process.cpu))),
+            (names::PROCESS_RESIDENT, process.resident.map(Number::Whole)),
+            (names::PROCESS_VIRTUAL, process.virtual_memory.map(Number::Whole)),
+            (names::PROCESS_OPEN_FDS, process.open_fds.map(Number::Whole)),
+            (names::PROCESS_MAX_FDS, process.max_fds.map(Number::Whole)),
+            (names::PROCESS_THREADS, process.threads.map(Number::Whole)),
+            (names::PROCESS_START_TIME, Some(started)),
         ];
         for (family, value) in values {
-            page.add(family, |out| {
+            page.add(family, move |out| {
+                out.since(Some(started));
                 if let Some(value) = value {
                     out.value(&[], value);
                 }
             });
         }
-        page.families
     }
 }
 
@@ -159,9 +156,12 @@ mod tests {
 
     /// The one value of a gauge on the page of a process.
     fn gauge(process: &OfProcess, name: &str) -> Option<f64> {
-        let families = in_order(process.families(&ProcessTotals::default()));
-        let family = families.iter().find(|family| family.name() == name)?;
-        Some(family.get_metric()[0].get_gauge().get_value())
+        let totals = ProcessTotals::default();
+        let times = WallTime { now: Timestamp::ZERO, wall: Timestamp::ZERO };
+        let mut page = Page::new(TextEncoder::new(0), times, Timestamp::ZERO);
+        process.add_families(&mut page, &totals);
+        let page = String::from_utf8(page.encode()).unwrap();
+        page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     #[test]

@@ -26,6 +26,22 @@ pub struct Family {
     pub help: &'static str,
 }
 
+impl Family {
+    /// The name without what `OpenMetrics` puts behind it in the samples: `_total`, `_info`.
+    pub fn open_metrics_name(&self) -> &'static str {
+        let suffix = if self.kind == FamilyType::Counter { "_total" } else { "_info" };
+        self.name.strip_suffix(suffix).unwrap_or(self.name)
+    }
+
+    /// The unit that the name ends in.
+    pub fn unit(&self) -> Option<&'static str> {
+        let name = self.open_metrics_name();
+        ["seconds", "bytes"]
+            .into_iter()
+            .find(|unit| name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
+    }
+}
+
 macro_rules! families {
     ($($(#[$meta:meta])* $id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
         $($(#[$meta])* #[doc = concat!("`", $name, "`")] pub const $id: Family = Family {
@@ -279,5 +295,35 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ALL.len());
+    }
+
+    /// No sample of one family is taken for one of another, which `OpenMetrics` forbids.
+    #[test]
+    fn names_are_unique_with_what_stands_behind_them() {
+        let samples = |family: &Family| {
+            let name = family.open_metrics_name();
+            let suffixes: &[&str] = match family.kind {
+                FamilyType::Counter => &["", "_total", "_created"],
+                FamilyType::Gauge => &["", "_info"],
+                FamilyType::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+            };
+            suffixes.iter().map(move |suffix| format!("{name}{suffix}"))
+        };
+        let mut names: Vec<_> = ALL.iter().flat_map(samples).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|two| two[0] == two[1]);
+        assert_eq!(twice, None);
+    }
+
+    #[test]
+    fn the_unit_is_the_end_of_the_name() {
+        for (family, name, unit) in [
+            (RELAYED_BYTES, "coturn_relayed_bytes", Some("bytes")),
+            (SESSION_DURATION, "coturn_session_duration_seconds", Some("seconds")),
+            (ALLOCATIONS, "coturn_allocations", None),
+            (BUILD_INFO, "coturn_exporter_build", None),
+        ] {
+            assert_eq!((family.open_metrics_name(), family.unit()), (name, unit));
+        }
     }
 }

@@ -5,7 +5,7 @@ use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
 use coturn_exporter::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
-use coturn_exporter::metrics::{Render, RenderError, WebRefusal, WebRefusals};
+use coturn_exporter::metrics::{Format, Render, WebRefusal, WebRefusals};
 use coturn_exporter::reload::Reloaded;
 use coturn_exporter::shutdown::Shutdown;
 use coturn_exporter::state::Settings;
@@ -171,12 +171,8 @@ impl Fixed {
 }
 
 impl Render for Fixed {
-    fn content_type(&self) -> &'static str {
-        "text/plain; version=0.0.4; charset=utf-8"
-    }
-
-    fn render(&self) -> Result<Vec<u8>, RenderError> {
-        Ok(self.0.clone())
+    fn render(&self, _: Format) -> Vec<u8> {
+        self.0.clone()
     }
 }
 
@@ -186,7 +182,7 @@ pub(crate) struct Held {
     released: Mutex<Receiver<()>>,
 }
 
-/// The test's end of a [`Held`] page. Dropping it lets everything go, with an error.
+/// The test's end of a [`Held`] page. Dropping it lets everything go, with a panic.
 pub(crate) struct Hold {
     begun: UnboundedReceiver<()>,
     release: Sender<()>,
@@ -216,17 +212,12 @@ impl Hold {
 }
 
 impl Render for Held {
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    fn render(&self) -> Result<Vec<u8>, RenderError> {
+    fn render(&self, _: Format) -> Vec<u8> {
         let _ = self.begun.send(());
         // Bounded, so that a server that renders on its only worker fails the test and does not hang it.
         let released = self.released.lock().unwrap().recv_timeout(PATIENCE / 2);
-        released
-            .map(|()| b"held 1\n".to_vec())
-            .map_err(|_| RenderError { reason: "nobody let it go".to_owned() })
+        released.expect("somebody to let it go");
+        b"held 1\n".to_vec()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::common::readers::page::Page;
 use crate::common::servers::fake_redis::pmessage;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
-use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::metrics::{Format, MetricsPage, Render};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use coturn_exporter::state::{Settings, SourceId};
@@ -115,8 +115,8 @@ impl Bench {
     /// The page at the end, and that of a day later.
     fn pages(mut self) -> [String; 2] {
         assert_eq!(self.moments.next(), None, "messages are missing");
-        let page = TextPage::of_capture(self.shared.clone());
-        let render = || String::from_utf8(page.render().expect("a page")).expect("UTF-8");
+        let page = MetricsPage::of_capture(self.shared.clone());
+        let render = || String::from_utf8(page.render(Format::Text)).expect("UTF-8");
         let now = render();
         self.clock.set(self.clock.now().plus(Duration::from_secs_f64(LATER)));
         [now, render()]

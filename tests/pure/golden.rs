@@ -24,7 +24,7 @@ use coturn_exporter::state::{SessionBy, Settings};
 const WHOLE: &str = "mixed-4.6.1";
 
 /// What a replay of a case is set to: the defaults, with few exceptions.
-fn settings(case: &str) -> Settings {
+pub(crate) fn settings(case: &str) -> Settings {
     match case {
         "case-session-by-client" => Settings { session_by: SessionBy::Client, ..Settings::default() },
         _ => Settings::default(),

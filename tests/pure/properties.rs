@@ -11,7 +11,7 @@ use crate::common::models::hostile::message;
 use crate::common::readers::page::Page;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
-use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::metrics::{Format, MetricsPage, Render};
 use coturn_exporter::state::{Settings, SourceId};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -22,7 +22,7 @@ const SOURCE: SourceId = SourceId(0);
 struct Bench {
     clock: Arc<ManualClock>,
     shared: SharedTable,
-    page: TextPage,
+    page: MetricsPage,
 }
 
 impl Bench {
@@ -32,7 +32,7 @@ impl Bench {
             Ingest::new(Settings { max_realms: 5, max_servers: 3, ..Settings::default() }, &["bench"]);
         let shared = SharedTable::new(ingest, Arc::clone(&clock) as Arc<dyn Clock>);
         shared.lock().link_up(clock.now(), SOURCE);
-        let page = TextPage::of_capture(shared.clone());
+        let page = MetricsPage::of_capture(shared.clone());
         Self { clock, shared, page }
     }
 
@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.page.render().unwrap()).unwrap()
+        String::from_utf8(self.page.render(Format::Text)).unwrap()
     }
 
     fn page(&self) -> Page {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coturn_exporter::clock::Timestamp;
-use coturn_exporter::metrics::{Observe, Render as _, TextPage, View};
+use coturn_exporter::metrics::{Format, MetricsPage, Observe, Render as _, View};
 use coturn_exporter::state::{
     ClosedBy, ConnectionId, KeyCheck, RULES_VERSION, ScanOutcome, SessionBy, Settings, SourceId, StatusKeys,
     Table,
@@ -403,7 +403,7 @@ impl Observe for Seen {
 fn page(table: &Table) -> String {
     let table = table.snapshot();
     let view = View { wall: table.now, table, store: None };
-    String::from_utf8(TextPage::of_capture(Seen(Mutex::new(Some(view)))).render().unwrap()).unwrap()
+    String::from_utf8(MetricsPage::of_capture(Seen(Mutex::new(Some(view)))).render(Format::Text)).unwrap()
 }
 
 /// One world to its end.

@@ -9,7 +9,7 @@ use crate::app::Error;
 use crate::app::ingest::{Ingest, SharedTable};
 use crate::app::store::reading::read_stored;
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::metrics::{Render, TextPage};
+use crate::metrics::{Format, MetricsPage, Render};
 use crate::source::capture::CaptureReader;
 use crate::state::{Settings, SourceId};
 
@@ -22,6 +22,19 @@ const SOURCE: &str = "capture";
 ///
 /// A capture that cannot be read, named with its line.
 pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -> Result<Vec<u8>, Error> {
+    Ok(replayed_page(settings, files, until)?.render(Format::Text))
+}
+
+/// The page of [`replay`], in whichever format.
+///
+/// # Errors
+///
+/// As [`replay`].
+pub fn replayed_page(
+    settings: Settings,
+    files: &[PathBuf],
+    until: Option<Timestamp>,
+) -> Result<MetricsPage, Error> {
     let clock = Arc::new(ManualClock::default());
     let shared = SharedTable::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
     shared.lock().link_up(Timestamp::ZERO, SourceId(0));
@@ -31,7 +44,7 @@ pub fn replay(settings: Settings, files: &[PathBuf], until: Option<Timestamp>) -
     if let Some(until) = until {
         clock.set(until);
     }
-    TextPage::of_capture(shared).render().map_err(Error::Page)
+    Ok(MetricsPage::of_capture(shared))
 }
 
 /// The page of a store: as of the last moment that it has, or of another one, with what its journal had by then.
@@ -43,7 +56,7 @@ pub fn replay_store(settings: &Settings, path: &Path, until: Option<Timestamp>) 
     let table = read_stored(path, until).map_err(|error| Error::Store(Box::new(error)))?;
     let clock = Arc::new(ManualClock::at(table.snapshot().now.max(until.unwrap_or_default())));
     let shared = SharedTable::new(Ingest::going_on(table, Vec::new(), settings), clock);
-    TextPage::of_capture(shared).render().map_err(Error::Page)
+    Ok(MetricsPage::of_capture(shared).render(Format::Text))
 }
 
 /// [`replay`] or [`replay_store`], onto `out`.

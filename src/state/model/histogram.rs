@@ -84,6 +84,11 @@ pub struct Histogram<const N: usize> {
 impl<const N: usize> Histogram<N> {
     pub(in crate::state) const EMPTY: Self = Self { counts: [0; N], above: 0, sum: 0, observations: None };
 
+    /// Observations up to each edge and above the one before.
+    pub const fn counts(&self) -> &[u64; N] {
+        &self.counts
+    }
+
     /// Observations at or below each edge in turn.
     pub fn cumulative(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().scan(0, |sum, &count| {

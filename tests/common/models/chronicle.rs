@@ -8,7 +8,7 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::{Clock, ManualClock, Timestamp};
 use coturn_exporter::doctor::setting_states;
-use coturn_exporter::metrics::{Render, TextPage};
+use coturn_exporter::metrics::{Format, MetricsPage, Render};
 use coturn_exporter::state::StatusKeys;
 use coturn_exporter::state::{Settings, SourceId};
 
@@ -27,7 +27,7 @@ pub const STEP: f64 = 60.0;
 pub struct Chronicle {
     clock: Arc<ManualClock>,
     shared: SharedTable,
-    page: TextPage,
+    page: MetricsPage,
     /// Where the time line begins, in seconds since 1970.
     begin: f64,
     /// A value for each page; none where a page lacks the series.
@@ -41,7 +41,7 @@ impl Chronicle {
         let at = Timestamp::from_secs_f64(begin).unwrap();
         let clock = Arc::new(ManualClock::at(at));
         let shared = SharedTable::new(Ingest::new(settings, &[SOURCE]), Arc::clone(&clock) as Arc<dyn Clock>);
-        let page = TextPage::of_capture(shared.clone());
+        let page = MetricsPage::of_capture(shared.clone());
         let mut chronicle = Self { clock, shared, page, begin, samples: BTreeMap::new(), pages: 0 };
         chronicle.link_up();
         chronicle
@@ -118,7 +118,7 @@ impl Chronicle {
     }
 
     fn keep_page(&mut self) {
-        let text = String::from_utf8(self.page.render().unwrap()).unwrap();
+        let text = String::from_utf8(self.page.render(Format::Text)).unwrap();
         for (series, value) in Page::parse(&text).iter() {
             let values = self.samples.entry(series.clone()).or_default();
             values.resize(self.pages, None);

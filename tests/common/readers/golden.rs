@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use coturn_exporter::app::replay;
 use coturn_exporter::clock::Timestamp;
+use coturn_exporter::metrics::{Format, MetricsPage, Render as _};
 use coturn_exporter::state::Settings;
 
 use super::page::Page;
@@ -41,10 +42,15 @@ pub fn json(name: &str) -> serde_json::Value {
 
 /// The page of a capture, as the program prints it.
 pub fn page(settings: Settings, file: &Path, until: Option<f64>) -> String {
-    let until = until.map(|until| Timestamp::from_secs_f64(until).expect("a moment"));
-    let page = replay::replay(settings, &[file.to_owned()], until)
-        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let page = page_of_any_format(settings, file, until).render(Format::Text);
     String::from_utf8(page).expect("UTF-8")
+}
+
+/// That page, to be rendered in any format.
+pub fn page_of_any_format(settings: Settings, file: &Path, until: Option<f64>) -> MetricsPage {
+    let until = until.map(|until| Timestamp::from_secs_f64(until).expect("a moment"));
+    replay::replayed_page(settings, &[file.to_owned()], until)
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// The same, read.

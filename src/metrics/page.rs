@@ -1,0 +1,193 @@
+//! The page in the making: families by name and their samples by labels, as other exporters have them.
+
+use super::encode::{Bound, Encode, ExemplarSample, HistogramSample, Label, Number};
+use super::names::{Family, FamilyType};
+use crate::clock::{Timestamp, WallTime};
+use crate::state::{Exemplar, Histogram, NativeBuckets};
+
+/// What has a label of its own: a realm, a server, a cause.
+pub(super) struct Labelled<T> {
+    pub(super) label: Label,
+    /// When its counters were 0.
+    pub(super) created: Option<Number>,
+    pub(super) item: T,
+}
+
+/// Families that are filled when the page is encoded, in the order of their names.
+pub(super) struct Page<'a, E> {
+    encoder: E,
+    times: WallTime,
+    created: Number,
+    families: Vec<(Family, Box<Fill<'a, E>>)>,
+}
+
+type Fill<'a, E> = dyn FnOnce(&mut Samples<E>) + 'a;
+
+impl<'a, E: Encode> Page<'a, E> {
+    /// Counters that nothing else is known of were 0 at `created`.
+    pub(super) fn new(encoder: E, times: WallTime, created: Timestamp) -> Self {
+        let created = Number::Millis(times.of(created).as_millis());
+        Self { encoder, times, created, families: Vec::new() }
+    }
+
+    /// One family with the samples that `fill` adds, in the order of their labels; left out if there are none.
+    pub(super) fn add(&mut self, family: Family, fill: impl FnOnce(&mut Samples<E>) + 'a) {
+        self.families.push((family, Box::new(fill)));
+    }
+
+    /// A moment of the table's time line by the wall clock.
+    pub(super) fn moment(&self, moment: Timestamp) -> Number {
+        Number::Millis(self.times.of(moment).as_millis())
+    }
+
+    /// All of `items` by their values of a label.
+    pub(super) fn labelled<T>(
+        &self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        value: impl Fn(&T) -> &str,
+        created: impl Fn(&T) -> Option<Timestamp>,
+    ) -> Vec<Labelled<T>> {
+        let mut items: Vec<T> = items.into_iter().collect();
+        items.sort_by(|one, other| value(one).cmp(value(other)));
+        let labelled = |item| Labelled {
+            label: self.encoder.label(name, value(&item)),
+            created: created(&item).map(|moment| self.moment(moment)),
+            item,
+        };
+        items.into_iter().map(labelled).collect()
+    }
+
+    /// The places of `all` by their values of a label.
+    pub(super) fn places<T>(
+        &self,
+        name: &str,
+        all: &[T],
+        value: impl Fn(&T) -> &'static str,
+    ) -> Vec<Labelled<usize>> {
+        let mut places: Vec<(usize, &str)> = all.iter().map(value).enumerate().collect();
+        places.sort_by_key(|&(_, value)| value);
+        let labelled = |(item, value)| Labelled { label: self.label(name, value), created: None, item };
+        places.into_iter().map(labelled).collect()
+    }
+
+    /// The upper bounds of a histogram.
+    pub(super) fn bounds(&self, edges: &[u64]) -> Vec<Bound> {
+        edges.iter().map(|&edge| self.encoder.bound(edge)).collect()
+    }
+
+    pub(super) fn label(&self, name: &str, value: &str) -> Label {
+        self.encoder.label(name, value)
+    }
+
+    pub(super) fn encode(self) -> Vec<u8> {
+        let Self { encoder, times, created, mut families } = self;
+        families.sort_by_key(|(family, _)| family.name);
+        let mut samples = Samples {
+            encoder,
+            times,
+            kind: FamilyType::Gauge,
+            created: None,
+            empty: NativeBuckets::default(),
+        };
+        for (family, fill) in families {
+            samples.encoder.family(&family);
+            (samples.kind, samples.created) = (family.kind, Some(created));
+            fill(&mut samples);
+        }
+        samples.encoder.finish()
+    }
+}
+
+/// What was observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HistogramKind {
+    Durations,
+    Bytes,
+    Allocations,
+}
+
+impl HistogramKind {
+    /// A number of the table's, in the unit of the page.
+    const fn unit(self) -> fn(u64) -> Number {
+        match self {
+            Self::Durations => Number::Millis,
+            Self::Bytes | Self::Allocations => Number::Whole,
+        }
+    }
+
+    /// The table keeps native buckets, once something was observed.
+    const fn is_native(self) -> bool {
+        matches!(self, Self::Durations | Self::Bytes)
+    }
+}
+
+/// The samples of one family in the making.
+pub(super) struct Samples<E> {
+    encoder: E,
+    times: WallTime,
+    kind: FamilyType,
+    created: Option<Number>,
+    /// Of a histogram in which nothing was observed.
+    empty: NativeBuckets,
+}
+
+impl<E: Encode> Samples<E> {
+    /// The counters that follow were 0 then.
+    pub(super) const fn since(&mut self, created: Option<Number>) {
+        self.created = created;
+    }
+
+    pub(super) fn number(&mut self, labels: &[&Label], value: u64) {
+        self.value(labels, Number::Whole(value));
+    }
+
+    pub(super) fn flag(&mut self, labels: &[&Label], value: bool) {
+        self.number(labels, u64::from(value));
+    }
+
+    pub(super) fn value(&mut self, labels: &[&Label], value: Number) {
+        let created = self.created.filter(|_| self.kind == FamilyType::Counter);
+        self.encoder.value(labels, value, created);
+    }
+
+    /// A moment, moved onto the wall clock; an undefined one is absent.
+    pub(super) fn moment(&mut self, labels: &[&Label], moment: Option<Timestamp>) {
+        if let Some(moment) = moment {
+            self.value(labels, Number::Millis(self.times.of(moment).as_millis()));
+        }
+    }
+
+    /// A label that is on this page only once.
+    pub(super) fn label(&self, name: &str, value: &str) -> Label {
+        self.encoder.label(name, value)
+    }
+
+    pub(super) fn histogram<const N: usize>(
+        &mut self,
+        labels: &[&Label],
+        bounds: &[Bound],
+        histogram: &Histogram<N>,
+        kind: HistogramKind,
+    ) {
+        let (times, unit) = (self.times, kind.unit());
+        let sample = |exemplar: &Exemplar| ExemplarSample {
+            allocation: exemplar.allocation.0,
+            value: unit(exemplar.value),
+            at: Number::Millis(times.of(exemplar.at).as_millis()),
+        };
+        let exemplars: Vec<_> = histogram.exemplars().map(|newest| newest.map(sample)).collect();
+        self.encoder.histogram(
+            labels,
+            bounds,
+            &HistogramSample {
+                counts: histogram.counts(),
+                count: histogram.count(),
+                sum: unit(histogram.sum()),
+                created: self.created,
+                native: kind.is_native().then(|| histogram.native().unwrap_or(&self.empty)),
+                exemplars: &exemplars,
+            },
+        );
+    }
+}
