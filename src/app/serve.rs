@@ -246,7 +246,7 @@ impl Parts {
 fn site(web: &Web, config: Option<Reloaded<WebConfig>>, source: &PageSource, readiness: Readiness) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
-        page: Arc::new(MetricsPage::of_process(source.clone())),
+        page: Arc::new(MetricsPage::of_process(source.clone()).with_created(web.openmetrics_created)),
         readiness,
         about: about(),
         details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),

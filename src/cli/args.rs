@@ -167,6 +167,18 @@ pub(super) struct WebArgs {
         default_value = "512"
     )]
     pub(super) max_connections: String,
+    /// Write samples `_created` in OpenMetrics: when each counter and histogram was 0.
+    #[arg(
+        id = "web.openmetrics-created",
+        long,
+        env = "COTURN_EXPORTER_WEB_OPENMETRICS_CREATED",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false"
+    )]
+    pub(super) openmetrics_created: String,
     /// Also serve the single allocations and sessions: /allocations and /api/v1/. They show user names and client addresses.
     #[arg(
         id = "web.enable-details",

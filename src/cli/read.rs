@@ -191,6 +191,7 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
         telemetry_path: given.one("web.telemetry-path", &web.telemetry_path, str::parse)?,
         max_requests: given.one("web.max-requests", &web.max_requests, |v| size(v, 1..=MANY))?,
         max_connections: given.one("web.max-connections", &web.max_connections, |v| size(v, 1..=MANY))?,
+        openmetrics_created: given.one("web.openmetrics-created", &web.openmetrics_created, value::switch)?,
         enable_details: given.one("web.enable-details", &web.enable_details, value::switch)?,
         details_hosts: given.each("web.details-host", &web.details_host, value::host_name)?,
         config_file,

@@ -39,7 +39,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 38);
+    assert_eq!(count, 39);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_redis_beside_the_listener_must_be_asked_for_and_be_another_than_the_one_for
 fn every_flag_finds_its_place() {
     let config = config(
         "--web.listen-address=:1 --web.listen-address [::1]:2 --web.telemetry-path=/m --web.max-requests=3 \
-         --web.max-connections=4 --web.enable-details --web.details-host=A.b --web.details-host=c --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
+         --web.max-connections=4 --web.openmetrics-created --web.enable-details --web.details-host=A.b --web.details-host=c --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
          --allocation.max-lifetime=5s --allocation.idle-after=6m --allocation.grace=7s --allocation.max-count=8 \
          --session.by=client --session.linger=9s --session.relayed-packets=0 --session.rest-separator - --metrics.max-realms=11 \
          --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c --store.path=s.db --store.retention=13d",
@@ -87,7 +87,7 @@ fn every_flag_finds_its_place() {
         (config.web.telemetry_path.as_str(), config.web.max_requests, config.web.max_connections),
         ("/m", 3, 4)
     );
-    assert!(config.web.enable_details && config.table.are_rates_kept);
+    assert!(config.web.enable_details && config.web.openmetrics_created && config.table.are_rates_kept);
     assert_eq!(config.web.details_hosts, ["a.b", "c"]);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(config.sources[0].password, Some(Secret::new("p").into()));

@@ -151,6 +151,8 @@ pub struct Web {
     pub max_requests: usize,
     /// Connections open at one time; at least 1.
     pub max_connections: usize,
+    /// Write in `OpenMetrics` when counters were 0.
+    pub openmetrics_created: bool,
     /// Serve details too, which show users and addresses.
     pub enable_details: bool,
     /// Host names that details may be asked for by, in lower case.
@@ -170,6 +172,7 @@ impl Default for Web {
             telemetry_path: TelemetryPath::default(),
             max_requests: 40,
             max_connections: 512,
+            openmetrics_created: false,
             enable_details: false,
             details_hosts: Vec::new(),
             config_file: None,
