@@ -3,7 +3,7 @@
 //! decide nothing by themselves, ratios do.
 //!
 //! `BENCH_EVENTS` says how many events (2,000,000), `BENCH_LIVE` how many are a million live allocations. Names of parts
-//! as arguments (`cpu keeping-up million wait store resync idle`) run these only. Only a whole run writes the document.
+//! as arguments (`cpu keeping-up million wait page store resync idle`) run these only. Only a whole run writes the document.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,6 +28,8 @@ mod idle;
 mod keeping_up;
 #[path = "parts/million.rs"]
 mod million;
+#[path = "parts/page.rs"]
+mod page;
 #[path = "parts/publisher.rs"]
 mod publisher;
 #[path = "parts/resync.rs"]
@@ -51,7 +53,7 @@ use row::Row;
 const EVENTS: u64 = 2_000_000;
 const LIVE: u64 = 1_000_000;
 
-const PARTS: [&str; 7] = ["cpu", "keeping-up", "million", "wait", "store", "resync", "idle"];
+const PARTS: [&str; 8] = ["cpu", "keeping-up", "million", "wait", "page", "store", "resync", "idle"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -86,6 +88,7 @@ fn main() {
             "keeping-up" => keeping_up::rows(events, live),
             "million" => million::rows(live),
             "wait" => wait::rows(live),
+            "page" => page::rows(),
             "store" => store::rows(live),
             "resync" => resync::rows(live),
             _ => idle::rows(),

@@ -262,8 +262,13 @@ pub(crate) fn floor(address: SocketAddr, events: u64) {
 }
 
 fn go(address: SocketAddr, events: u64) -> Result<Command, String> {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-go");
-    let source = source_of("subscriber.go");
+    Ok(with_arguments(Command::new(built_go("subscriber.go")?), address, events))
+}
+
+/// A program of Go, built.
+pub(crate) fn built_go(name: &str) -> Result<PathBuf, String> {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).with_extension("bench");
+    let source = source_of(name);
     // Debian's packages of the two libraries lie outside of modules.
     let built = Command::new("go")
         .env("GO111MODULE", "off")
@@ -275,7 +280,7 @@ fn go(address: SocketAddr, events: u64) -> Result<Command, String> {
     if !built.status.success() {
         return Err(format!("go build failed: {}", String::from_utf8_lossy(&built.stderr)));
     }
-    Ok(with_arguments(Command::new(program), address, events))
+    Ok(program)
 }
 
 fn node(address: SocketAddr, events: u64) -> Result<Command, String> {
