@@ -173,7 +173,7 @@ fn servers<'a, E: Encode>(page: &mut Page<'a, E>, servers: &'a [ServerView]) {
     all.sort_by_key(|server| (&server.source, &server.label));
     let labelled = |server: &'a ServerView| Labelled {
         label: page.label("server", &server.label),
-        created: Some(page.moment(server.created)),
+        created: page.created(server.created),
         item: server,
     };
     let all = all.into_iter().map(|server| (page.label("source", &server.source), labelled(server)));

@@ -17,7 +17,7 @@ pub(super) struct Labelled<T> {
 pub(super) struct Page<'a, E> {
     encoder: E,
     times: WallTime,
-    created: Number,
+    created: Option<Number>,
     families: Vec<(Family, Box<Fill<'a, E>>)>,
 }
 
@@ -26,8 +26,9 @@ type Fill<'a, E> = dyn FnOnce(&mut Samples<E>) + 'a;
 impl<'a, E: Encode> Page<'a, E> {
     /// Counters that nothing else is known of were 0 at `created`.
     pub(super) fn new(encoder: E, times: WallTime, created: Timestamp) -> Self {
-        let created = Number::Millis(times.of(created).as_millis());
-        Self { encoder, times, created, families: Vec::new() }
+        let mut page = Self { encoder, times, created: None, families: Vec::new() };
+        page.created = page.created(created);
+        page
     }
 
     /// One family with the samples that `fill` adds, in the order of their labels; left out if there are none.
@@ -35,9 +36,9 @@ impl<'a, E: Encode> Page<'a, E> {
         self.families.push((family, Box::new(fill)));
     }
 
-    /// A moment of the table's time line by the wall clock.
-    pub(super) fn moment(&self, moment: Timestamp) -> Number {
-        Number::Millis(self.times.of(moment).as_millis())
+    /// When counters were 0 by the wall clock; `None` where that was before it was recorded.
+    pub(super) fn created(&self, moment: Timestamp) -> Option<Number> {
+        (moment > Timestamp::ZERO).then(|| Number::Millis(self.times.of(moment).as_millis()))
     }
 
     /// All of `items` by their values of a label.
@@ -52,7 +53,7 @@ impl<'a, E: Encode> Page<'a, E> {
         items.sort_by(|one, other| value(one).cmp(value(other)));
         let labelled = |item| Labelled {
             label: self.encoder.label(name, value(&item)),
-            created: created(&item).map(|moment| self.moment(moment)),
+            created: created(&item).and_then(|moment| self.created(moment)),
             item,
         };
         items.into_iter().map(labelled).collect()
@@ -92,7 +93,7 @@ impl<'a, E: Encode> Page<'a, E> {
         };
         for (family, fill) in families {
             samples.encoder.family(&family);
-            (samples.kind, samples.created) = (family.kind, Some(created));
+            (samples.kind, samples.created) = (family.kind, created);
             fill(&mut samples);
         }
         samples.encoder.finish()
