@@ -167,7 +167,7 @@ pub(super) struct WebArgs {
         default_value = "512"
     )]
     pub(super) max_connections: String,
-    /// Write samples `_created` in OpenMetrics: when each counter and histogram was 0.
+    /// Write samples `_created` in `OpenMetrics`: when each counter and histogram was 0.
     #[arg(
         id = "web.openmetrics-created",
         long,

@@ -9,8 +9,9 @@ use crate::common::net::http;
 use crate::common::net::statsdb::{Allocation, Statsdb};
 use crate::common::poll::{self, PATIENCE};
 use crate::common::readers::capture::{self, Message};
-use crate::common::readers::page::Series;
+use crate::common::readers::page::{Page, Series};
 use crate::common::servers::exporter::Exporter;
+use crate::common::servers::format_proxy;
 use crate::common::servers::prometheus::{JOB, Prometheus, promtool_check};
 use crate::common::servers::redis::Redis;
 use flate2::read::GzDecoder;
@@ -44,14 +45,8 @@ fn feed(redis: &Redis, db: u8) -> Legs {
     published
 }
 
-#[test]
-fn prometheus_stores_every_value_of_the_page() {
-    let redis = Redis::start();
-    let exporter = Exporter::watching(&redis.url(0));
-    let prometheus = Prometheus::scraping(exporter.address);
-    let published = feed(&redis, 0);
-
-    // The page is right.
+/// The page of the fed capture is right.
+fn until_counted(exporter: &Exporter, published: &Legs) {
     exporter.until("all of the capture to be counted", |page| {
         let mut differences = Vec::new();
         let live = page.count("coturn_allocations", &[]);
@@ -75,8 +70,10 @@ fn prometheus_stores_every_value_of_the_page() {
         }
         if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
     });
+}
 
-    // And stored as it is, once a scrape has come by and the last settled allocation is on it.
+/// Waits until it has stored the page as it is; series for which `is_left_out` do not count.
+fn until_stored(prometheus: &Prometheus, exporter: &Exporter, is_left_out: impl Fn(&Series) -> bool) {
     poll::until(PATIENCE, "prometheus to have stored the page", || {
         let page: BTreeMap<Series, f64> =
             exporter.page().iter().map(|(series, value)| (as_stored(series), value)).collect();
@@ -84,27 +81,108 @@ fn prometheus_stores_every_value_of_the_page() {
             .query(&format!("{{job=\"{JOB}\"}}"))
             .into_iter()
             .filter(|(series, _)| !OF_THE_SCRAPE.iter().any(|prefix| series.name.starts_with(prefix)))
-            .map(|(series, value)| (without_target(series), value))
+            .map(|(series, value)| (as_stored(&without_target(series)), value))
             .collect();
         let differences: Vec<String> = page
             .keys()
             .chain(stored.keys().filter(|series| !page.contains_key(series)))
+            .filter(|series| !is_left_out(series))
             .filter(|series| !agree(series, page.get(series).copied(), stored.get(series).copied()))
             .map(|series| format!("{series}: page {:?}, stored {:?}", page.get(series), stored.get(series)))
             .collect();
         assert!(page.len() > 100, "{} series are hardly the page", page.len());
         if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
     });
-
     // The scrape itself went well, each time.
     let up = prometheus.query(&format!("min_over_time(up{{job=\"{JOB}\"}}[10m])"));
     assert!(up.len() == 1 && up.values().all(|up| *up > 0.0), "{up:?}");
+}
+
+#[test]
+fn prometheus_stores_every_value_of_the_page_in_each_format_of_text() {
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    let formats = [
+        "text/plain;version=0.0.4",
+        "text/plain;version=1.0.0;escaping=underscores",
+        "application/openmetrics-text;version=1.0.0",
+        "application/openmetrics-text;version=0.0.1",
+    ];
+    let prometheuses = formats
+        .map(|accept| (accept, Prometheus::scraping(format_proxy::asking_for(accept, exporter.address))));
+    let published = feed(&redis, 0);
+    until_counted(&exporter, &published);
+    for (accept, prometheus) in &prometheuses {
+        println!("{accept}");
+        until_stored(prometheus, &exporter, |_| false);
+    }
+}
+
+#[test]
+fn prometheus_stores_native_histograms_and_their_quantiles_agree_with_the_classic_ones() {
+    let redis = Redis::start();
+    let exporter = Exporter::watching(&redis.url(0));
+    let prometheus = Prometheus::scraping_natively(exporter.address);
+    let published = feed(&redis, 0);
+    until_counted(&exporter, &published);
+    let natively = |series: &Series| {
+        // Prometheus before 2.45 takes either kind of buckets, and these families have native ones.
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| series.name.strip_suffix(suffix));
+        let is_native = |name: &str| name.ends_with("_duration_seconds") || name.ends_with("_relayed_bytes");
+        is_native(family.unwrap_or(&series.name))
+            && exporter.page().is_histogram(family.unwrap_or(&series.name))
+    };
+    until_stored(&prometheus, &exporter, natively);
+
+    let page = exporter.page();
+    let mut compared = 0;
+    for family in ["coturn_allocation_duration_seconds", "coturn_session_relayed_bytes"] {
+        let count = page.count(&format!("{family}_count"), &[]);
+        let stored = prometheus.query(&format!("sum(histogram_count({family}))"));
+        assert!(count > 0 && stored.values().eq([&(count as f64)]), "{family}: {stored:?}, not {count}");
+        for quantile in [0.1, 0.5, 0.9] {
+            let native = prometheus.query(&format!("histogram_quantile({quantile}, sum({family}))"));
+            let native = *native.values().next().expect("a quantile");
+            let (above, up_to) = classic_bucket(&page, family, quantile * count as f64);
+            // A native bucket that a bound of the classic ones cuts may hold both sides: 9 % of it.
+            let slack = 2_f64.powf(0.125);
+            assert!(
+                (above / slack..=up_to * slack).contains(&native),
+                "{family} {quantile}: {native}, {above}..{up_to}"
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 6);
+}
+
+/// The classic bucket in which the observation of that rank is, over all label sets: its bounds.
+fn classic_bucket(page: &Page, family: &str, rank: f64) -> (f64, f64) {
+    let mut counts: BTreeMap<u64, f64> = BTreeMap::new();
+    for (series, value) in page.named(&format!("{family}_bucket")) {
+        let bound = series.labels["le"].parse::<f64>().expect("a bound");
+        // Positive numbers are in the order of their bits.
+        *counts.entry(bound.to_bits()).or_default() += value;
+    }
+    let mut above = 0.0;
+    for (bound, count) in counts {
+        let bound = f64::from_bits(bound);
+        if count >= rank {
+            return (above, bound);
+        }
+        above = bound;
+    }
+    panic!("no bucket has {rank} of {family}")
 }
 
 /// A label without a value is no label to Prometheus.
 fn as_stored(series: &Series) -> Series {
     let mut series = series.clone();
     series.labels.retain(|_, value| !value.is_empty());
+    // `1.0` in OpenMetrics and `1` in text are one bound.
+    if let Some(bound) = series.labels.get_mut("le") {
+        *bound = bound.parse::<f64>().expect("a bound").to_string();
+    }
     series
 }
 
@@ -145,10 +223,10 @@ fn the_page_comes_in_gzip_to_whom_asks_for_it() {
 
     let plain = get("Accept-Encoding: identity");
     assert_eq!(plain.header("content-encoding"), None);
-    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(plain.header("vary"), Some("Accept, Accept-Encoding"));
     let packed = get("Accept-Encoding: gzip");
     assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
-    assert_eq!(packed.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(packed.header("vary"), Some("Accept, Accept-Encoding"));
     assert!(packed.body.len() < plain.body.len() / 3, "{} of {}", packed.body.len(), plain.body.len());
     let mut unpacked = Vec::new();
     GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).expect("gzip");

@@ -69,6 +69,11 @@ impl Page {
         }
     }
 
+    /// Whether that is a histogram here.
+    pub fn is_histogram(&self, family: &str) -> bool {
+        self.types.get(family).is_some_and(|kind| kind == "histogram")
+    }
+
     /// All series in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Series, f64)> {
         self.series.iter().map(|(series, value)| (series, *value))

@@ -46,15 +46,7 @@ impl Prometheus {
     }
 
     fn scraping_so(interval: &str, job: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
-        Self::start(
-            TempDir::new("prometheus"),
-            &format!(
-                "global: {{scrape_interval: {interval}, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
-                 rule_files: {}\n\
-                 scrape_configs:\n  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n",
-                serde_json::json!(rules)
-            ),
-        )
+        Self::start(TempDir::new("prometheus"), &scrape_config(interval, job, target, rules))
     }
 
     /// One that this configuration file tells what to do; the files that it names may lie in its folder.
@@ -72,7 +64,17 @@ impl Prometheus {
         Self::start(dir, "")
     }
 
+    /// One that takes native histograms, and so prefers protobuf.
+    pub fn scraping_natively(target: SocketAddr) -> Self {
+        let dir = TempDir::new("prometheus");
+        Self::start_with(dir, &scrape_config("1s", JOB, target, &[]), &["--enable-feature=native-histograms"])
+    }
+
     fn start(dir: TempDir, config: &str) -> Self {
+        Self::start_with(dir, config, &[])
+    }
+
+    fn start_with(dir: TempDir, config: &str, flags: &[&str]) -> Self {
         let port = Port::claim();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
         let config = dir.write("prometheus.yml", config);
@@ -82,6 +84,7 @@ impl Prometheus {
             format!("--web.listen-address={address}"),
             "--log.level=warn".to_owned(),
         ];
+        let args: Vec<String> = args.into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect();
         let process = Process::tool(PROMETHEUS, &args, dir.path(), "prometheus");
         let mut prometheus = Self { process, address, _port: port, _dir: dir };
         poll::until(PATIENCE, "prometheus to be ready", || {
@@ -96,10 +99,10 @@ impl Prometheus {
         prometheus
     }
 
-    /// The answer to an instant query, series by series.
+    /// The answer to an instant query, series by series; those of native histograms are left out.
     pub fn query(&self, expression: &str) -> BTreeMap<Series, f64> {
         let data = self.get(&format!("query?query={}", percent_encoded(expression)));
-        results(&data).iter().map(sample).collect()
+        results(&data).iter().filter(|result| result.get("histogram").is_none()).map(sample).collect()
     }
 
     /// What the samples of each counter of a range selector add up to: each rise, and after a fall all that is there.
@@ -224,6 +227,15 @@ pub fn promtool_check_web_config(file: &Path) -> (bool, String) {
     let output = output.unwrap_or_else(|error| panic!("{}", PROMTOOL.cannot_start(&error)));
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn scrape_config(interval: &str, job: &str, target: SocketAddr, rules: &[PathBuf]) -> String {
+    format!(
+        "global: {{scrape_interval: {interval}, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+         rule_files: {}\n\
+         scrape_configs:\n  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n",
+        serde_json::json!(rules)
+    )
 }
 
 /// What `promtool check metrics` has to say about a page, and whether it was content.
