@@ -4,6 +4,7 @@
 //! connection is idle, where scrapers rightly stay for a minute; nor does hyper limit how long a client takes to read.
 
 use super::WebLimits;
+use super::head_frames::HeadFrames;
 use super::progress::{ConnectionProgress, ConnectionStage};
 use super::stream::ClientStream;
 use super::stream_tasks::stream_tasks;
@@ -65,7 +66,7 @@ where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Bytes>>,
 {
-    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: true, turn_left: TURN };
+    let io = Watched { stream, progress: Arc::clone(progress), heads: None, turn_left: TURN };
     let service = service_fn(|request| {
         progress.begin(ConnectionStage::Answer { handed: false });
         let answer = answer(request);
@@ -102,8 +103,9 @@ where
     A: Fn(Request<Incoming>) -> F + Send,
     F: Future<Output = Response<Bytes>> + Send,
 {
-    // Its bytes say nothing of requests: a scraper asks by a PING whether we are there, and says how much it has read.
-    let io = Watched { stream, progress: Arc::clone(progress), tells_stages: false, turn_left: TURN };
+    // Not each byte is of a request: a scraper asks by a PING whether we are there, and says how much it has read.
+    let io =
+        Watched { stream, progress: Arc::clone(progress), heads: Some(HeadFrames::new()), turn_left: TURN };
     let service = service_fn(|request| {
         let stream = progress.begin_stream(sleep(limits.answer).deadline());
         let answer = answer(request);
@@ -194,8 +196,8 @@ enum End {
 struct Watched {
     stream: ClientStream,
     progress: Arc<ConnectionProgress>,
-    /// Whether what passes says in which stage the connection is.
-    tells_stages: bool,
+    /// Where heads are on HTTP/2. On HTTP/1 each byte says in which stage the connection is.
+    heads: Option<HeadFrames>,
     /// Bytes that may be read in this turn.
     turn_left: usize,
 }
@@ -224,7 +226,12 @@ impl AsyncRead for Watched {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let came = buf.filled().len().saturating_sub(before);
         self.turn_left = if polled.is_pending() { TURN } else { self.turn_left.saturating_sub(came) };
-        if self.tells_stages && came > 0 {
+        let is_of_head = came > 0
+            && match &mut self.heads {
+                None => true,
+                Some(heads) => heads.look(buf.filled().get(before..).unwrap_or_default()),
+            };
+        if is_of_head {
             self.progress.bytes_came();
         }
         polled
@@ -233,7 +240,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.tells_stages {
+        if self.heads.is_none() {
             self.progress.writes();
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -244,7 +251,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.tells_stages {
+        if self.heads.is_none() {
             self.progress.writes();
         }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
@@ -257,7 +264,7 @@ impl AsyncWrite for Watched {
     /// hyper comes here only when it has written everything it held.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        if self.tells_stages && matches!(polled, Poll::Ready(Ok(()))) {
+        if self.heads.is_none() && matches!(polled, Poll::Ready(Ok(()))) {
             self.progress.flushed();
         }
         polled

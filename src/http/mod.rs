@@ -10,6 +10,7 @@ mod accept;
 mod conn;
 mod details;
 mod gzip;
+mod head_frames;
 mod host;
 mod landing;
 mod logins;

@@ -130,7 +130,7 @@ impl ConnectionProgress {
         self.now().stage = ConnectionStage::Answer { handed: true };
     }
 
-    /// Bytes have come from the client; after an answer they begin the next request.
+    /// Bytes of a request have come from the client; after an answer they begin the next one.
     pub(super) fn bytes_came(&self) {
         if self.get().0 == ConnectionStage::Idle {
             self.begin(ConnectionStage::Head);

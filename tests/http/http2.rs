@@ -5,6 +5,7 @@ use coturn_exporter::metrics::WebRefusal;
 use h2::client::{ResponseFuture, SendRequest};
 use hyper::Request;
 use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Fixed, Held, NEVER, Running, SOON, patient, within};
 use crate::tls::{Setting, connect};
@@ -126,6 +127,31 @@ async fn the_first_request_has_the_time_of_a_head() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn each_further_request_has_the_time_of_a_head_from_its_first_bytes() {
+    let setting = Setting::new();
+    let limits = WebLimits { head: SOON, ..patient() };
+    let (server, _) = setting.serve(&setting.with_tls(""), Fixed::small(), limits).await;
+    let mut stream = connect(&server, &setting.client(&["h2"])).await.unwrap();
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    // `GET` of `/` from `localhost`: indexed fields of HPACK, and an authority that is written out.
+    let ask = b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x87\x84\x01\x09localhost";
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    stream.write_all(&[&preface[..], settings, ask].concat()).await.unwrap();
+    let mut said = Vec::new();
+    within("an answer", async {
+        while !said.windows(15).any(|part| part == b"<!DOCTYPE html>") {
+            assert!(stream.read_buf(&mut said).await.unwrap() > 0);
+        }
+    })
+    .await;
+    assert_eq!(server.refusals.get(WebRefusal::HeadTimeout), 0);
+    // Without the end of its head, and nothing after it.
+    stream.write_all(b"\0\0\x03\x01\x01\0\0\0\x03\x82\x87\x84").await.unwrap();
+    within("the end", async { while stream.read_buf(&mut said).await.is_ok_and(|read| read > 0) {} }).await;
+    server.refused(WebRefusal::HeadTimeout, 1).await;
 }
 
 #[tokio::test]
