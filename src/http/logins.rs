@@ -136,11 +136,11 @@ impl Logins {
 fn cost_of(hash: &str) -> Option<u32> {
     let mut parts = hash.strip_prefix('$')?.split('$');
     let (kind, cost, rest) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_base64 = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./".contains(&byte));
-    let is_bcrypt =
-        matches!(kind, "2a" | "2b" | "2y") && rest.len() == 53 && is_base64 && parts.next().is_none();
-    let cost = cost.parse().ok().filter(|_| cost.len() == 2)?;
-    (is_bcrypt && cost >= 4).then_some(cost)
+    let is_bcrypt = matches!(kind, "2a" | "2b" | "2y") && rest.len() == 53 && parts.next().is_none();
+    let cost = cost.parse().ok().filter(|_| cost.len() == 2 && is_bcrypt)?;
+    // At the least cost, which takes a millisecond: whether it can be computed at all.
+    let is_sound = bcrypt::verify("", &format!("$2y$04${rest}")).is_ok();
+    (is_sound && cost >= 4).then_some(cost)
 }
 
 /// User and password of `Basic`.
@@ -344,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn who_is_no_user_has_a_hash_to_wait_for_as_costly_as_that_of_the_others() {
+        let logins = Logins::new(users(&[("alice", "geheim")]), None).unwrap();
+        assert_eq!(cost_of(&logins.decoy), Some(4));
+        assert!(!bcrypt::verify("geheim", &logins.decoy).unwrap());
+    }
+
+    #[test]
     fn a_hash_that_is_none_or_costs_too_much_is_refused_with_its_user() {
         let long = "QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
         for kind in ["2a", "2b", "2y"] {
@@ -355,6 +362,10 @@ mod tests {
             let users = BTreeMap::from([("al ice".to_owned(), Secret::new(hash))]);
             let refused = Logins::new(users, None).unwrap_err().to_string();
             assert!(refused.contains("\"al ice\"") && refused.contains("htpasswd"), "{refused}");
+        }
+        // Bits behind the last byte of the salt, and a letter that is none of bcrypt's.
+        for broken in [long.replacen("Pe", "Pf", 1), long.replacen('Q', "+", 1)] {
+            assert_eq!(cost_of(&format!("$2y$10${broken}")), None, "{broken}");
         }
         let users = BTreeMap::from([("alice".to_owned(), Secret::new(format!("$2y$17${long}")))]);
         assert!(matches!(Logins::new(users, None), Err(LoginHashError::Cost { cost: 17, .. })));
