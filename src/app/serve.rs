@@ -229,7 +229,7 @@ impl Parts {
             Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
             None => None,
         };
-        let web_config = config.web.config_file.as_deref().map(WebConfig::load).transpose();
+        let web_config = config.web.config_file.as_ref().map(|file| WebConfig::load(&file.path)).transpose();
         let web_config = web_config.map_err(Error::WebConfig)?;
         let server = if config.web.systemd_socket {
             WebServer::of_systemd().map_err(Error::Systemd)?
@@ -252,7 +252,7 @@ fn site(web: &Web, config: Option<Reloaded<WebConfig>>, source: &PageSource, rea
         details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),
         details_hosts: web.details_hosts.clone(),
         config,
-        has_open_health_paths: web.open_health_paths,
+        has_open_health_paths: web.config_file.as_ref().is_some_and(|file| file.open_health_paths),
         refusals: Arc::clone(&source.counter.refusals),
     }
 }

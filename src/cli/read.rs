@@ -180,10 +180,10 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
         let listen = given.each(id, &web.listen_address, ListenAddress::from_str)?;
         config::distinct_addresses(listen).map_err(|problem| given.wrong(id, problem))?
     };
-    let config_file = given.file("web.config.file", web.config_file.as_ref());
+    let path = given.file("web.config.file", web.config_file.as_ref());
     let id = "web.open-health-paths";
     let open_health_paths = given.one(id, &web.open_health_paths, value::switch)?;
-    if open_health_paths && config_file.is_none() {
+    if open_health_paths && path.is_none() {
         return Err(given.wrong(id, ConfigError::NoLogins));
     }
     Ok(Web {
@@ -194,8 +194,7 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
         openmetrics_created: given.one("web.openmetrics-created", &web.openmetrics_created, value::switch)?,
         enable_details: given.one("web.enable-details", &web.enable_details, value::switch)?,
         details_hosts: given.each("web.details-host", &web.details_host, value::host_name)?,
-        config_file,
-        open_health_paths,
+        config_file: path.map(|path| config::WebConfigFile { path, open_health_paths }),
         systemd_socket,
     })
 }

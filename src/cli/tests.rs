@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
     ClientCertificate, Command, LogFormat, LogLevel, Secret, Tls, UsageFormat, UsageQuery, UsageTime,
+    WebConfigFile,
 };
 use crate::state::SessionBy;
 use crate::store::ledger::By;
@@ -104,8 +105,9 @@ fn every_flag_finds_its_place() {
 
 #[test]
 fn the_web_config_file_and_the_sockets_of_systemd() {
-    let web = config("--web.config.file=w.yml --web.open-health-paths").web;
-    assert_eq!((web.config_file, web.open_health_paths), (Some("w.yml".into()), true));
+    let file = |open_health_paths| Some(WebConfigFile { path: "w.yml".into(), open_health_paths });
+    assert_eq!(config("--web.config.file=w.yml").web.config_file, file(false));
+    assert_eq!(config("--web.config.file=w.yml --web.open-health-paths").web.config_file, file(true));
     let web = config("--web.systemd-socket").web;
     assert!(web.systemd_socket && web.listen.is_empty());
     for (line, says) in [

@@ -159,11 +159,18 @@ pub struct Web {
     /// Host names that details may be asked for by, in lower case.
     pub details_hosts: Vec<String>,
     /// TLS, users and headers, if they are set.
-    pub config_file: Option<PathBuf>,
-    /// Answer `/-/healthy` and `/-/ready` to anybody.
-    pub open_health_paths: bool,
+    pub config_file: Option<WebConfigFile>,
     /// Listen on the sockets that systemd hands over, and on no address.
     pub systemd_socket: bool,
+}
+
+/// TLS, users and headers of the HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Answer `/-/healthy` and `/-/ready` also to those who are no user.
+    pub open_health_paths: bool,
 }
 
 impl Default for Web {
@@ -177,7 +184,6 @@ impl Default for Web {
             enable_details: false,
             details_hosts: Vec::new(),
             config_file: None,
-            open_health_paths: false,
             systemd_socket: false,
         }
     }
