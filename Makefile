@@ -28,7 +28,7 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench steps instructions soak fuzz attacks mutants check fmt pictures clean
+.PHONY: help run build test bench steps instructions soak fuzz parsers guided attacks mutants check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,16 @@ soak: ## A hundred million events on a virtual clock, ten million through a Redi
 fuzz: ## Ten million hostile events on the state machine; FUZZ_SEED=... for those of an earlier run
 	FUZZ_EVENTS=$(FUZZ_EVENTS) $(CARGO) test --locked --lib state::tests::fuzz -- --nocapture
 
+# Bytes of mutated inputs for each target of `make parsers`; those of the tests are a third of a MB.
+FUZZ_INPUT_BYTES ?= 10000000
+
+parsers: ## Mutated inputs for all that reads bytes from outside, on this tool chain; FUZZ_SEED=... FUZZ_TARGET=...
+	FUZZ_INPUT_BYTES=$(FUZZ_INPUT_BYTES) $(CARGO) test --locked --lib fuzzing::tests -- --nocapture
+
+# For development: the nightly tool chain and cargo-fuzz. FUZZ_RUNS=1000000 for each; FUZZ_KEEP=1 keeps what is found.
+guided: ## Coverage-guided runs of the same targets, with libFuzzer (tests/README.md)
+	fuzz/run.sh $(TARGETS)
+
 # With optimizations, one attack at a time, and as many programs beside it that only count as there are processors.
 attacks: ## The attacks of make test on a busy machine: p99 of an honest scraper and coturn below 250 ms
 	tests/install-tools.sh
@@ -84,6 +94,7 @@ mutants: ## The mutation score of state, wire, store and resp, of a random sampl
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --features fuzzing -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
 fmt: ## Format the source

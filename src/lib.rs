@@ -29,6 +29,7 @@
 //! * [`logging`]: the log on standard error.
 //! * [`escape`]: bytes from outside, made safe for a terminal or HTML.
 //! * [`version`]: what was built.
+//! * `fuzzing`: what a fuzzer runs; there in tests and with the feature of that name only.
 //!
 //! `docs/architecture.md` has the way of one event and where to change what, `docs/semantics.md` every rule behind a
 //! number.
@@ -53,6 +54,8 @@ pub mod config;
 pub mod details;
 pub mod doctor;
 pub mod escape;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 pub mod logging;
 pub mod metrics;

@@ -169,7 +169,8 @@ pub fn separator(value: &str) -> Result<u8, ConfigError> {
 pub fn host_name(value: &str) -> Result<String, ConfigError> {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let name = value.strip_suffix('.').unwrap_or(value);
-    if name.is_empty() || name.len() > 253 || !name.bytes().all(is_fit) {
+    // Between two dots stands something.
+    if name.len() > 253 || !name.bytes().all(is_fit) || name.split('.').any(str::is_empty) {
         return Err(ConfigError::HostName { value: value.to_owned() });
     }
     Ok(name.to_ascii_lowercase())
@@ -239,7 +240,21 @@ mod tests {
     #[test]
     fn a_host_name_has_no_port_and_no_path() {
         assert_eq!(host_name("TURN.example.org.").unwrap(), "turn.example.org");
-        for value in ["", ".", "a b", "a:80", "http://a", "a/b", "*", "[::1]", "ä", &"a".repeat(254)] {
+        for value in [
+            "",
+            ".",
+            "a..",
+            ".a",
+            "a..b",
+            "a b",
+            "a:80",
+            "http://a",
+            "a/b",
+            "*",
+            "[::1]",
+            "ä",
+            &"a".repeat(254),
+        ] {
             let error = host_name(value).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{value:?} is not a host name")), "{error}");
         }

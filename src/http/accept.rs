@@ -72,7 +72,7 @@ impl<'a> Preference<'a> {
 
 /// The format that the request prefers: the one with the highest weight, of several the first of [`rank`]. Text 0.0.4 where
 /// none is preferred by its name.
-pub(super) fn format(headers: &HeaderMap) -> Format {
+pub(crate) fn format(headers: &HeaderMap) -> Format {
     let lists = lists(headers, ACCEPT);
     let ranges: Vec<Preference<'_>> = lists.iter().flat_map(|list| preferences(list)).collect();
     let mut wanted: Vec<(Format, f32)> =
@@ -100,7 +100,7 @@ const fn rank(format: Format) -> u8 {
 }
 
 /// The coding that the request prefers. gzip must be named; `identity` named with an equal weight wins.
-pub(super) fn coding(headers: &HeaderMap) -> Coding {
+pub(crate) fn coding(headers: &HeaderMap) -> Coding {
     let (mut gzip, mut identity) = (0.0, 0.0);
     let lists = lists(headers, ACCEPT_ENCODING);
     let codings = lists.iter().flat_map(|list| preferences(list));

@@ -7,7 +7,7 @@ const WORTH_IT: usize = 1024;
 
 /// How a body is coded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     #[default]
     Identity,
     Gzip,

@@ -7,7 +7,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Version};
 
 /// Whether the request names this server by an address, as `localhost`, or by one of `names` (in lower case).
-pub(super) fn is_trusted<B>(request: &Request<B>, names: &[String]) -> bool {
+pub(crate) fn is_trusted<B>(request: &Request<B>, names: &[String]) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
     // Where the address of the request names a host as well, as for a proxy, that one counts too. In HTTP/2 it is the only

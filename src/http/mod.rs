@@ -27,6 +27,10 @@ mod stream_tasks;
 mod unsent;
 mod web_config;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use accept::{coding as preferred_coding, format as preferred_format};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use host::is_trusted as is_host_trusted;
 pub use landing::About;
 pub use logins::LoginHashError;
 pub use readiness::Readiness;

@@ -9,6 +9,8 @@
     reason = "a slab is asked for its own numbers only; a wrong one must not go unseen"
 )]
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod audit;
 mod image;
 mod input;
 mod model;
@@ -22,6 +24,8 @@ mod tests;
 /// image changes.
 pub const RULES_VERSION: u32 = 2;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use audit::audit;
 pub use image::{IMAGE_VERSION, ImageError};
 pub use input::ScanOutcome;
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};

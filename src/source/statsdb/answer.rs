@@ -136,7 +136,7 @@ const ECHOED: usize = 64;
 
 /// One client, as far as answers depend on it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     password: Option<Secret>,
     is_known: bool,
     /// It has said a command, of whatever kind.
@@ -148,23 +148,23 @@ pub(super) struct Client {
 
 impl Client {
     /// One who must say `password`, if there is one.
-    pub(super) const fn new(password: Option<Secret>, status: Arc<ListenerStatus>) -> Self {
+    pub(crate) const fn new(password: Option<Secret>, status: Arc<ListenerStatus>) -> Self {
         let is_known = password.is_none();
         Self { password, is_known, has_spoken: false, is_accepted: false, protocol: Protocol::Resp2, status }
     }
 
     /// Whether it still has to give the password.
-    pub(super) const fn must_log_in(&self) -> bool {
+    pub(crate) const fn must_log_in(&self) -> bool {
         !self.is_known
     }
 
     /// Whether it has logged in, or, where no password is asked for, has said a command that is done here.
-    pub(super) const fn is_accepted(&self) -> bool {
+    pub(crate) const fn is_accepted(&self) -> bool {
         self.is_accepted
     }
 
     /// Takes note of bytes that are no command. No client of a Redis begins with such.
-    pub(super) const fn said_no_command<'a>(&mut self, reason: CommandRefusal) -> ClientCommand<'a> {
+    pub(crate) const fn said_no_command<'a>(&mut self, reason: CommandRefusal) -> ClientCommand<'a> {
         if std::mem::replace(&mut self.has_spoken, true) {
             ClientCommand::Refused(reason)
         } else {
@@ -173,7 +173,7 @@ impl Client {
     }
 
     /// Answers one command.
-    pub(super) fn answer<'a>(&mut self, words: &RespValues<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
+    pub(crate) fn answer<'a>(&mut self, words: &RespValues<'a>, out: &mut Vec<u8>) -> ClientCommand<'a> {
         let Some(name) = words.bulk(0) else { return ClientCommand::Empty };
         let mut lower = [0; 16];
         let lower = lower.get_mut(..name.len()).map_or(&[][..], |lower| {

@@ -22,6 +22,8 @@ use crate::net::tls::{PemText, ServerTls, ServerTlsError, TlsPair, server_config
 use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer};
 use crate::reload::{Reload, Reloaded};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use answer::Client as AnsweredClient;
 pub use answer::{ClientCommand, CommandRefusal};
 pub use connection::{Connection, ConnectionRefusal, Disconnected};
 pub use foreign::ForeignProtocol;

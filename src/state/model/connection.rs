@@ -233,7 +233,7 @@ impl StatsdbConnections {
     }
 
     /// Live records that each open connection reported last, for an audit.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn live_by_mark(&self) -> impl Iterator<Item = (Mark, usize)> {
         self.open.iter().map(|(mark, facts)| (*mark, facts.live))
     }

@@ -207,7 +207,7 @@ impl Gatherings {
     }
 
     /// Members that gatherings name; each is found by its own number.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn named(&self) -> impl Iterator<Item = RecordId> {
         let named = self.recent.iter().filter(|(_, recent)| recent.member.is_some());
         named.filter_map(|(number, recent)| {

@@ -297,7 +297,7 @@ fn key_of<'a>(
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Records {
     /// Whether the record is in the key table.
     pub(crate) fn is_found(&self, realms: &Realms, at: RecordId) -> bool {
@@ -307,7 +307,10 @@ impl Records {
     pub(crate) fn keys(&self) -> usize {
         self.by_key.len()
     }
+}
 
+#[cfg(test)]
+impl Records {
     /// Places of the records, the key table, the ends, the rates and the addresses.
     pub(crate) fn room(&self) -> [usize; 5] {
         let Self { slab, by_key, ends, rates, addresses, .. } = self;

@@ -232,7 +232,7 @@ impl Session {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Session {
     /// Its counts against the number of its live allocations.
     pub(crate) fn check(&self, live: u64) -> Result<(), String> {

@@ -201,12 +201,15 @@ impl Sessions {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Sessions {
     pub(crate) fn owners(&self) -> usize {
         self.by_owner.len()
     }
+}
 
+#[cfg(test)]
+impl Sessions {
     /// Places of the records, the table of owners and the queue.
     pub(crate) fn room(&self) -> [usize; 3] {
         [self.slab.room(), self.by_owner.capacity(), self.lingering.room()]

@@ -44,7 +44,7 @@ impl Sources {
         self.all.get_mut(source.0 as usize)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Source> {
         self.all.iter()
     }

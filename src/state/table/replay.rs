@@ -218,6 +218,10 @@ impl Table {
 
     fn resolve<'k>(&self, of: KeyRef<'k>, room: &'k mut KeyRoom) -> Result<SourceKey<'k>, ReplayError> {
         let at = match of {
+            // A record of a source that is not there would be in no image.
+            KeyRef::Full(key) if self.sources.get(key.source).is_none() => {
+                return Err(ReplayError::Malformed);
+            }
             KeyRef::Full(key) => return Ok(key),
             KeyRef::Known(at) => at,
         };

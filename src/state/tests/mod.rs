@@ -1,6 +1,5 @@
 //! The table's tests: stories with known ends, and random sequences against an audit and a naive model.
 
-mod audit;
 mod connections;
 mod created;
 mod details;
@@ -31,7 +30,7 @@ mod story;
 
 use std::time::Duration;
 
-use super::{SourceId, Table};
+use super::{SourceId, Table, audit};
 use crate::clock::Timestamp;
 use crate::wire::{AllocationId, Event, Grant, Key, Leg, Path, Traffic, Transport, Volume};
 

@@ -386,6 +386,28 @@ fn rubbish_is_an_error() {
     assert_eq!(table.replay(&[1, 0, 0, 0, 0, 0]), Err(ReplayError::Diverged), "there is no such record");
 }
 
+/// A record of such a source would be in no image that can be read.
+#[test]
+fn a_source_that_is_not_there_is_an_error() {
+    for inputs in [
+        |table: &mut Table, key: &Key<'_>| {
+            table.apply(at(1), SourceId(2), key, &new(600));
+        },
+        |table: &mut Table, key: &Key<'_>| {
+            table.scanned(at(1), SourceId(2), key, &new(600), None);
+        },
+    ] {
+        let mut table =
+            Table::new(Settings::default(), &["redis", "listener", "third"]).with_key_secret(SECRET);
+        table.begin_recording();
+        inputs(&mut table, &key("r", "alice", 1));
+        let mut batch = table.take_recorded(Vec::new());
+        // Without the digest of the table.
+        batch.truncate(batch.len() - 9);
+        assert_eq!(fresh(&Settings::default()).replay(&batch), Err(ReplayError::Malformed));
+    }
+}
+
 /// Under other rules the same inputs come to another table, and that is noticed.
 #[test]
 fn other_rules_are_noticed() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::{
+use super::{
     BYTES_BUCKETS, DURATION_BUCKETS, Exemplar, Histogram, NativeBuckets, Orphan, RealmSeries, RealmView,
     Table,
 };
@@ -22,8 +22,8 @@ fn connections_count_what_is_live(table: &Table) -> Result<(), String> {
     Ok(())
 }
 
-/// What is wrong with the table, if anything.
-pub(super) fn audit(table: &Table) -> Result<(), String> {
+/// What is wrong with the table, if anything. Long: one part of the table after the other.
+pub(crate) fn audit(table: &Table) -> Result<(), String> {
     let snapshot = table.snapshot();
     let mut recount: HashMap<String, [u64; 4]> = HashMap::new();
     let mut oldest: HashMap<String, u64> = HashMap::new();
@@ -200,6 +200,7 @@ fn expect<T: PartialEq + std::fmt::Debug + Copy>(
 }
 
 /// Whether nothing is left of what has been.
+#[cfg(test)]
 pub(super) fn is_empty(table: &Table) -> bool {
     table.records.is_empty()
         && table.sessions.is_empty()
