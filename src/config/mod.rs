@@ -142,7 +142,6 @@ pub enum UsageFormat {
 
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "a flag each")]
 pub struct Web {
     /// Where to listen; at least one, no two alike.
     pub listen: Vec<ListenAddress>,

@@ -274,3 +274,40 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn who_sends_without_end_is_read_in_turns() {
+        const ALL: usize = 8 * TURN;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(&vec![b'x'; ALL]).await.unwrap();
+        let (stream, progress) = (ClientStream::Plain(server), ConnectionProgress::of("192.0.2.1"));
+        let mut watched = Watched { stream, progress, heads: None, turn_left: TURN };
+        let (mut read, mut turns) = (0, 0);
+        while read < ALL {
+            let before = read;
+            poll_fn(|cx| {
+                while read < ALL {
+                    let mut bytes = [0; 1024];
+                    let mut buf = ReadBuf::new(&mut bytes);
+                    let Poll::Ready(done) = Pin::new(&mut watched).poll_read(cx, &mut buf) else { break };
+                    done.unwrap();
+                    read += buf.filled().len();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert!(read - before <= TURN, "{} bytes in one turn", read - before);
+            turns += usize::from(read > before);
+            tokio::task::yield_now().await;
+        }
+        assert!(turns >= ALL / TURN, "{turns} turns");
+    }
+}
