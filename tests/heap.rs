@@ -18,6 +18,7 @@ use common::net::statsdb::{Allocation, counters};
 use common::servers::fake_redis::pmessage;
 use coturn_exporter::app::ingest::Ingest;
 use coturn_exporter::clock::Timestamp;
+use coturn_exporter::metrics::{Format, MetricsPage, Observe, Render as _, View};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem};
 use coturn_exporter::state::{Settings, SourceId};
@@ -83,6 +84,40 @@ fn take(ingest: &mut Ingest, pubsub: &mut PubSub, now: Timestamp, bytes: &[u8]) 
     understood
 }
 
+/// What a page took.
+#[derive(Debug)]
+struct PageCost {
+    samples: usize,
+    allocations: usize,
+}
+
+/// A source of pages whose moment stands still.
+struct Still(View);
+
+impl Observe for Still {
+    fn observe(&self) -> View {
+        self.0.clone()
+    }
+}
+
+/// The view with each realm so many times.
+fn realms_times(times: usize, mut view: View) -> View {
+    let realms = view.table.realms.clone();
+    view.table.realms = std::iter::repeat_n(realms, times).flatten().collect();
+    view
+}
+
+fn memory_of_a_page(view: View, format: Format) -> PageCost {
+    let text = MetricsPage::of_capture(Still(view.clone())).render(Format::Text);
+    let samples = text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#")).count();
+    let page = MetricsPage::of_capture(Still(view));
+    // The first one finds out how much room a page needs.
+    drop(page.render(format));
+    let region = Region::new(HEAP);
+    drop(page.render(format));
+    PageCost { samples, allocations: region.change().allocations }
+}
+
 #[test]
 fn reports_and_refreshes_of_known_allocations_take_no_memory() {
     let mut ingest = Ingest::new(Settings::default(), &["heap"]);
@@ -123,6 +158,15 @@ fn reports_and_refreshes_of_known_allocations_take_no_memory() {
         ingest.view(now).table.realms.iter().map(|realm| realm.series.session_bytes.count()).sum();
     assert!(observed > 0, "no session has ended");
     assert_eq!(copied(&ingest), (before, 2), "a scrape after all have ended");
+
+    // A page takes no memory for a sample: with twice the realms, whose series are most of it, it takes that of their labels.
+    for format in [Format::Text, Format::OpenMetrics(None), Format::Protobuf(None)] {
+        let [one, two, three] =
+            [1, 2, 3].map(|times| memory_of_a_page(realms_times(times, ingest.view(now)), format));
+        assert!(one.samples > 300 && two.samples - one.samples > 100, "{one:?}, {two:?}");
+        let [more, as_many_more] = [two.allocations - one.allocations, three.allocations - two.allocations];
+        assert!(more <= 8 && as_many_more <= 8, "{format:?}: {one:?}, {two:?}, {three:?}");
+    }
 
     // The instrument itself: a birth is seen.
     let region = Region::new(HEAP);

@@ -1,4 +1,4 @@
-//! What a scrape costs in each format, beside client_golang that serves the same families.
+//! What a scrape costs in each format, beside `client_golang` that serves the same families.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -78,7 +78,7 @@ fn cpu_of_a_scrape(process: u32, address: SocketAddr, header: &str) -> f64 {
     (cpu_micros(process) - before) / SCRAPES as f64
 }
 
-/// A server of client_golang, killed in the end.
+/// A server of `client_golang`, killed in the end.
 struct Golang {
     child: Child,
     address: SocketAddr,

@@ -90,6 +90,7 @@ impl<'a, E: Encode> Page<'a, E> {
             kind: FamilyType::Gauge,
             created: None,
             empty: NativeBuckets::default(),
+            exemplars: Vec::new(),
         };
         for (family, fill) in families {
             samples.encoder.family(&family);
@@ -131,6 +132,8 @@ pub(super) struct Samples<E> {
     created: Option<Number>,
     /// Of a histogram in which nothing was observed.
     empty: NativeBuckets,
+    /// Of the histogram in the making; kept for its room.
+    exemplars: Vec<Option<ExemplarSample>>,
 }
 
 impl<E: Encode> Samples<E> {
@@ -177,7 +180,10 @@ impl<E: Encode> Samples<E> {
             value: unit(exemplar.value),
             at: Number::Millis(times.of(exemplar.at).as_millis()),
         };
-        let exemplars: Vec<_> = histogram.exemplars().map(|newest| newest.map(sample)).collect();
+        self.exemplars.clear();
+        if E::HAS_EXEMPLARS {
+            self.exemplars.extend(histogram.exemplars().map(|newest| newest.map(sample)));
+        }
         self.encoder.histogram(
             labels,
             bounds,
@@ -187,7 +193,7 @@ impl<E: Encode> Samples<E> {
                 sum: unit(histogram.sum()),
                 created: self.created,
                 native: kind.is_native().then(|| histogram.native().unwrap_or(&self.empty)),
-                exemplars: &exemplars,
+                exemplars: &self.exemplars,
             },
         );
     }

@@ -20,6 +20,9 @@ pub(super) struct Bound(Box<[u8]>);
 
 /// Writes the families of a page in their order, each with the samples that follow it.
 pub(super) trait Encode {
+    /// The format has exemplars.
+    const HAS_EXEMPLARS: bool = true;
+
     /// A label, to be used for any number of samples.
     fn label(&self, name: &str, value: &str) -> Label;
 
@@ -49,7 +52,7 @@ pub(super) struct HistogramSample<'a> {
     /// When it was empty.
     pub(super) created: Option<Number>,
     pub(super) native: Option<&'a NativeBuckets>,
-    /// The newest of each bucket, that above the last bound included; empty if there are none at all.
+    /// The newest of each bucket, that above the last bound included; empty where the format has none.
     pub(super) exemplars: &'a [Option<ExemplarSample>],
 }
 

@@ -66,7 +66,7 @@ impl OpenMetricsEncoder {
         whole(count, out);
         if let Some(ExemplarSample { allocation, value, at }) = exemplar {
             out.extend_from_slice(b" # {allocation_id=\"");
-            push_id(*allocation, out);
+            push_id(itoa::Buffer::new().format(*allocation), out);
             out.extend_from_slice(b"\"} ");
             value.write(out);
             out.push(b' ');
@@ -119,11 +119,10 @@ impl Encode for OpenMetricsEncoder {
     }
 }
 
-/// An allocation's id as coturn writes it: at least 18 digits.
-pub(super) fn push_id(id: u64, out: &mut Vec<u8>) {
-    const WIDTH: usize = 18;
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(id);
-    out.resize(out.len() + WIDTH.saturating_sub(digits.len()), b'0');
+/// coturn writes an allocation's id with so many digits at least.
+pub(super) const ID_WIDTH: usize = 18;
+
+pub(super) fn push_id(digits: &str, out: &mut Vec<u8>) {
+    out.resize(out.len() + ID_WIDTH.saturating_sub(digits.len()), b'0');
     out.extend_from_slice(digits.as_bytes());
 }

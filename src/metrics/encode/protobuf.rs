@@ -1,7 +1,7 @@
 //! `io.prometheus.client.MetricFamily` of `metrics.proto`, each message after its length. Written by hand: it is a dozen
 //! fields, and a generated encoder would want each sample as a value of its own first.
 
-use super::open_metrics::push_id;
+use super::open_metrics::{ID_WIDTH, push_id};
 use super::{Bound, Encode, ExemplarSample, HistogramSample, Label, Number};
 use crate::metrics::names::{Family, FamilyType};
 use crate::state::{NATIVE_ZERO_THRESHOLD, NativeBuckets};
@@ -57,14 +57,23 @@ pub(in crate::metrics) struct ProtobufEncoder {
     message: Vec<u8>,
     metric: Vec<u8>,
     value: Vec<u8>,
+    scratch: Scratch,
+}
+
+/// Messages within the value in the making; kept for their room.
+#[derive(Debug, Default)]
+struct Scratch {
     part: Vec<u8>,
+    exemplar: Vec<u8>,
+    inner: Vec<u8>,
 }
 
 impl ProtobufEncoder {
     /// For a page of about so many bytes.
     pub(in crate::metrics) fn new(bytes: usize) -> Self {
-        let [message, metric, value, part] = std::array::from_fn(|_| Vec::new());
-        Self { out: Vec::with_capacity(bytes), family: None, message, metric, value, part }
+        let [message, metric, value] = std::array::from_fn(|_| Vec::new());
+        let (out, scratch) = (Vec::with_capacity(bytes), Scratch::default());
+        Self { out, family: None, message, metric, value, scratch }
     }
 
     fn end_family(&mut self) {
@@ -94,7 +103,7 @@ impl ProtobufEncoder {
 impl Encode for ProtobufEncoder {
     fn label(&self, name: &str, value: &str) -> Label {
         let mut out = Vec::new();
-        label(field::METRIC_LABEL, name, value.as_bytes(), &mut out);
+        label(field::METRIC_LABEL, name, value, &mut out);
         Label(out.into())
     }
 
@@ -113,13 +122,13 @@ impl Encode for ProtobufEncoder {
         double(field::VALUE, value.as_f64(), &mut self.value);
         let is_counter = self.family.is_some_and(|family| family.kind == FamilyType::Counter);
         if let Some(created) = created {
-            moment(field::COUNTER_CREATED, created, &mut self.value);
+            moment(field::COUNTER_CREATED, created, &mut self.scratch.inner, &mut self.value);
         }
         self.end_metric(labels, if is_counter { field::METRIC_COUNTER } else { field::METRIC_GAUGE });
     }
 
     fn histogram(&mut self, labels: &[&Label], bounds: &[Bound], histogram: &HistogramSample<'_>) {
-        let Self { value, part, .. } = self;
+        let Self { value, scratch: Scratch { part, exemplar, inner }, .. } = self;
         number(field::HISTOGRAM_COUNT, histogram.count, value);
         double(field::HISTOGRAM_SUM, histogram.sum.as_f64(), value);
         let mut exemplars = histogram.exemplars.iter().map(Option::as_ref);
@@ -129,27 +138,27 @@ impl Encode for ProtobufEncoder {
             part.clear();
             number(field::BUCKET_COUNT, count, part);
             part.extend_from_slice(bound);
-            if let Some(exemplar) = exemplars.next().flatten() {
-                bytes(field::BUCKET_EXEMPLAR, &exemplar_message(exemplar), part);
+            if let Some(newest) = exemplars.next().flatten() {
+                put_exemplar(field::BUCKET_EXEMPLAR, newest, [exemplar, inner], part);
             }
             bytes(field::HISTOGRAM_BUCKET, part, value);
         }
         // That above the last bound is what is missing to the count, unless it has an exemplar to carry.
-        if let Some(exemplar) = exemplars.next().flatten() {
+        if let Some(newest) = exemplars.next().flatten() {
             part.clear();
             number(field::BUCKET_COUNT, histogram.count, part);
             double(field::BUCKET_BOUND, f64::INFINITY, part);
-            bytes(field::BUCKET_EXEMPLAR, &exemplar_message(exemplar), part);
+            put_exemplar(field::BUCKET_EXEMPLAR, newest, [exemplar, inner], part);
             bytes(field::HISTOGRAM_BUCKET, part, value);
         }
         if let Some(buckets) = histogram.native {
             native(buckets, value, part);
-            for exemplar in histogram.exemplars.iter().flatten() {
-                bytes(field::HISTOGRAM_EXEMPLAR, &exemplar_message(exemplar), value);
+            for newest in histogram.exemplars.iter().flatten() {
+                put_exemplar(field::HISTOGRAM_EXEMPLAR, newest, [exemplar, inner], value);
             }
         }
         if let Some(created) = histogram.created {
-            moment(field::HISTOGRAM_CREATED, created, value);
+            moment(field::HISTOGRAM_CREATED, created, inner, value);
         }
         self.end_metric(labels, field::METRIC_HISTOGRAM);
     }
@@ -208,33 +217,39 @@ fn native(buckets: &NativeBuckets, value: &mut Vec<u8>, part: &mut Vec<u8>) {
     }
 }
 
-fn exemplar_message(exemplar: &ExemplarSample) -> Vec<u8> {
-    let (mut out, mut id) = (Vec::new(), Vec::new());
-    push_id(exemplar.allocation, &mut id);
-    label(field::EXEMPLAR_LABEL, "allocation_id", &id, &mut out);
-    double(field::EXEMPLAR_VALUE, exemplar.value.as_f64(), &mut out);
-    moment(field::EXEMPLAR_AT, exemplar.at, &mut out);
-    out
+fn put_exemplar(at: u32, sample: &ExemplarSample, [message, inner]: [&mut Vec<u8>; 2], out: &mut Vec<u8>) {
+    message.clear();
+    inner.clear();
+    bytes(field::LABEL_NAME, b"allocation_id", inner);
+    let mut id = itoa::Buffer::new();
+    let digits = id.format(sample.allocation);
+    key(field::LABEL_VALUE, 2, inner);
+    varint(digits.len().max(ID_WIDTH) as u64, inner);
+    push_id(digits, inner);
+    bytes(field::EXEMPLAR_LABEL, inner, message);
+    double(field::EXEMPLAR_VALUE, sample.value.as_f64(), message);
+    moment(field::EXEMPLAR_AT, sample.at, inner, message);
+    bytes(at, message, out);
 }
 
-fn label(at: u32, name: &str, value: &[u8], out: &mut Vec<u8>) {
+fn label(at: u32, name: &str, value: &str, out: &mut Vec<u8>) {
     let mut pair = Vec::new();
     bytes(field::LABEL_NAME, name.as_bytes(), &mut pair);
-    bytes(field::LABEL_VALUE, value, &mut pair);
+    bytes(field::LABEL_VALUE, value.as_bytes(), &mut pair);
     bytes(at, &pair, out);
 }
 
-fn moment(at: u32, moment: Number, out: &mut Vec<u8>) {
+fn moment(at: u32, moment: Number, message: &mut Vec<u8>, out: &mut Vec<u8>) {
     const NANOS_OF_A_MILLI: u64 = 1_000_000;
     let millis = match moment {
         Number::Millis(millis) => millis,
         Number::Whole(seconds) => seconds.saturating_mul(1000),
         Number::Real(_) => return,
     };
-    let mut message = Vec::new();
-    number(field::SECONDS, millis / 1000, &mut message);
-    number(field::NANOS, millis % 1000 * NANOS_OF_A_MILLI, &mut message);
-    bytes(at, &message, out);
+    message.clear();
+    number(field::SECONDS, millis / 1000, message);
+    number(field::NANOS, millis % 1000 * NANOS_OF_A_MILLI, message);
+    bytes(at, message, out);
 }
 
 /// Base 128, the lowest digits first.

@@ -54,6 +54,8 @@ impl TextEncoder {
 }
 
 impl Encode for TextEncoder {
+    const HAS_EXEMPLARS: bool = false;
+
     fn label(&self, name: &str, value: &str) -> Label {
         text_label(name, value)
     }
