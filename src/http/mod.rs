@@ -43,8 +43,9 @@ use crate::net::{Acceptor, BindError, MOST_ENDING, SystemdError, bind, systemd_s
 use crate::reload::Reloaded;
 use crate::shutdown::Shutdown;
 use details::Details;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, Response, StatusCode, Version};
 use logins::LoginOutcome;
 use pages::{PageError, PageForm, Pages};
 use progress::{ConnectionProgress, ConnectionStage};
@@ -293,13 +294,23 @@ impl WebShared {
         peer: IpAddr,
         connection: &Arc<ConnectionProgress>,
     ) -> Response<Bytes> {
-        let Some(config) = self.config() else { return self.answer(request, connection).await };
-        let mut response = match self.refusal(&config, &request, peer).await {
+        // Where a body ends is what proxies and servers disagree about: nothing behind one is taken for a request.
+        let may_hide_another = request.version() != Version::HTTP_2 && !request.body().is_end_stream();
+        let config = self.config();
+        let refusal = match &config {
+            Some(config) => self.refusal(config, &request, peer).await,
+            None => None,
+        };
+        let mut response = match refusal {
             Some(refusal) => routes::for_method(request.method(), refusal),
             None => self.answer(request, connection).await,
         };
-        for (name, value) in &config.headers {
-            response.headers_mut().insert(name, value.clone());
+        let headers = response.headers_mut();
+        for (name, value) in config.iter().flat_map(|config| &config.headers) {
+            headers.insert(name, value.clone());
+        }
+        if may_hide_another {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -95,6 +95,56 @@ async fn bodies_are_not_read() {
     }
 }
 
+/// Where a proxy before the exporter sees another end of a body than hyper does, what is behind it is the body to one and a
+/// request to the other.
+#[tokio::test]
+async fn nothing_behind_a_body_is_taken_for_a_request() {
+    const HIDDEN: &str = "GET /-/healthy HTTP/1.1\r\nHost: t\r\n\r\n";
+    let server = Running::start(Fixed::small(), patient()).await;
+    let chunked = format!("0\r\n\r\n{HIDDEN}");
+    let length = chunked.len();
+    for head in [
+        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {length}"),
+        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked, identity"),
+        format!("Content-Length: {length}\r\nTransfer-Encoding: xchunked"),
+        format!("Content-Length: {length}\r\nTransfer-Encoding : chunked"),
+        format!("Content-Length: {length}\r\n Transfer-Encoding: chunked"),
+        format!("Content-Length: {length}\r\nX: a\nTransfer-Encoding: chunked"),
+        format!("Content-Length: 5\r\nContent-Length: {length}"),
+        format!("Content-Length: 5, {length}"),
+        "Content-Length: +5".to_owned(),
+        "Content-Length: 5".to_owned(),
+        "Transfer-Encoding: chunked".to_owned(),
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked".to_owned(),
+    ] {
+        for method in ["GET", "POST"] {
+            let mut client = server.client().await;
+            let request = format!("{method} /metrics HTTP/1.1\r\nHost: t\r\n{head}\r\n\r\n{chunked}");
+            client.send(&request).await.unwrap();
+            let came = String::from_utf8(client.until_closed().await).unwrap();
+            let answers = came.matches("HTTP/1.1 ").count();
+            assert!(answers <= 1 && !came.contains("healthy"), "{request}: {came}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_that_come_at_once_are_answered_in_their_order() {
+    let server = Running::start(Fixed::small(), patient()).await;
+    let mut client = server.client().await;
+    let paths = ["/metrics", "/-/healthy", "/nowhere", "/metrics"];
+    let all = paths.map(|path| format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")).concat();
+    client.send(all.repeat(50)).await.unwrap();
+    for _ in 0..50 {
+        let mut bodies = Vec::new();
+        for _ in paths {
+            bodies.push(client.answer().await.text().to_owned());
+        }
+        assert_eq!(bodies, ["up 1\n", "healthy\n", "404 page not found\n", "up 1\n"]);
+    }
+}
+
 #[tokio::test]
 async fn an_endless_body_is_cut_off() {
     let server = Running::start(Fixed::small(), patient()).await;
