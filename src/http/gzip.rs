@@ -18,7 +18,8 @@ pub(super) fn coded(body: Vec<u8>, coding: Coding) -> std::io::Result<(Vec<u8>, 
     if coding == Coding::Identity || body.len() < WORTH_IT {
         return Ok((body, Coding::Identity));
     }
-    // A page shrinks tenfold at the fastest level; the others take longer than the network saves.
+    // Measured on a page of 100 realms, 710 kB with all numbers different: level 1 77 kB in 1.3 ms, level 2 67 kB in 2.8 ms,
+    // level 3 63 kB in 13 ms, level 6 58 kB in 35 ms.
     let room = Vec::with_capacity(body.len() / 8);
     let mut packed = flate2::write::GzEncoder::new(room, flate2::Compression::fast());
     packed.write_all(&body)?;
