@@ -104,13 +104,7 @@ impl<T> Chunk<T> {
         match self {
             Self::Own(items) => items.get(at),
             Self::Shared(items) => items.get(at),
-            Self::Patched(patched) => {
-                let (page, within) = (at / patched.page_items, at % patched.page_items);
-                match patched.pages.get(page)? {
-                    Some(items) => items.get(within),
-                    None => patched.base.get(at),
-                }
-            }
+            Self::Patched(patched) => patched.get(at),
         }
     }
 
@@ -120,10 +114,7 @@ impl<T> Chunk<T> {
         match self {
             Self::Own(items) => &items[at],
             Self::Shared(items) => &items[at],
-            Self::Patched(patched) => match &patched.pages[at.start / patched.page_items] {
-                Some(items) => &items[at.start % patched.page_items..][..at.len()],
-                None => &patched.base[at],
-            },
+            Self::Patched(patched) => patched.slice(at),
         }
     }
 
@@ -229,6 +220,25 @@ impl<T: Clone> Chunk<T> {
     }
 }
 
+/// Out of the way of chunks that are whole, as most are most of the time.
+impl<T> Patched<T> {
+    #[cold]
+    fn get(&self, at: usize) -> Option<&T> {
+        match self.pages.get(at / self.page_items)? {
+            Some(items) => items.get(at % self.page_items),
+            None => self.base.get(at),
+        }
+    }
+
+    #[cold]
+    fn slice(&self, at: Range<usize>) -> &[T] {
+        match &self.pages[at.start / self.page_items] {
+            Some(items) => &items[at.start % self.page_items..][..at.len()],
+            None => &self.base[at],
+        }
+    }
+}
+
 impl<T: Clone> Patched<T> {
     /// The page of an item becomes its own, or returns to the base that nobody else has any more.
     fn own_page(&mut self, at: usize) {
@@ -251,6 +261,7 @@ impl<T: Clone> Patched<T> {
     }
 
     /// Some items of a page for which [`Patched::own_page`] has been called.
+    #[cold]
     fn written_mut(&mut self, at: Range<usize>) -> Option<&mut [T]> {
         match self.pages.get_mut(at.start / self.page_items)? {
             Some(items) => items.get_mut(at.start % self.page_items..)?.get_mut(..at.len()),
