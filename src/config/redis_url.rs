@@ -226,8 +226,10 @@ pub fn without_credentials(text: &str) -> String {
 /// `message` without the users and passwords of URLs, wherever they were typed: as the name of a file, for one.
 pub fn message_without_credentials(message: &str) -> String {
     let words = message.split(' ').map(|word| {
-        // The forms that our own messages show.
-        let is_form = word.contains("[user:password@]") || word.contains("[:port]");
+        // The forms that our own messages show, and nothing else beside them.
+        let bare = word.replace("[user:password@]", "").replace("[:port]", "");
+        let has_more = bare.contains(['@', '?', '#']) || bare.matches(':').count() > 1;
+        let is_form = bare.len() < word.len() && !has_more;
         let has_login = word.split_once('@').is_some_and(|(before, _)| before.contains(':'));
         if is_form || !(has_login || word.contains("://")) {
             return word.to_owned();

@@ -178,6 +178,10 @@ pub(super) fn run_web_config(bytes: &[u8]) {
         }
     }
     let with_hash = [format!("basic_auth_users: {{u: {HASH}}}\n").as_bytes(), bytes].concat();
+    // An input may have it where anybody may see it.
+    if bytes.windows(HASH.len()).any(|window| window == HASH.as_bytes()) {
+        return;
+    }
     for text in [bytes, &with_hash] {
         match WebFile::parse(text) {
             Ok(file) => assert!(!format!("{file:?}").contains(HASH), "a hash is shown"),

@@ -219,6 +219,9 @@ fn no_message_and_no_debug_print_shows_a_password() {
         ("cannot open user:geheim@h: no", "cannot open ***@h: no"),
         ("a statsdb://127.0.0.1:6390: in use", "a statsdb://127.0.0.1:6390: in use"),
         ("write redis://[user:password@]host[:port][/db]", "write redis://[user:password@]host[:port][/db]"),
+        ("cannot open redis://u[:port]:geheim@h/[user:password@]", "cannot open redis://***@]"),
+        ("cannot open redis://u:geheim@h/[:port]", "cannot open redis://***@h/[:port]"),
+        ("cannot open unix:///[:port]?pass=geheim", "cannot open unix:///[:port]?***"),
         ("write redis://host[:port][/db], or", "write redis://host[:port][/db], or"),
         ("cannot open /run/coturn@home/x", "cannot open /run/coturn@home/x"),
     ];
