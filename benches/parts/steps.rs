@@ -213,6 +213,13 @@ fn life(rounds: u64) -> Round {
     })
 }
 
+/// Samples of the page.
+#[allow(dead_code, reason = "the stopwatch needs no number of them")]
+pub(crate) fn samples(live: u64) -> usize {
+    let page = MetricsPage::of_capture(told(live)).render(Format::Text);
+    page.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#")).count()
+}
+
 /// A table whose page is asked for; its time stands still.
 fn told(live: u64) -> SharedTable {
     SharedTable::new(Fleet::new(live, REALMS).table(), Arc::new(ManualClock::at(START)))
