@@ -22,8 +22,8 @@ pub(super) const MOST_MEMORY: u64 = 64 * MIB;
 /// And no more than this once it is over: what the C library keeps of freed memory.
 const KEPT_MEMORY: u64 = 32 * MIB;
 
-/// Of a hundred scrapes or reports, all but one take less, where that is asked.
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// Of a hundred scrapes or reports, all but one take less milliseconds, where that is asked.
+const LIMIT: &str = "ATTACKS_P99_MS";
 
 const HONEST: [(&str, &str); 3] = [("realm", "honest.example"), ("leg", "peer"), ("direction", "received")];
 
@@ -130,9 +130,15 @@ impl Honest {
             times.sort();
             let p99 = times[(times.len() * 99 / 100).min(times.len() - 1)];
             println!("{who}: {} times, p99 {p99:?}", times.len());
-            assert!(!is_busy() || p99 < LONGEST_WAIT, "{who}: p99 {p99:?} of {} times", times.len());
+            let is_met = longest_wait().is_none_or(|limit| p99 < limit);
+            assert!(is_met, "{who}: p99 {p99:?} of {} times", times.len());
         }
     }
+}
+
+fn longest_wait() -> Option<Duration> {
+    let limit = std::env::var(LIMIT).ok()?;
+    Some(Duration::from_millis(limit.parse().expect("milliseconds")))
 }
 
 /// Whether it was asked to be measured on a busy machine.
