@@ -76,12 +76,12 @@ fn until_counted(exporter: &Exporter, published: &Legs) {
 fn until_stored(prometheus: &Prometheus, exporter: &Exporter, is_left_out: impl Fn(&Series) -> bool) {
     poll::until(PATIENCE, "prometheus to have stored the page", || {
         let page: BTreeMap<Series, f64> =
-            exporter.page().iter().map(|(series, value)| (as_stored(series), value)).collect();
+            exporter.page().iter().map(|(series, value)| (series.as_stored(), value)).collect();
         let stored: BTreeMap<Series, f64> = prometheus
             .query(&format!("{{job=\"{JOB}\"}}"))
             .into_iter()
             .filter(|(series, _)| !OF_THE_SCRAPE.iter().any(|prefix| series.name.starts_with(prefix)))
-            .map(|(series, value)| (as_stored(&without_target(series)), value))
+            .map(|(series, value)| (without_target(series).as_stored(), value))
             .collect();
         let differences: Vec<String> = page
             .keys()
@@ -173,17 +173,6 @@ fn classic_bucket(page: &Page, family: &str, rank: f64) -> (f64, f64) {
         above = bound;
     }
     panic!("no bucket has {rank} of {family}")
-}
-
-/// A label without a value is no label to Prometheus.
-fn as_stored(series: &Series) -> Series {
-    let mut series = series.clone();
-    series.labels.retain(|_, value| !value.is_empty());
-    // `1.0` in OpenMetrics and `1` in text are one bound.
-    if let Some(bound) = series.labels.get_mut("le") {
-        *bound = bound.parse::<f64>().expect("a bound").to_string();
-    }
-    series
 }
 
 /// Without the labels that Prometheus adds to tell targets apart.

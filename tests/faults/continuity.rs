@@ -3,6 +3,7 @@
 //! Beside it runs a twin that is told the same and never stops. Whatever the lives came to, the two pages are equal, and no
 //! scraper, however many there are and whenever they come, saw a sample fall.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::restarts::compare::{assert_equal, assert_summed, counted, without_source};
@@ -11,7 +12,7 @@ use super::restarts::{random, scrapers};
 use super::usage::usage;
 use crate::common::models::lives::{End, Lives, Rules};
 use crate::common::poll::{self, PATIENCE};
-use crate::common::readers::page::Page;
+use crate::common::readers::page::{Page, Series};
 use crate::common::readers::tally::Tally;
 use crate::common::servers::prometheus::Prometheus;
 use crate::common::servers::scraper::Scraper;
@@ -30,8 +31,12 @@ const RULES: Rules = Rules {
 /// Ends whose cause does not hang on the last refresh, with totals.
 const RULES_OF_GAPS: Rules = Rules { ends: &[End::Disconnected], ..RULES };
 
-/// `job` and `instance`.
-const OF_THE_TARGET: usize = 2;
+/// Without `job` and `instance`.
+fn without_target((series, samples): (Series, (f64, usize))) -> (Series, (f64, usize)) {
+    let mut series = series.as_stored();
+    series.labels.retain(|name, _| name != "job" && name != "instance");
+    (series, samples)
+}
 
 /// Lives of allocations between the ends of the exporter; it is told nothing while it is gone.
 fn lives_between_ends(stage: &mut Stage, random: &mut fastrand::Rng) -> Lives {
@@ -115,19 +120,13 @@ fn five_scrapers_and_two_prometheus_see_no_restart_behind_a_redis() {
     let all = format!("{{__name__=~\"coturn_.+\",job=\"{}\"}}[1h]", crate::common::servers::prometheus::JOB);
     for (number, prometheus) in pair.iter().enumerate() {
         poll::until(PATIENCE, "a Prometheus to have the last page", || {
-            let stored = prometheus.last_and_falls(&all);
+            let stored: BTreeMap<Series, (f64, usize)> =
+                prometheus.last_and_falls(&all).into_iter().map(without_target).collect();
             for (series, value) in counted(&page) {
-                // To Prometheus a label without a value is none.
-                let labels = series.labels.iter().filter(|(_, value)| !value.is_empty());
-                let its = stored.iter().find(|(stored, _)| {
-                    let label_count = stored.labels.len() - OF_THE_TARGET;
-                    stored.name == series.name
-                        && label_count == labels.clone().count()
-                        && labels.clone().all(|(label, value)| stored.labels.get(label) == Some(value))
-                });
+                let its = stored.get(&series.as_stored());
                 match its {
-                    Some((_, &(last, 0))) if (last - value).abs() < 1e-6 => {}
-                    Some((_, &(_, falls))) if falls > 0 => panic!("{series} fell {falls} times"),
+                    Some(&(last, 0)) if (last - value).abs() < 1e-6 => {}
+                    Some(&(_, falls)) if falls > 0 => panic!("{series} fell {falls} times"),
                     other => return Err(format!("{series} is {value}, stored is {other:?}")),
                 }
             }

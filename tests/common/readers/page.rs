@@ -27,6 +27,18 @@ impl fmt::Display for Series {
 }
 
 impl Series {
+    /// As a Prometheus has it, whatever the format was: a label without a value is none, and `1.0` in `OpenMetrics` and `1`
+    /// in text are one bound.
+    #[must_use]
+    pub fn as_stored(&self) -> Self {
+        let mut series = self.clone();
+        series.labels.retain(|_, value| !value.is_empty());
+        if let Some(bound) = series.labels.get_mut("le") {
+            *bound = bound.parse::<f64>().expect("a bound").to_string();
+        }
+        series
+    }
+
     fn matches(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.name == name
             && labels.iter().all(|(label, value)| self.labels.get(*label).is_some_and(|have| have == value))
