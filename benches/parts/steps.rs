@@ -135,15 +135,15 @@ impl Step {
                 })
             }
             Self::Snapshot { live } => {
-                let shared = told(live);
+                let shared = shared_table(live);
                 Box::new(move || drop(black_box(shared.observe())))
             }
             Self::Page { live } => {
-                let page = MetricsPage::of_capture(told(live));
+                let page = MetricsPage::of_capture(shared_table(live));
                 Box::new(move || drop(black_box(page.render(Format::Text))))
             }
             Self::Details { live } => {
-                let shared = told(live);
+                let shared = shared_table(live);
                 Box::new(move || {
                     for query in QUERIES {
                         assert!(black_box(answer(&shared, Detail::Allocations, query)).ok, "{query}");
@@ -216,12 +216,12 @@ fn life(rounds: u64) -> Round {
 /// Samples of the page.
 #[allow(dead_code, reason = "the stopwatch needs no number of them")]
 pub(crate) fn samples(live: u64) -> usize {
-    let page = MetricsPage::of_capture(told(live)).render(Format::Text);
+    let page = MetricsPage::of_capture(shared_table(live)).render(Format::Text);
     page.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#")).count()
 }
 
 /// A table whose page is asked for; its time stands still.
-fn told(live: u64) -> SharedTable {
+fn shared_table(live: u64) -> SharedTable {
     SharedTable::new(Fleet::new(live, REALMS).table(), Arc::new(ManualClock::at(START)))
 }
 

@@ -1,4 +1,4 @@
-//! The answer to signals that end nothing: SIGHUP has the files read again, of which somebody else is told; all others get a
+//! The answer to signals that end nothing: SIGHUP has the files read again, which another task does; all others get a
 //! line in the log, and nothing else. Without an answer they would kill.
 
 use std::convert::Infallible;

@@ -11,7 +11,7 @@
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::panic,
-    reason = "a panic is how a fuzzer is told that something is wrong"
+    reason = "a panic is how a fuzzer learns that something is wrong"
 )]
 
 mod capture;

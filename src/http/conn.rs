@@ -130,7 +130,7 @@ where
     within_limits(progress, limits, stop, poll).await
 }
 
-/// Polls a connection until it has ended, or must end. `poll` is told once that it is to stop.
+/// Polls a connection until it has ended, or must end. `poll` gets `true` once, when it is to stop.
 async fn within_limits(
     progress: &Arc<ConnectionProgress>,
     limits: &WebLimits,

@@ -67,65 +67,57 @@ fn store<E: Encode>(page: &mut Page<'_, E>, store: Option<StoreFigures>) {
 fn allocations<'a, E: Encode>(page: &mut Page<'a, E>, realms: &Rc<LabelledRealms<'a>>) {
     let transports = page.places("transport", &Transport::ALL, |transport| transport.as_str());
     let transports = Rc::<[_]>::from(transports);
-    by_realm_and(page, names::ALLOCATIONS, realms, &transports, |realm, at| realm.series.live.get(at));
-    by_realm_and(page, names::ALLOCATIONS_OPENED, realms, &transports, |realm, at| {
-        realm.series.opened.get(at)
-    });
+    each_with(page, names::ALLOCATIONS, realms, &transports, |realm, at| realm.series.live.get(at));
+    each_with(page, names::ALLOCATIONS_OPENED, realms, &transports, |realm, at| realm.series.opened.get(at));
     by_realm(page, names::ALLOCATIONS_ADOPTED, realms, |realm| realm.series.adopted);
     let causes = Rc::<[_]>::from(page.places("cause", &Cause::ALL, |cause| cause.as_str()));
-    by_realm_and(page, names::ALLOCATIONS_CLOSED, realms, &causes, |realm, at| realm.series.closed.get(at));
+    each_with(page, names::ALLOCATIONS_CLOSED, realms, &causes, |realm, at| realm.series.closed.get(at));
     by_realm(page, names::ALLOCATIONS_RELAYED, realms, |realm| realm.series.relayed_allocations);
     by_realm(page, names::ALLOCATION_REFRESHES, realms, |realm| realm.series.refreshes);
     by_realm(page, names::ALLOCATIONS_OVER_MAX_LIFETIME, realms, |realm| realm.series.over_max_lifetime);
     let reasons = Rc::<[_]>::from(page.places("reason", &Orphan::ALL, |reason| reason.as_str()));
-    by_realm_and(page, names::ORPHANED_ALLOCATIONS, realms, &reasons, |realm, at| {
-        realm.series.orphans.get(at)
-    });
-    by_realm_and(page, names::ALLOCATIONS_ORPHANED, realms, &reasons, |realm, at| {
-        realm.series.orphaned.get(at)
-    });
-    each_realm(page, names::OLDEST_ALLOCATION, realms, |out, label, realm| {
+    each_with(page, names::ORPHANED_ALLOCATIONS, realms, &reasons, |realm, at| realm.series.orphans.get(at));
+    each_with(page, names::ALLOCATIONS_ORPHANED, realms, &reasons, |realm, at| realm.series.orphaned.get(at));
+    each(page, names::OLDEST_ALLOCATION, realms, |out, label, realm| {
         out.moment(&[label], realm.oldest_allocation);
     });
 }
 
 fn sessions<'a, E: Encode>(page: &mut Page<'a, E>, realms: &Rc<LabelledRealms<'a>>) {
-    each_realm(page, names::OLDEST_SESSION, realms, |out, label, realm| {
+    each(page, names::OLDEST_SESSION, realms, |out, label, realm| {
         out.moment(&[label], realm.oldest_session);
     });
     by_realm(page, names::SESSIONS, realms, |realm| realm.series.sessions);
     by_realm(page, names::SESSIONS_OPENED, realms, |realm| realm.series.sessions_opened);
     by_realm(page, names::SESSIONS_ADOPTED, realms, |realm| realm.series.sessions_adopted);
     let paths = Rc::<[_]>::from(page.places("path", &Outcome::ALL, |path| path.as_str()));
-    by_realm_and(page, names::SESSIONS_CLOSED, realms, &paths, |realm, at| {
-        realm.series.sessions_closed.get(at)
-    });
+    each_with(page, names::SESSIONS_CLOSED, realms, &paths, |realm, at| realm.series.sessions_closed.get(at));
 }
 
 fn histograms<'a, E: Encode>(page: &mut Page<'a, E>, realms: &Rc<LabelledRealms<'a>>) {
     let durations = Rc::<[_]>::from(page.bounds(&DURATION_BUCKETS));
     let bounds = Rc::clone(&durations);
-    each_realm(page, names::ALLOCATION_DURATION, realms, move |out, label, realm| {
+    each(page, names::ALLOCATION_DURATION, realms, move |out, label, realm| {
         out.histogram(&[label], &bounds, &realm.series.allocation_durations, HistogramKind::Durations);
     });
     let paths = page.places("path", &Outcome::ALL, |path| path.as_str());
     let bounds = Rc::clone(&durations);
-    each_realm(page, names::SESSION_DURATION, realms, move |out, label, realm| {
+    each(page, names::SESSION_DURATION, realms, move |out, label, realm| {
         for path in &paths {
             if let Some(durations) = realm.series.session_durations.get(path.item) {
                 out.histogram(&[label, &path.label], &bounds, durations, HistogramKind::Durations);
             }
         }
     });
-    each_realm(page, names::SESSION_RELAY_DURATION, realms, move |out, label, realm| {
+    each(page, names::SESSION_RELAY_DURATION, realms, move |out, label, realm| {
         out.histogram(&[label], &durations, &realm.series.session_relay_durations, HistogramKind::Durations);
     });
     let bounds = page.bounds(&BYTES_BUCKETS);
-    each_realm(page, names::SESSION_RELAYED_BYTES, realms, move |out, label, realm| {
+    each(page, names::SESSION_RELAYED_BYTES, realms, move |out, label, realm| {
         out.histogram(&[label], &bounds, &realm.series.session_bytes, HistogramKind::Bytes);
     });
     let bounds = page.bounds(&ALLOCATIONS_BUCKETS);
-    each_realm(page, names::SESSION_ALLOCATIONS, realms, move |out, label, realm| {
+    each(page, names::SESSION_ALLOCATIONS, realms, move |out, label, realm| {
         out.histogram(&[label], &bounds, &realm.series.session_allocations, HistogramKind::Allocations);
     });
 }
@@ -145,7 +137,7 @@ fn traffic<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot, realms: &
         for (family, unit) in [bytes, packets].into_iter().zip(units) {
             let (legs, directions) = (Rc::clone(&legs), Rc::clone(&directions));
             // Label names are in the order realm, leg, direction.
-            each_realm(page, family, realms, move |out, label, realm| {
+            each(page, family, realms, move |out, label, realm| {
                 for leg in &*legs {
                     for direction in &*directions {
                         let volume = of_realm(realm).get(leg.item).get(direction.item);
@@ -196,43 +188,41 @@ fn sources<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot) {
     let sources =
         page.labelled("source", &table.sources, |source| &source.name, |source| Some(source.created));
     let (sources, now) = (Rc::<[_]>::from(sources), table.now);
-    by_source(page, names::SOURCE_UP, &sources, |source| Some(u64::from(source.up)));
-    by_source(page, names::SOURCE_ALLOCATIONS, &sources, |source| Some(source.live));
-    let kinds = page.places("kind", &Kind::ALL, |kind| kind.as_str());
-    by_source_and(page, names::MESSAGES, &sources, kinds, |source, at| {
+    each_value(page, names::SOURCE_UP, &sources, |source| Some(u64::from(source.up)));
+    each_value(page, names::SOURCE_ALLOCATIONS, &sources, |source| Some(source.live));
+    let kinds = Rc::<[_]>::from(page.places("kind", &Kind::ALL, |kind| kind.as_str()));
+    each_with(page, names::MESSAGES, &sources, &kinds, |source, at| {
         source.stats.messages.get(at).copied().unwrap_or_default()
     });
-    let reasons = page.places("reason", &Rejection::ALL, |reason| reason.as_str());
-    by_source_and(page, names::REJECTED_MESSAGES, &sources, reasons, |source, at| {
+    let reasons = Rc::<[_]>::from(page.places("reason", &Rejection::ALL, |reason| reason.as_str()));
+    each_with(page, names::REJECTED_MESSAGES, &sources, &reasons, |source, at| {
         source.stats.rejected.get(at).copied().unwrap_or_default()
     });
-    by_source(page, names::DROPPED_MESSAGES, &sources, |_| Some(0));
-    by_source(page, names::GAPS, &sources, |source| Some(source.stats.gaps));
-    each_source(page, names::GAP_SECONDS, &sources, move |out, label, source| {
+    each_value(page, names::DROPPED_MESSAGES, &sources, |_| Some(0));
+    each_value(page, names::GAPS, &sources, |source| Some(source.stats.gaps));
+    each(page, names::GAP_SECONDS, &sources, move |out, label, source| {
         out.value(&[label], Number::duration(source.stats.gap_time(now)));
     });
-    each_source(page, names::LAST_MESSAGE, &sources, |out, label, source| {
+    each(page, names::LAST_MESSAGE, &sources, |out, label, source| {
         out.moment(&[label], source.stats.last_message);
     });
-    let outcomes = page.places("outcome", &LongLifetime::ALL, |outcome| outcome.as_str());
-    by_source_and(page, names::LONG_LIFETIMES, &sources, outcomes, |source, at| {
-        source.long_lifetimes.get(at)
-    });
-    by_source(page, names::RESYNCS, &sources, |source| Some(source.stats.resyncs));
-    each_source(page, names::RESYNC_DURATION, &sources, |out, label, source| {
+    let outcomes = Rc::<[_]>::from(page.places("outcome", &LongLifetime::ALL, |outcome| outcome.as_str()));
+    each_with(page, names::LONG_LIFETIMES, &sources, &outcomes, |source, at| source.long_lifetimes.get(at));
+    each_value(page, names::RESYNCS, &sources, |source| Some(source.stats.resyncs));
+    each(page, names::RESYNC_DURATION, &sources, |out, label, source| {
         if let Some(took) = source.stats.resync_duration {
             out.value(&[label], Number::duration(took));
         }
     });
-    by_source(page, names::RESYNC_OK, &sources, |source| source.stats.resync_ok.map(u64::from));
+    each_value(page, names::RESYNC_OK, &sources, |source| source.stats.resync_ok.map(u64::from));
     let [live, stale] = ["live", "stale"].map(|state| page.label("state", state));
-    each_source(page, names::STATUS_KEYS, &sources, move |out, label, source| {
+    each(page, names::STATUS_KEYS, &sources, move |out, label, source| {
         if let Some(keys) = source.stats.status_keys {
             out.number(&[label, &live], keys.live);
             out.number(&[label, &stale], keys.stale);
         }
     });
-    each_source(page, names::REDIS_SETTING_OK, &sources, |out, label, source| {
+    each(page, names::REDIS_SETTING_OK, &sources, |out, label, source| {
         for (setting, &ok) in &source.stats.settings_ok {
             out.flag(&[label, &out.label("setting", setting)], ok);
         }
@@ -245,19 +235,19 @@ fn statsdb<'a, E: Encode>(page: &mut Page<'a, E>, sources: &Rc<LabelledSources<'
         stats.statsdb.as_ref()
     }
     let forward = |source: &SourceView| statsdb(&source.stats).and_then(StatsdbStats::forwarded);
-    by_source(page, names::STATSDB_CONNECTIONS, sources, |source| Some(statsdb(&source.stats)?.connections));
+    each_value(page, names::STATSDB_CONNECTIONS, sources, |source| Some(statsdb(&source.stats)?.connections));
     by_reason(page, names::STATSDB_TURNED_AWAY, sources, |stats| &stats.refused_connections);
     by_reason(page, names::STATSDB_REFUSED, sources, |stats| &stats.refused);
-    by_source(page, names::STATSDB_REFUSED_CLIENTS, sources, |source| {
+    each_value(page, names::STATSDB_REFUSED_CLIENTS, sources, |source| {
         Some(statsdb(&source.stats)?.refused_clients)
     });
-    by_source(page, names::STATSDB_COTURN_SEEN, sources, |source| {
+    each_value(page, names::STATSDB_COTURN_SEEN, sources, |source| {
         Some(u64::from(statsdb(&source.stats)?.coturn_seen))
     });
-    by_source(page, names::FORWARD_UP, sources, move |source| Some(u64::from(forward(source)?.up)));
-    by_source(page, names::FORWARDED, sources, move |source| Some(forward(source)?.sent));
-    by_source(page, names::FORWARD_DROPPED, sources, move |source| Some(forward(source)?.dropped));
-    by_source(page, names::FORWARD_WITHHELD, sources, move |source| Some(forward(source)?.withheld));
+    each_value(page, names::FORWARD_UP, sources, move |source| Some(u64::from(forward(source)?.up)));
+    each_value(page, names::FORWARDED, sources, move |source| Some(forward(source)?.sent));
+    each_value(page, names::FORWARD_DROPPED, sources, move |source| Some(forward(source)?.dropped));
+    each_value(page, names::FORWARD_WITHHELD, sources, move |source| Some(forward(source)?.withheld));
 }
 
 fn totals<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot) {
@@ -276,18 +266,48 @@ fn totals<'a, E: Encode>(page: &mut Page<'a, E>, table: &'a Snapshot) {
     page.add(names::EVICTED_ALLOCATIONS, |out| out.number(&[], table.evicted));
 }
 
-/// Samples of each realm.
-fn each_realm<'a, E: Encode>(
+/// Samples of each of `all`: realms, or sources.
+fn each<'a, E: Encode, T: 'a>(
     page: &mut Page<'a, E>,
     family: Family,
-    realms: &Rc<LabelledRealms<'a>>,
-    add: impl Fn(&mut Samples<E>, &Label, &RealmView) + 'a,
+    all: &Rc<[Labelled<&'a T>]>,
+    add: impl Fn(&mut Samples<E>, &Label, &T) + 'a,
 ) {
-    let realms = Rc::clone(realms);
+    let all = Rc::clone(all);
     page.add(family, move |out| {
-        for realm in &*realms {
-            out.since(realm.created);
-            add(out, &realm.label, realm.item);
+        for one in &*all {
+            out.since(one.created);
+            add(out, &one.label, one.item);
+        }
+    });
+}
+
+/// A sample of each that has a value.
+fn each_value<'a, E: Encode, T: 'a>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    all: &Rc<[Labelled<&'a T>]>,
+    value: impl Fn(&T) -> Option<u64> + 'a,
+) {
+    each(page, family, all, move |out, label, one| {
+        if let Some(value) = value(one) {
+            out.number(&[label], value);
+        }
+    });
+}
+
+/// A sample of each with each of `others`.
+fn each_with<'a, E: Encode, T: 'a>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    all: &Rc<[Labelled<&'a T>]>,
+    others: &Rc<[Labelled<usize>]>,
+    value: impl Fn(&T, usize) -> u64 + 'a,
+) {
+    let others = Rc::clone(others);
+    each(page, family, all, move |out, label, one| {
+        for other in &*others {
+            out.number(&[label, &other.label], value(one, other.item));
         }
     });
 }
@@ -298,67 +318,7 @@ fn by_realm<'a, E: Encode>(
     realms: &Rc<LabelledRealms<'a>>,
     value: impl Fn(&RealmView) -> u64 + 'a,
 ) {
-    each_realm(page, family, realms, move |out, label, realm| out.number(&[label], value(realm)));
-}
-
-/// A sample of each realm with each of `others`.
-fn by_realm_and<'a, E: Encode>(
-    page: &mut Page<'a, E>,
-    family: Family,
-    realms: &Rc<LabelledRealms<'a>>,
-    others: &Rc<[Labelled<usize>]>,
-    value: impl Fn(&RealmView, usize) -> u64 + 'a,
-) {
-    let others = Rc::clone(others);
-    each_realm(page, family, realms, move |out, label, realm| {
-        for other in &*others {
-            out.number(&[label, &other.label], value(realm, other.item));
-        }
-    });
-}
-
-/// Samples of each source.
-fn each_source<'a, E: Encode>(
-    page: &mut Page<'a, E>,
-    family: Family,
-    sources: &Rc<LabelledSources<'a>>,
-    add: impl Fn(&mut Samples<E>, &Label, &SourceView) + 'a,
-) {
-    let sources = Rc::clone(sources);
-    page.add(family, move |out| {
-        for source in &*sources {
-            out.since(source.created);
-            add(out, &source.label, source.item);
-        }
-    });
-}
-
-fn by_source<'a, E: Encode>(
-    page: &mut Page<'a, E>,
-    family: Family,
-    sources: &Rc<LabelledSources<'a>>,
-    value: impl Fn(&SourceView) -> Option<u64> + 'a,
-) {
-    each_source(page, family, sources, move |out, label, source| {
-        if let Some(value) = value(source) {
-            out.number(&[label], value);
-        }
-    });
-}
-
-/// A sample of each source with each of `others`.
-fn by_source_and<'a, E: Encode>(
-    page: &mut Page<'a, E>,
-    family: Family,
-    sources: &Rc<LabelledSources<'a>>,
-    others: Vec<Labelled<usize>>,
-    value: impl Fn(&SourceView, usize) -> u64 + 'a,
-) {
-    each_source(page, family, sources, move |out, label, source| {
-        for other in &others {
-            out.number(&[label, &other.label], value(source, other.item));
-        }
-    });
+    each_value(page, family, realms, move |realm| Some(value(realm)));
 }
 
 /// A sample of each source that is a listener, for each reason that occurs.
@@ -368,7 +328,7 @@ fn by_reason<'a, E: Encode>(
     sources: &Rc<LabelledSources<'a>>,
     counts: fn(&StatsdbStats) -> &CountsByReason,
 ) {
-    each_source(page, family, sources, move |out, label, source| {
+    each(page, family, sources, move |out, label, source| {
         for (reason, &count) in source.stats.statsdb.iter().flat_map(counts) {
             out.number(&[label, &out.label("reason", reason)], count);
         }

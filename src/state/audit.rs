@@ -173,10 +173,9 @@ fn histogram<const N: usize>(what: &str, histogram: &Histogram<N>, edges: &[u64;
     if histogram.native().is_some_and(|native| native.iter().any(|(_, count)| count == 0)) {
         return Err(format!("{what}: a native bucket is empty: {histogram:?}"));
     }
-    let mut below = 0;
-    let cumulative = histogram.cumulative().chain([histogram.count()]);
-    for (place, (exemplar, up_to)) in histogram.exemplars().zip(cumulative).enumerate() {
-        let count = up_to - std::mem::replace(&mut below, up_to);
+    let above = histogram.count() - histogram.counts().iter().sum::<u64>();
+    let counts = histogram.counts().iter().copied().chain([above]);
+    for (place, (exemplar, count)) in histogram.exemplars().zip(counts).enumerate() {
         let Some(&Exemplar { value, .. }) = exemplar else { continue };
         let is_above = place == 0 || value > edges[place - 1];
         if count == 0 || !is_above || edges.get(place).is_some_and(|&edge| value > edge) {

@@ -156,3 +156,39 @@ pub(super) fn begin_bucket(out: &mut Vec<u8>, name: &str, labels: &[&Label]) {
     }
     out.extend_from_slice(b"le=\"");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ODD: &str = "a\\b\"c\nd";
+
+    fn escaped(text: &str, what: Escaped) -> String {
+        let mut out = Vec::new();
+        escape(text, what, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_would_end_a_value_or_a_line_is_escaped() {
+        assert_eq!(escaped(ODD, Escaped::Help), r#"a\\b"c\nd"#);
+        assert_eq!(escaped(ODD, Escaped::Quoted), r#"a\\b\"c\nd"#);
+        let Label(label) = text_label("realm", ODD);
+        assert_eq!(std::str::from_utf8(&label).unwrap(), r#"realm="a\\b\"c\nd""#);
+    }
+
+    #[test]
+    fn labels_stand_in_braces_and_a_bound_behind_them() {
+        let [one, two] = [text_label("a", "1"), text_label("b", "2")];
+        for (labels, expected, bucket) in [
+            (&[][..], "", "n_bucket{le=\""),
+            (&[&one], r#"{a="1"}"#, r#"n_bucket{a="1",le=""#),
+            (&[&one, &two], r#"{a="1",b="2"}"#, r#"n_bucket{a="1",b="2",le=""#),
+        ] {
+            let (mut out, mut begun) = (Vec::new(), b"of the one before".to_vec());
+            push_labels(&mut out, labels);
+            begin_bucket(&mut begun, "n", labels);
+            assert_eq!((&out[..], &begun[..]), (expected.as_bytes(), bucket.as_bytes()));
+        }
+    }
+}

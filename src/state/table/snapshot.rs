@@ -105,19 +105,6 @@ pub struct SourceView {
     pub long_lifetimes: Counts<{ LongLifetime::ALL.len() }>,
 }
 
-impl Snapshot {
-    /// Hides what was relayed: a scraper that sees the counters at 0 first sees that they begin anew.
-    pub fn begin_at_zero(&mut self) {
-        for realm in &mut self.realms {
-            let series = &mut realm.series;
-            for traffic in [&mut series.relayed, &mut series.recovered, &mut series.unseen] {
-                (traffic.client, traffic.peer) = (Traffic::ZERO, Traffic::ZERO);
-            }
-        }
-        self.unallocated = Traffic::ZERO;
-    }
-}
-
 impl Table {
     /// Which caps have been reached.
     pub const fn caps_reached(&self) -> CapsReached {
