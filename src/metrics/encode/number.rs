@@ -34,7 +34,8 @@ impl Number {
     pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Whole(value) if value <= EXACT => whole(value, out),
-            Self::Millis(millis) if millis <= EXACT => {
+            // Beyond 2^43 seconds two texts of three decimals may be one f64.
+            Self::Millis(millis) if millis <= EXACT / 2 => {
                 whole(millis / 1000, out);
                 decimals(millis % 1000, out);
             }
@@ -100,6 +101,15 @@ mod tests {
             (Number::Real(f64::NAN), "NaN"),
         ] {
             assert_eq!(text(number), expected, "{number:?}");
+        }
+    }
+
+    #[test]
+    fn where_thousandths_are_no_f64_of_their_own_the_text_is_the_shortest() {
+        for millis in
+            [8_796_093_022_208_000, 8_914_704_385_562_442, EXACT / 2, EXACT / 2 + 1, EXACT - 1, EXACT]
+        {
+            assert_eq!(text(Number::Millis(millis)), (millis as f64 / 1000.0).to_string(), "{millis}");
         }
     }
 
