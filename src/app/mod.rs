@@ -12,6 +12,7 @@ mod redis_source;
 mod resync_task;
 mod serve;
 mod signals;
+mod sinks;
 mod statsdb_source;
 mod store;
 mod supervise;

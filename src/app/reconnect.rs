@@ -72,6 +72,13 @@ impl Failures {
     pub(super) fn end(&mut self) {
         *self = Self::default();
     }
+
+    /// The row is over; whether one of it was logged.
+    pub(super) fn solve(&mut self) -> bool {
+        let was_logged = self.logged.is_there();
+        self.end();
+        was_logged
+    }
 }
 
 /// Runs until an attempt gives a fatal error.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::sink_args::SinkArgs;
+
 /// Watches coturn's Redis event stream (redis-statsdb) and serves it as Prometheus metrics.
 ///
 /// Every flag can be given by the variable named beside it; lists are separated by commas there. A flag beats its
@@ -32,6 +34,8 @@ pub(super) struct Args {
     pub(super) metrics: MetricsArgs,
     #[command(flatten)]
     pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) sinks: SinkArgs,
 }
 
 /// What to do instead of watching.

@@ -1,7 +1,10 @@
 //! The command line: flags, variables, help, version. The only user of `clap`; what comes out is a [`Config`].
 
 mod args;
+mod given;
 mod read;
+mod read_sinks;
+mod sink_args;
 mod stop;
 
 use std::ffi::OsString;

@@ -1,18 +1,18 @@
 //! From raw arguments to a `Config`: finds each value's parser and, when it fails, says which flag or variable it was.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
 
 use super::args::{self, Args};
+use super::given::{Given, UsageError};
+use super::read_sinks::read_sinks;
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, ListenAddress, Log, Password, RedisSource, Secret, Statsdb, Tls,
-    UsageQuery, Web,
+    self, Command, Config, ConfigError, ListenAddress, Log, Password, RedisSource, Secret, SinksConfig,
+    Statsdb, Tls, UsageQuery, Web,
 };
 use crate::reload::Reloaded;
 use crate::state::Settings;
@@ -21,8 +21,18 @@ use crate::state::Settings;
 const MANY: u64 = u32::MAX as u64;
 
 /// Flags without effect on a command that looks at the keys of a Redis.
-const NOT_FOR_KEYS: &[&str] =
-    &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
+const NOT_FOR_KEYS: &[&str] = &[
+    "web.",
+    "statsdb.",
+    "allocation.idle-after",
+    "allocation.max-count",
+    "session.",
+    "metrics.",
+    "store.",
+    "ledger.",
+    "events.",
+    "exporter.",
+];
 
 /// Flags that mean nothing to `doctor`, which looks at the keys and at the listener.
 const NOT_FOR_THE_DOCTOR: &[&str] = &[
@@ -35,27 +45,24 @@ const NOT_FOR_THE_DOCTOR: &[&str] = &[
     "session.",
     "metrics.",
     "store.",
+    "ledger.",
+    "events.",
+    "exporter.",
 ];
 
 /// Flags without effect on a command that reads the ledger.
-const NOT_FOR_THE_LEDGER: &[&str] =
-    &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
-
-/// A value that cannot be used, and where it came from.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UsageError {
-    /// A value, or several together, are wrong.
-    #[error("{origin}: {problem}")]
-    Value {
-        /// `--log.level`, or `environment variable COTURN_EXPORTER_LOG_LEVEL`.
-        origin: String,
-        /// What is wrong, and what is accepted.
-        problem: ConfigError,
-    },
-    /// A flag that the subcommand would not read.
-    #[error("--{flag} has no effect on {command}; leave it out")]
-    NoEffect { flag: String, command: &'static str },
-}
+const NOT_FOR_THE_LEDGER: &[&str] = &[
+    "web.",
+    "redis.",
+    "statsdb.",
+    "allocation.",
+    "session.",
+    "metrics.",
+    "store.retention",
+    "ledger.",
+    "events.",
+    "exporter.",
+];
 
 /// The configuration that `args` ask for. Long, but a list: what each subcommand reads, and which flags it refuses.
 pub(super) fn config(
@@ -64,7 +71,7 @@ pub(super) fn config(
     definitions: &clap::Command,
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
-    let Args { command, web, log, redis, statsdb, allocation, session, metrics, store } = args;
+    let Args { command, web, log, redis, statsdb, allocation, session, metrics, store, sinks } = args;
     let password_files =
         [redis.password_file.clone(), redis.sentinel_password_file.clone(), statsdb.password_file.clone()];
     let log = read_log(&given, &log)?;
@@ -75,11 +82,26 @@ pub(super) fn config(
         Command::Watch => {
             config.web = read_web(&given, &web)?;
             config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
-            config.store = read_store(&given, &store)?;
+            let sinks = read_sinks(&given, &sinks, &mut config.password_files)?;
+            config.store = read_store(&given, &store, sinks)?;
         }
-        Command::Replay { .. } => given.refuse(&["web.", "redis.", "statsdb.", "store."], "replay")?,
+        Command::Replay { .. } => given
+            .refuse(&["web.", "redis.", "statsdb.", "store.", "ledger.", "events.", "exporter."], "replay")?,
         Command::Record { .. } => {
-            given.refuse(&["web.", "statsdb.", "allocation.", "session.", "metrics.", "store."], "record")?;
+            given.refuse(
+                &[
+                    "web.",
+                    "statsdb.",
+                    "allocation.",
+                    "session.",
+                    "metrics.",
+                    "store.",
+                    "ledger.",
+                    "events.",
+                    "exporter.",
+                ],
+                "record",
+            )?;
         }
         Command::Doctor { .. } => {
             given.refuse(NOT_FOR_THE_DOCTOR, "doctor")?;
@@ -285,10 +307,22 @@ fn read_statsdb(
     statsdb.checked(open).map(Some).map_err(|problem| given.wrong(id, problem))
 }
 
-fn read_store(given: &Given<'_>, store: &args::StoreArgs) -> Result<Option<config::StoreConfig>, UsageError> {
+fn read_store(
+    given: &Given<'_>,
+    store: &args::StoreArgs,
+    sinks: SinksConfig,
+) -> Result<Option<config::StoreConfig>, UsageError> {
     let retention = given.one("store.retention", &store.retention, value::positive_duration)?;
     let path = given.file("store.path", store.path.as_ref());
-    Ok(path.map(|path| config::StoreConfig { path, retention }))
+    let sink = match (&sinks.postgres, sinks.webhooks.first()) {
+        (Some(_), _) => Some("ledger.postgres-url"),
+        (None, Some(_)) => Some("events.url"),
+        (None, None) => None,
+    };
+    match (path, sink) {
+        (None, Some(id)) => Err(given.wrong(id, ConfigError::SinkWithoutStore)),
+        (path, _) => Ok(path.map(|path| config::StoreConfig { path, retention, sinks })),
+    }
 }
 
 fn read_table(
@@ -329,112 +363,4 @@ fn read_lifetime(
     let max_lifetime = given.one(id, &allocation.max_lifetime, value::positive_duration)?;
     let grace = given.one("allocation.grace", &allocation.grace, value::duration)?;
     Ok((max_lifetime, grace))
-}
-
-/// What was given, and how.
-struct Given<'a> {
-    matches: &'a ArgMatches,
-    definitions: &'a clap::Command,
-}
-
-impl Given<'_> {
-    /// One value. A variable that is set but empty counts as not set.
-    fn one<T>(
-        &self,
-        id: &str,
-        typed: &str,
-        parse: impl FnOnce(&str) -> Result<T, ConfigError>,
-    ) -> Result<T, UsageError> {
-        let default = self.defaults(id).into_iter().next();
-        let typed = if self.by_variable(id) && typed.trim().is_empty() {
-            default.unwrap_or_default()
-        } else {
-            typed.to_owned()
-        };
-        parse(&typed).map_err(|problem| self.wrong(id, problem))
-    }
-
-    /// Every value of a repeatable flag; a variable holds them separated by commas.
-    fn each<T>(
-        &self,
-        id: &str,
-        typed: &[String],
-        parse: impl Fn(&str) -> Result<T, ConfigError>,
-    ) -> Result<Vec<T>, UsageError> {
-        let split = |list: &str| {
-            let parts = list.split(',').map(str::trim);
-            parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        };
-        self.each_of(id, typed, split, parse)
-    }
-
-    /// Every value of a repeatable flag; a variable holds them as a list that `split` takes apart.
-    fn each_of<T>(
-        &self,
-        id: &str,
-        typed: &[String],
-        split: impl Fn(&str) -> Vec<String>,
-        parse: impl Fn(&str) -> Result<T, ConfigError>,
-    ) -> Result<Vec<T>, UsageError> {
-        let parse = |value: &str| parse(value).map_err(|problem| self.wrong(id, problem));
-        if !self.by_variable(id) {
-            return typed.iter().map(|value| parse(value)).collect();
-        }
-        let mut values: Vec<_> = typed.iter().flat_map(|list| split(list)).collect();
-        if values.is_empty() {
-            values = self.defaults(id);
-        }
-        values.iter().map(|value| parse(value)).collect()
-    }
-
-    /// The path of a file. A variable that is set but empty counts as not set.
-    fn file(&self, id: &str, typed: Option<&OsString>) -> Option<PathBuf> {
-        typed.filter(|path| !(path.is_empty() && self.by_variable(id))).map(PathBuf::from)
-    }
-
-    fn wrong(&self, id: &str, problem: ConfigError) -> UsageError {
-        let variable = self.argument(id).and_then(clap::Arg::get_env).filter(|_| self.by_variable(id));
-        let origin = match variable {
-            Some(variable) => format!("environment variable {}", variable.display()),
-            None => format!("--{id}"),
-        };
-        UsageError::Value { origin, problem }
-    }
-
-    /// Refuses typed flags that begin so; variables may be set for other commands and are let be.
-    fn refuse(&self, groups: &[&str], command: &'static str) -> Result<(), UsageError> {
-        match groups.iter().find_map(|group| self.typed(group)) {
-            Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
-            None => Ok(()),
-        }
-    }
-
-    /// A typed flag of a group.
-    fn typed(&self, group: &str) -> Option<&str> {
-        let typed = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
-        self.matches.ids().map(clap::Id::as_str).find(|id| id.starts_with(group) && typed(id))
-    }
-
-    /// Whether a list was given, by its flag or by a variable that is not empty.
-    fn is_given(&self, id: &str, typed: &[String]) -> bool {
-        match self.matches.value_source(id) {
-            Some(ValueSource::CommandLine) => true,
-            Some(ValueSource::EnvVariable) => typed.iter().any(|list| !list.trim().is_empty()),
-            _ => false,
-        }
-    }
-
-    fn by_variable(&self, id: &str) -> bool {
-        // Flags of subcommands have no variables, and asking clap for them here would be an error.
-        self.argument(id).is_some() && self.matches.value_source(id) == Some(ValueSource::EnvVariable)
-    }
-
-    fn defaults(&self, id: &str) -> Vec<String> {
-        let values = self.argument(id).map(clap::Arg::get_default_values).unwrap_or_default();
-        values.iter().map(|value| value.to_string_lossy().into_owned()).collect()
-    }
-
-    fn argument(&self, id: &str) -> Option<&clap::Arg> {
-        self.definitions.get_arguments().find(|argument| argument.get_id() == id)
-    }
 }

@@ -135,6 +135,14 @@ pub enum ConfigError {
         /// The longest that is read, in bytes.
         max: usize,
     },
+    /// A file that holds no secrets.
+    #[error("{path:?} holds no secrets: it must be UTF-8 text, one secret a line, at most {max} bytes long")]
+    NoSecrets {
+        /// The file.
+        path: PathBuf,
+        /// The longest that is read, in bytes.
+        max: usize,
+    },
     /// A password file that no source would use.
     #[error("every Redis URL has a password of its own; drop them from the URLs, or drop the file")]
     PasswordFileUnused,
@@ -165,6 +173,29 @@ pub enum ConfigError {
     /// A certificate without its key, or the other way round.
     #[error("--statsdb.tls-cert-file and --statsdb.tls-key-file come together; give both")]
     StatsdbPair,
+    /// A flag of a database that is not named.
+    #[error("it is about --ledger.postgres-url, which is not given; give it, or leave this out")]
+    PostgresUnused,
+    /// A flag of web hooks that are not named.
+    #[error("it is about --events.url, which is not given; give it, or leave this out")]
+    EventsUnused,
+    /// Sinks without a ledger.
+    #[error("what it takes waits in the ledger of a store; give --store.path too")]
+    SinkWithoutStore,
+    /// Not the URL of a web hook.
+    #[error(
+        "{host:?} is not reached by a web hook; write http://host[:port]/path or https://host[:port]/path"
+    )]
+    WebhookUrl {
+        /// What stands where the host should be, without what may be secret.
+        host: String,
+    },
+    /// Not a name for an exporter.
+    #[error("{value:?} is no name for an exporter: 1 to 200 characters, none of them a control character")]
+    ExporterName {
+        /// As typed.
+        value: String,
+    },
     /// A realm name that is taken.
     #[error("{value:?} stands for all realms past the maximum and cannot be a realm's own series")]
     ReservedRealm {

@@ -6,6 +6,7 @@ mod listen;
 mod redis_source;
 mod redis_url;
 mod secret;
+mod sinks;
 mod statsdb;
 mod telemetry_path;
 pub mod value;
@@ -20,6 +21,7 @@ pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
 pub use secret::{Password, Secret};
+pub use sinks::{PostgresSettings, SinksConfig, WebhookSettings};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
 
@@ -58,6 +60,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// How long a finished session stays in the ledger.
     pub retention: Duration,
+    /// Who takes what is in the ledger elsewhere.
+    pub sinks: SinksConfig,
 }
 
 /// What to do.

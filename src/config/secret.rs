@@ -46,6 +46,27 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// The lines of a file as one text: secrets of which any will do; `flag` names the file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::PasswordFile`] when it cannot be read, [`ConfigError::NoSecrets`] when it is empty, longer than 4096
+    /// bytes, or not UTF-8.
+    pub fn lines_of_file(flag: &'static str, path: &Path) -> Result<Reloaded<Self>, ConfigError> {
+        let path = path.to_owned();
+        Reloaded::new(flag, move |files, _| {
+            let unreadable = |error| ConfigError::PasswordFile { path: path.clone(), error };
+            let bytes = files.read(&path).map_err(unreadable)?;
+            let text = String::from_utf8(bytes).unwrap_or_default();
+            if text.len() > MAX_FILE || text.trim().is_empty() || text.contains('\0') {
+                return Err(ConfigError::NoSecrets { path: path.clone(), max: MAX_FILE });
+            }
+            Ok(Self::new(text.trim_end()))
+        })
+    }
+}
+
 /// A password as it is now.
 #[derive(Clone, Debug)]
 pub enum Password {

@@ -176,6 +176,50 @@ pub fn host_name(value: &str) -> Result<String, ConfigError> {
     Ok(name.to_ascii_lowercase())
 }
 
+/// The name of an exporter.
+///
+/// # Errors
+///
+/// [`ConfigError::ExporterName`].
+pub fn exporter_name(value: &str) -> Result<String, ConfigError> {
+    let name = value.trim();
+    let is_good = (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if is_good { Ok(name.to_owned()) } else { Err(ConfigError::ExporterName { value: value.to_owned() }) }
+}
+
+/// The name of this host; `coturn-exporter` where it has none.
+pub fn name_of_host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    exporter_name(&name).unwrap_or_else(|_| crate::version::NAME.to_owned())
+}
+
+/// Host and port of the URL of a web hook.
+///
+/// # Errors
+///
+/// [`ConfigError::WebhookUrl`], without what may be secret in the URL.
+pub fn host_of_web_hook(url: &str) -> Result<String, ConfigError> {
+    let (rest, port) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, 443),
+        (None, Some(rest)) => (rest, 80),
+        (None, None) => return Err(ConfigError::WebhookUrl { host: String::new() }),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let is_host = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+    };
+    let port_of = |host: &str| host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    match host.rsplit_once(':') {
+        _ if !is_host(host) => Err(ConfigError::WebhookUrl { host: host.to_owned() }),
+        Some((_, behind)) if !behind.contains(']') => match port_of(host) {
+            Some(1..) => Ok(host.to_ascii_lowercase()),
+            _ => Err(ConfigError::WebhookUrl { host: host.to_owned() }),
+        },
+        _ => Ok(format!("{}:{port}", host.to_ascii_lowercase())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

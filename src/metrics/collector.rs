@@ -25,7 +25,7 @@ pub struct View {
 }
 
 /// How the store is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreFigures {
     /// All that is answered is in it, and its directory is as it was.
     pub is_ok: bool,
@@ -33,6 +33,25 @@ pub struct StoreFigures {
     pub bytes: u64,
     /// When the newest snapshot was made, by the wall clock.
     pub last_snapshot: Option<Timestamp>,
+    /// Who takes what is in the ledger elsewhere, by name.
+    pub sinks: Vec<SinkView>,
+}
+
+/// How it stands with one who takes sessions or events elsewhere. All counts are of all times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkView {
+    /// Its name.
+    pub name: String,
+    /// What waits.
+    pub pending: u64,
+    /// When what waits longest happened, by the wall clock.
+    pub oldest: Option<Timestamp>,
+    /// What was confirmed.
+    pub delivered: u64,
+    /// Deliveries that failed.
+    pub failed: u64,
+    /// What it will never get.
+    pub dropped: u64,
 }
 
 /// Adds the families of a view.
@@ -47,19 +66,40 @@ pub(super) fn add_families<'a, E: Encode>(page: &mut Page<'a, E>, view: &'a View
     servers(page, &table.servers);
     sources(page, table);
     totals(page, table);
-    store(page, view.store);
+    store(page, view.store.as_ref());
 }
 
 type LabelledRealms<'a> = [Labelled<&'a RealmView>];
 type LabelledSources<'a> = [Labelled<&'a SourceView>];
 
-fn store<E: Encode>(page: &mut Page<'_, E>, store: Option<StoreFigures>) {
-    let Some(StoreFigures { is_ok, bytes, last_snapshot }) = store else { return };
+fn store<'a, E: Encode>(page: &mut Page<'a, E>, store: Option<&'a StoreFigures>) {
+    let Some(&StoreFigures { is_ok, bytes, last_snapshot, ref sinks }) = store else { return };
     page.add(names::STORE_OK, move |out| out.flag(&[], is_ok));
     page.add(names::STORE_BYTES, move |out| out.number(&[], bytes));
     page.add(names::STORE_LAST_SNAPSHOT, move |out| {
         if let Some(moment) = last_snapshot {
             out.value(&[], Number::Millis(moment.as_millis()));
+        }
+    });
+    each_sink(page, names::SINK_PENDING, sinks, |sink| Some(Number::Whole(sink.pending)));
+    each_sink(page, names::SINK_OLDEST, sinks, |sink| Some(Number::Millis(sink.oldest?.as_millis())));
+    each_sink(page, names::SINK_DELIVERED, sinks, |sink| Some(Number::Whole(sink.delivered)));
+    each_sink(page, names::SINK_FAILED, sinks, |sink| Some(Number::Whole(sink.failed)));
+    each_sink(page, names::SINK_DROPPED, sinks, |sink| Some(Number::Whole(sink.dropped)));
+}
+
+fn each_sink<'a, E: Encode>(
+    page: &mut Page<'a, E>,
+    family: Family,
+    sinks: &'a [SinkView],
+    value: impl Fn(&SinkView) -> Option<Number> + 'a,
+) {
+    page.add(family, move |out| {
+        for sink in sinks {
+            if let Some(value) = value(sink) {
+                let label = out.label("sink", &sink.name);
+                out.value(&[&label], value);
+            }
         }
     });
 }

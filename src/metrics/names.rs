@@ -235,6 +235,19 @@ families! {
     STORE_LAST_SNAPSHOT: Gauge "coturn_exporter_store_last_snapshot_timestamp_seconds" []
         "When the newest snapshot of the table was made, from which a restart begins. Absent without a store, and before \
          the first.";
+    SINK_PENDING: Gauge "coturn_exporter_sink_pending_events" ["sink"]
+        "Finished sessions (sink postgres) or events (of a web hook, by its host and port) in the ledger that the sink does \
+         not have yet; 1000000 stands for that and more. Absent without --ledger.postgres-url and --events.url.";
+    SINK_OLDEST: Gauge "coturn_exporter_sink_oldest_pending_timestamp_seconds" ["sink"]
+        "When the session ended or the event happened that waits for the sink longest. Absent while nothing waits.";
+    SINK_DELIVERED: Counter "coturn_exporter_sink_delivered_total" ["sink"]
+        "Sessions or events that the sink has confirmed, ever; one that is sent again after a failure or a restart may \
+         count again.";
+    SINK_FAILED: Counter "coturn_exporter_sink_failed_total" ["sink"]
+        "Deliveries that failed, ever. What was in them waits and is tried again; the log says why.";
+    SINK_DROPPED: Counter "coturn_exporter_sink_dropped_total" ["sink"]
+        "Sessions or events that the sink will never get: they waited for longer than --events.max-age or \
+         --store.retention, more than --events.max-pending waited, or a web hook refused this one again and again.";
     DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
         "Lines of the exporter's log that were lost: 1 MiB of them waited for a reader of standard error that had \
          stopped, or standard error could not be written. The log says where lines are missing. No other number is \

@@ -11,6 +11,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod audit;
+mod event_record;
 mod image;
 mod input;
 mod model;
@@ -22,10 +23,11 @@ mod tests;
 
 /// What equal inputs come to, and how they are written: raised whenever a rule of the table, the form of an input or that of an
 /// image changes.
-pub const RULES_VERSION: u32 = 2;
+pub const RULES_VERSION: u32 = 3;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use audit::audit;
+pub use event_record::{AllocationNames, OpenedSession, OrphanedAllocation};
 pub use image::{IMAGE_VERSION, ImageError};
 pub use input::ScanOutcome;
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event_record::session_serial;
 use super::model::allocation::{Allocation, Cause, Flag, Flags, Origin, Phase};
 use super::model::ids::SourceId;
 use super::model::realms::Realms;
@@ -131,10 +132,7 @@ impl AllocationRecord {
         let is_replaced = allocation.cause == Some(Cause::Replaced);
         Self {
             serial: allocation.serial.get(),
-            session: match allocation.session.session() {
-                None if allocation.is_alone() => Some(allocation.serial.get()),
-                session => session.map(|session| sessions[session].serial),
-            },
+            session: session_serial(allocation, sessions),
             source: allocation.source(),
             realm: realms.shared_name(allocation.realm),
             user: records.users.get(allocation.user).into(),

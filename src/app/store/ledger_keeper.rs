@@ -1,5 +1,6 @@
 //! The ledger beside the table: what ended is taken into it, each once, and leaves it when it is old enough.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,28 +8,40 @@ use super::ledger_retention::{FEW, LARGE, RetentionGuard};
 use crate::app::ingest::SharedTable;
 use crate::app::log_once::LogOnce;
 use crate::clock::{Timestamp, WallTime};
+use crate::config::StoreConfig;
+use crate::metrics::SinkView;
 use crate::state::Output;
-use crate::store::ledger::SessionLedger;
+use crate::store::ledger::{EventBounds, LedgerError, SessionLedger, SinkFigures, SinkProgress};
 
 /// Outputs that are taken at once: the table is locked while they are copied.
 const AT_ONCE: usize = 2048;
 
 /// The ledger, and what was logged of it.
 #[derive(Debug)]
-pub(super) struct LedgerKeeper {
+pub(in crate::app) struct LedgerKeeper {
     ledger: Mutex<Option<SessionLedger>>,
     retention: Duration,
+    /// Of events that wait for a web hook.
+    bounds: EventBounds,
     guard: Mutex<RetentionGuard>,
     trouble: Mutex<LogOnce<String>>,
+    /// How far sinks have come since it was last written.
+    progress: Mutex<HashMap<String, SinkProgress>>,
+    /// How it stood with the sinks when the ledger was last looked at.
+    sinks: Mutex<Vec<SinkFigures>>,
 }
 
 impl LedgerKeeper {
-    pub(super) fn new(ledger: SessionLedger, retention: Duration, now: Timestamp, wall: Timestamp) -> Self {
+    pub(super) fn new(ledger: SessionLedger, config: &StoreConfig, now: Timestamp, wall: Timestamp) -> Self {
+        let sinks = ledger.sink_figures().unwrap_or_default();
         Self {
             ledger: Mutex::new(Some(ledger)),
-            retention,
+            retention: config.retention,
+            bounds: config.sinks.event_bounds,
             guard: Mutex::new(RetentionGuard::new(now, wall)),
             trouble: Mutex::default(),
+            progress: Mutex::default(),
+            sinks: Mutex::new(sinks),
         }
     }
 
@@ -87,10 +100,70 @@ impl LedgerKeeper {
         }
         let forget = || self.ledger().as_mut().is_some_and(|ledger| ledger.forget_before(horizon, wall));
         while may_go && forget() {}
+        // One that cannot be written says so at the next batch.
+        let trim = || {
+            self.ledger()
+                .as_mut()
+                .is_some_and(|ledger| ledger.trim_events(self.bounds, wall).unwrap_or(false))
+        };
+        while trim() {}
+    }
+
+    /// Reads something; `None` where it cannot be read, or is closed.
+    pub(in crate::app) fn read<T>(
+        &self,
+        read: impl FnOnce(&SessionLedger) -> Result<T, LedgerError>,
+    ) -> Option<T> {
+        read(self.ledger().as_ref()?).ok()
+    }
+
+    /// A sink has come so far; it is written with the next batch.
+    pub(in crate::app) fn note_progress(&self, sink: &str, more: SinkProgress) {
+        let mut progress = lock(&self.progress);
+        match progress.get_mut(sink) {
+            Some(progress) => progress.add(more),
+            None => drop(progress.insert(sink.to_owned(), more)),
+        }
+    }
+
+    /// The ledger is an older copy of one that is known elsewhere; whether it has another identity now.
+    pub(in crate::app) fn become_another(&self, sink: &str) -> bool {
+        let renewed = self.ledger().as_mut().is_some_and(|ledger| ledger.become_another(sink).is_ok());
+        if renewed && let Some(progress) = lock(&self.progress).get_mut(sink) {
+            progress.taken = 0;
+        }
+        renewed
+    }
+
+    /// How it stands with the sinks, as it is in the file.
+    pub(super) fn sink_views(&self) -> Vec<SinkView> {
+        let view = |sink: &SinkFigures| SinkView {
+            name: sink.name.clone(),
+            pending: sink.pending,
+            oldest: sink.oldest,
+            delivered: sink.delivered,
+            failed: sink.failed,
+            dropped: sink.dropped,
+        };
+        lock(&self.sinks).iter().map(view).collect()
+    }
+
+    /// Writes how far sinks have come, and looks how it stands with them.
+    pub(super) fn keep_progress(&self) {
+        let mut ledger = self.ledger();
+        let Some(ledger) = ledger.as_mut() else { return };
+        let mut progress = lock(&self.progress);
+        // What cannot be written stays for the next time.
+        progress.retain(|sink, progress| ledger.note_progress(sink, *progress).is_err());
+        drop(progress);
+        if let Ok(figures) = ledger.sink_figures() {
+            *lock(&self.sinks) = figures;
+        }
     }
 
     /// Closes the file: it stands alone then.
     pub(super) fn close(&self) {
+        self.keep_progress();
         if let Some(ledger) = self.ledger().take()
             && let Err(error) = ledger.close()
         {

@@ -6,7 +6,7 @@ use super::error::LoadError;
 use super::load_progress::LoadProgress;
 use super::reading::{ReadTable, TableFiles, empty, log_torn, read_table};
 use super::snapshots::write_snapshot;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::StoreConfig;
 use crate::state::{RULES_VERSION, ReplayError, Settings, SourceId, Table};
 use crate::store::journal::{
@@ -70,6 +70,8 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
         _ => None,
     };
     let mut ledger = SessionLedger::open(path, &sources, wanted.settings.rest_separator)?;
+    // Before open sessions are closed, which is an event.
+    ledger.set_sinks(wanted.config.sinks.named())?;
     let found = match (directory.continuity(), read) {
         // Nobody is answered before its first snapshot, however often that was begun.
         _ if taken_over.is_some() => begin_fresh(&directory, &mut ledger, taken_over)?,
@@ -158,7 +160,7 @@ fn begin_fresh(
 ) -> Result<EarlierLife, LoadError> {
     let Some(taken_over) = taken_over else {
         // A ledger may be there whose store was moved away.
-        ledger.close_open_rows()?;
+        ledger.close_open_rows(wall())?;
         return begin(directory, ledger, 0);
     };
     // One that was begun before and came no further has answered nobody.
@@ -176,8 +178,14 @@ fn begin_unsure(
         path = %directory.path().display(), reason,
         "the store cannot be gone on from; counters begin at 0 and sessions that were open are partial"
     );
-    ledger.close_open_rows()?;
+    ledger.close_open_rows(wall())?;
     begin(directory, ledger, 0)
+}
+
+/// The wall clock.
+fn wall() -> Timestamp {
+    let clock = SystemClock::new();
+    clock.to_wall(clock.now())
 }
 
 /// A journal that does not give its table shows an error of ours.

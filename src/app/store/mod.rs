@@ -39,7 +39,7 @@ use crate::state::{FrozenTable, Output, Settings};
 use crate::store::journal::{Boundary, Directory, Journal, Moments};
 use append_queue::{AppendQueue, Ticket};
 pub use error::LoadError;
-use ledger_keeper::LedgerKeeper;
+pub(super) use ledger_keeper::LedgerKeeper;
 use load_progress::LoadProgress;
 use loading::{LoadedStore, Wanted};
 use snapshots::{SnapshotSchedule, make_way, write_snapshot};
@@ -159,7 +159,7 @@ impl TableStore {
             queue: AppendQueue::new(failure),
             journal: Mutex::new(Some(journal)),
             marks,
-            ledger: LedgerKeeper::new(ledger, config.retention, now, wall),
+            ledger: LedgerKeeper::new(ledger, config, now, wall),
             covered: Mutex::new(view),
             is_closed: AtomicBool::new(false),
             schedule: Mutex::new(SnapshotSchedule::new(now, batches > 0)),
@@ -182,6 +182,11 @@ impl TableStore {
             milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "store loaded"
         );
+    }
+
+    /// The ledger, for those who take what is in it elsewhere.
+    pub(super) fn ledger(&self) -> &LedgerKeeper {
+        &self.parts.ledger
     }
 
     /// Writes what is put in, until the end. Ends by [`Self::finish`] only.
@@ -239,6 +244,7 @@ impl TableStore {
                     store.check_directory();
                 }
                 store.take_outputs();
+                store.parts.ledger.keep_progress();
                 if sweeps {
                     store.parts.ledger.sweep(now, store.parts.shared.to_wall(now));
                 }
@@ -418,6 +424,7 @@ impl TableStore {
             is_ok: is_written && ledger.is_ok() && !lock(directory_log).is_there(),
             bytes: bytes.load(Ordering::Relaxed),
             last_snapshot: directory.last_snapshot().map(|snapshot| snapshot.wall),
+            sinks: ledger.sink_views(),
         }
     }
 }

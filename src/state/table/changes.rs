@@ -1,14 +1,16 @@
 //! Numbers of records and sessions, and what ends on its way to the ledger, where there is one.
 
 use super::Table;
-use super::outputs::{Output, Outputs};
+use super::outputs::{Output, OutputKind, Outputs};
 use crate::clock::Timestamp;
+use crate::state::event_record::{AllocationNames, OpenedSession, OrphanedAllocation};
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
 use crate::state::model::allocation::{Flag, Phase};
 use crate::state::model::ids::RecordId;
 use crate::state::model::key::SourceKey;
+use crate::state::model::series::Orphan;
 use crate::state::model::source::Source;
 use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::recent_keys::RecentKeys;
@@ -69,7 +71,7 @@ impl Changes {
     /// A session is over.
     pub(super) fn add_ended_session(&mut self, session: SessionRecord) {
         if let Some(outputs) = self.outputs_mut() {
-            outputs.add(|| Output::Session(session), false);
+            outputs.add(OutputKind::Session, || Output::Session(session));
         }
     }
 
@@ -141,7 +143,26 @@ impl Table {
             AllocationRecord::of(at, is_final, &self.records, (&self.realms, &self.servers, &self.sessions))
         };
         if let Some(outputs) = self.changes.outputs_mut() {
-            outputs.add(|| Output::Allocation(record()), true);
+            outputs.add(OutputKind::Allocation, || Output::Allocation(record()));
+        }
+    }
+
+    /// Tells of a session that begins with the allocation at `at`.
+    pub(super) fn give_opened(&mut self, at: RecordId, is_adopted: bool) {
+        let names = || AllocationNames::of(at, &self.records, (&self.realms, &self.servers, &self.sessions));
+        if let Some(outputs) = self.changes.outputs_mut() {
+            outputs.add(OutputKind::Notice, || Output::Opened(OpenedSession { first: names(), is_adopted }));
+        }
+    }
+
+    /// Tells of the allocation at `at`, which became an orphan now; `session` is the number of its session.
+    pub(super) fn give_orphaned(&mut self, at: RecordId, session: Option<u64>, reason: Orphan) {
+        let names = || AllocationNames::of(at, &self.records, (&self.realms, &self.servers, &self.sessions));
+        if let Some(outputs) = self.changes.outputs_mut() {
+            outputs.add(OutputKind::Notice, || {
+                let allocation = AllocationNames { session: session.unwrap_or(0), ..names() };
+                Output::Orphaned(OrphanedAllocation { allocation, reason, since: self.now })
+            });
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::event_record::session_serial;
 use crate::state::model::allocation::{Flag, Phase};
 use crate::state::model::gatherings::members;
 use crate::state::model::series::Orphan;
@@ -83,6 +84,8 @@ impl Table {
             let series = self.realms.series(realm);
             series.orphans.add(Orphan::Idle as usize);
             series.orphaned.add(Orphan::Idle as usize);
+            let session = session_serial(&self.records[at], &self.sessions);
+            self.give_orphaned(at, session, Orphan::Idle);
         }
         self.arm(at);
     }

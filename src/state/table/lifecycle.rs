@@ -2,6 +2,7 @@
 
 use super::{Applied, Table};
 use crate::clock::Timestamp;
+use crate::state::event_record::session_serial;
 use crate::state::model::allocation::{
     Allocation, Cause, Flag, Granted, Origin, PackedKey, Phase, UNKNOWN_LIFETIME,
 };
@@ -255,12 +256,14 @@ impl Table {
         let allocation = &mut self.records[at];
         allocation.phase = Phase::Overdue;
         allocation.set(Flag::OverdueOrphan, !released);
+        let session = session_serial(&self.records[at], &self.sessions);
         self.member_settled(at);
         if !released {
             let allocation = &self.records[at];
             let series = self.realms.series(allocation.realm);
             series.orphans.add(Orphan::Overdue as usize);
             series.orphaned.add(Orphan::Overdue as usize);
+            self.give_orphaned(at, session, Orphan::Overdue);
         }
         self.wake_at(at, self.now.plus(OVERDUE_MEMORY));
     }

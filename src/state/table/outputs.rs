@@ -1,8 +1,10 @@
-//! What the table gives to a ledger: allocations that ended and sessions that closed, each under a number of its own, held
-//! until the ledger has it. A ledger that keeps the number of the last one takes none twice, whatever is replayed.
+//! What the table gives to a ledger: sessions that began, allocations that ended or became orphans, sessions that closed, each
+//! under a number of its own, held until the ledger has it. A ledger that keeps the number of the last one takes none twice,
+//! whatever is replayed.
 
 use super::Table;
 use crate::clock::Timestamp;
+use crate::state::event_record::{OpenedSession, OrphanedAllocation};
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
@@ -10,10 +12,13 @@ use crate::state::input::Input;
 use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::queue::Queue;
 
-/// More than so many allocations, and so many sessions, do not wait; the next ones are lost to the ledger.
+/// More than so many ended allocations, and so many of all others, do not wait; the next ones are lost to the ledger.
 const MAX_WAITING: usize = 200_000;
 
-/// Something that ended.
+/// Notices of what began or became an orphan give way earlier: without them the ledger lacks nothing.
+const MAX_NOTICES: usize = 50_000;
+
+/// Something for the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// An allocation ended. One that is overdue may live again or report its totals still: its sums come again then, under
@@ -21,6 +26,51 @@ pub enum Output {
     Allocation(AllocationRecord),
     /// A session closed; its allocations came before.
     Session(SessionRecord),
+    /// A session began. Nothing is told of one that an earlier process has told of.
+    Opened(OpenedSession),
+    /// An allocation became an orphan.
+    Orphaned(OrphanedAllocation),
+}
+
+impl Output {
+    /// It is told to others only: the ledger has no row of it.
+    pub const fn is_notice(&self) -> bool {
+        matches!(OutputKind::of(self), OutputKind::Notice)
+    }
+}
+
+/// Outputs of one kind share the room for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OutputKind {
+    Allocation,
+    Session,
+    Notice,
+}
+
+impl OutputKind {
+    const fn of(output: &Output) -> Self {
+        match output {
+            Output::Allocation(_) => Self::Allocation,
+            Output::Session(_) => Self::Session,
+            Output::Opened(_) | Output::Orphaned(_) => Self::Notice,
+        }
+    }
+
+    const fn count_mut(self, counts: &mut [usize; 3]) -> &mut usize {
+        let [allocations, sessions, notices] = counts;
+        match self {
+            Self::Allocation => allocations,
+            Self::Session => sessions,
+            Self::Notice => notices,
+        }
+    }
+
+    const fn most(self) -> usize {
+        match self {
+            Self::Allocation | Self::Session => MAX_WAITING,
+            Self::Notice => MAX_NOTICES,
+        }
+    }
 }
 
 /// Outputs that wait for a ledger.
@@ -30,44 +80,39 @@ pub(in crate::state) struct Outputs {
     pub(in crate::state) next: u64,
     /// In the order of their numbers, of which some may be missing.
     pub(in crate::state) waiting: Queue<(u64, Output)>,
-    /// How many of them are allocations.
-    allocations: usize,
+    /// How many of them are of each [`OutputKind`].
+    of_kind: [usize; 3],
     /// Those that nobody took for too long.
     pub(in crate::state) lost: u64,
 }
 
 impl Outputs {
     pub(in crate::state) const fn new(first: u64) -> Self {
-        Self { next: first, waiting: Queue::new(), allocations: 0, lost: 0 }
+        Self { next: first, waiting: Queue::new(), of_kind: [0; 3], lost: 0 }
     }
 
     /// Adds one, if there is room. It has a number in any case.
-    pub(super) fn add(&mut self, output: impl FnOnce() -> Output, is_allocation: bool) {
+    pub(super) fn add(&mut self, kind: OutputKind, output: impl FnOnce() -> Output) {
         let number = self.next;
         self.next += 1;
-        let waiting = if is_allocation { self.allocations } else { self.waiting.len() - self.allocations };
-        if waiting >= MAX_WAITING {
+        let waiting = kind.count_mut(&mut self.of_kind);
+        if *waiting >= kind.most() {
             self.lost += 1;
             return;
         }
-        self.allocations += usize::from(is_allocation);
+        *waiting += 1;
         self.waiting.push_back((number, output()));
     }
 
     /// The same once more, to be written only.
     pub(super) fn share(&mut self) -> Self {
-        Self {
-            waiting: self.waiting.share(),
-            next: self.next,
-            allocations: self.allocations,
-            lost: self.lost,
-        }
+        Self { waiting: self.waiting.share(), next: self.next, of_kind: self.of_kind, lost: self.lost }
     }
 
     pub(super) fn drop_up_to(&mut self, number: u64) {
         while self.waiting.front().is_some_and(|&(first, _)| first <= number) {
-            if let Some((_, Output::Allocation(_))) = self.waiting.pop_front() {
-                self.allocations -= 1;
+            if let Some((_, output)) = self.waiting.pop_front() {
+                *OutputKind::of(&output).count_mut(&mut self.of_kind) -= 1;
             }
         }
     }
@@ -84,6 +129,14 @@ impl Persist for Output {
                 to.byte(1);
                 record.write(to);
             }
+            Self::Opened(session) => {
+                to.byte(2);
+                session.write(to);
+            }
+            Self::Orphaned(allocation) => {
+                to.byte(3);
+                allocation.write(to);
+            }
         }
     }
 
@@ -91,6 +144,8 @@ impl Persist for Output {
         match from.byte()? {
             0 => Persist::read(from).map(Self::Allocation),
             1 => Persist::read(from).map(Self::Session),
+            2 => Persist::read(from).map(Self::Opened),
+            3 => Persist::read(from).map(Self::Orphaned),
             _ => Err(Unreadable::Malformed("a number stands for no output")),
         }
     }
@@ -98,7 +153,7 @@ impl Persist for Output {
 
 impl Persist for Outputs {
     fn write(&self, to: &mut ImageWriter<'_>) {
-        let Self { next, waiting, allocations, lost } = self;
+        let Self { next, waiting, of_kind: [allocations, ..], lost } = self;
         next.write(to);
         waiting.write(to);
         allocations.write(to);
@@ -106,13 +161,17 @@ impl Persist for Outputs {
     }
 
     fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
-        let (next, waiting): (u64, Queue<(u64, Output)>) = (Persist::read(from)?, Persist::read(from)?);
+        let mut outputs = Self::new(Persist::read(from)?);
+        outputs.waiting = Persist::read(from)?;
         let (allocations, lost): (usize, u64) = (Persist::read(from)?, Persist::read(from)?);
-        let found = waiting.iter().filter(|(_, output)| matches!(output, Output::Allocation(_))).count();
-        if next == 0 || found != allocations {
+        outputs.lost = lost;
+        for (_, output) in outputs.waiting.iter() {
+            *OutputKind::of(output).count_mut(&mut outputs.of_kind) += 1;
+        }
+        if outputs.next == 0 || outputs.of_kind.first() != Some(&allocations) {
             return Err(Unreadable::Malformed("the outputs are not as many as they should be"));
         }
-        Ok(Self { next, waiting, allocations, lost })
+        Ok(outputs)
     }
 }
 

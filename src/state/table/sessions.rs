@@ -47,6 +47,7 @@ impl Table {
         let host = self.session_host(self.records.users.get(user), host);
         let owner = self.records[at].owner(host);
         let hash = self.records.owner_hash(&self.realms, &owner);
+        let mut is_new = false;
         let session = match self.sessions.holder_of(&self.records, hash, &owner) {
             Some(Holder::Session(session)) => session,
             Some(Holder::Alone(other)) => self.session_of(other),
@@ -57,8 +58,10 @@ impl Table {
                     allocation.session = Membership::ALONE;
                     allocation.set(Flag::SessionPartial, !whole);
                     self.sessions.open(&self.records, &self.realms, hash, Holder::Alone(at));
+                    self.tell_opened(at, joining);
                     return;
                 }
+                is_new = true;
                 self.open_session(hash, owner, started)
             }
         };
@@ -70,6 +73,16 @@ impl Table {
         session.unsettled += 1;
         session.allocations = session.allocations.saturating_add(1);
         session.partial |= !whole;
+        if is_new {
+            self.tell_opened(at, joining);
+        }
+    }
+
+    /// A session began with the allocation at `at`; of one that was restored, an earlier process has told.
+    fn tell_opened(&mut self, at: RecordId, joining: Joining) {
+        if joining != Joining::Restored {
+            self.give_opened(at, joining == Joining::Adopted);
+        }
     }
 
     /// The session's number; its record is made if it had none.

@@ -2,11 +2,14 @@
 //! whatever is replayed; asked by `usage`.
 
 mod error;
+mod events;
 mod file_check;
 mod header;
+mod outbox;
 pub(super) mod reading;
 pub(super) mod rows;
 pub(super) mod schema;
+mod sessions;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -20,7 +23,11 @@ use rusqlite::params;
 use crate::clock::{Timestamp, WallTime};
 use crate::state::Output;
 pub use error::LedgerError;
+pub use events::{Event, EventKind};
 pub use file_check::FileTrouble;
+pub use outbox::{EventBounds, SinkContents, SinkFigures, SinkProgress};
+pub use sessions::{FinishedSession, SUMS};
+use taking::TakeSettings;
 pub use usage::{By, FIGURES, Figure, Question, UsageSums, usage};
 
 /// Its name in the directory of a store.
@@ -43,11 +50,12 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 pub struct SessionLedger {
     file: schema::Opened,
     path: PathBuf,
-    /// Names of the sources, by their numbers in the table.
-    sources: Vec<String>,
-    /// What makes a TURN REST name, whose user id a row has.
-    rest_separator: u8,
+    settings: TakeSettings,
     last_taken: u64,
+    /// Those who take sessions or events elsewhere.
+    sinks: Vec<(String, SinkContents)>,
+    /// The number of the last event when the file was opened.
+    first_event: u64,
     /// When it is tried again; `None` while it can be written.
     try_at: Option<Timestamp>,
     /// The file cannot be gone on with.
@@ -63,20 +71,23 @@ impl SessionLedger {
     pub fn open(directory: &Path, sources: &[&str], rest_separator: u8) -> Result<Self, LedgerError> {
         let path = directory.join(FILE);
         let file = schema::open(&path)?;
-        let last_taken =
-            taking::last_taken(&file.connection).map_err(|error| LedgerError::of(&path, error))?;
+        let read = |connection| Ok((taking::last_taken(connection)?, events::last_event(connection)?));
+        let (last_taken, first_event) =
+            read(&file.connection).map_err(|error| LedgerError::of(&path, error))?;
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
-        Ok(Self { file, path, sources, rest_separator, last_taken, try_at: None, damage: None })
+        let settings = TakeSettings { sources, rest_separator, keeps_events: false };
+        let (sinks, try_at, damage) = (Vec::new(), None, None);
+        Ok(Self { file, path, settings, last_taken, sinks, first_event, try_at, damage })
     }
 
     /// The names of the sources, by their numbers in the table.
     pub fn name_sources(&mut self, sources: Vec<String>) {
-        self.sources = sources;
+        self.settings.sources = sources;
     }
 
     /// The names of the sources, by their numbers in the table.
     pub fn source_names(&self) -> &[String] {
-        &self.sources
+        &self.settings.sources
     }
 
     /// The number of the last output that is in the file; those of the table go on above it.
@@ -84,7 +95,7 @@ impl SessionLedger {
         self.last_taken
     }
 
-    /// The highest number of an allocation or session that is in the file.
+    /// The highest number of an allocation or session that is in the file, or was told to others.
     ///
     /// # Errors
     ///
@@ -92,7 +103,8 @@ impl SessionLedger {
     pub fn highest_serial(&self) -> Result<u64, LedgerError> {
         let sql = "SELECT max(
             (SELECT coalesce(max(serial), 0) FROM session),
-            (SELECT coalesce(max(serial), 0) FROM member), (SELECT coalesce(max(session), 0) FROM member))";
+            (SELECT coalesce(max(serial), 0) FROM member), (SELECT coalesce(max(session), 0) FROM member),
+            (SELECT last_session FROM identity))";
         let highest: i64 =
             self.file.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.failed(error))?;
         Ok(highest.cast_unsigned())
@@ -120,12 +132,13 @@ impl SessionLedger {
 
     fn try_to_take(&mut self, times: WallTime, outputs: &[(u64, Output)]) -> Result<u64, LedgerError> {
         self.check_file()?;
-        let has_new = outputs.last().is_some_and(|(number, _)| *number > self.last_taken);
-        if !has_new && self.try_at.is_none() {
-            return Ok(self.last_taken);
+        let is_new =
+            |(number, output): &(u64, Output)| *number > self.last_taken && self.settings.wants(output);
+        if !outputs.iter().any(is_new) && self.try_at.is_none() {
+            // No write for what nobody wants: should it come again after a restart, it is not wanted then either.
+            return Ok(outputs.last().map_or(0, |(number, _)| *number).max(self.last_taken));
         }
-        let connection = &mut self.file.connection;
-        taking::take(connection, &self.sources, self.rest_separator, times, outputs)
+        taking::take(&mut self.file.connection, &self.settings, times, outputs)
             .map_err(|error| LedgerError::of(&self.path, error))
     }
 
@@ -142,20 +155,9 @@ impl SessionLedger {
     /// # Errors
     ///
     /// A file that cannot be written.
-    pub fn close_open_rows(&mut self) -> Result<(), LedgerError> {
-        self.file
-            .connection
-            .execute_batch(
-                "BEGIN IMMEDIATE;
-                 UPDATE session SET is_open = 0, is_partial = 1 WHERE is_open;
-                 DELETE FROM member;
-                 COMMIT;",
-            )
-            .map_err(|error| {
-                // What has been begun must not stand in the way of the next.
-                drop(self.file.connection.execute_batch("ROLLBACK"));
-                self.failed(error)
-            })
+    pub fn close_open_rows(&mut self, wall: Timestamp) -> Result<(), LedgerError> {
+        taking::close_open(&mut self.file.connection, self.settings.keeps_events, wall)
+            .map_err(|error| LedgerError::of(&self.path, error))
     }
 
     /// Removes sessions that ended before `horizon` (by the wall clock), some thousands at most; gives whether there are
@@ -172,9 +174,13 @@ impl SessionLedger {
         connection.prepare_cached("DELETE FROM member WHERE taken_at < ?1")?.execute([unheard])?;
         let mut statement = connection.prepare_cached(
             "DELETE FROM session WHERE serial IN
-                (SELECT serial FROM session WHERE NOT is_open AND ended < ?1 ORDER BY ended LIMIT ?2)",
+                (SELECT serial FROM session WHERE NOT is_open AND ended < ?1 ORDER BY ended LIMIT ?2)
+             RETURNING revision",
         )?;
-        Ok(statement.execute(params![rows::wall_millis(horizon), SLICE])? >= SLICE as usize)
+        let revisions = statement.query_map(params![rows::wall_millis(horizon), SLICE], |row| row.get(0))?;
+        let revisions: Vec<i64> = revisions.collect::<rusqlite::Result<_>>()?;
+        self.count_dropped(&revisions)?;
+        Ok(revisions.len() >= SLICE as usize)
     }
 
     /// How many sessions ended before `horizon` (by the wall clock), and, if they are more than a `few`, whether they are

@@ -118,6 +118,48 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     DROP TABLE realm;
     DROP TABLE source;
 ",
+    "
+    -- Who this ledger is, for those who take its sessions elsewhere: a random UUID of its own. The number of the last event:
+    -- each change of a session that others may be told of, and each orphaned allocation, has the next one. The highest number
+    -- of a session that others were told of, which may have no row here.
+    CREATE TABLE identity (
+        is_only INTEGER PRIMARY KEY CHECK (is_only),
+        store TEXT NOT NULL,
+        last_event INTEGER NOT NULL,
+        last_session INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO identity
+        SELECT 1,
+            lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-8'
+                || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))),
+            coalesce(max(serial), 0), 0
+        FROM session;
+
+    -- The number of the event that changed a closed session last; 0 while it is open.
+    ALTER TABLE session ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    UPDATE session SET revision = serial WHERE NOT is_open;
+    CREATE INDEX session_revision ON session (revision) WHERE revision > 0;
+
+    -- Events that wait for a web hook. `session` is 0 where the allocation has none; `data` is a JSON object.
+    CREATE TABLE event (
+        number INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        session INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        data TEXT NOT NULL
+    ) STRICT;
+    -- Counting them must not read them.
+    CREATE INDEX event_waiting ON event (number, at);
+
+    -- Who takes sessions or events elsewhere: the number of the last that they have, and what came of all, ever.
+    CREATE TABLE sink (
+        name TEXT PRIMARY KEY,
+        taken INTEGER NOT NULL,
+        delivered INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        dropped INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID, STRICT;
+",
 ];
 
 /// An open file that is ours.

@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
+use super::events::{EventKind, EventWriter};
 use super::rows::{self, NOTHING};
-use crate::clock::WallTime;
+use crate::clock::{Timestamp, WallTime};
 use crate::state::{AllocationRecord, Cause, Flag, Output, SessionRecord, sums_of_bytes, sums_to_bytes};
 use crate::wire::{ByLeg, Leg, Traffic};
 
@@ -12,7 +13,7 @@ use crate::wire::{ByLeg, Leg, Traffic};
 const JOIN: &str = "
     INSERT INTO session VALUES (
         :serial, 1, :source, :realm, :user, :user_id, :client, :server, :transport, :cause, :started, :ended,
-        :relay_started, :relay_ended, 1, :is_partial, :relayed_bytes, :n0, :n1, :n2, :n3, :n4, :n5, :n6, :n7
+        :relay_started, :relay_ended, 1, :is_partial, :relayed_bytes, :n0, :n1, :n2, :n3, :n4, :n5, :n6, :n7, 0
     ) ON CONFLICT (serial) DO UPDATE SET
         client = iif(:names, excluded.client, client), server = iif(:names, excluded.server, server),
         transport = iif(:names, excluded.transport, transport), cause = iif(:names, excluded.cause, cause),
@@ -29,38 +30,91 @@ const JOIN: &str = "
 /// Adds what an allocation still reported after it had left its session.
 const AMEND: &str = "
     UPDATE session SET
+        revision = iif(is_open, 0, :revision),
         relayed_bytes = min(relayed_bytes + :relayed_bytes, 1 << 61),
         client_received_bytes = min(client_received_bytes + :n0, 1 << 61), client_received_packets = min(client_received_packets + :n1, 1 << 61),
         client_sent_bytes = min(client_sent_bytes + :n2, 1 << 61), client_sent_packets = min(client_sent_packets + :n3, 1 << 61),
         peer_received_bytes = min(peer_received_bytes + :n4, 1 << 61), peer_received_packets = min(peer_received_packets + :n5, 1 << 61),
         peer_sent_bytes = min(peer_sent_bytes + :n6, 1 << 61), peer_sent_packets = min(peer_sent_packets + :n7, 1 << 61)
-    WHERE serial = :serial";
+    WHERE serial = :serial RETURNING is_open";
+
+/// How outputs become rows.
+#[derive(Debug)]
+pub(super) struct TakeSettings {
+    /// Names of the sources, by their numbers in the table.
+    pub(super) sources: Vec<String>,
+    /// What makes a TURN REST name, whose user id a row has.
+    pub(super) rest_separator: u8,
+    /// Events are kept for those who are called.
+    pub(super) keeps_events: bool,
+}
+
+impl TakeSettings {
+    /// There is something to write for it.
+    pub(super) const fn wants(&self, output: &Output) -> bool {
+        self.keeps_events || !output.is_notice()
+    }
+}
 
 /// Writes what is new among the outputs in one transaction, with the number of the last; gives the number of the last that
 /// is in the file.
 pub(super) fn take(
     connection: &mut Connection,
-    sources: &[String],
-    rest_separator: u8,
+    settings: &TakeSettings,
     times: WallTime,
     outputs: &[(u64, Output)],
 ) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked anew each time: after a write that failed the file may have more than was believed.
     let before = last_taken(&transaction)?;
-    let writer = OutputWriter { transaction: &transaction, sources, rest_separator, times };
+    let events = EventWriter::new(&transaction, settings.keeps_events)?;
+    let writer = OutputWriter { transaction: &transaction, settings, times, events };
     let mut last = before;
     for (number, output) in outputs.iter().filter(|(number, _)| *number > before) {
         match output {
             Output::Allocation(record) => writer.end(record)?,
             Output::Session(session) => writer.close(session)?,
+            Output::Opened(session) => {
+                writer.events.opened(session, &settings.sources, settings.rest_separator, times)?;
+            }
+            Output::Orphaned(allocation) => {
+                writer.events.orphaned(allocation, &settings.sources, settings.rest_separator, times)?;
+            }
         }
         last = *number;
     }
+    writer.events.finish()?;
     // Also where nothing is new: it shows whether the file can be written.
     transaction.prepare_cached("UPDATE taken SET number = ?1")?.execute([rows::serial(last)])?;
     transaction.commit()?;
     Ok(last)
+}
+
+/// Closes the sessions that are open, as partial, in one transaction: nothing will be added to any session.
+pub(super) fn close_open(
+    connection: &mut Connection,
+    keeps_events: bool,
+    wall: Timestamp,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let events = EventWriter::new(&transaction, keeps_events)?;
+    let open: Vec<i64> = {
+        let mut statement =
+            transaction.prepare("SELECT serial FROM session WHERE is_open ORDER BY serial")?;
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    for serial in open {
+        let number = events.next();
+        transaction
+            .prepare_cached(
+                "UPDATE session SET is_open = 0, is_partial = 1, revision = ?2 WHERE serial = ?1",
+            )?
+            .execute([serial, rows::serial(number)])?;
+        events.changed(EventKind::SessionClosed, number, serial, rows::wall_millis(wall))?;
+    }
+    transaction.execute("DELETE FROM member", [])?;
+    events.finish()?;
+    transaction.commit()
 }
 
 /// The number of the last output that is in the file.
@@ -72,9 +126,9 @@ pub(super) fn last_taken(connection: &Connection) -> rusqlite::Result<u64> {
 
 struct OutputWriter<'a> {
     transaction: &'a Transaction<'a>,
-    sources: &'a [String],
-    rest_separator: u8,
+    settings: &'a TakeSettings,
     times: WallTime,
+    events: EventWriter<'a>,
 }
 
 /// What the ledger has of an allocation that has ended before.
@@ -149,7 +203,7 @@ impl OutputWriter<'_> {
             Some((None, last)) => relay || ended >= last,
         };
         let started = rows::millis(self.times, record.started);
-        let source = self.sources.get(record.source.0 as usize).map_or("", String::as_str);
+        let source = self.settings.sources.get(record.source.0 as usize).map_or("", String::as_str);
         let realm = String::from_utf8_lossy(&record.realm);
         let client = record.client.map(|client| client.to_string());
         let numbers = rows::added(&record.sums, before);
@@ -159,7 +213,7 @@ impl OutputWriter<'_> {
             ":source": source,
             ":realm": realm,
             ":user": rows::name(&record.user),
-            ":user_id": rows::user_id(&record.user, self.rest_separator),
+            ":user_id": rows::user_id(&record.user, self.settings.rest_separator),
             ":client": client,
             ":server": &*record.server,
             ":transport": record.transport.as_str(),
@@ -183,32 +237,53 @@ impl OutputWriter<'_> {
         before: &ByLeg<Traffic>,
     ) -> rusqlite::Result<()> {
         let numbers = rows::added(&record.sums, before);
-        self.transaction.prepare_cached(AMEND)?.execute(named_params! {
-            ":serial": session,
-            ":relayed_bytes": relayed_bytes(record, &numbers),
-            ":n0": numbers[0], ":n1": numbers[1], ":n2": numbers[2], ":n3": numbers[3],
-            ":n4": numbers[4], ":n5": numbers[5], ":n6": numbers[6], ":n7": numbers[7],
-        })?;
-        Ok(())
+        if numbers == [0; 8] {
+            return Ok(());
+        }
+        let revision = self.events.next();
+        let is_open = self
+            .transaction
+            .prepare_cached(AMEND)?
+            .query_row(
+                named_params! {
+                    ":serial": session,
+                    ":revision": rows::serial(revision),
+                    ":relayed_bytes": relayed_bytes(record, &numbers),
+                    ":n0": numbers[0], ":n1": numbers[1], ":n2": numbers[2], ":n3": numbers[3],
+                    ":n4": numbers[4], ":n5": numbers[5], ":n6": numbers[6], ":n7": numbers[7],
+                },
+                |row| row.get::<_, bool>(0),
+            )
+            .optional()?;
+        match is_open {
+            Some(false) => {
+                let at = rows::wall_millis(self.times.wall);
+                self.events.changed(EventKind::SessionAmended, revision, session, at)
+            }
+            // Told when it closes, or older than the ledger keeps.
+            Some(true) | None => Ok(()),
+        }
     }
 
     /// A session is over: from now on it is in the answers.
     fn close(&self, session: &SessionRecord) -> rusqlite::Result<()> {
         let millis = |moment| rows::millis(self.times, moment);
+        let (serial, revision) = (rows::serial(session.serial), self.events.next());
         let mut statement = self.transaction.prepare_cached(
             "UPDATE session SET is_open = 0, started = ?2, ended = ?3, relay_started = ?4, relay_ended = ?5,
-                allocations = ?6, is_partial = ?7 WHERE serial = ?1",
+                allocations = ?6, is_partial = ?7, revision = ?8 WHERE serial = ?1",
         )?;
         statement.execute(params![
-            rows::serial(session.serial),
+            serial,
             millis(session.started),
             millis(session.ended),
             session.relay.map(|(first, _)| millis(first)),
             session.relay.map(|(_, last)| millis(last)),
             session.allocations,
             session.is_partial,
+            rows::serial(revision),
         ])?;
-        Ok(())
+        self.events.changed(EventKind::SessionClosed, revision, serial, millis(session.ended))
     }
 }
 

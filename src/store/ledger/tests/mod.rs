@@ -1,6 +1,8 @@
 //! The ledger's own decisions: what is taken once, what may be added later, when it is tried again, what leaves, and how it
 //! is read wherever it is.
 
+mod sinks;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -265,12 +267,12 @@ fn sessions_whose_table_is_lost_are_closed_as_partial() {
     let partial = || figure(&usage(&place.directory, &Question::default()).unwrap()[0], "partial_sessions");
     assert_eq!((place.sums(), partial()), ((1, 2000), 0));
     break_it(&ledger, true);
-    ledger.close_open_rows().unwrap_err();
+    ledger.close_open_rows(on_the_wall(at(2000))).unwrap_err();
     break_it(&ledger, false);
-    ledger.close_open_rows().unwrap();
+    ledger.close_open_rows(on_the_wall(at(2000))).unwrap();
     assert_eq!((place.sums(), partial()), ((2, 4000), 1));
     assert_eq!((count(&ledger, "member"), ledger.last_taken()), (0, 3));
-    ledger.close_open_rows().unwrap();
+    ledger.close_open_rows(on_the_wall(at(2000))).unwrap();
     ledger.take(times(101), &ended(4, [30], 95)).unwrap();
     assert_eq!((place.sums(), partial()), ((3, 6000), 1));
 }

@@ -1,0 +1,141 @@
+//! Hands what the ledger has to the sinks: reads the next, delivers, notes how far each has come, waits after a failure. A
+//! sink that is slow, away or wrong holds nobody else up.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::reconnect::Failures;
+use super::store::TableStore;
+use super::supervise::blocking;
+use crate::sinks::{Delivered, LedgerOrigin, Sink, SinkError as _};
+use crate::store::ledger::{Event, FinishedSession, LedgerError, SessionLedger, SinkProgress};
+
+/// How long a sink that has everything waits for more.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// What sinks take, and how it is read.
+pub(super) trait Item: Sized + Send + Sync + 'static {
+    /// The first `most` whose numbers are above `after`.
+    fn read(ledger: &SessionLedger, after: u64, most: usize) -> Result<Vec<Self>, LedgerError>;
+
+    /// Its number, by which a sink's place is known.
+    fn number(&self) -> u64;
+}
+
+impl Item for FinishedSession {
+    fn read(ledger: &SessionLedger, after: u64, most: usize) -> Result<Vec<Self>, LedgerError> {
+        ledger.sessions_after(after, most)
+    }
+
+    fn number(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Item for Event {
+    fn read(ledger: &SessionLedger, after: u64, most: usize) -> Result<Vec<Self>, LedgerError> {
+        ledger.events_after(after, most)
+    }
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// One sink and its place in the ledger.
+pub(super) struct SinkTask<S> {
+    /// Its name in the ledger, on the page and in the log.
+    pub(super) name: String,
+    /// The exporter's name.
+    pub(super) exporter: String,
+    pub(super) sink: S,
+    pub(super) store: TableStore,
+}
+
+impl<S: Sink<Item: Item>> SinkTask<S> {
+    /// Delivers again and again. Never ends by itself; may be dropped at any time.
+    pub(super) async fn run(mut self) {
+        let mut failures = Failures::default();
+        let mut taken = None;
+        loop {
+            let Some((origin, items, after)) = self.next(taken).await else {
+                sleep(IDLE).await;
+                continue;
+            };
+            taken = Some(after);
+            if items.is_empty() {
+                sleep(IDLE).await;
+                continue;
+            }
+            match self.sink.deliver(&origin, &items).await {
+                Ok(delivered) => {
+                    taken = Some(self.delivered(&items, delivered, after));
+                    if failures.solve() {
+                        tracing::info!(sink = self.name, "the sink takes sessions and events again");
+                    }
+                }
+                Err(error) => {
+                    if error.is_of_older_ledger() {
+                        self.become_another().await;
+                        taken = None;
+                    }
+                    self.note(SinkProgress { failed: 1, ..SinkProgress::default() });
+                    if failures.is_news(&error) {
+                        tracing::warn!(sink = self.name, %error, "the sink takes nothing; what is for it waits in the ledger");
+                    }
+                    sleep(failures.next_wait().max(error.wait())).await;
+                }
+            }
+        }
+    }
+
+    /// What comes after the number that the sink has, and that number. `None` while the ledger cannot be read, which it says
+    /// itself.
+    async fn next(&self, taken: Option<u64>) -> Option<(LedgerOrigin, Vec<S::Item>, u64)> {
+        let (store, name, exporter) = (self.store.clone(), self.name.clone(), self.exporter.clone());
+        let most = self.sink.most();
+        blocking(move || {
+            store.ledger().read(|ledger| {
+                let noted = match taken {
+                    Some(taken) => taken,
+                    None => ledger.taken_by(&name)?,
+                };
+                let items = S::Item::read(ledger, noted, most)?;
+                let (store, last_event) = (ledger.store_id()?, ledger.last_event()?);
+                Ok((LedgerOrigin { store, exporter, last_event }, items, noted))
+            })
+        })
+        .await
+    }
+
+    /// Notes that the first of these are done; gives the number that the sink has now.
+    fn delivered(&self, items: &[S::Item], delivered: Delivered, before: u64) -> u64 {
+        let Delivered { done, dropped } = delivered;
+        let taken = items.get(done.wrapping_sub(1)).map_or(before, Item::number);
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.note(SinkProgress {
+            taken,
+            delivered: count(done.saturating_sub(dropped)),
+            failed: 0,
+            dropped: count(dropped),
+        });
+        taken
+    }
+
+    fn note(&self, progress: SinkProgress) {
+        self.store.ledger().note_progress(&self.name, progress);
+    }
+
+    async fn become_another(&self) {
+        let (store, name) = (self.store.clone(), self.name.clone());
+        let renewed = blocking(move || store.ledger().become_another(&name)).await;
+        if renewed {
+            tracing::warn!(
+                sink = self.name,
+                "the sink has sessions of this ledger that the ledger does not have, so it is an older copy: it goes on under a \
+                 new identity, and sessions from now on count as those of another exporter"
+            );
+        }
+    }
+}
