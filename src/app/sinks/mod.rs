@@ -1,6 +1,9 @@
 //! Hands what the ledger has to the sinks: reads the next, delivers, notes how far each has come, waits after a failure. A
 //! sink that is slow, away or wrong holds nobody else up.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -92,7 +95,10 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
 
     /// What comes after the number that the sink has, and that number. `None` while the ledger cannot be read, which it says
     /// itself.
-    async fn next(&self, taken: Option<u64>) -> Option<(LedgerOrigin, Vec<S::Item>, u64)> {
+    fn next(
+        &self,
+        taken: Option<u64>,
+    ) -> impl Future<Output = Option<(LedgerOrigin, Vec<S::Item>, u64)>> + Send + use<S> {
         let (store, name, exporter) = (self.store.clone(), self.name.clone(), self.exporter.clone());
         let most = self.sink.most();
         blocking(move || {
@@ -106,7 +112,6 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
                 Ok((LedgerOrigin { store, exporter, last_event }, items, noted))
             })
         })
-        .await
     }
 
     /// Notes that the first of these are done; gives the number that the sink has now.
@@ -127,15 +132,17 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
         self.store.ledger().note_progress(&self.name, progress);
     }
 
-    async fn become_another(&self) {
-        let (store, name) = (self.store.clone(), self.name.clone());
-        let renewed = blocking(move || store.ledger().become_another(&name)).await;
-        if renewed {
-            tracing::warn!(
-                sink = self.name,
-                "the sink has sessions of this ledger that the ledger does not have, so it is an older copy: it goes on under a \
-                 new identity, and sessions from now on count as those of another exporter"
-            );
+    fn become_another(&self) -> impl Future<Output = ()> + Send + use<S> {
+        let (store, sink) = (self.store.clone(), self.name.clone());
+        async move {
+            let of_ledger = sink.clone();
+            if blocking(move || store.ledger().become_another(&of_ledger)).await {
+                tracing::warn!(
+                    sink,
+                    "the sink has sessions of this ledger that the ledger does not have, so it is an older copy: it goes on \
+                     under a new identity, and sessions from now on count as those of another exporter"
+                );
+            }
         }
     }
 }

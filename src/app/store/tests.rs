@@ -6,6 +6,7 @@ use super::unsure_marks::MarkFiles;
 use super::*;
 use crate::app::testing::until;
 use crate::clock::SystemClock;
+use crate::config::SinksConfig;
 use crate::state::rows::{Filter, Order};
 use crate::state::{RULES_VERSION, ReplayError, SourceId};
 use crate::store::journal::{Continuity, JournalSettings, UnsureReason};
@@ -42,7 +43,8 @@ impl Life {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let shared = SharedTable::to_be_loaded(Ingest::new(Settings::default(), &names), Arc::clone(&clock));
-        let config = StoreConfig { path: path.to_owned(), retention: Duration::from_secs(1_000_000) };
+        let retention = Duration::from_secs(1_000_000);
+        let config = StoreConfig { path: path.to_owned(), retention, sinks: SinksConfig::default() };
         let sources = names.clone();
         let options = StoreOptions {
             config,

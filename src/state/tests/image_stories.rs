@@ -307,7 +307,7 @@ fn servers_that_were_folded_and_what_the_ledger_has_not_confirmed() {
     table.advance(at(20));
     let last = table.last_output();
     assert!(last > 0 && table.snapshot().folded_servers == 1);
-    goes_on(table, &(1, 2, last + 2, 2), |table| {
+    goes_on(table, &(1, 2, last + 4, 4), |table| {
         tell(table, 30, "carol", 3, &of_server(OTHER_LOCAL));
         let known = table.snapshot().folded_servers;
         tell(table, 31, "dora", 4, &of_server("192.0.2.3:3478"));

@@ -20,6 +20,7 @@ impl Table {
             match output {
                 Output::Allocation(record) => ended.allocations.push(record),
                 Output::Session(record) => ended.sessions.push(record),
+                Output::Opened(_) | Output::Orphaned(_) => {}
             }
         }
         self.ledger_written(self.now, self.last_output());

@@ -12,6 +12,7 @@ mod kept;
 mod limits;
 mod model;
 mod mutants;
+mod notices;
 mod random;
 mod replay;
 mod restarted;

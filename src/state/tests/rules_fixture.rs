@@ -85,6 +85,8 @@ fn text(table: &Table) -> String {
                     .unwrap();
             }
             Output::Session(ended) => writeln!(text, "{number} {ended:?}").unwrap(),
+            Output::Opened(opened) => writeln!(text, "{number} {opened:?}").unwrap(),
+            Output::Orphaned(orphaned) => writeln!(text, "{number} {orphaned:?}").unwrap(),
         }
     }
     text

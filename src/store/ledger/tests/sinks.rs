@@ -78,7 +78,7 @@ fn each_change_of_a_session_is_an_event_with_the_next_number() {
         (&orphaned.data["reason"], &orphaned.data["allocation"]),
         (&"overdue".into(), &"000000000000000007".into())
     );
-    assert_eq!((&closed.data["relayed_bytes"], &closed.data["partial"]), (&2000.into(), &true.into()));
+    assert_eq!((&closed.data["relayed_bytes"], &closed.data["partial"]), (&2000.into(), &false.into()));
     assert_eq!(amended.data["relayed_bytes"], 3000);
     // A session is taken elsewhere as it is now, once.
     let sessions = ledger.sessions_after(0, 10).unwrap();
