@@ -32,12 +32,17 @@ const HOUSE: &[Room] = &[
     Room {
         name: "store",
         rooms: &["state", "wire", "clock"],
-        crates: &["crc32fast", "rusqlite", "rustix", "thiserror"],
+        crates: &["crc32fast", "rusqlite", "rustix", "serde_json", "thiserror"],
     },
     Room {
         name: "config",
         rooms: &["clock", "percent", "reload", "state", "store"],
-        crates: &["humantime", "serde", "serde_saphyr", "thiserror"],
+        crates: &["humantime", "rustix", "serde", "serde_saphyr", "thiserror"],
+    },
+    Room {
+        name: "sinks",
+        rooms: &["clock", "config", "net", "percent", "reload", "store"],
+        crates: &["thiserror"],
     },
     Room { name: "escape", rooms: &[], crates: &[] },
     Room {
@@ -104,7 +109,7 @@ const HOUSE: &[Room] = &[
         name: "app",
         rooms: &[
             "clock", "config", "details", "doctor", "http", "metrics", "net", "escape", "reload", "shutdown",
-            "source", "state", "store", "version", "wire",
+            "sinks", "source", "state", "store", "version", "wire",
         ],
         // `rustix` for the limit of open files
         crates: &["csv", "fastrand", "rustix", "serde_json", "thiserror", "tokio", "tracing"],

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::given::{Given, UsageError};
 use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
-use crate::config::{ConfigError, Password, PostgresSettings, Secret, SinksConfig, WebhookSettings};
+use crate::config::{
+    ConfigError, EventBounds, Password, PostgresSettings, Secret, SinksConfig, WebhookSettings,
+};
 use crate::reload::Reloaded;
-use crate::store::ledger::EventBounds;
 
 /// The largest batch of events: a receiver reads it as one body.
 const MOST_IN_A_BATCH: u64 = 1000;

@@ -21,7 +21,7 @@ pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
 pub use secret::{Password, Secret};
-pub use sinks::{PostgresSettings, SinksConfig, WebhookSettings};
+pub use sinks::{EventBounds, PostgresSettings, SinksConfig, WebhookSettings};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
 

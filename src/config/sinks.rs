@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Password, Secret};
-use crate::store::ledger::{EventBounds, SinkContents};
+pub use crate::store::ledger::EventBounds;
+use crate::store::ledger::SinkContents;
 
 /// Those who take what the ledger has elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]

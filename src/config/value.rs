@@ -190,7 +190,7 @@ pub fn exporter_name(value: &str) -> Result<String, ConfigError> {
 /// The name of this host; `coturn-exporter` where it has none.
 pub fn name_of_host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    exporter_name(&name).unwrap_or_else(|_| crate::version::NAME.to_owned())
+    exporter_name(&name).unwrap_or_else(|_| "coturn-exporter".to_owned())
 }
 
 /// Host and port of the URL of a web hook.

@@ -11,7 +11,6 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod audit;
-mod event_record;
 mod image;
 mod input;
 mod model;
@@ -27,7 +26,6 @@ pub const RULES_VERSION: u32 = 3;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use audit::audit;
-pub use event_record::{AllocationNames, OpenedSession, OrphanedAllocation};
 pub use image::{IMAGE_VERSION, ImageError};
 pub use input::ScanOutcome;
 pub use model::allocation::{Cause, Flag, Flags, Origin, Phase};
@@ -46,6 +44,7 @@ pub use model::process_totals::{ProcessCounts, ProcessTotals};
 pub use model::series::{Anomaly, Orphan, Outcome, RealmSeries};
 pub use model::settings::{SessionBy, Settings};
 pub use model::source_stats::{CountsByReason, ForwardStats, SourceStats, StatsdbStats, StatusKeys};
+pub use record::events::{AllocationNames, OpenedSession, OrphanedAllocation};
 pub use record::{
     AllocationRecord, ColumnValue, SavedAllocation, SavedSource, SavedTable, SessionRecord, sums_of_bytes,
     sums_to_bytes, sums_to_numbers,

@@ -12,7 +12,7 @@ use super::reconnect::Failures;
 use super::store::TableStore;
 use super::supervise::blocking;
 use crate::sinks::{Delivered, LedgerOrigin, Sink, SinkError as _};
-use crate::store::ledger::{Event, FinishedSession, LedgerError, SessionLedger, SinkProgress};
+use crate::store::ledger::{FinishedSession, LedgerError, LedgerEvent, SessionLedger, SinkProgress};
 
 /// How long a sink that has everything waits for more.
 const IDLE: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ impl Item for FinishedSession {
     }
 }
 
-impl Item for Event {
+impl Item for LedgerEvent {
     fn read(ledger: &SessionLedger, after: u64, most: usize) -> Result<Vec<Self>, LedgerError> {
         ledger.events_after(after, most)
     }

@@ -197,7 +197,7 @@ async fn each_sink_gets_everything_in_order_though_others_fail_or_hang() {
     let mut life = Life::begin(&folder).await;
     let (hangs, hung) = Script::<FinishedSession>::new(100, &[Fate::Hangs]);
     life.deliver_to(DATABASE, hangs);
-    let (fails, handed) = Script::<Event>::new(4, &[Fate::Fails, Fate::TakesOne, Fate::Drops]);
+    let (fails, handed) = Script::<LedgerEvent>::new(4, &[Fate::Fails, Fate::TakesOne, Fate::Drops]);
     life.deliver_to(HOOK, fails);
     (1..=10).for_each(|id| life.session(id));
     let view = life.delivered(HOOK, 19).await;

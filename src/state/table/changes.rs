@@ -3,7 +3,6 @@
 use super::Table;
 use super::outputs::{Output, OutputKind, Outputs};
 use crate::clock::Timestamp;
-use crate::state::event_record::{AllocationNames, OpenedSession, OrphanedAllocation};
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
@@ -12,6 +11,7 @@ use crate::state::model::ids::RecordId;
 use crate::state::model::key::SourceKey;
 use crate::state::model::series::Orphan;
 use crate::state::model::source::Source;
+use crate::state::record::events::{AllocationNames, OpenedSession, OrphanedAllocation};
 use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::recent_keys::RecentKeys;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Table;
 use crate::clock::Timestamp;
-use crate::state::event_record::session_serial;
 use crate::state::model::allocation::{Flag, Phase};
 use crate::state::model::gatherings::members;
 use crate::state::model::series::Orphan;
+use crate::state::record::events::session_serial;
 use crate::state::storage::packed::PackedTime;
 
 /// "Later than" is one tick of the clock later.

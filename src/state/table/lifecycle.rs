@@ -2,7 +2,6 @@
 
 use super::{Applied, Table};
 use crate::clock::Timestamp;
-use crate::state::event_record::session_serial;
 use crate::state::model::allocation::{
     Allocation, Cause, Flag, Granted, Origin, PackedKey, Phase, UNKNOWN_LIFETIME,
 };
@@ -10,6 +9,7 @@ use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::SourceKey;
 use crate::state::model::series::{Anomaly, Orphan};
 use crate::state::model::session::Joining;
+use crate::state::record::events::session_serial;
 use crate::state::storage::packed::PackedTime;
 use crate::wire::{Grant, Leg};
 

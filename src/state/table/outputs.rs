@@ -4,11 +4,11 @@
 
 use super::Table;
 use crate::clock::Timestamp;
-use crate::state::event_record::{OpenedSession, OrphanedAllocation};
 use crate::state::image::Persist;
 use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
 use crate::state::input::Input;
+use crate::state::record::events::{OpenedSession, OrphanedAllocation};
 use crate::state::record::{AllocationRecord, SessionRecord};
 use crate::state::storage::queue::Queue;
 

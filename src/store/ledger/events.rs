@@ -45,7 +45,7 @@ impl EventKind {
 
 /// Something that happened, for those who are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct LedgerEvent {
     /// Its number in this ledger, for ever. Numbers rise; some are missing.
     pub number: u64,
     /// What happened.
@@ -162,14 +162,14 @@ pub(super) fn last_event(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// The first `most` events after the event `after`.
-pub(super) fn after(connection: &Connection, after: u64, most: usize) -> rusqlite::Result<Vec<Event>> {
+pub(super) fn after(connection: &Connection, after: u64, most: usize) -> rusqlite::Result<Vec<LedgerEvent>> {
     let sql = "SELECT number, kind, session, at, data FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let events = statement.query_map([rows::serial(after), most], |row| {
         let (kind, data): (String, String) = (row.get(1)?, row.get(4)?);
         let number: i64 = row.get(0)?;
-        Ok(Event {
+        Ok(LedgerEvent {
             number: number.cast_unsigned(),
             kind: EventKind::of_str(&kind).ok_or_else(|| unknown(1))?,
             session: row.get::<_, i64>(2)?.cast_unsigned(),

@@ -23,7 +23,7 @@ use rusqlite::params;
 use crate::clock::{Timestamp, WallTime};
 use crate::state::Output;
 pub use error::LedgerError;
-pub use events::{Event, EventKind};
+pub use events::{EventKind, LedgerEvent};
 pub use file_check::FileTrouble;
 pub use outbox::{EventBounds, SinkContents, SinkFigures, SinkProgress};
 pub use sessions::{FinishedSession, SUMS};

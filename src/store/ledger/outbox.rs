@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::error::LedgerError;
-use super::events::{self, Event};
+use super::events::{self, LedgerEvent};
 use super::sessions::{self, FinishedSession};
 use super::{SessionLedger, rows};
 use crate::clock::Timestamp;
@@ -134,7 +134,7 @@ impl SessionLedger {
     /// # Errors
     ///
     /// A file that cannot be read.
-    pub fn events_after(&self, after: u64, most: usize) -> Result<Vec<Event>, LedgerError> {
+    pub fn events_after(&self, after: u64, most: usize) -> Result<Vec<LedgerEvent>, LedgerError> {
         events::after(&self.file.connection, after, most).map_err(|error| LedgerError::of(&self.path, error))
     }
 

@@ -1,6 +1,6 @@
 //! What waits for those who take sessions and events elsewhere.
 
-use super::super::{Event, EventBounds, EventKind, SinkContents, SinkProgress};
+use super::super::{EventBounds, EventKind, LedgerEvent, SinkContents, SinkProgress};
 use super::*;
 use crate::state::{AllocationNames, OpenedSession, Orphan, OrphanedAllocation};
 
@@ -32,7 +32,7 @@ fn opened(session: u64) -> Output {
     Output::Opened(OpenedSession { first: names(session), is_adopted: false })
 }
 
-fn numbers(events: &[Event]) -> Vec<u64> {
+fn numbers(events: &[LedgerEvent]) -> Vec<u64> {
     events.iter().map(|event| event.number).collect()
 }
 
@@ -65,7 +65,7 @@ fn each_change_of_a_session_is_an_event_with_the_next_number() {
     assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), kinds);
     assert_eq!(numbers(&events), [1, 2, 3, 4]);
     assert!(events.iter().all(|event| event.session == 10));
-    let [opened, orphaned, closed, amended] = <[Event; 4]>::try_from(events).unwrap();
+    let [opened, orphaned, closed, amended] = <[LedgerEvent; 4]>::try_from(events).unwrap();
     for (event, moment) in [(&opened, 30), (&orphaned, 95), (&closed, 90), (&amended, 100)] {
         assert_eq!(event.at, on_the_wall(at(moment)), "{event:?}");
         assert_eq!(event.data["user_id"], "alice", "{event:?}");

@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::image::{persist, persist_words};
-use super::model::allocation::Allocation;
-use super::model::ids::{RecordId, SourceId};
-use super::model::realms::Realms;
-use super::model::records::Records;
-use super::model::series::Orphan;
-use super::model::servers::Servers;
-use super::model::sessions::Sessions;
 use crate::clock::Timestamp;
+use crate::state::image::{persist, persist_words};
+use crate::state::model::allocation::Allocation;
+use crate::state::model::ids::{RecordId, SourceId};
+use crate::state::model::realms::Realms;
+use crate::state::model::records::Records;
+use crate::state::model::series::Orphan;
+use crate::state::model::servers::Servers;
+use crate::state::model::sessions::Sessions;
 use crate::wire::{AllocationId, Transport};
 
 /// An allocation by name: who holds it, on which server.

@@ -7,13 +7,14 @@
 //! no needs a line in [`STORED_FLAGS`] only. Moments are of the table's clock; a store moves [`ColumnValue::Time`] onto the wall
 //! clock.
 
+pub(in crate::state) mod events;
+
 use super::model::ids::RecordId;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event_record::session_serial;
 use super::model::allocation::{Allocation, Cause, Flag, Flags, Origin, Phase};
 use super::model::ids::SourceId;
 use super::model::realms::Realms;
@@ -26,6 +27,7 @@ use crate::state::image::reader::{ImageReader, Unreadable};
 use crate::state::image::writer::ImageWriter;
 use crate::state::image::{Persist, persist};
 use crate::wire::{AllocationId, ByLeg, Traffic, Transport, Volume};
+use events::session_serial;
 
 /// The flags that a store keeps. The place of each is its bit in the column `facts`, for ever: add at the end.
 const STORED_FLAGS: [Flag; 9] = [
