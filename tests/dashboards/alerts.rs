@@ -11,6 +11,9 @@ use crate::common::readers::promtool::{self, alerts_dir, rule_files};
 use crate::common::servers::prometheus::{Prometheus, Rule};
 use coturn_exporter::metrics::names;
 
+/// Labels of a target that the rules of a fleet fold.
+const FOLDED_IN_A_FLEET: [&str; 2] = ["instance", "replica"];
+
 fn paths(folder: &str) -> Vec<String> {
     let files = std::fs::read_dir(alerts_dir().join(folder)).expect("a folder of alerts/");
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path().display().to_string()).collect();
@@ -26,11 +29,16 @@ fn alerts() -> Vec<Rule> {
     rules().into_iter().filter(|rule| rule.r#type == "alerting").collect()
 }
 
+fn rules_of_a_fleet() -> Vec<Rule> {
+    Prometheus::with_rules(&[promtool::fleet_rules()]).rules()
+}
+
 #[test]
 fn promtool_accepts_the_rules() {
     let files = rule_files().map(|file| file.display().to_string());
-    let (content, said) = promtool::run(&["check", "rules", &files[0], &files[1]]);
-    assert!(content && said.matches("SUCCESS").count() == 2, "{said}");
+    let fleet = promtool::fleet_rules().display().to_string();
+    let (content, said) = promtool::run(&["check", "rules", &files[0], &files[1], &fleet]);
+    assert!(content && said.matches("SUCCESS").count() == 3, "{said}");
 }
 
 #[test]
@@ -143,6 +151,39 @@ fn recording_rules_are_named_by_level_metric_and_operation() {
     }
 }
 
+/// Those of a fleet fold `instance` and `replica`, and no other label of the target.
+#[test]
+fn rules_of_a_fleet_fold_instances_and_replicas_only() {
+    let known = |metric: &str| {
+        let mut labels = labels_of(metric)?;
+        match metric.split_once(':').map(|(level, _)| level.split('_').next().unwrap_or_default()) {
+            // One exporter, or both of a pair where which of them counts is yet to be chosen.
+            None => labels.extend(FOLDED_IN_A_FLEET.map(str::to_owned)),
+            Some("instance") if metric.ends_with(":topk") => {
+                labels.extend(FOLDED_IN_A_FLEET.map(str::to_owned));
+            }
+            Some("instance") => labels.extend(["instance".to_owned()]),
+            Some("job") => {}
+            Some(other) => panic!("{metric}: level {other}"),
+        }
+        Some(labels)
+    };
+    let rules = rules_of_a_fleet();
+    assert!(rules.len() > 10 && rules.iter().all(|rule| rule.r#type == "recording"));
+    for rule in rules {
+        assert_eq!(own_labels(&rule.query, &known), Ok(known(&rule.name).unwrap()), "{}", rule.name);
+        assert_eq!(rule.name.split(':').count(), 3, "{}", rule.name);
+        for selected in promql::selectors(&rule.query).unwrap() {
+            let over_time = |name: &String| name == "last_over_time" || name == "min_over_time";
+            assert!(
+                selected.range.is_none() || selected.within.first().is_some_and(over_time),
+                "{}",
+                rule.name
+            );
+        }
+    }
+}
+
 /// Whatever labels a target has are kept, and joined by: a rule names those of our own metrics only.
 #[test]
 fn rules_keep_the_labels_of_the_target() {
@@ -193,6 +234,12 @@ fn the_jobs_name_stands_in_one_alert() {
     let named: Vec<_> =
         rules().into_iter().filter(|rule| rule.query.contains("job=\"")).map(|rule| rule.name).collect();
     assert_eq!(named, ["CoturnExporterDown"]);
+    let rules = rules_of_a_fleet().into_iter();
+    assert!(
+        rules
+            .filter(|rule| rule.query.contains("job=\""))
+            .all(|rule| rule.name.contains("coturn_exporter_targets"))
+    );
 }
 
 /// One page for each alert, with what a person needs who was just woken.

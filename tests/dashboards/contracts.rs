@@ -20,7 +20,7 @@ fn series_names() -> BTreeMap<String, (&'static str, BTreeSet<String>)> {
     let mut names = BTreeMap::new();
     for family in names::ALL {
         let mut labels: BTreeSet<String> = family.labels.iter().map(|&label| label.to_owned()).collect();
-        labels.extend(["job", "instance"].map(str::to_owned));
+        labels.extend(["region", "cluster", "namespace", "job", "instance", "replica"].map(str::to_owned));
         let endings: &[&str] = match family.kind {
             FamilyType::Histogram => &["_bucket", "_sum", "_count"],
             FamilyType::Counter | FamilyType::Gauge => &[""],
@@ -46,7 +46,9 @@ fn queries() -> Vec<(String, String)> {
         };
         queries.push((format!("{}: {}", query.dashboard, query.place), text));
     }
-    for rule in Prometheus::with_rules(&promtool::rule_files()).rules() {
+    let mut files = promtool::rule_files().to_vec();
+    files.push(promtool::fleet_rules());
+    for rule in Prometheus::with_rules(&files).rules() {
         queries.push((rule.name, rule.query));
     }
     for (name, text) in promtool::runbooks() {

@@ -225,7 +225,9 @@ fn six_hours_fill_every_panel() {
 
     let mut empty = Vec::new();
     for query in dashboards::all().iter().flat_map(Dashboard::queries) {
-        if query.kind == Kind::Variable || NOTHING_TO_SHOW.contains(&query.place.as_str()) {
+        // What the fleet has is recorded, and a history has no rules.
+        let is_recorded = query.dashboard == "coturn-fleet";
+        if is_recorded || query.kind == Kind::Variable || NOTHING_TO_SHOW.contains(&query.place.as_str()) {
             continue;
         }
         let text = query.expression.replace("$__range", "6h");

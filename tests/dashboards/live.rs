@@ -11,12 +11,16 @@ use crate::common::poll::{self, PATIENCE};
 use crate::common::readers::dashboards::{self, Dashboard, Kind, Query};
 use crate::common::readers::promtool::{promql_blocks, rule_files, runbooks};
 use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fleet;
 use crate::common::servers::prometheus::{Prometheus, Rule};
 use crate::common::servers::redis::{self, Redis};
 use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const JOB: &str = "coturn";
+
+/// What else the target has.
+const LABELS: &str = "{region: eu, cluster: c, namespace: turn}";
 
 /// Stands for `$__rate_interval` and `$__range`.
 const WINDOW: &str = "90s";
@@ -194,7 +198,11 @@ fn every_query_has_an_answer_and_every_panel_data() {
     // A first life leaves a snapshot, of which the page says how old it is.
     assert_eq!(watch(&redis, &store).stop(rustix::process::Signal::TERM).code(), Some(0));
     let exporter = watch(&redis, &store);
-    let prometheus = Prometheus::scraping_as(JOB, exporter.address, &rule_files());
+    let dir = TempDir::new("rules");
+    // The rules of a fleet have an interval of their own, of a minute.
+    let fleet = dir.write("fleet.yaml", &fleet::rules_every("2s"));
+    let files = [rule_files().as_slice(), &[fleet]].concat();
+    let prometheus = Prometheus::scraping_as(JOB, LABELS, exporter.address, &files);
     let queries: Vec<_> = dashboards::all().iter().flat_map(Dashboard::queries).collect();
     let rules = prometheus.rules();
     assert!(queries.len() > 70 && rules.len() > 20, "{} queries, {} rules", queries.len(), rules.len());

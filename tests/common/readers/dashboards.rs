@@ -37,7 +37,7 @@ pub fn dir() -> PathBuf {
 
 /// All of them, in the order of their names.
 pub fn all() -> Vec<Dashboard> {
-    let names = ["coturn-exporter", "coturn-overview", "coturn-realm"];
+    let names = ["coturn-exporter", "coturn-fleet", "coturn-overview", "coturn-realm"];
     names.into_iter().map(read).collect()
 }
 
@@ -91,6 +91,9 @@ impl Query {
     /// With everything chosen, as Grafana fills in variables; both intervals are `window`.
     pub fn filled_in(&self, window: &str) -> String {
         [
+            ("$region", ".*"),
+            ("$cluster", ".*"),
+            ("$namespace", ".*"),
             ("$job", ".+"),
             ("$instance", ".+"),
             ("$realm", ".*"),

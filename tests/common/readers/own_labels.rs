@@ -37,12 +37,15 @@ fn of_metric(name: Option<&str>, known: &dyn Fn(&str) -> Option<Names>) -> Resul
 
 fn of_aggregate(aggregate: &AggregateExpr, known: &dyn Fn(&str) -> Option<Names>) -> Result<Names, String> {
     let inner = of(&aggregate.expr, known)?.unwrap_or_default();
+    let chooses = ["topk", "bottomk"].contains(&aggregate.op.to_string().as_str());
     let Some(LabelModifier::Exclude(without)) = &aggregate.modifier else {
         return Err(format!("no `without`: {aggregate}"));
     };
     let without: Names = without.labels.iter().cloned().collect();
     match without.difference(&inner).next() {
         Some(needless) => Err(format!("nothing has {needless}: {aggregate}")),
+        // What is chosen is kept as it is.
+        None if chooses => Ok(inner),
         None => Ok(&inner - &without),
     }
 }

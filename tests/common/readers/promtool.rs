@@ -19,6 +19,11 @@ pub fn rule_files() -> [PathBuf; 2] {
     ["coturn.rules.yaml", "coturn.alerts.yaml"].map(|name| alerts_dir().join(name))
 }
 
+/// The recording rules of a fleet.
+pub fn fleet_rules() -> PathBuf {
+    alerts_dir().join("coturn.fleet.rules.yaml")
+}
+
 /// Runs it; gives whether it was content, and all that it said.
 pub fn run(args: &[&str]) -> (bool, String) {
     let output = PROMTOOL.command().args(args).output();

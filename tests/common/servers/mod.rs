@@ -7,6 +7,7 @@ pub mod command;
 pub mod coturn;
 pub mod exporter;
 pub mod fake_redis;
+pub mod fleet;
 pub mod format_proxy;
 pub mod idle_cutter;
 pub mod listener;

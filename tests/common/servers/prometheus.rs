@@ -24,7 +24,7 @@ pub const JOB: &str = "coturn-exporter";
 #[derive(Debug)]
 pub struct Prometheus {
     process: Process,
-    address: SocketAddr,
+    pub address: SocketAddr,
     _port: Port,
     _dir: TempDir,
 }
@@ -32,21 +32,22 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes `target`.
     pub fn scraping(target: SocketAddr) -> Self {
-        Self::scraping_as(JOB, target, &[])
+        Self::scraping_so("1s", JOB, "{}", target, &[])
     }
 
     /// One that scrapes at another interval, as Prometheus writes it.
     pub fn scraping_every(interval: &str, target: SocketAddr) -> Self {
-        Self::scraping_so(interval, JOB, target, &[])
+        Self::scraping_so(interval, JOB, "{}", target, &[])
     }
 
-    /// The same under another job, with rule files that it evaluates every second.
-    pub fn scraping_as(job: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
-        Self::scraping_so("1s", job, target, rules)
+    /// The same under another job, with more labels of the target in YAML, and rule files that it evaluates every second.
+    pub fn scraping_as(job: &str, labels: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
+        Self::scraping_so("1s", job, labels, target, rules)
     }
 
-    fn scraping_so(interval: &str, job: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
-        Self::start(TempDir::new("prometheus"), &scrape_config(interval, job, target, rules))
+    fn scraping_so(interval: &str, job: &str, labels: &str, target: SocketAddr, rules: &[PathBuf]) -> Self {
+        let config = scrape_config(interval, job, labels, target, rules);
+        Self::start(TempDir::new("prometheus"), &config)
     }
 
     /// One that this configuration file tells what to do; the files that it names may lie in its folder.
@@ -67,7 +68,11 @@ impl Prometheus {
     /// One that takes native histograms, and so prefers protobuf.
     pub fn scraping_natively(target: SocketAddr) -> Self {
         let dir = TempDir::new("prometheus");
-        Self::start_with(dir, &scrape_config("1s", JOB, target, &[]), &["--enable-feature=native-histograms"])
+        Self::start_with(
+            dir,
+            &scrape_config("1s", JOB, "{}", target, &[]),
+            &["--enable-feature=native-histograms"],
+        )
     }
 
     fn start(dir: TempDir, config: &str) -> Self {
@@ -229,11 +234,11 @@ pub fn promtool_check_web_config(file: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
-fn scrape_config(interval: &str, job: &str, target: SocketAddr, rules: &[PathBuf]) -> String {
+fn scrape_config(interval: &str, job: &str, labels: &str, target: SocketAddr, rules: &[PathBuf]) -> String {
     format!(
         "global: {{scrape_interval: {interval}, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
          rule_files: {}\n\
-         scrape_configs:\n  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n",
+         scrape_configs:\n  - job_name: {job}\n    static_configs: [{{targets: ['{target}'], labels: {labels}}}]\n",
         serde_json::json!(rules)
     )
 }

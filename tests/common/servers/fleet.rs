@@ -1,0 +1,129 @@
+//! A real Prometheus with the rules of `coturn.fleet.rules.yaml`, their minute shortened to seconds, and what they add up.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::ops::{Add, Sub};
+
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::promtool;
+use crate::common::servers::prometheus::Prometheus;
+use crate::common::temp_dir::TempDir;
+
+/// Instead of a minute.
+const SECONDS: f64 = 2.0;
+
+/// What came about: births, ends, and bytes sent to peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub opened: u64,
+    pub closed: u64,
+    pub bytes: u64,
+}
+
+impl Totals {
+    pub fn is_at_least(self, other: Self) -> bool {
+        self.opened >= other.opened && self.closed >= other.closed && self.bytes >= other.bytes
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            opened: self.opened + other.opened,
+            closed: self.closed + other.closed,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+impl Sub for Totals {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            opened: self.opened - other.opened,
+            closed: self.closed - other.closed,
+            bytes: self.bytes - other.bytes,
+        }
+    }
+}
+
+/// The rules of a fleet, at this interval instead of a minute.
+pub fn rules_every(interval: &str) -> String {
+    let rules = std::fs::read_to_string(promtool::fleet_rules()).expect("the rules");
+    ["interval: ", "offset ", "["].iter().fold(rules, |rules, before| {
+        assert!(rules.contains(&format!("{before}1m")), "no {before}1m");
+        rules.replace(&format!("{before}1m"), &format!("{before}{interval}"))
+    })
+}
+
+/// See the file's head.
+pub struct Fleet {
+    pub prometheus: Prometheus,
+}
+
+impl Fleet {
+    /// One that scrapes these, each with labels of its own in YAML.
+    pub fn of(targets: &[(SocketAddr, String)]) -> Self {
+        let dir = TempDir::new("fleet");
+        let rules = dir.write("fleet.yaml", &rules_every(&format!("{SECONDS}s")));
+        let mut config = format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nrule_files: ['{}']\n\
+             scrape_configs:\n  - job_name: coturn\n    static_configs:\n",
+            rules.display()
+        );
+        for (address, labels) in targets {
+            writeln!(config, "      - {{targets: ['{address}'], labels: {labels}}}").unwrap();
+        }
+        Self { prometheus: Prometheus::with_config(dir, &config) }
+    }
+
+    /// Waits until the rules have seen all that is on the pages now.
+    pub fn settle(&self) {
+        // One evaluation may have begun with older pages, the next may have met a page of a second ago.
+        let last = self.evaluated();
+        poll::until(PATIENCE, "the rules to be evaluated", || {
+            let now = self.evaluated();
+            if now > last + 2.5 * SECONDS { Ok(()) } else { Err(format!("at {now}, after {last}")) }
+        });
+    }
+
+    /// When, in seconds since 1970; 0 before the first time.
+    fn evaluated(&self) -> f64 {
+        let moments = self.prometheus.query("max(timestamp(job:coturn_exporter_targets:count))");
+        moments.values().copied().next().unwrap_or_default()
+    }
+
+    /// All that the rules have counted so far.
+    pub fn totals(&self) -> Totals {
+        totals(&self.prometheus, "")
+    }
+
+    /// Live allocations by the rules.
+    pub fn live(&self) -> u64 {
+        number(&self.prometheus, "sum(job_realm:coturn_allocations:sum)")
+    }
+}
+
+/// What a Prometheus has of the series of the rules, among those that a matcher selects.
+pub fn totals(prometheus: &Prometheus, matcher: &str) -> Totals {
+    let total = |metric: &str, more: &str| {
+        number(prometheus, &format!("sum(sum_over_time({metric}:increase1m{{{matcher}{more}}}[1h]))"))
+    };
+    Totals {
+        opened: total("job_realm:coturn_allocations_opened", ""),
+        closed: total("job_realm_cause:coturn_allocations_closed", ""),
+        bytes: total("job_realm_leg_direction:coturn_relayed_bytes", "leg=\"peer\", direction=\"sent\""),
+    }
+}
+
+/// The one value of a query; 0 if it has none.
+pub fn number(prometheus: &Prometheus, query: &str) -> u64 {
+    let values = prometheus.query(query);
+    assert!(values.len() < 2, "{query}: {values:?}");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+    let number = values.values().next().map_or(0, |value| value.round() as u64);
+    number
+}

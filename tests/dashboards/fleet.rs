@@ -1,0 +1,175 @@
+//! Twenty exporters of three regions, to which as many simulated coturns report, in one Prometheus with the rules of
+//! `coturn.fleet.rules.yaml`, and a second one that federates them as `federate.example.yaml` says: the sums are those of
+//! what was published.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::common::models::traffic::Traffic;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::promtool::{self, alerts_dir};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::fleet::{self, Fleet, Totals};
+use crate::common::servers::listener;
+use crate::common::servers::prometheus::Prometheus;
+use crate::common::temp_dir::TempDir;
+
+const EXPORTERS: u64 = 20;
+const REGIONS: [&str; 3] = ["eu", "us", "ap"];
+const CLUSTERS: [&str; 2] = ["blue", "green"];
+const REALMS: [&str; 3] = ["shop.example", "clinic.example", "school.example"];
+
+/// Calls of each coturn.
+const CALLS: u64 = 60;
+
+/// An exporter, and the coturn that reports to it.
+struct Site {
+    exporter: Exporter,
+    statsdb: Statsdb,
+    region: &'static str,
+    cluster: &'static str,
+    truth: Totals,
+    live: u64,
+}
+
+impl Site {
+    fn start(number: u64) -> Self {
+        let place = usize::try_from(number).unwrap();
+        let (exporter, address) = listener::listening(&[]);
+        Self {
+            exporter,
+            statsdb: Statsdb::at(address),
+            region: REGIONS[place % 3],
+            cluster: CLUSTERS[place / 3 % 2],
+            truth: Totals::default(),
+            live: 0,
+        }
+    }
+
+    /// Job and instance are the same in other clusters.
+    fn target(&self, number: u64) -> (SocketAddr, String) {
+        let labels =
+            format!("{{region: {}, cluster: {}, instance: turn-{}}}", self.region, self.cluster, number / 6);
+        (self.exporter.address, labels)
+    }
+
+    /// One call, of a length and an end that follow from its number.
+    fn call(&mut self, number: u64, call: u64) {
+        let realm = REALMS[usize::try_from((number + call) % 3).unwrap()];
+        let allocation = Allocation::new(realm, &format!("user{}", call % 17), call + 1);
+        self.statsdb.open(&allocation, 3600);
+        self.truth.opened += 1;
+        let mut sum = Traffic::default();
+        for report in 0..(number + call) % 4 {
+            let packets = 100 * (1 + report) + number;
+            let traffic = Traffic {
+                received_packets: packets,
+                received_bytes: 170 * packets,
+                sent_packets: packets + 7,
+                sent_bytes: 900 * packets + call,
+            };
+            self.statsdb.report(&allocation, traffic, traffic);
+            sum += traffic;
+        }
+        // In one of five the last report was lost, and the total has more.
+        if call % 5 == 0 {
+            sum += Traffic { received_packets: 1, received_bytes: 90, sent_packets: 1, sent_bytes: 80 };
+        }
+        if (number + call) % 6 == 5 {
+            // Still live; what only its total would tell is unknown yet.
+            if call % 5 == 0 {
+                sum.sent_bytes -= 80;
+            }
+            self.live += 1;
+        } else {
+            if call % 2 == 0 {
+                self.statsdb.refresh(&allocation, 0);
+            }
+            self.statsdb.close(&allocation, sum, sum);
+            self.truth.closed += 1;
+        }
+        self.truth.bytes += sum.sent_bytes;
+    }
+
+    fn matcher(&self) -> String {
+        format!("region=\"{}\", cluster=\"{}\", ", self.region, self.cluster)
+    }
+}
+
+/// One that federates another as the example says, every second.
+fn federating(regional: SocketAddr) -> Prometheus {
+    let example = std::fs::read_to_string(alerts_dir().join("federate.example.yaml")).expect("the example");
+    let (head, targets) = example.split_once("      - targets:\n").expect("targets at its end");
+    assert!(targets.lines().all(|line| line.trim_start().starts_with("- ")), "{targets}");
+    let head = head.replace("scrape_interval: 30s", "scrape_interval: 1s\n    scrape_timeout: 1s");
+    let config = format!("{head}      - targets: ['{regional}']\n");
+    Prometheus::with_config(TempDir::new("global"), &config)
+}
+
+#[test]
+fn twenty_exporters_add_up_to_what_was_published() {
+    let mut sites: Vec<_> = (0..EXPORTERS).map(Site::start).collect();
+    let targets: Vec<_> = (0..).zip(&sites).map(|(number, site)| site.target(number)).collect();
+    let fleet = Fleet::of(&targets);
+    let global = federating(fleet.prometheus.address);
+    poll::until(PATIENCE, "all exporters to be known", || {
+        let (known, federated) = (
+            fleet::number(&fleet.prometheus, "count(instance:coturn_exporter_primary:topk)"),
+            fleet::number(&global, "sum(job:coturn_exporter_targets_up:sum)"),
+        );
+        if (known, federated) == (EXPORTERS, EXPORTERS) {
+            Ok(())
+        } else {
+            Err(format!("{known}, {federated}"))
+        }
+    });
+    fleet.settle();
+
+    for call in 0..CALLS {
+        for (number, site) in (0..).zip(&mut sites) {
+            site.call(number, call);
+        }
+    }
+    let mut truths: BTreeMap<String, (Totals, u64)> = BTreeMap::new();
+    for site in &sites {
+        site.exporter.until("all to be counted", |page| {
+            let labels = [("leg", "peer"), ("direction", "sent")];
+            let closed = page.count("coturn_allocations_closed_total", &[]);
+            let bytes = page.sum("coturn_relayed_bytes_total", &labels);
+            let is_all = closed == site.truth.closed && (bytes - site.truth.bytes as f64).abs() < 0.5;
+            if is_all { Ok(()) } else { Err(format!("{closed}, {bytes} of {:?}", site.truth)) }
+        });
+        let truth = truths.entry(site.matcher()).or_default();
+        *truth = (truth.0 + site.truth, truth.1 + site.live);
+    }
+    assert_eq!(truths.len(), REGIONS.len() * CLUSTERS.len());
+    fleet.settle();
+    for (matcher, (totals, live)) in &truths {
+        assert_eq!(fleet::totals(&fleet.prometheus, matcher), *totals, "{matcher}");
+        poll::until(PATIENCE, "the global Prometheus to have it all", || {
+            let query = format!("sum(job_realm:coturn_allocations:sum{{{matcher}}})");
+            let seen = (fleet::totals(&global, matcher), fleet::number(&global, &query));
+            assert!(totals.is_at_least(seen.0), "{matcher}: {seen:?} of {totals:?}");
+            if seen == (*totals, *live) {
+                Ok(())
+            } else {
+                Err(format!("{matcher}: {seen:?}, not {totals:?}, {live}"))
+            }
+        });
+    }
+    // What is federated is what the fleet has, and no more.
+    let stored = global.query("{__name__=~\".+\", job=\"coturn\"}");
+    assert!(
+        stored.keys().all(|series| series.name.starts_with("job") && !series.labels.contains_key("instance"))
+    );
+}
+
+#[test]
+fn the_examples_are_accepted() {
+    for name in ["federate.example.yaml", "remote-write.example.yaml"] {
+        let file = alerts_dir().join(name).display().to_string();
+        let (content, said) = promtool::run(&["check", "config", &file]);
+        assert!(content && said.contains("SUCCESS"), "{name}: {said}");
+    }
+}
