@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const NAMES = ['coturn-overview', 'coturn-realm', 'coturn-exporter'];
+const NAMES = ['coturn-overview', 'coturn-realm', 'coturn-exporter', 'coturn-fleet'];
 const RAW = '@grafana/schema/dist/esm/raw/composable';
 const PANELS = { timeseries: 'TimeSeries', stat: 'Stat', table: 'Table', heatmap: 'Heatmap' };
 

@@ -33,8 +33,15 @@ const CLINIC: &str = "clinic.example";
 const SCHOOL: &str = "school.example";
 const SERVERS: [&str; 3] = ["192.0.2.1:3478", "192.0.2.2:3478", "192.0.2.3:3478"];
 
-/// What a history alone has not: a store, and a first time at which five minutes have passed.
-const NOTHING_TO_SHOW: [&str; 3] = ["Store", "Size of the store", "Age of the last snapshot"];
+/// What a history alone has not: a store and sinks.
+const NOTHING_TO_SHOW: [&str; 6] = [
+    "Store",
+    "Size of the store",
+    "Age of the last snapshot",
+    "Waiting for a sink",
+    "Age of what waits longest",
+    "Delivered, failed, dropped",
+];
 
 /// Numbers from 0 to 1 that look like chance and are the same each time.
 struct Dice(u64);
