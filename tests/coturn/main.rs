@@ -13,4 +13,5 @@ pub mod common;
 
 mod exact;
 mod published;
+mod reconcile;
 mod turn_rest;
