@@ -22,7 +22,8 @@ fn paths(folder: &str) -> Vec<String> {
 }
 
 fn rules() -> Vec<Rule> {
-    Prometheus::with_rules(&rule_files()).rules()
+    let [recording, alerting] = rule_files();
+    Prometheus::with_rules(&[recording, alerting, promtool::fleet_alerts()]).rules()
 }
 
 fn alerts() -> Vec<Rule> {
@@ -36,9 +37,9 @@ fn rules_of_a_fleet() -> Vec<Rule> {
 #[test]
 fn promtool_accepts_the_rules() {
     let files = rule_files().map(|file| file.display().to_string());
-    let fleet = promtool::fleet_rules().display().to_string();
-    let (content, said) = promtool::run(&["check", "rules", &files[0], &files[1], &fleet]);
-    assert!(content && said.matches("SUCCESS").count() == 3, "{said}");
+    let fleet = [promtool::fleet_rules(), promtool::fleet_alerts()].map(|file| file.display().to_string());
+    let (content, said) = promtool::run(&["check", "rules", &files[0], &files[1], &fleet[0], &fleet[1]]);
+    assert!(content && said.matches("SUCCESS").count() == 4, "{said}");
 }
 
 #[test]

@@ -73,17 +73,17 @@ impl Site {
             sum += traffic;
         }
         // In one of five the last report was lost, and the total has more.
-        if call % 5 == 0 {
+        if call.is_multiple_of(5) {
             sum += Traffic { received_packets: 1, received_bytes: 90, sent_packets: 1, sent_bytes: 80 };
         }
         if (number + call) % 6 == 5 {
             // Still live; what only its total would tell is unknown yet.
-            if call % 5 == 0 {
+            if call.is_multiple_of(5) {
                 sum.sent_bytes -= 80;
             }
             self.live += 1;
         } else {
-            if call % 2 == 0 {
+            if call.is_multiple_of(2) {
                 self.statsdb.refresh(&allocation, 0);
             }
             self.statsdb.close(&allocation, sum, sum);

@@ -114,89 +114,112 @@ fn until_both_are_scraped(fleet: &Fleet) {
     });
 }
 
+/// Both of them, the coturn that they watch, and a Prometheus with the rules.
+struct Stage {
+    fleet: Fleet,
+    service: Service,
+    pair: [Option<Member>; 2],
+    counted: Totals,
+    _dir: TempDir,
+}
+
+impl Stage {
+    fn new(redis: &Redis) -> Self {
+        let dir = TempDir::new("pair");
+        let store = format!("--store.path={}", dir.path().join("store").display());
+        let pair = [vec![store], vec![]].map(|more| {
+            let args = [vec!["--redis.url".to_owned(), redis.url(0)], more].concat();
+            Member::start(Port::claim(), args, 0)
+        });
+        let target = |(name, member): (&&str, &Member)| {
+            (member.exporter.address, format!("{{cluster: c, instance: pair, replica: {name}}}"))
+        };
+        let fleet = Fleet::of(&NAMES.iter().zip(&pair).map(target).collect::<Vec<_>>());
+        let service = Service {
+            statsdb: Statsdb::connect(redis, 0),
+            next_id: 0,
+            truth: Totals::default(),
+            messages: 0,
+            live: Vec::new(),
+        };
+        until_both_are_scraped(&fleet);
+        until_primary(&fleet, NAMES[0]);
+        fleet.settle();
+        Self { fleet, service, pair: pair.map(Some), counted: Totals::default(), _dir: dir }
+    }
+
+    fn member(&self, index: usize) -> &Member {
+        self.pair[index].as_ref().expect("it is there")
+    }
+
+    /// What the rules have counted since they were asked last.
+    fn newly_counted(&mut self) -> Totals {
+        self.fleet.settle();
+        let now = self.fleet.totals();
+        assert!(now.is_at_least(self.counted), "{now:?} after {:?}", self.counted);
+        let newly = now - self.counted;
+        self.counted = now;
+        newly
+    }
+
+    /// All of it is counted, by whoever counts now. A call of two failovers ago ends, a part of which one of the two missed.
+    fn between_failovers(&mut self, turn: usize) {
+        let before = self.service.truth;
+        self.service.calls(3);
+        if self.service.live.len() > 2 {
+            self.service.close(0);
+        }
+        // It relays on while one of the two is not there, which had counted it before.
+        self.service.open();
+        self.service.report();
+        for index in [0, 1] {
+            self.member(index).catch_up(&self.service);
+        }
+        assert_eq!(self.newly_counted(), self.service.truth - before, "turn {turn}");
+    }
+
+    /// The one that counts is killed in the middle of calls, and comes back. Gives what the rules missed.
+    fn failover(&mut self, turn: usize) -> Totals {
+        let [dying, living] = [turn % 2, 1 - turn % 2];
+        let before = self.service.truth;
+        self.service.report();
+        self.service.calls(2);
+        let Member { mut exporter, port, args, .. } = self.pair[dying].take().expect("it is there");
+        exporter.kill();
+        self.service.report();
+        self.service.calls(1);
+        until_primary(&self.fleet, NAMES[living]);
+        self.service.calls(2);
+        self.member(living).catch_up(&self.service);
+        let (seen, happened) = (self.newly_counted(), self.service.truth - before);
+        assert!(happened.is_at_least(seen), "turn {turn}: {seen:?} were counted of {happened:?}");
+        let live = self.service.live.len() as u64;
+        assert_eq!(self.fleet.live(), live, "turn {turn}");
+
+        drop(exporter);
+        self.pair[dying] = Some(Member::start(port, args, self.service.messages));
+        until_both_are_scraped(&self.fleet);
+        until_primary(&self.fleet, NAMES[living]);
+        assert_eq!(self.fleet.live(), live, "turn {turn}");
+        happened - seen
+    }
+}
+
 #[test]
 fn ten_failovers_count_nothing_twice() {
     let redis = Redis::start();
-    let dir = TempDir::new("pair");
-    let args = |more: &[String]| [&["--redis.url".to_owned(), redis.url(0)], more].concat();
-    let store = format!("--store.path={}", dir.path().join("store").display());
-    let mut pair = [vec![store], vec![]].map(|more| Some(Member::start(Port::claim(), args(&more), 0)));
-    let targets: Vec<_> = NAMES
-        .iter()
-        .zip(&pair)
-        .map(|(name, member)| {
-            let address = member.as_ref().expect("just started").exporter.address;
-            (address, format!("{{cluster: c, instance: pair, replica: {name}}}"))
-        })
-        .collect();
-    let fleet = Fleet::of(&targets);
-    let mut service = Service {
-        statsdb: Statsdb::connect(&redis, 0),
-        next_id: 0,
-        truth: Totals::default(),
-        messages: 0,
-        live: Vec::new(),
-    };
-    until_both_are_scraped(&fleet);
-    until_primary(&fleet, NAMES[0]);
-    fleet.settle();
-
-    let mut counted = Totals::default();
+    let mut stage = Stage::new(&redis);
     let mut lost = Totals::default();
     for turn in 0..FAILOVERS {
-        let [dying, living] = [turn % 2, 1 - turn % 2];
-        // Quiet: all of it, by whoever counts now. A call of two failovers ago ends; one of the two missed a part of it.
-        let before = service.truth;
-        service.calls(3);
-        if service.live.len() > 2 {
-            service.close(0);
-        }
-        // It relays on while one of the two is not there, which had counted it before.
-        service.open();
-        service.report();
-        for member in pair.iter().flatten() {
-            member.catch_up(&service);
-        }
-        fleet.settle();
-        let now = fleet.totals();
-        assert_eq!(now - counted, service.truth - before, "turn {turn}: between two failovers");
-        counted = now;
-
+        stage.between_failovers(turn);
         // At another moment of the interval each time.
         poll::pass(Duration::from_millis(700 * turn as u64 % 2000));
-
-        // The one that counts is killed in the middle of calls.
-        let before = service.truth;
-        service.report();
-        service.calls(2);
-        let mut member = pair[dying].take().expect("it is there");
-        member.exporter.kill();
-        service.report();
-        service.calls(1);
-        until_primary(&fleet, NAMES[living]);
-        service.calls(2);
-        pair[living].as_ref().expect("it lives").catch_up(&service);
-        fleet.settle();
-        let now = fleet.totals();
-        let happened = service.truth - before;
-        assert!(now.is_at_least(counted), "turn {turn}: {now:?} after {counted:?}");
-        let seen = now - counted;
-        assert!(happened.is_at_least(seen), "turn {turn}: {seen:?} were counted of {happened:?}");
-        lost = lost + (happened - seen);
-        counted = now;
-        assert_eq!(fleet.live(), service.live.len() as u64, "turn {turn}");
-
-        let Member { port, args, exporter, .. } = member;
-        drop(exporter);
-        pair[dying] = Some(Member::start(port, args, service.messages));
-        until_both_are_scraped(&fleet);
-        until_primary(&fleet, NAMES[living]);
-        assert_eq!(fleet.live(), service.live.len() as u64, "turn {turn}");
+        lost = lost + stage.failover(turn);
     }
-    println!("of {:?} the rules counted {counted:?} and lost {lost:?}", service.truth);
-    assert!(service.truth.is_at_least(counted));
+    let (truth, counted) = (stage.service.truth, stage.counted);
+    println!("of {truth:?} the rules counted {counted:?} and lost {lost:?}");
+    assert!(truth.is_at_least(counted) && truth - counted == lost);
     // The store has brought back what its exporter missed, and the rules have left it out.
-    let recovered =
-        pair[0].as_ref().expect("it is there").exporter.page().sum("coturn_recovered_bytes_total", &[]);
+    let recovered = stage.member(0).exporter.page().sum("coturn_recovered_bytes_total", &[]);
     assert!(recovered > 0.0);
 }

@@ -19,6 +19,11 @@ pub fn rule_files() -> [PathBuf; 2] {
     ["coturn.rules.yaml", "coturn.alerts.yaml"].map(|name| alerts_dir().join(name))
 }
 
+/// The alerts of the global Prometheus.
+pub fn fleet_alerts() -> PathBuf {
+    alerts_dir().join("coturn.fleet.alerts.yaml")
+}
+
 /// The recording rules of a fleet.
 pub fn fleet_rules() -> PathBuf {
     alerts_dir().join("coturn.fleet.rules.yaml")
