@@ -42,13 +42,23 @@ const HOUSE: &[Room] = &[
     Room {
         name: "sinks",
         rooms: &["clock", "config", "net", "percent", "reload", "store"],
-        crates: &["thiserror"],
+        // `rustls` and its like for the connections that are dialled here
+        crates: &["futures_util", "rustls", "thiserror", "tokio", "tokio_postgres", "tokio_rustls"],
     },
     Room { name: "escape", rooms: &[], crates: &[] },
     Room {
         name: "net",
         rooms: &["config"],
-        crates: &["listenfd", "rustix", "rustls", "socket2", "thiserror", "tokio", "tracing"],
+        crates: &[
+            "listenfd",
+            "rustix",
+            "rustls",
+            "rustls_native_certs",
+            "socket2",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
     },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
@@ -62,7 +72,6 @@ const HOUSE: &[Room] = &[
             "futures_util",
             "redis",
             "rustls",
-            "rustls_native_certs",
             "serde",
             "serde_json",
             "subtle",

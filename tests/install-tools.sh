@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests run against from Debian's packages: a real Redis, a real coturn, Prometheus,
-# Alertmanager, Chromium, valgrind, the strict reader of OpenMetrics.
+# Alertmanager, PostgreSQL, Chromium, valgrind, the strict reader of OpenMetrics.
 # Does nothing when all of it is there. Starts and enables no service, and leaves apt's policy as it was.
 # With CI=true a tool that is still missing in the end is a failure; else a warning, for tests that need no tool.
 set -euo pipefail
@@ -20,13 +20,16 @@ readonly TOOLS=(
   "chromium chromium"
   "chromedriver chromium-driver"
   "valgrind valgrind"
+  "psql postgresql-client"
+  "setpriv util-linux"
 )
-# A file that is no command, and the package it comes from: the strict reader of OpenMetrics.
+# A file that is no command in PATH, and the package it comes from: the strict reader of OpenMetrics, the database.
 readonly FILES=(
+  "/usr/lib/postgresql/*/bin/postgres postgresql"
   "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py python3-prometheus-client"
 )
 # Packages that bring a service of the same name.
-readonly SERVICES=(redis-server coturn prometheus prometheus-alertmanager)
+readonly SERVICES=(redis-server coturn prometheus prometheus-alertmanager postgresql)
 readonly POLICY=/usr/sbin/policy-rc.d
 
 # A user's PATH may lack the folders of daemons.
@@ -42,7 +45,7 @@ missing() {
     done
     for tool in "${FILES[@]}"; do
       read -r file package <<<"$tool"
-      [[ -e $file ]] || echo "$package"
+      compgen -G "$file" >/dev/null || echo "$package"
     done
   } | sort -u
 }

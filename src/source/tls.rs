@@ -3,14 +3,16 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustls::crypto::ring::default_provider;
-use rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, Error};
 
 use super::certificate::BadCertificate;
 use crate::config::{ClientCertificate, Endpoint, RedisSource, Tls};
-use crate::net::tls::{PemError, PemText, TlsPair, certificates, pair_error, private_key, roots};
+use crate::net::tls::{
+    PemError, PemText, TlsPair, certificates, pair_error, private_key, roots, system_roots,
+};
 
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +109,7 @@ pub fn check(source: &RedisSource) -> Result<(), TlsError> {
 pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let cas = match &tls.ca_file {
         Some(path) => Arc::new(roots(&read(CA_FLAG, path)?)?),
-        None => system_cas()?,
+        None => system_roots().map_err(|reason| TlsError::NoSystemCas { reason })?,
     };
     // By name: rustls picks none by itself where several crates have brought their own, or none.
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
@@ -125,23 +127,6 @@ pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
 /// A few kilobytes: not worth a thread.
 fn read(flag: &'static str, path: &Path) -> Result<PemText, PemError> {
     PemText::read(flag, path, |path| std::fs::read(path))
-}
-
-/// Read once: there are hundreds, and a system seldom changes them.
-fn system_cas() -> Result<Arc<RootCertStore>, TlsError> {
-    static READ: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(roots) = READ.get() {
-        return Ok(Arc::clone(roots));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // One that is odd, or of a directory that may not be read, does not spoil the others.
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let reason = found.errors.first().map(ToString::to_string).unwrap_or_default();
-        return Err(TlsError::NoSystemCas { reason });
-    }
-    Ok(Arc::clone(READ.get_or_init(|| Arc::new(roots))))
 }
 
 impl TlsError {

@@ -6,7 +6,9 @@ mod clients;
 mod names;
 mod pem;
 mod server;
+mod trusted;
 
 pub use choice::TlsChoiceError;
 pub use pem::{PemError, PemText, TlsPair, certificates, pair_error, private_key, roots};
 pub use server::{ServerTls, ServerTlsError, server_config};
+pub use trusted::system_roots;

@@ -170,7 +170,7 @@ fn ask(connection: &Connection, question: &Question) -> rusqlite::Result<Vec<Usa
     if let Some(top) = question.top {
         answers.truncate(usize::try_from(top).unwrap_or(usize::MAX));
     }
-    Ok(answers.into_iter().map(|(name, sums)| answer(&name, &sums)).collect())
+    Ok(answers.into_iter().map(|(name, sums)| UsageSums::of(&name, &sums)).collect())
 }
 
 /// Adds a session, whose figures follow so many names.
@@ -181,10 +181,13 @@ fn add(sums: &mut FigureSums, session: &Row<'_>, names: usize) -> rusqlite::Resu
     Ok(())
 }
 
-fn answer(name: &[Vec<u8>], sums: &FigureSums) -> UsageSums {
-    let mut figures = [0; FIGURES.len()];
-    for ((figure, sum), Figure { parts, .. }) in figures.iter_mut().zip(sums).zip(&FIGURES) {
-        *figure = u64::try_from(sum / u128::from(*parts)).unwrap_or(u64::MAX);
+impl UsageSums {
+    /// The answer of these names and sums, which are in the parts of each figure.
+    pub fn of(name: &[Vec<u8>], sums: &[u128; FIGURES.len()]) -> Self {
+        let mut figures = [0; FIGURES.len()];
+        for ((figure, sum), Figure { parts, .. }) in figures.iter_mut().zip(sums).zip(&FIGURES) {
+            *figure = u64::try_from(sum / u128::from(*parts)).unwrap_or(u64::MAX);
+        }
+        Self { of: name.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect(), figures }
     }
-    UsageSums { of: name.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect(), figures }
 }

@@ -13,6 +13,8 @@ pub mod idle_cutter;
 pub mod listener;
 pub mod page_server;
 pub mod peer;
+pub mod postgres;
+pub mod postgres_cutter;
 pub mod process;
 pub mod prometheus;
 pub mod redis;

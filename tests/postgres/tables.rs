@@ -1,0 +1,112 @@
+//! Who makes the tables, and who may not.
+
+use super::made_up::{STORE, Writer, config, origin, rows, session};
+use crate::common::servers::postgres::Postgres;
+use coturn_exporter::sinks::Sink as _;
+use coturn_exporter::sinks::postgres::schema_sql;
+
+/// What docs/postgres.md grants the role of an exporter.
+const GRANTS: &str = "GRANT USAGE ON SCHEMA coturn_ledger TO turn;
+    GRANT SELECT ON coturn_ledger.schema_version TO turn;
+    GRANT SELECT, INSERT, UPDATE ON coturn_ledger.store, coturn_ledger.session TO turn;
+    GRANT EXECUTE ON FUNCTION coturn_ledger.make_months TO turn;";
+
+#[test]
+fn twenty_exporters_start_at_once() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let url = postgres.url_of("postgres", "ledger");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let tasks: Vec<_> = (10..30)
+        .map(|number| {
+            let config = config(&url);
+            runtime.spawn(async move {
+                let mut sink = coturn_exporter::sinks::postgres::PostgresSink::new(config);
+                let mut origin = origin(1);
+                origin.store = format!("{}{number}", &STORE[..STORE.len() - 2]);
+                // Months that nobody has made yet, and each asks for at once.
+                let mut sessions = vec![session(1, 1), session(40 * 86_400, 1), session(100 * 86_400, 1)];
+                sessions.reverse();
+                sink.deliver(&origin, &sessions).await.map(|_| ()).map_err(|error| error.to_string())
+            })
+        })
+        .collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap().unwrap_or_else(|error| panic!("{error}"));
+    }
+    assert_eq!(rows(&postgres, "ledger").len(), 60);
+    assert_eq!(postgres.sql("ledger", "SELECT count(*) FROM coturn_ledger.session_default"), "0");
+    assert_eq!(postgres.sql("ledger", "SELECT version FROM coturn_ledger.schema_version"), "1");
+}
+
+#[test]
+fn a_role_without_rights_to_make_tables_works_once_they_are_made() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    postgres.sql("postgres", "CREATE ROLE turn LOGIN");
+    let mut writer = Writer::new(&postgres.url_of("turn", "ledger"));
+    let refusal = writer.refusal();
+    assert!(refusal.contains("coturn-exporter ledger schema | psql"), "{refusal}");
+
+    // As the operator does; once more is no harm.
+    postgres.sql("ledger", &schema_sql());
+    postgres.sql("ledger", &schema_sql());
+    let refusal = writer.refusal();
+    assert!(refusal.contains("docs/postgres.md"), "{refusal}");
+    postgres.sql("ledger", GRANTS);
+    writer.write(&[session(1, 1), session(40 * 86_400, 2)]);
+    assert_eq!(
+        postgres.sql("ledger", "SELECT count(*) FROM coturn_ledger.session_default"),
+        "0",
+        "it has months"
+    );
+    // Twice: an amendment is an update.
+    writer.write(&[session(1, 3)]);
+    for forbidden in [
+        "DELETE FROM coturn_ledger.session",
+        "DROP TABLE coturn_ledger.session",
+        "CREATE TABLE coturn_ledger.mine ()",
+        "UPDATE coturn_ledger.schema_version SET version = 9",
+    ] {
+        let sql = format!("SET ROLE turn; {forbidden}");
+        let error = postgres.try_sql("ledger", &sql).unwrap_err();
+        assert!(
+            error.contains("permission denied") || error.contains("must be owner"),
+            "{forbidden}: {error}"
+        );
+    }
+    // Nobody else may have months made.
+    postgres.sql("postgres", "CREATE ROLE reader LOGIN");
+    postgres.sql("ledger", "GRANT USAGE ON SCHEMA coturn_ledger TO reader");
+    let sql = "SET ROLE reader; SELECT coturn_ledger.make_months(ARRAY[now()])";
+    assert!(postgres.try_sql("ledger", sql).unwrap_err().contains("permission denied"));
+}
+
+#[test]
+fn tables_of_a_newer_exporter_and_other_encodings_are_refused() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    postgres.sql("ledger", &schema_sql());
+    postgres.sql("ledger", "INSERT INTO coturn_ledger.schema_version (version) VALUES (2)");
+    let refusal = Writer::new(&postgres.url_of("postgres", "ledger")).refusal();
+    assert!(refusal.contains("version 2") && refusal.contains("use a newer exporter"), "{refusal}");
+
+    postgres.sql("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'");
+    let refusal = Writer::new(&postgres.url_of("postgres", "latin")).refusal();
+    assert!(refusal.contains("LATIN1") && refusal.contains("UTF8"), "{refusal}");
+}
+
+#[test]
+fn everything_has_a_comment() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    postgres.sql("ledger", &schema_sql());
+    let sql = "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c \
+        JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'coturn_ledger' \
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND c.relname IN ('session', 'store') \
+        WHERE c.relkind IN ('r', 'p', 'v') AND col_description(c.oid, coalesce(a.attnum, 0)) IS NULL";
+    let missing = postgres.sql("ledger", sql);
+    let missing: Vec<&str> = missing.lines().collect();
+    // `session` and `store` as such are looked at by their columns.
+    assert!(missing.is_empty(), "{missing:?}");
+}
