@@ -80,6 +80,14 @@ pub enum Error {
     /// Where coturn should report to cannot be listened on.
     #[error("{0}")]
     Listen(ListenError),
+    /// A sink that cannot be used as it is configured.
+    #[error("{flag}: {error}")]
+    Sink {
+        /// The flag that names it.
+        flag: &'static str,
+        /// What is wrong, and what to do.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),

@@ -12,6 +12,7 @@ use super::ingest::{Ingest, SharedTable};
 use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
+use super::sinks::ReadySinks;
 use super::statsdb_source::StatsdbTask;
 use super::store::{StoreOptions, TableStore};
 use super::supervise::{Supervisor, TaskExited, contain};
@@ -45,6 +46,7 @@ pub(super) async fn serve(
         max_requests: config.web.max_requests,
         ..WebLimits::default()
     };
+    let sinks = config.store.as_ref().map(|store| ReadySinks::new(&store.sinks)).transpose()?;
     let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
     let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
     let files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
@@ -64,7 +66,12 @@ pub(super) async fn serve(
         tasks.spawn("statsdb listener", task.run());
     }
     let mut loading = pin!(load(config.store, config.table, names, &page, &readiness));
-    let mut waiting = Some(WaitingTasks { redis_sources, page: page.clone(), readiness: readiness.clone() });
+    let mut waiting = Some(WaitingTasks {
+        redis_sources,
+        page: page.clone(),
+        readiness: readiness.clone(),
+        sinks: sinks.unwrap_or_default(),
+    });
     let mut signalled = pin!(shutdown::on_signal(Hangup::Survived));
     let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
     let mut is_serving = true;
@@ -126,11 +133,12 @@ struct WaitingTasks {
     redis_sources: Vec<(RedisSource, SourceId)>,
     page: PageSource,
     readiness: SourceReadiness,
+    sinks: ReadySinks,
 }
 
 impl WaitingTasks {
     fn spawn(self, store: Option<&TableStore>, tasks: &mut Supervisor) {
-        let Self { redis_sources, page, readiness } = self;
+        let Self { redis_sources, page, readiness, sinks } = self;
         for (source, id) in redis_sources {
             let task = RedisTask::new(source, id, page.shared.clone(), readiness.clone());
             tasks.spawn("Redis source", task.run());
@@ -141,6 +149,7 @@ impl WaitingTasks {
             tasks.spawn("journal's flush", store.clone().flush());
             tasks.spawn("ledger", store.clone().keep_ledger());
             tasks.spawn("snapshots", store.clone().keep_snapshots());
+            sinks.spawn(store, tasks);
             page.begin(store.clone());
         }
         readiness.set_loading(None);

@@ -1,6 +1,7 @@
 //! Hands what the ledger has to the sinks: reads the next, delivers, notes how far each has come, waits after a failure. A
 //! sink that is slow, away or wrong holds nobody else up.
 
+mod ready;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,8 @@ use super::store::TableStore;
 use super::supervise::blocking;
 use crate::sinks::{Delivered, LedgerOrigin, Sink, SinkError as _};
 use crate::store::ledger::{FinishedSession, LedgerError, LedgerEvent, SessionLedger, SinkProgress};
+
+pub(super) use ready::ReadySinks;
 
 /// How long a sink that has everything waits for more.
 const IDLE: Duration = Duration::from_millis(250);
