@@ -101,7 +101,7 @@ check: ## Formatting, lints and documentation, without tests
 fmt: ## Format the source
 	$(CARGO) fmt
 
-# For development: node 20, npm and Chromium; nothing of it is needed to build or to test.
+# For development: node 20, npm and Chromium; no package of npm is needed to build or to test.
 pictures: ## Draw the dashboards anew for README.md (needs node, npm, chromium, prometheus)
 	rm -rf target/pictures && mkdir -p target/pictures
 	PICTURES_HISTORY=$(CURDIR)/target/pictures $(CARGO) test --locked --test dashboards history::

@@ -1,4 +1,6 @@
-//! Percent-decoding that accepts whole escapes only. Pure.
+//! Percent-encoding, and percent-decoding that accepts whole escapes only. Pure.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// The bytes behind `text`: `%41` becomes `A`. `None` where a `%` is not followed by two hex digits, which the crate
 /// `percent-encoding` would leave as it is.
@@ -11,9 +13,23 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     escapes.all(is_whole).then(|| percent_encoding::percent_decode_str(text).collect())
 }
 
+/// What stays as it is in any part of a URL.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `text` as one segment of a path.
+pub fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, encode};
+
+    #[test]
+    fn what_is_encoded_is_one_segment() {
+        assert_eq!(encode("eu-1.a_b~"), "eu-1.a_b~");
+        assert_eq!(encode("a b/c?\u{e4}"), "a%20b%2Fc%3F%C3%A4");
+    }
 
     #[test]
     fn half_an_escape_is_refused() {

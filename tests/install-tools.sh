@@ -22,11 +22,15 @@ readonly TOOLS=(
   "valgrind valgrind"
   "psql postgresql-client"
   "setpriv util-linux"
+  "python3 python3"
+  "node nodejs"
 )
-# A file that is no command in PATH, and the package it comes from: the strict reader of OpenMetrics, the database.
+# A file that is no command in PATH, and the package it comes from: the strict reader of OpenMetrics, the database, the judge
+# of JSON schemas.
 readonly FILES=(
   "/usr/lib/postgresql/*/bin/postgres postgresql"
   "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py python3-prometheus-client"
+  "/usr/lib/python3/dist-packages/jsonschema/validators.py python3-jsonschema"
 )
 # Packages that bring a service of the same name.
 readonly SERVICES=(redis-server coturn prometheus prometheus-alertmanager postgresql)

@@ -1,6 +1,7 @@
 //! Sinks: they take what the ledger has to where others want it. All of it is I/O; `app` hands over and keeps the places.
 
 pub mod postgres;
+pub mod webhook;
 
 use std::fmt::Display;
 use std::time::Duration;
