@@ -148,15 +148,18 @@ impl LedgerKeeper {
         lock(&self.sinks).iter().map(view).collect()
     }
 
-    /// Writes how far sinks have come, and looks how it stands with them.
+    /// Writes how far sinks have come.
     pub(super) fn keep_progress(&self) {
         let mut ledger = self.ledger();
         let Some(ledger) = ledger.as_mut() else { return };
         let mut progress = lock(&self.progress);
         // What cannot be written stays for the next time.
         progress.retain(|sink, progress| ledger.note_progress(sink, *progress).is_err());
-        drop(progress);
-        if let Ok(figures) = ledger.sink_figures() {
+    }
+
+    /// Looks how it stands with the sinks.
+    pub(super) fn look_at_sinks(&self) {
+        if let Some(figures) = self.read(SessionLedger::sink_figures) {
             *lock(&self.sinks) = figures;
         }
     }
@@ -164,6 +167,7 @@ impl LedgerKeeper {
     /// Closes the file: it stands alone then.
     pub(super) fn close(&self) {
         self.keep_progress();
+        self.look_at_sinks();
         if let Some(ledger) = self.ledger().take()
             && let Err(error) = ledger.close()
         {

@@ -7,6 +7,7 @@
 
 mod append_queue;
 mod closing;
+mod due;
 mod error;
 mod ledger_keeper;
 mod ledger_retention;
@@ -38,6 +39,7 @@ use crate::state::rows::{AllocationRow, RowQuery, SessionRow};
 use crate::state::{FrozenTable, Output, Settings};
 use crate::store::journal::{Boundary, Directory, Journal, Moments};
 use append_queue::{AppendQueue, Ticket};
+use due::Due;
 pub use error::LoadError;
 pub(super) use ledger_keeper::LedgerKeeper;
 use load_progress::LoadProgress;
@@ -61,6 +63,9 @@ const BACKGROUND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often what ended goes to the ledger.
 const LEDGER: Duration = Duration::from_millis(500);
+
+/// How often it is looked what waits for sinks: a million events take some milliseconds to count.
+const SINKS: Duration = Duration::from_secs(2);
 
 /// How often the directory is looked at, and sessions that are too old leave the ledger.
 const CHECK: Duration = Duration::from_secs(10);
@@ -233,29 +238,28 @@ impl TableStore {
     pub(super) async fn keep_ledger(self) {
         let mut ticks = interval(LEDGER);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut swept, mut checked) = (self.parts.shared.now(), Timestamp::ZERO);
+        let (mut check, mut count) = (Due::every(CHECK, Timestamp::ZERO), Due::every(SINKS, Timestamp::ZERO));
+        let mut sweep = Due::every(SWEEP, self.parts.shared.now());
         loop {
             ticks.tick().await;
             let now = self.parts.shared.now();
-            let (checks, sweeps) = (now.since(checked) >= CHECK, now.since(swept) >= SWEEP);
+            let (checks, counts, sweeps) = (check.is_due(now), count.is_due(now), sweep.is_due(now));
             let store = self.clone();
             blocking(move || {
+                let ledger = &store.parts.ledger;
                 if checks {
                     store.check_directory();
                 }
                 store.take_outputs();
-                store.parts.ledger.keep_progress();
+                ledger.keep_progress();
+                if counts {
+                    ledger.look_at_sinks();
+                }
                 if sweeps {
-                    store.parts.ledger.sweep(now, store.parts.shared.to_wall(now));
+                    ledger.sweep(now, store.parts.shared.to_wall(now));
                 }
             })
             .await;
-            if checks {
-                checked = now;
-            }
-            if sweeps {
-                swept = now;
-            }
         }
     }
 
