@@ -12,7 +12,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Meaning {
     /// The events are the receiver's now.
     Taken,
     /// It does not want this body.
@@ -21,7 +21,7 @@ pub(super) enum Verdict {
     Later,
 }
 
-impl Verdict {
+impl Meaning {
     pub(super) fn of(status: StatusCode) -> Self {
         match status.as_u16() {
             200..=299 => Self::Taken,
@@ -54,28 +54,28 @@ mod tests {
     #[test]
     fn only_success_takes_and_only_complaints_about_the_body_refuse() {
         for (status, verdict) in [
-            (200, Verdict::Taken),
-            (202, Verdict::Taken),
-            (204, Verdict::Taken),
-            (301, Verdict::Later),
-            (302, Verdict::Later),
-            (304, Verdict::Later),
-            (400, Verdict::Refused),
-            (401, Verdict::Later),
-            (403, Verdict::Later),
-            (404, Verdict::Later),
-            (406, Verdict::Refused),
-            (408, Verdict::Later),
-            (410, Verdict::Later),
-            (413, Verdict::Refused),
-            (415, Verdict::Refused),
-            (422, Verdict::Refused),
-            (429, Verdict::Later),
-            (500, Verdict::Later),
-            (503, Verdict::Later),
-            (999, Verdict::Later),
+            (200, Meaning::Taken),
+            (202, Meaning::Taken),
+            (204, Meaning::Taken),
+            (301, Meaning::Later),
+            (302, Meaning::Later),
+            (304, Meaning::Later),
+            (400, Meaning::Refused),
+            (401, Meaning::Later),
+            (403, Meaning::Later),
+            (404, Meaning::Later),
+            (406, Meaning::Refused),
+            (408, Meaning::Later),
+            (410, Meaning::Later),
+            (413, Meaning::Refused),
+            (415, Meaning::Refused),
+            (422, Meaning::Refused),
+            (429, Meaning::Later),
+            (500, Meaning::Later),
+            (503, Meaning::Later),
+            (999, Meaning::Later),
         ] {
-            assert_eq!(Verdict::of(StatusCode::from_u16(status).unwrap()), verdict, "{status}");
+            assert_eq!(Meaning::of(StatusCode::from_u16(status).unwrap()), verdict, "{status}");
         }
     }
 

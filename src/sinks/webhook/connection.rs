@@ -50,13 +50,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// See the file's head. Dropped, it is closed.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ReceiverConnection {
     sender: SendRequest<Full<Bytes>>,
     /// Moves the bytes; ends with this value.
     _task: JoinSet<()>,
 }
 
-impl Connection {
+impl ReceiverConnection {
     /// Dials.
     ///
     /// # Errors

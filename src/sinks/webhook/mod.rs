@@ -19,9 +19,9 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
-use self::answer::Verdict;
+use self::answer::Meaning;
 use self::cloud_event::Mode;
-use self::connection::Connection;
+use self::connection::ReceiverConnection;
 pub use self::error::WebhookError;
 use self::target::Target;
 use super::{Delivered, LedgerOrigin, Sink};
@@ -47,7 +47,7 @@ pub struct WebhookSink {
     ca_file: Option<PathBuf>,
     clock: Box<dyn Clock>,
     /// Kept from the request before.
-    connection: Option<Connection>,
+    connection: Option<ReceiverConnection>,
     /// First and last number of a request of which nobody knows whether it was taken: it is made the same again.
     unsure: Option<(u64, u64)>,
     /// Up to this number each event has a request of its own: they were refused together.
@@ -57,7 +57,7 @@ pub struct WebhookSink {
 }
 
 /// What came of a request.
-struct Answer {
+struct Answered {
     status: StatusCode,
     wait: Duration,
 }
@@ -113,10 +113,10 @@ impl WebhookSink {
         &mut self,
         origin: &LedgerOrigin,
         events: &[LedgerEvent],
-    ) -> Result<Answer, WebhookError> {
+    ) -> Result<Answered, WebhookError> {
         let mode = if self.batch_size == 1 { Mode::Structured } else { Mode::Batch };
         let (Some(first), Some(last)) = (events.first(), events.last()) else {
-            return Ok(Answer { status: StatusCode::OK, wait: Duration::ZERO });
+            return Ok(Answered { status: StatusCode::OK, wait: Duration::ZERO });
         };
         let id = cloud_event::request_id(origin, first.number, last.number);
         let body = Bytes::from(cloud_event::body(mode, origin, events, self.with_users));
@@ -129,25 +129,25 @@ impl WebhookSink {
         let (status, wall) = (answer.status(), self.clock.to_wall(self.clock.now()));
         let wait = answer::retry_after(answer.headers(), wall);
         self.connection = connection.after(answer).await;
-        Ok(Answer { status, wait })
+        Ok(Answered { status, wait })
     }
 
     /// On the connection of the last request if there is one. That may have been closed by now, which shows only when it
     /// is used: then once more, on a new one.
     async fn exchange(
         &self,
-        used: Option<Connection>,
+        used: Option<ReceiverConnection>,
         mode: Mode,
         id: &str,
         keys: &[ring::hmac::Key],
         body: &Bytes,
-    ) -> Result<(Connection, Response<Incoming>), WebhookError> {
-        if let Some(mut connection) = used.filter(Connection::is_open)
+    ) -> Result<(ReceiverConnection, Response<Incoming>), WebhookError> {
+        if let Some(mut connection) = used.filter(ReceiverConnection::is_open)
             && let Ok(answer) = connection.send(&self.target, self.http_request(mode, id, keys, body)).await
         {
             return Ok((connection, answer));
         }
-        let mut connection = Connection::open(&self.target, self.ca_file.as_ref()).await?;
+        let mut connection = ReceiverConnection::open(&self.target, self.ca_file.as_ref()).await?;
         let answer = connection.send(&self.target, self.http_request(mode, id, keys, body)).await?;
         Ok((connection, answer))
     }
@@ -185,7 +185,7 @@ impl WebhookSink {
     }
 
     /// The receiver does not want this event. After some times it is given up, so that it does not hold up all others.
-    fn refuse(&mut self, number: u64, answer: &Answer) -> Result<Delivered, WebhookError> {
+    fn refuse(&mut self, number: u64, answer: &Answered) -> Result<Delivered, WebhookError> {
         let times = match self.refused {
             Some((before, times)) if before == number => times + 1,
             _ => 1,
@@ -195,7 +195,7 @@ impl WebhookSink {
             return Ok(Delivered { done: 1, dropped: 1 });
         }
         let (receiver, most) = (self.target.to_string(), MOST_REFUSALS);
-        let Answer { status, wait } = *answer;
+        let Answered { status, wait } = *answer;
         Err(WebhookError::Refused { receiver, status, number, times, most, wait })
     }
 }
@@ -219,13 +219,13 @@ impl Sink for WebhookSink {
                 return Ok(Delivered::default());
             };
             let answer = self.request(origin, events).await?;
-            match Verdict::of(answer.status) {
-                Verdict::Taken => return Ok(Delivered { done: events.len(), dropped: 0 }),
-                Verdict::Refused if events.len() == 1 => return self.refuse(first.number, &answer),
+            match Meaning::of(answer.status) {
+                Meaning::Taken => return Ok(Delivered { done: events.len(), dropped: 0 }),
+                Meaning::Refused if events.len() == 1 => return self.refuse(first.number, &answer),
                 // One of them will be the one that is not wanted.
-                Verdict::Refused => self.alone_up_to = last.number,
-                Verdict::Later => {
-                    let Answer { status, wait } = answer;
+                Meaning::Refused => self.alone_up_to = last.number,
+                Meaning::Later => {
+                    let Answered { status, wait } = answer;
                     return Err(WebhookError::Status { receiver: self.target.to_string(), status, wait });
                 }
             }

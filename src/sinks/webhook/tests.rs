@@ -1,3 +1,5 @@
+//! Which events go into a request, and when one is given up.
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::Secret;
@@ -63,7 +65,7 @@ fn what_was_refused_together_goes_alone() {
 #[test]
 fn an_event_is_given_up_at_the_eighth_refusal() {
     let mut sink = sink(1);
-    let answer = Answer { status: StatusCode::BAD_REQUEST, wait: Duration::from_secs(3) };
+    let answer = Answered { status: StatusCode::BAD_REQUEST, wait: Duration::from_secs(3) };
     for number in [3, 4] {
         for times in 1..8 {
             let error = sink.refuse(number, &answer).unwrap_err();
