@@ -166,7 +166,7 @@ impl Stage {
     fn between_failovers(&mut self, turn: usize) {
         let before = self.service.truth;
         self.service.calls(3);
-        if self.service.live.len() > 2 {
+        if self.service.live.len() > 1 {
             self.service.close(0);
         }
         // It relays on while one of the two is not there, which had counted it before.
