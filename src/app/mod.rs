@@ -31,16 +31,17 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::config::{Command, Config};
+use crate::config::{Command, Config, LedgerPlace};
 use crate::http::WebConfigError;
 use crate::net::{BindError, SystemdError};
 use crate::shutdown::{Hangup, Signals};
+use crate::sinks::postgres::PostgresError;
 use crate::source::capture::CaptureError;
 use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::ledger::LedgerError;
 use commands::prune::PruneFailed;
-use commands::{doctor, prune, record, usage};
+use commands::{doctor, ledger, prune, record, usage};
 pub use store::LoadError;
 use supervise::TaskExited;
 
@@ -97,6 +98,9 @@ pub enum Error {
     /// A ledger that cannot be asked.
     #[error("{0}")]
     Ledger(LedgerError),
+    /// A database that cannot be used.
+    #[error("{0}")]
+    Postgres(PostgresError),
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("{0}")]
     Prune(PruneFailed),
@@ -152,7 +156,18 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         Command::Prune { apply } => {
             block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
         }
-        Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
+        Command::Usage(question) => match &question.place {
+            LedgerPlace::Store(path) => usage::of_store(&question, path, &mut io::stdout().lock()).map(done),
+            LedgerPlace::Postgres(database) => {
+                let answered = |_| async { usage::of_database(&question, database, &mut io::stdout()).await };
+                block_on(Hangup::Ends, answered).map(done)
+            }
+        },
+        Command::LedgerSchema => ledger::print_schema(&mut io::stdout().lock()).map(done),
+        Command::LedgerPrune { database, keep, apply } => {
+            let pruned = |_| async { ledger::prune(&database, keep, apply, &mut io::stdout()).await };
+            block_on(Hangup::Ends, pruned).map(done)
+        }
         Command::Watch => {
             open_files::fit_connections(&mut config);
             block_on(Hangup::Survived, |reread| serve::serve(config, dropped_log_lines, reread)).map(done)

@@ -101,6 +101,35 @@ pub(super) enum CommandArgs {
         /// Form of the answer: table, csv or json.
         #[arg(id = "format", long, value_name = "FORMAT", default_value = "table")]
         format: String,
+        /// Ledger to ask instead of that of --store.path: `postgres://user@host/database`, which has those of all exporters, or
+        /// the path of a store. A password may be in the URL, or in --ledger.postgres-password-file.
+        #[arg(id = "from", long, value_name = "PLACE")]
+        from: Option<String>,
+    },
+    /// Look after the tables of the ledger in a database.
+    Ledger {
+        #[command(subcommand)]
+        action: LedgerArgs,
+    },
+}
+
+/// What to do with the tables in a database.
+#[derive(Debug, Subcommand)]
+pub(super) enum LedgerArgs {
+    /// Print the SQL that makes the tables or brings them up to date, for psql; where they are, it does nothing.
+    Schema,
+    /// List the months whose sessions are older than --keep; with --apply, drop them. Sessions in no month of their own go one
+    /// by one.
+    Prune {
+        /// Database: `postgres://user@host/database`.
+        #[arg(id = "from", long, value_name = "URL")]
+        from: String,
+        /// Time that a session is kept after its end: 400d.
+        #[arg(id = "keep", long, value_name = "DURATION")]
+        keep: String,
+        /// Drop them.
+        #[arg(id = "apply", long)]
+        apply: bool,
     },
 }
 

@@ -8,11 +8,12 @@ use clap::ArgMatches;
 
 use super::args::{self, Args};
 use super::given::{Given, UsageError};
-use super::read_sinks::read_sinks;
+use super::read_sinks::{ledger_place, read_sinks};
+use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, ListenAddress, Log, Password, RedisSource, Secret, SinksConfig,
-    Statsdb, Tls, UsageQuery, Web,
+    self, Command, Config, ConfigError, LedgerPlace, ListenAddress, Log, Password, RedisSource, Secret,
+    SinksConfig, Statsdb, Tls, UsageQuery, Web,
 };
 use crate::reload::Reloaded;
 use crate::state::Settings;
@@ -59,7 +60,21 @@ const NOT_FOR_THE_LEDGER: &[&str] = &[
     "session.",
     "metrics.",
     "store.retention",
-    "ledger.",
+    "ledger.postgres-url",
+    "events.",
+    "exporter.",
+];
+
+/// Flags without effect on a command that is about the tables in a database.
+const NOT_FOR_A_DATABASE: &[&str] = &[
+    "web.",
+    "redis.",
+    "statsdb.",
+    "allocation.",
+    "session.",
+    "metrics.",
+    "store.",
+    "ledger.postgres-url",
     "events.",
     "exporter.",
 ];
@@ -75,7 +90,7 @@ pub(super) fn config(
     let password_files =
         [redis.password_file.clone(), redis.sentinel_password_file.clone(), statsdb.password_file.clone()];
     let log = read_log(&given, &log)?;
-    let command = read_command(&given, command, &store)?;
+    let command = read_command(&given, command, &store, &sinks)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
     let mut config = Config { log, ..Config::default() };
     match &command {
@@ -111,10 +126,11 @@ pub(super) fn config(
         }
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
         Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
+        Command::LedgerSchema | Command::LedgerPrune { .. } => given.refuse(NOT_FOR_A_DATABASE, "ledger")?,
     }
     // The Redis that is watched without being asked for is for those who have named no source at all.
     let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
-    if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
+    if command.looks_at_sources() {
         let redis = if is_redis_meant { redis } else { args::RedisArgs { url: Vec::new(), ..redis } };
         config.sources = read_sources(&given, &redis, &mut config.password_files)?;
     }
@@ -133,7 +149,7 @@ pub(super) fn config(
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics, config.web.enable_details)?;
         }
-        Command::Usage(_) => {}
+        Command::Usage(_) | Command::LedgerSchema | Command::LedgerPrune { .. } => {}
     }
     let files = [
         (config.sources.is_empty(), "redis.password-file", &password_files[0]),
@@ -150,6 +166,7 @@ fn read_command(
     given: &Given<'_>,
     command: Option<args::CommandArgs>,
     store: &args::StoreArgs,
+    sinks: &SinkArgs,
 ) -> Result<Command, UsageError> {
     match command {
         None => Ok(Command::Watch),
@@ -164,15 +181,27 @@ fn read_command(
         }
         Some(args::CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
         Some(args::CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
-        Some(args::CommandArgs::Usage { by, since, until, top, format }) => {
+        Some(args::CommandArgs::Ledger { action: args::LedgerArgs::Schema }) => Ok(Command::LedgerSchema),
+        Some(args::CommandArgs::Ledger { action: args::LedgerArgs::Prune { from, keep, apply } }) => {
+            let keep = value::positive_duration(&keep).map_err(|problem| given.wrong("keep", problem))?;
+            let database = match ledger_place(given, &from, sinks)? {
+                LedgerPlace::Postgres(database) => database,
+                LedgerPlace::Store(_) => return Err(given.wrong("from", ConfigError::NoDatabase)),
+            };
+            Ok(Command::LedgerPrune { database, keep, apply })
+        }
+        Some(args::CommandArgs::Usage { by, since, until, top, format, from }) => {
             let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
             let moment = |id, typed: Option<String>| {
                 typed.map(|typed| value::moment(&typed)).transpose().map_err(wrong(id))
             };
-            let path = given.file("store.path", store.path.as_ref());
+            let place = match from {
+                Some(from) => Some(ledger_place(given, &from, sinks)?),
+                None => given.file("store.path", store.path.as_ref()).map(LedgerPlace::Store),
+            };
             let top = top.map(|top| count(&top, 1..=MANY)).transpose().map_err(wrong("top"))?;
             Ok(Command::Usage(UsageQuery {
-                path: path.ok_or(ConfigError::NoStore).map_err(wrong("store.path"))?,
+                place: place.ok_or(ConfigError::NoStore).map_err(wrong("store.path"))?,
                 by: by.iter().map(|by| value::usage_by(by)).collect::<Result<_, _>>().map_err(wrong("by"))?,
                 since: moment("since", since)?,
                 until: moment("until", until)?,

@@ -1,12 +1,12 @@
 //! The flags of those who take what the ledger has elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::given::{Given, UsageError};
 use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
 use crate::config::{
-    ConfigError, EventBounds, Password, PostgresSettings, Secret, SinksConfig, WebhookSettings,
+    ConfigError, EventBounds, LedgerPlace, Password, PostgresSettings, Secret, SinksConfig, WebhookSettings,
 };
 use crate::reload::Reloaded;
 
@@ -45,12 +45,28 @@ fn read_postgres(
             None => Ok(None),
         };
     };
-    let password = file
-        .map(|path| Password::from_file("--ledger.postgres-password-file", &path))
-        .transpose()
-        .map_err(|problem| given.wrong("ledger.postgres-password-file", problem))?;
+    let password = read_password(given, file.as_deref())?;
     password_files.extend(password.clone());
     Ok(Some(PostgresSettings { url: Secret::new(url), password: password.map(Password::File) }))
+}
+
+fn read_password(given: &Given<'_>, file: Option<&Path>) -> Result<Option<Reloaded<Secret>>, UsageError> {
+    let password = file.map(|path| Password::from_file("--ledger.postgres-password-file", path)).transpose();
+    password.map_err(|problem| given.wrong("ledger.postgres-password-file", problem))
+}
+
+/// Where `--from` says that the ledger is: a database by its URL, or a store by its path.
+pub(super) fn ledger_place(
+    given: &Given<'_>,
+    from: &str,
+    args: &SinkArgs,
+) -> Result<LedgerPlace, UsageError> {
+    if !from.contains("://") {
+        return Ok(LedgerPlace::Store(from.into()));
+    }
+    let file = given.file("ledger.postgres-password-file", args.postgres_password_file.as_ref());
+    let password = read_password(given, file.as_deref())?.map(Password::File);
+    Ok(LedgerPlace::Postgres(PostgresSettings { url: Secret::new(from), password }))
 }
 
 fn read_webhooks(

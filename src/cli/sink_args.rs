@@ -18,7 +18,8 @@ pub(super) struct SinkArgs {
         id = "ledger.postgres-password-file",
         long,
         env = "COTURN_EXPORTER_LEDGER_POSTGRES_PASSWORD_FILE",
-        value_name = "FILE"
+        value_name = "FILE",
+        global = true
     )]
     pub(super) postgres_password_file: Option<OsString>,
     /// Web hook that is called when a session opens, closes or is amended and when an allocation becomes an orphan, as

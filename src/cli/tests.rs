@@ -3,8 +3,8 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
-    ClientCertificate, Command, LogFormat, LogLevel, Secret, Tls, UsageFormat, UsageQuery, UsageTime,
-    WebConfigFile,
+    ClientCertificate, Command, LedgerPlace, LogFormat, LogLevel, PostgresSettings, Secret, Tls, UsageFormat,
+    UsageQuery, UsageTime, WebConfigFile,
 };
 use crate::state::SessionBy;
 use crate::store::ledger::By;
@@ -127,7 +127,7 @@ fn usage_asks_the_ledger() {
     let asked =
         config("usage --store.path=s.db --by realm,user --since 2d --until 1970-01-01T00:00:01Z --top 5");
     let expected = UsageQuery {
-        path: "s.db".into(),
+        place: LedgerPlace::Store("s.db".into()),
         by: vec![By::Realm, By::User],
         since: Some(UsageTime::Ago(Duration::from_secs(2 * 86_400))),
         until: Some(UsageTime::At(Timestamp::from_millis(1000))),
@@ -135,7 +135,10 @@ fn usage_asks_the_ledger() {
         format: UsageFormat::Table,
     };
     assert_eq!(asked.command, Command::Usage(expected));
-    assert_eq!(error("usage"), "--store.path: usage reads the ledger of a store: name its file");
+    assert_eq!(
+        error("usage"),
+        "--store.path: usage reads the ledger of a store: name its file, or a database with --from"
+    );
     for (line, beginning) in [
         ("usage --store.path=s --by=peer", "--by: \"peer\" is not accepted"),
         ("usage --store.path=s --since=x", "--since: \"x\" is not a moment"),
@@ -143,7 +146,11 @@ fn usage_asks_the_ledger() {
         ("usage --store.path=s --top=0", "--top: \"0\" is not a whole number"),
         ("usage --store.path=s --format=xml", "--format: \"xml\" is not accepted"),
         ("usage --store.path=s --redis.url=redis://a", "--redis.url has no effect on usage"),
+        ("--ledger.postgres-url=postgres://a usage --from=s", "--ledger.postgres-url has no effect on usage"),
         ("doctor --store.path=s", "--store.path has no effect on doctor"),
+        ("ledger prune --from=s --keep=1d", "--from: it names no database"),
+        ("ledger prune --from=postgres://a --keep=0s", "--keep: "),
+        ("ledger schema --store.path=s", "--store.path has no effect on ledger"),
     ] {
         assert!(error(line).starts_with(beginning), "{line}: {}", error(line));
     }
@@ -328,4 +335,23 @@ fn an_error_stays_one_harmless_line_and_shows_no_password() {
 fn a_failure_is_told_in_one_line() {
     let stop = Stop::failure(&std::io::Error::other("a\nb"));
     assert_eq!((stop.code(), stop.text()), (1, "coturn-exporter: error: a\\nb\n"));
+}
+
+#[test]
+fn a_ledger_may_be_in_a_database() {
+    let place = |line: &str| match config(line).command {
+        Command::Usage(query) => query.place,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(place("usage --from /s"), LedgerPlace::Store("/s".into()));
+    let database = PostgresSettings { url: Secret::new("postgres://a@b/c"), password: None };
+    assert_eq!(
+        place("usage --from postgres://a@b/c --store.path=s"),
+        LedgerPlace::Postgres(database.clone())
+    );
+    assert_eq!(config("ledger schema").command, Command::LedgerSchema);
+    let keep = Duration::from_secs(400 * 86_400);
+    let prune = |apply| Command::LedgerPrune { database: database.clone(), keep, apply };
+    assert_eq!(config("ledger prune --from postgres://a@b/c --keep 400d").command, prune(false));
+    assert_eq!(config("ledger prune --from postgres://a@b/c --keep 400d --apply").command, prune(true));
 }

@@ -41,8 +41,11 @@ pub enum ConfigError {
         value: String,
     },
     /// The ledger is in the store.
-    #[error("usage reads the ledger of a store: name its file")]
+    #[error("usage reads the ledger of a store: name its file, or a database with --from")]
     NoStore,
+    /// Not the URL of a database.
+    #[error("it names no database; write postgres://user@host[:port]/database")]
+    NoDatabase,
     /// None of a few words.
     #[error("{value:?} is not accepted; it must be one of {accepted}")]
     Choice {

@@ -96,9 +96,25 @@ pub enum Command {
     },
     /// Ask the ledger who used how much.
     Usage(UsageQuery),
+    /// Print the SQL that makes the tables of the ledger in a database.
+    LedgerSchema,
+    /// List the months that a database need not keep.
+    LedgerPrune {
+        /// The database.
+        database: PostgresSettings,
+        /// For how long sessions are kept.
+        keep: Duration,
+        /// Drop those months.
+        apply: bool,
+    },
 }
 
 impl Command {
+    /// Whether it is about what coturn reports to, and not about what was kept.
+    pub const fn looks_at_sources(&self) -> bool {
+        matches!(self, Self::Watch | Self::Record { .. } | Self::Doctor { .. } | Self::Prune { .. })
+    }
+
     /// Whether it goes on until a signal comes, and nobody may hold it up meanwhile. Any other has somebody who waits for
     /// its end.
     pub const fn runs_until_stopped(&self) -> bool {
@@ -109,8 +125,8 @@ impl Command {
 /// A question to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageQuery {
-    /// The store with the ledger.
-    pub path: PathBuf,
+    /// Where the ledger is.
+    pub place: LedgerPlace,
     /// One line for each of these together; at least one, no two alike.
     pub by: Vec<By>,
     /// Only sessions that ended then or later.
@@ -121,6 +137,15 @@ pub struct UsageQuery {
     pub top: Option<u32>,
     /// What the answer looks like.
     pub format: UsageFormat,
+}
+
+/// Where a ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerPlace {
+    /// In a store.
+    Store(PathBuf),
+    /// In a database, with those of other exporters.
+    Postgres(PostgresSettings),
 }
 
 /// A moment as people say it.

@@ -11,8 +11,10 @@
 #[path = "../common/mod.rs"]
 pub mod common;
 
+mod exporter;
 mod made_up;
 mod months;
 mod rows;
 mod tables;
 mod tls;
+mod usage;

@@ -1,8 +1,9 @@
 //! Months as partitions: rows are in theirs, those that came before it move in, and whole months go.
 
 use super::made_up::{MARCH, Writer, rows, session};
+use crate::common::servers::command;
 use crate::common::servers::postgres::Postgres;
-use coturn_exporter::clock::Timestamp;
+use coturn_exporter::clock::{Clock as _, SystemClock, Timestamp};
 use coturn_exporter::sinks::postgres::schema_sql;
 use coturn_exporter::store::ledger::FinishedSession;
 
@@ -60,4 +61,35 @@ fn rows_that_came_before_their_month_move_into_it() {
     let of_month = postgres.sql("ledger", &format!("{sql}'session_202603'"));
     assert_eq!(of_month, postgres.sql("ledger", &format!("{sql}'session_default'")));
     assert_eq!(of_month, "4");
+}
+
+#[test]
+fn months_that_are_over_go_as_a_whole() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let printed = command::exporter(&["ledger", "schema"]);
+    assert_eq!((printed.code, printed.stdout), (Some(0), schema_sql()));
+    let url = postgres.url_of("postgres", "ledger");
+    let now = SystemClock::new().now().as_millis();
+    let mut writer = Writer::new(&url);
+    let young = [ended(1, now), ended(2, now - 40 * DAY)];
+    let old = [ended(3, now - 500 * DAY), ended(4, now - 700 * DAY), ended(5, 1)];
+    writer.write(&[&young[..], &old[..]].concat());
+    let prune = |more: &[&str]| {
+        let args = ["ledger", "prune", "--from", &url, "--keep", "400d"];
+        let ended = command::exporter(&[&args, more].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    let listed = prune(&[]);
+    assert_eq!(listed.matches("would drop coturn_ledger.session_20").count(), 2, "{listed}");
+    assert!(listed.contains("would delete 1 sessions") && listed.contains("--apply"), "{listed}");
+    assert_eq!(rows(&postgres, "ledger").len(), 5);
+    let dropped = prune(&["--apply"]);
+    assert_eq!(dropped.matches("\ndropped ").count() + 1, 2, "{dropped}");
+    assert_eq!(rows(&postgres, "ledger").iter().map(|(number, ..)| *number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(prune(&["--apply"]), "deleted 0 sessions of no month\n");
+    // The connection that was open goes on; a session of a month that is gone makes it again.
+    writer.write(&[ended(6, now), ended(7, now - 500 * DAY)]);
+    assert_eq!(rows(&postgres, "ledger").len(), 4);
 }

@@ -5,11 +5,15 @@ use crate::common::servers::postgres::Postgres;
 use coturn_exporter::sinks::Sink as _;
 use coturn_exporter::sinks::postgres::schema_sql;
 
-/// What docs/postgres.md grants the role of an exporter.
-const GRANTS: &str = "GRANT USAGE ON SCHEMA coturn_ledger TO turn;
-    GRANT SELECT ON coturn_ledger.schema_version TO turn;
-    GRANT SELECT, INSERT, UPDATE ON coturn_ledger.store, coturn_ledger.session TO turn;
-    GRANT EXECUTE ON FUNCTION coturn_ledger.make_months TO turn;";
+/// The blocks of SQL in docs/postgres.md below a heading.
+fn documented(heading: &str) -> Vec<String> {
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/postgres.md")).unwrap();
+    let (_, section) =
+        document.split_once(&format!("# {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    let section = section.split("\n#").next().unwrap();
+    let blocks = section.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
+    blocks.collect()
+}
 
 #[test]
 fn twenty_exporters_start_at_once() {
@@ -43,8 +47,11 @@ fn twenty_exporters_start_at_once() {
 fn a_role_without_rights_to_make_tables_works_once_they_are_made() {
     let postgres = Postgres::start();
     postgres.create_database("ledger");
-    postgres.sql("postgres", "CREATE ROLE turn LOGIN");
-    let mut writer = Writer::new(&postgres.url_of("turn", "ledger"));
+    let documented = documented("Exporters without rights on the tables");
+    let [exporter, reader] = &documented[..] else { panic!("{documented:?}") };
+    let (role, grants) = exporter.split_once('\n').unwrap();
+    postgres.sql("postgres", role);
+    let mut writer = Writer::new(&postgres.url_of("coturn_exporter", "ledger"));
     let refusal = writer.refusal();
     assert!(refusal.contains("coturn-exporter ledger schema | psql"), "{refusal}");
 
@@ -53,7 +60,7 @@ fn a_role_without_rights_to_make_tables_works_once_they_are_made() {
     postgres.sql("ledger", &schema_sql());
     let refusal = writer.refusal();
     assert!(refusal.contains("docs/postgres.md"), "{refusal}");
-    postgres.sql("ledger", GRANTS);
+    postgres.sql("ledger", grants);
     writer.write(&[session(1, 1), session(40 * 86_400, 2)]);
     assert_eq!(
         postgres.sql("ledger", "SELECT count(*) FROM coturn_ledger.session_default"),
@@ -68,18 +75,32 @@ fn a_role_without_rights_to_make_tables_works_once_they_are_made() {
         "CREATE TABLE coturn_ledger.mine ()",
         "UPDATE coturn_ledger.schema_version SET version = 9",
     ] {
-        let sql = format!("SET ROLE turn; {forbidden}");
+        let sql = format!("SET ROLE coturn_exporter; {forbidden}");
         let error = postgres.try_sql("ledger", &sql).unwrap_err();
         assert!(
             error.contains("permission denied") || error.contains("must be owner"),
             "{forbidden}: {error}"
         );
     }
-    // Nobody else may have months made.
-    postgres.sql("postgres", "CREATE ROLE reader LOGIN");
-    postgres.sql("ledger", "GRANT USAGE ON SCHEMA coturn_ledger TO reader");
-    let sql = "SET ROLE reader; SELECT coturn_ledger.make_months(ARRAY[now()])";
-    assert!(postgres.try_sql("ledger", sql).unwrap_err().contains("permission denied"));
+    // Whoever reads may ask the usual questions, and have no months made.
+    postgres.sql("ledger", reader);
+    let as_reader = |sql: &str| postgres.try_sql("ledger", &format!("SET ROLE turn_reader; {sql}"));
+    for question in self::documented("The usual questions") {
+        as_reader(&question).unwrap_or_else(|error| panic!("{question}: {error}"));
+    }
+    let refused = as_reader("SELECT coturn_ledger.make_months(ARRAY[now()])").unwrap_err();
+    assert!(refused.contains("permission denied"), "{refused}");
+}
+
+#[test]
+fn a_role_that_owns_its_database_makes_the_tables() {
+    let postgres = Postgres::start();
+    let documented = documented("The short way");
+    for statement in documented[0].lines() {
+        postgres.sql("postgres", statement);
+    }
+    Writer::new(&postgres.url_of("coturn_exporter", "turn")).write(&[session(1, 1)]);
+    assert_eq!(rows(&postgres, "turn"), [(1, 1, 1000)]);
 }
 
 #[test]

@@ -1,25 +1,52 @@
 //! `usage`: the ledger's answer, for people, for spreadsheets, for programs.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{UsageFormat, UsageQuery, UsageTime};
+use crate::config::{PostgresSettings, UsageFormat, UsageQuery, UsageTime};
 use crate::escape::printable;
+use crate::sinks::postgres::{self, PostgresConfig, PostgresError};
 use crate::store::ledger::{self, FIGURES, Question, UsageSums};
 
-/// Asks the ledger, and prints the answer onto `out`.
+/// Asks the ledger of a store, and prints the answer onto `out`.
 ///
 /// # Errors
 ///
 /// A store that cannot be read; an output that takes no more.
-pub(in crate::app) fn print(request: &UsageQuery, out: &mut impl Write) -> Result<(), Error> {
+pub(in crate::app) fn of_store(request: &UsageQuery, path: &Path, out: &mut impl Write) -> Result<(), Error> {
     let question = question(request, SystemClock::new().now());
-    let answers = ledger::usage(&request.path, &question).map_err(Error::Ledger)?;
-    let written = match request.format {
-        UsageFormat::Table => table(&question, &answers, out),
-        UsageFormat::Csv => csv(&question, &answers, out),
-        UsageFormat::Json => json(&question, &answers, out),
+    let answers = ledger::usage(path, &question).map_err(Error::Ledger)?;
+    print(request.format, &question, &answers, out)
+}
+
+/// Asks the ledgers in a database, and prints the answer onto `out`.
+///
+/// # Errors
+///
+/// A database that does not answer; an output that takes no more.
+pub(in crate::app) async fn of_database(
+    request: &UsageQuery,
+    database: &PostgresSettings,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let question = question(request, SystemClock::new().now());
+    let config = PostgresConfig::new(database).map_err(PostgresError::Url).map_err(Error::Postgres)?;
+    let answers = postgres::usage(&config, &question).await.map_err(Error::Postgres)?;
+    print(request.format, &question, &answers, out)
+}
+
+fn print(
+    format: UsageFormat,
+    question: &Question,
+    answers: &[UsageSums],
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let written = match format {
+        UsageFormat::Table => table(question, answers, out),
+        UsageFormat::Csv => csv(question, answers, out),
+        UsageFormat::Json => json(question, answers, out),
     };
     written.and_then(|()| out.flush()).map_err(Error::Output)
 }

@@ -1,0 +1,185 @@
+//! The exporter with a database: what it is killed in, or the database, changes no row in the end.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use crate::common::models::traffic::Traffic;
+use crate::common::net::ports::Port;
+use crate::common::net::statsdb::{Allocation, Statsdb};
+use crate::common::poll::{self, PATIENCE};
+use crate::common::readers::coturn_log;
+use crate::common::servers::command;
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::peer::EchoPeer;
+use crate::common::servers::postgres::Postgres;
+use crate::common::servers::postgres_cutter::{Cut, PostgresCutter};
+use crate::common::servers::redis::Redis;
+use crate::common::servers::uclient::{Job, Kind, Uclient, wait_for_all};
+use crate::common::temp_dir::TempDir;
+
+/// Sessions and relayed bytes of each user in the database.
+fn in_database(postgres: &Postgres) -> Result<BTreeMap<String, (u64, u64)>, String> {
+    let sql = "SELECT user_id, count(*), sum(relayed_bytes) FROM coturn_ledger.session GROUP BY user_id";
+    let text = postgres.try_sql("ledger", sql)?;
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').collect();
+        (cells[0].to_owned(), (cells[1].parse().unwrap(), cells[2].parse().unwrap()))
+    };
+    Ok(text.lines().map(row).collect())
+}
+
+/// What `usage` says of a place.
+fn usage_of(place: &str) -> String {
+    let args = ["usage", "--from", place, "--by", "realm,user,day", "--format", "json"];
+    let ended = command::exporter(&args);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.stdout
+}
+
+#[test]
+fn sessions_of_a_real_coturn_arrive_once_each() {
+    let users = ["a", "b", "c", "d"];
+    let settings = Settings { ip: "127.0.0.1", realm: "one.example", users: &users, max_lifetime: 600 };
+    let redis = Redis::start();
+    let coturn = Coturn::start(&redis, 0, settings);
+    let peer = EchoPeer::start();
+    let mut postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let dir = TempDir::new("store");
+    let store = dir.path().join("store").to_str().unwrap().to_owned();
+    let database = postgres.url_of("postgres", "ledger");
+    let (redis_url, more) = (redis.url(0), ["--store.path", &store, "--ledger.postgres-url", &database]);
+    let begin = || {
+        let exporter =
+            Exporter::watching_with(&redis_url, &[&more[..], &["--session.linger", "1s"]].concat());
+        exporter.wait_ready();
+        exporter
+    };
+    let talk = |user: &'static str| {
+        let job = Job { kind: Kind::Tcp, user, messages: 100, ..Job::default() };
+        wait_for_all(&mut [Uclient::start(&coturn, peer.port(), job)]);
+        poll::until(PATIENCE, "coturn to end all", || {
+            if coturn.log().all_ended() { Ok(()) } else { Err(coturn.log_text()) }
+        });
+    };
+    let exporter = begin();
+    talk("a");
+    poll::until(PATIENCE, "the first to arrive", || match in_database(&postgres)? {
+        rows if rows.is_empty() => Err(exporter.log()),
+        _ => Ok(()),
+    });
+    postgres.stop();
+    talk("b");
+    exporter.until_logged(&["the sink takes nothing", "postgres"]);
+    postgres.start_again();
+    exporter.until_logged(&["takes sessions and events again"]);
+    postgres.kill();
+    talk("c");
+    drop(exporter);
+    postgres.start_again();
+    let exporter = begin();
+    talk("d");
+
+    let log = coturn.log();
+    let logged: BTreeMap<String, u64> = users
+        .iter()
+        .map(|user| {
+            let of_user = coturn_log::sum(log.allocations().filter(|session| session.user == *user));
+            ((*user).to_owned(), of_user.peer.received_bytes + of_user.peer.sent_bytes)
+        })
+        .collect();
+    poll::until(PATIENCE, "the database to have what coturn logged", || {
+        let rows = in_database(&postgres)?;
+        let bytes: BTreeMap<_, _> = rows.iter().map(|(user, (_, bytes))| (user.clone(), *bytes)).collect();
+        if bytes == logged {
+            Ok(())
+        } else {
+            Err(format!("{bytes:?}\nlogged {logged:?}\n{}", exporter.log()))
+        }
+    });
+    poll::until(PATIENCE, "the database to have what the ledger has", || {
+        let (ours, theirs) = (usage_of(&store), usage_of(&database));
+        if ours == theirs { Ok(()) } else { Err(format!("{ours}\n{theirs}")) }
+    });
+}
+
+/// Lives of the exporter, and sessions in each.
+const LIVES: u64 = 20;
+const SESSIONS: u64 = 20;
+
+fn traffic(id: u64) -> (Traffic, Traffic) {
+    let of =
+        |bytes| Traffic { received_packets: 10, received_bytes: bytes, sent_packets: 10, sent_bytes: bytes };
+    (of(1000 + id), of(2000 + id))
+}
+
+#[test]
+fn killed_twenty_times_each_session_is_one_row() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let cutter = PostgresCutter::start(postgres.address());
+    let database = Postgres::tcp_url(cutter.address, "ledger", "sslmode=disable");
+    let (page, listener) = (Port::claim(), Port::claim());
+    let at = |port: &Port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
+    let dir = TempDir::new("store");
+    let store = dir.path().join("store").to_str().unwrap().to_owned();
+    let listen = at(&listener).to_string();
+    let mut args = vec!["--statsdb.listen-address", &listen, "--store.path", &store];
+    args.extend(["--ledger.postgres-url", &database, "--session.linger", "200ms", "--exporter.name", "here"]);
+    for life in 0..LIVES {
+        let mut exporter = Exporter::start_at(at(&page), &args);
+        exporter.wait_loaded();
+        let words = ["COMMIT", "INSERT INTO coturn_ledger.session", "UPDATE coturn_ledger.store"];
+        let cut = if random.bool() { Cut::AnswerLost } else { Cut::BeforeItIsSent };
+        cutter.cut_at(words[random.usize(..words.len())], cut);
+        let mut coturn = Statsdb::at(at(&listener));
+        for id in life * SESSIONS..(life + 1) * SESSIONS {
+            let allocation = Allocation::new("r", &format!("user{id}"), id + 1);
+            coturn.open(&allocation, 600);
+            let (client, peer) = traffic(id);
+            coturn.close(&allocation, client, peer);
+        }
+        // What the page says is written; what comes later may be lost with the process.
+        exporter.until("all to be over", |page| match page.count("coturn_allocations_closed_total", &[]) {
+            closed if closed == (life + 1) * SESSIONS => Ok(()),
+            closed => Err(format!("{closed} in life {life}")),
+        });
+        if life == 7 {
+            postgres.kill();
+        }
+        if life == 13 {
+            postgres.stop();
+        }
+        // At any moment: before the ledger has them, within a batch, after it.
+        poll::pass(std::time::Duration::from_millis(random.u64(..800)));
+        exporter.kill();
+        if life == 7 || life == 13 {
+            postgres.start_again();
+        }
+    }
+    let exporter = Exporter::start_at(at(&page), &args);
+    let expected: BTreeMap<String, (u64, u64)> = (0..LIVES * SESSIONS)
+        .map(|id| (format!("user{id}"), (1, traffic(id).1.received_bytes + traffic(id).1.sent_bytes)))
+        .collect();
+    poll::until(PATIENCE, "all sessions to be there", || {
+        let rows = in_database(&postgres)?;
+        if rows.len() == expected.len() {
+            Ok(())
+        } else {
+            Err(format!("{} rows\n{}", rows.len(), exporter.log()))
+        }
+    });
+    poll::until(PATIENCE, "their sums to be whole", || {
+        let rows = in_database(&postgres)?;
+        let differ = rows.iter().find(|(user, row)| expected.get(*user) != Some(*row));
+        differ.map_or(Ok(()), |differ| Err(format!("{differ:?}")))
+    });
+    assert_eq!(usage_of(&store), usage_of(&database), "{}", Path::new(&store).display());
+    assert_eq!(postgres.sql("ledger", "SELECT exporter FROM coturn_ledger.store"), "here");
+    drop(exporter);
+}
