@@ -64,6 +64,7 @@ pub mod percent;
 pub mod reload;
 pub mod resp;
 pub mod shutdown;
+pub mod simulation;
 pub mod source;
 pub mod state;
 pub mod store;

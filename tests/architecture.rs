@@ -36,7 +36,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "config",
-        rooms: &["clock", "percent", "reload", "state", "store"],
+        rooms: &["clock", "percent", "reload", "simulation", "state", "store"],
         crates: &["humantime", "serde", "serde_saphyr", "thiserror"],
     },
     Room { name: "escape", rooms: &[], crates: &[] },
@@ -46,6 +46,8 @@ const HOUSE: &[Room] = &[
         crates: &["listenfd", "rustix", "rustls", "socket2", "thiserror", "tokio", "tracing"],
     },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
+    // Pure: what a service would send.
+    Room { name: "simulation", rooms: &["resp"], crates: &["fastrand"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["escape", "wire"], crates: &["serde", "serde_json"] },
     Room {
@@ -99,12 +101,30 @@ const HOUSE: &[Room] = &[
         rooms: &["clock", "config", "escape"],
         crates: &["thiserror", "tracing", "tracing_subscriber"],
     },
-    Room { name: "cli", rooms: &["config", "reload", "state", "version"], crates: &["clap", "thiserror"] },
+    Room {
+        name: "cli",
+        rooms: &["config", "reload", "simulation", "state", "version"],
+        crates: &["clap", "thiserror"],
+    },
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "details", "doctor", "http", "metrics", "net", "escape", "reload", "shutdown",
-            "source", "state", "store", "version", "wire",
+            "clock",
+            "config",
+            "details",
+            "doctor",
+            "http",
+            "metrics",
+            "net",
+            "escape",
+            "reload",
+            "shutdown",
+            "simulation",
+            "source",
+            "state",
+            "store",
+            "version",
+            "wire",
         ],
         // `rustix` for the limit of open files
         crates: &["csv", "fastrand", "rustix", "serde_json", "thiserror", "tokio", "tracing"],

@@ -39,7 +39,7 @@ use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::ledger::LedgerError;
 use commands::prune::PruneFailed;
-use commands::{doctor, prune, record, usage};
+use commands::{demo, doctor, prune, record, simulate, usage};
 pub use store::LoadError;
 use supervise::TaskExited;
 
@@ -88,6 +88,25 @@ pub enum Error {
     /// A ledger that cannot be asked.
     #[error("{0}")]
     Ledger(LedgerError),
+    /// The simulated servers have nobody to report to.
+    #[error(
+        "cannot report to {to}: {error}; start an exporter with --statsdb.listen-address {to}, or name another one, or a \
+         Redis, with --to"
+    )]
+    Simulation {
+        /// Host and port.
+        to: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No place for what a demo writes.
+    #[error("cannot write {}: {error}; the demo needs a directory for temporary files (TMPDIR)", path.display())]
+    Demo {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Stale keys could not be listed or deleted; which sources, and why.
     #[error("{0}")]
     Prune(PruneFailed),
@@ -142,6 +161,11 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         }
         Command::Prune { apply } => {
             block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
+        }
+        Command::Simulate(simulation) => block_on(Hangup::Ends, |_| simulate::simulate(simulation)).map(done),
+        Command::Demo(demo) => {
+            open_files::raise_limit();
+            block_on(Hangup::Ends, |reread| demo::demo(demo, dropped_log_lines, reread)).map(done)
         }
         Command::Usage(question) => usage::print(&question, &mut io::stdout().lock()).map(done),
         Command::Watch => {

@@ -58,6 +58,22 @@ pub(super) enum CommandArgs {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
+    /// Show everything at once: an exporter, a TURN service that is simulated on a clock that runs 120 times as fast, and,
+    /// where it is installed, a Prometheus with the alert rules. Needs no coturn, no Redis, no network and no root.
+    Demo {
+        /// Port of the exporter's pages, on 127.0.0.1.
+        #[arg(id = "port", long, value_name = "PORT", default_value = "10641")]
+        port: String,
+        /// Calls that go on at one time.
+        #[arg(id = "calls", long, value_name = "COUNT", default_value = "100")]
+        calls: String,
+        /// Stop after this time.
+        #[arg(id = "duration", long, value_name = "DURATION")]
+        duration: Option<String>,
+    },
+    /// Play a TURN service into an exporter or a Redis: calls of all lengths, web pages that never close what they opened, a
+    /// server that dies now and then.
+    Simulate(SimulateArgs),
     /// Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change.
     ///
     /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is wrong, 2 for a command line that cannot be used.
@@ -98,6 +114,38 @@ pub(super) enum CommandArgs {
         #[arg(id = "format", long, value_name = "FORMAT", default_value = "table")]
         format: String,
     },
+}
+
+/// What is simulated.
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateArgs {
+    /// Where the servers report to: --statsdb.listen-address of an exporter, or a Redis without a password.
+    #[arg(id = "to", long, value_name = "HOST:PORT", default_value = "127.0.0.1:6390")]
+    pub(super) to: String,
+    /// Servers, each with a connection of its own.
+    #[arg(id = "servers", long, value_name = "COUNT", default_value = "2")]
+    pub(super) servers: String,
+    /// Calls that go on at one time.
+    #[arg(id = "calls", long, value_name = "COUNT", default_value = "100")]
+    pub(super) calls: String,
+    /// So many times as fast as the clock; lifetimes are told in the exporter's time.
+    #[arg(id = "speed", long, value_name = "FACTOR", default_value = "1")]
+    pub(super) speed: String,
+    /// Time between two deaths of a server on average, on the service's clock; 0s for none.
+    #[arg(id = "crash-every", long, value_name = "DURATION", default_value = "30m")]
+    pub(super) crash_every: String,
+    /// Time between two cuts of a connection on average, on the service's clock; 0s for none.
+    #[arg(id = "cut-every", long, value_name = "DURATION", default_value = "0s")]
+    pub(super) cut_every: String,
+    /// One of so many clients never closes what it opened; 0 for none.
+    #[arg(id = "leak-one-in", long, value_name = "COUNT", default_value = "50")]
+    pub(super) leak_one_in: String,
+    /// What chance is made of.
+    #[arg(id = "seed", long, value_name = "NUMBER", default_value = "1")]
+    pub(super) seed: String,
+    /// Stop after this time.
+    #[arg(id = "duration", long, value_name = "DURATION")]
+    pub(super) duration: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,10 +11,11 @@ use clap::parser::ValueSource;
 use super::args::{self, Args};
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, ListenAddress, Log, Password, RedisSource, Secret, Statsdb, Tls,
-    UsageQuery, Web,
+    self, Command, Config, ConfigError, Demo, ListenAddress, Log, Password, RedisSource, Secret, Simulation,
+    Statsdb, Tls, UsageQuery, Web,
 };
 use crate::reload::Reloaded;
+use crate::simulation::Profile;
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
@@ -40,6 +41,13 @@ const NOT_FOR_THE_DOCTOR: &[&str] = &[
 /// Flags without effect on a command that reads the ledger.
 const NOT_FOR_THE_LEDGER: &[&str] =
     &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
+
+/// Flags without effect on a service that is played.
+const NOT_FOR_A_SIMULATION: &[&str] =
+    &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store."];
+
+/// A simulated service of more would be busier than what watches it.
+const MOST_CALLS: u64 = 100_000;
 
 /// A value that cannot be used, and where it came from.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +97,15 @@ pub(super) fn config(
         }
         Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
         Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
+        Command::Simulate(_) => given.refuse(NOT_FOR_A_SIMULATION, "simulate")?,
+        Command::Demo(_) => given.refuse(NOT_FOR_A_SIMULATION, "demo")?,
     }
     // The Redis that is watched without being asked for is for those who have named no source at all.
     let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
-    if !matches!(command, Command::Replay { .. } | Command::Usage(_)) {
+    if !matches!(
+        command,
+        Command::Replay { .. } | Command::Usage(_) | Command::Simulate(_) | Command::Demo(_)
+    ) {
         let redis = if is_redis_meant { redis } else { args::RedisArgs { url: Vec::new(), ..redis } };
         config.sources = read_sources(&given, &redis, &mut config.password_files)?;
     }
@@ -111,7 +124,7 @@ pub(super) fn config(
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics, config.web.enable_details)?;
         }
-        Command::Usage(_) => {}
+        Command::Usage(_) | Command::Simulate(_) | Command::Demo(_) => {}
     }
     let files = [
         (config.sources.is_empty(), "redis.password-file", &password_files[0]),
@@ -136,12 +149,17 @@ fn read_command(
             Ok(Command::Replay { files, until: until.map_err(|problem| given.wrong("until", problem))? })
         }
         Some(args::CommandArgs::Record { output, duration }) => {
-            let duration = duration.map(|duration| value::positive_duration(&duration)).transpose();
-            let duration = duration.map_err(|problem| given.wrong("duration", problem))?;
+            let duration = read_duration(given, duration)?;
             Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
         }
         Some(args::CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
         Some(args::CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(args::CommandArgs::Simulate(args)) => read_simulation(given, args).map(Command::Simulate),
+        Some(args::CommandArgs::Demo { port, calls, duration }) => Ok(Command::Demo(Demo {
+            port: given.one("port", &port, value::port)?,
+            calls: given.one("calls", &calls, |calls| size(calls, 1..=MOST_CALLS))?,
+            duration: read_duration(given, duration)?,
+        })),
         Some(args::CommandArgs::Usage { by, since, until, top, format }) => {
             let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
             let moment = |id, typed: Option<String>| {
@@ -159,6 +177,28 @@ fn read_command(
             }))
         }
     }
+}
+
+fn read_simulation(given: &Given<'_>, args: args::SimulateArgs) -> Result<Simulation, UsageError> {
+    let profile = Profile {
+        servers: given.one("servers", &args.servers, |servers| size(servers, 1..=1000))?,
+        calls: given.one("calls", &args.calls, |calls| size(calls, 1..=MOST_CALLS))?,
+        speed: given.one("speed", &args.speed, value::speed)?,
+        crash_every: given.one("crash-every", &args.crash_every, value::duration)?,
+        cut_every: given.one("cut-every", &args.cut_every, value::duration)?,
+        leak_one_in: given.one("leak-one-in", &args.leak_one_in, |one| {
+            count(one, 0..=MANY).map(|one| u32::try_from(one).unwrap_or(u32::MAX))
+        })?,
+        seed: given.one("seed", &args.seed, |seed| count(seed, 0..=u64::MAX))?,
+        ..Profile::default()
+    };
+    let to = given.one("to", &args.to, value::host_and_port)?;
+    Ok(Simulation { to, profile, duration: read_duration(given, args.duration)? })
+}
+
+fn read_duration(given: &Given<'_>, duration: Option<String>) -> Result<Option<Duration>, UsageError> {
+    let duration = duration.map(|duration| value::positive_duration(&duration)).transpose();
+    duration.map_err(|problem| given.wrong("duration", problem))
 }
 
 fn read_log(given: &Given<'_>, log: &args::LogArgs) -> Result<Log, UsageError> {

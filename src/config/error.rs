@@ -165,6 +165,18 @@ pub enum ConfigError {
     /// A certificate without its key, or the other way round.
     #[error("--statsdb.tls-cert-file and --statsdb.tls-key-file come together; give both")]
     StatsdbPair,
+    /// Not a speed.
+    #[error("{value:?} is no speed: a number from 0.01 to 1000")]
+    Speed {
+        /// As typed.
+        value: String,
+    },
+    /// Not an address to connect to.
+    #[error("{value:?} names no host and port; write HOST:PORT, as in 127.0.0.1:6390")]
+    HostAndPort {
+        /// As typed.
+        value: String,
+    },
     /// A realm name that is taken.
     #[error("{value:?} stands for all realms past the maximum and cannot be a realm's own series")]
     ReservedRealm {

@@ -25,11 +25,12 @@ pub use telemetry_path::TelemetryPath;
 
 use crate::clock::Timestamp;
 use crate::reload::Reloaded;
+use crate::simulation::Profile;
 use crate::state::{OTHER, Settings};
 use crate::store::ledger::By;
 
 /// Everything that flags and variables configure. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// What to do.
     pub command: Command,
@@ -61,7 +62,7 @@ pub struct StoreConfig {
 }
 
 /// What to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Command {
     /// Watch the sources and serve the page.
     #[default]
@@ -92,14 +93,40 @@ pub enum Command {
     },
     /// Ask the ledger who used how much.
     Usage(UsageQuery),
+    /// Play a TURN service.
+    Simulate(Simulation),
+    /// Play one, and watch it.
+    Demo(Demo),
 }
 
 impl Command {
     /// Whether it goes on until a signal comes, and nobody may hold it up meanwhile. Any other has somebody who waits for
     /// its end.
     pub const fn runs_until_stopped(&self) -> bool {
-        matches!(self, Self::Watch | Self::Record { .. })
+        matches!(self, Self::Watch | Self::Record { .. } | Self::Simulate(_) | Self::Demo(_))
     }
+}
+
+/// A TURN service to be played.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulation {
+    /// Host and port that its servers report to.
+    pub to: String,
+    /// What it is like.
+    pub profile: Profile,
+    /// When to stop by itself.
+    pub duration: Option<Duration>,
+}
+
+/// An exporter and a service for it, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demo {
+    /// Of the exporter's pages.
+    pub port: u16,
+    /// Calls that go on at one time.
+    pub calls: usize,
+    /// When to stop by itself.
+    pub duration: Option<Duration>,
 }
 
 /// A question to the ledger.

@@ -176,6 +176,41 @@ pub fn host_name(value: &str) -> Result<String, ConfigError> {
     Ok(name.to_ascii_lowercase())
 }
 
+/// How many times as fast as the clock.
+///
+/// # Errors
+///
+/// [`ConfigError::Speed`].
+pub fn speed(value: &str) -> Result<f64, ConfigError> {
+    let factor = value.trim().parse().ok().filter(|factor| (0.01..=1000.0).contains(factor));
+    factor.ok_or_else(|| ConfigError::Speed { value: value.to_owned() })
+}
+
+/// A TCP port to listen on.
+///
+/// # Errors
+///
+/// [`ConfigError::Count`].
+pub fn port(value: &str) -> Result<u16, ConfigError> {
+    count(value, 1..=u16::MAX.into()).map(|port| u16::try_from(port).unwrap_or(u16::MAX))
+}
+
+/// Host and port of something to connect to.
+///
+/// # Errors
+///
+/// [`ConfigError::HostAndPort`].
+pub fn host_and_port(value: &str) -> Result<String, ConfigError> {
+    let parts = value.trim().rsplit_once(':');
+    let is_good =
+        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    if is_good {
+        Ok(value.trim().to_owned())
+    } else {
+        Err(ConfigError::HostAndPort { value: value.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
