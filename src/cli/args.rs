@@ -37,6 +37,10 @@ pub(super) struct Args {
 /// What to do instead of watching.
 #[derive(Debug, Subcommand)]
 pub(super) enum CommandArgs {
+    #[command(after_help = "\
+Examples:
+  coturn-exporter replay calls.jsonl                    the page as of the last event of a capture
+  coturn-exporter replay /var/lib/coturn-exporter --until 1795343956")]
     /// Read captures, or the journal of a store, and print the metrics as of their last event; their time stamps are the
     /// clock.
     Replay {
@@ -49,6 +53,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "until", long, value_name = "SECONDS")]
         until: Option<String>,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter record --output calls.jsonl --duration 10m
+  coturn-exporter record --redis.url redis://10.0.0.5/0 | gzip > calls.jsonl.gz")]
     /// Write the event stream of the Redis to a capture, until interrupted.
     Record {
         /// File to write; standard output if not given or `-`.
@@ -58,6 +66,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter demo                                  until Ctrl-C
+  coturn-exporter demo --port 8080 --duration 3m")]
     /// Show everything at once: an exporter, a TURN service that is simulated on a clock that runs 120 times as fast, and,
     /// where it is installed, a Prometheus with the alert rules. Needs no coturn, no Redis, no network and no root.
     Demo {
@@ -71,9 +83,17 @@ pub(super) enum CommandArgs {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter simulate --speed 10 --calls 500       into an exporter on this host
+  coturn-exporter simulate --to 127.0.0.1:6379          into a Redis that an exporter watches")]
     /// Play a TURN service into an exporter or a Redis: calls of all lengths, web pages that never close what they opened, a
     /// server that dies now and then.
     Simulate(SimulateArgs),
+    #[command(after_help = "\
+Examples:
+  coturn-exporter doctor --redis.url redis://10.0.0.5/0
+  coturn-exporter doctor --statsdb.listen-address 127.0.0.1:6390 --json")]
     /// Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change.
     ///
     /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is wrong, 2 for a command line that cannot be used.
@@ -83,6 +103,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "json", long)]
         json: bool,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter prune --redis.url redis://10.0.0.5/0  list them
+  coturn-exporter prune --redis.url redis://10.0.0.5/0 --apply")]
     /// List the status keys that no live allocation can own; with --apply, delete them.
     ///
     /// A key is such a leftover when it has been idle for longer than --allocation.max-lifetime and --allocation.grace
@@ -92,6 +116,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "apply", long)]
         apply: bool,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter usage --store.path /var/lib/coturn-exporter --by realm,user --since 30d --top 10
+  coturn-exporter usage --store.path ledger.sqlite --by day --format csv")]
     /// Print what finished sessions used, from the ledger of --store.path; an exporter may be writing it meanwhile.
     ///
     /// Sessions count where they ended. A session that was not watched as a whole is partial: its times are those that

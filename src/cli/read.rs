@@ -21,30 +21,40 @@ use crate::state::Settings;
 /// More of anything that has a cap is a typing error.
 const MANY: u64 = u32::MAX as u64;
 
-/// Flags without effect on a command that looks at the keys of a Redis.
-const NOT_FOR_KEYS: &[&str] =
-    &["web.", "statsdb.", "allocation.idle-after", "allocation.max-count", "session.", "metrics.", "store."];
-
-/// Flags that mean nothing to `doctor`, which looks at the keys and at the listener.
-const NOT_FOR_THE_DOCTOR: &[&str] = &[
-    "web.",
-    "statsdb.open",
-    "statsdb.max-connections",
-    "statsdb.forward-url",
-    "allocation.idle-after",
-    "allocation.max-count",
-    "session.",
-    "metrics.",
-    "store.",
-];
-
-/// Flags without effect on a command that reads the ledger.
-const NOT_FOR_THE_LEDGER: &[&str] =
-    &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"];
-
-/// Flags without effect on a service that is played.
-const NOT_FOR_A_SIMULATION: &[&str] =
-    &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store."];
+/// Beginnings of the flags that a subcommand does not read: it refuses them, and its help leaves them out.
+pub(super) fn refused_flags(command: &str) -> &'static [&'static str] {
+    match command {
+        "replay" => &["web.", "redis.", "statsdb.", "store."],
+        "record" => &["web.", "statsdb.", "allocation.", "session.", "metrics.", "store."],
+        // It looks at the keys and at the listener.
+        "doctor" => &[
+            "web.",
+            "statsdb.open",
+            "statsdb.max-connections",
+            "statsdb.forward-url",
+            "allocation.idle-after",
+            "allocation.max-count",
+            "session.",
+            "metrics.",
+            "store.",
+        ],
+        // It looks at the keys only.
+        "prune" => &[
+            "web.",
+            "statsdb.",
+            "allocation.idle-after",
+            "allocation.max-count",
+            "session.",
+            "metrics.",
+            "store.",
+        ],
+        "usage" => &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"],
+        "demo" | "simulate" => {
+            &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store."]
+        }
+        _ => &[],
+    }
+}
 
 /// A simulated service of more would be busier than what watches it.
 const MOST_CALLS: u64 = 100_000;
@@ -85,20 +95,18 @@ pub(super) fn config(
             config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
             config.store = read_store(&given, &store)?;
         }
-        Command::Replay { .. } => given.refuse(&["web.", "redis.", "statsdb.", "store."], "replay")?,
-        Command::Record { .. } => {
-            given.refuse(&["web.", "statsdb.", "allocation.", "session.", "metrics.", "store."], "record")?;
-        }
+        Command::Replay { .. } => given.refuse("replay")?,
+        Command::Record { .. } => given.refuse("record")?,
         Command::Doctor { .. } => {
-            given.refuse(NOT_FOR_THE_DOCTOR, "doctor")?;
+            given.refuse("doctor")?;
             // It listens nowhere, so it may look at any address.
             let statsdb = args::StatsdbArgs { open: "true".to_owned(), forward_url: None, ..statsdb };
             config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
         }
-        Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
-        Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
-        Command::Simulate(_) => given.refuse(NOT_FOR_A_SIMULATION, "simulate")?,
-        Command::Demo(_) => given.refuse(NOT_FOR_A_SIMULATION, "demo")?,
+        Command::Prune { .. } => given.refuse("prune")?,
+        Command::Usage(_) => given.refuse("usage")?,
+        Command::Simulate(_) => given.refuse("simulate")?,
+        Command::Demo(_) => given.refuse("demo")?,
     }
     // The Redis that is watched without being asked for is for those who have named no source at all.
     let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
@@ -441,9 +449,9 @@ impl Given<'_> {
         UsageError::Value { origin, problem }
     }
 
-    /// Refuses typed flags that begin so; variables may be set for other commands and are let be.
-    fn refuse(&self, groups: &[&str], command: &'static str) -> Result<(), UsageError> {
-        match groups.iter().find_map(|group| self.typed(group)) {
+    /// Refuses typed flags that a subcommand does not read; variables may be set for other commands and are let be.
+    fn refuse(&self, command: &'static str) -> Result<(), UsageError> {
+        match refused_flags(command).iter().find_map(|group| self.typed(group)) {
             Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
             None => Ok(()),
         }

@@ -329,3 +329,22 @@ fn a_failure_is_told_in_one_line() {
     let stop = Stop::failure(&std::io::Error::other("a\nb"));
     assert_eq!((stop.code(), stop.text()), (1, "coturn-exporter: error: a\\nb\n"));
 }
+
+/// Its help lists what it reads, and shows how it is used.
+#[test]
+fn the_help_of_a_subcommand_is_about_it() {
+    let mut command = definitions();
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in names.iter().filter(|name| *name != "help") {
+        let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+        assert!(help.contains("\nExamples:\n"), "{name}: {help}");
+        assert!(help.matches(&format!("  coturn-exporter {name} ")).count() >= 2, "{name}: {help}");
+        for refused in read::refused_flags(name) {
+            assert!(!help.contains(&format!("\n      --{refused}")), "{name} refuses --{refused}: {help}");
+        }
+    }
+    let usage = command.find_subcommand_mut("usage").unwrap().render_long_help().to_string();
+    assert!(usage.contains("--store.path") && usage.contains("--log.level"), "{usage}");
+    let top = command.render_long_help().to_string();
+    assert!(top.contains("--web.listen-address") && top.contains("--store.retention"), "{top}");
+}
