@@ -1,4 +1,6 @@
-//! Percent-decoding that accepts whole escapes only. Pure.
+//! Percent-decoding that accepts whole escapes only, and the encoding that it undoes. Pure.
+
+use std::fmt::Write as _;
 
 /// The bytes behind `text`: `%41` becomes `A`. `None` where a `%` is not followed by two hex digits, which the crate
 /// `percent-encoding` would leave as it is.
@@ -11,9 +13,31 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     escapes.all(is_whole).then(|| percent_encoding::percent_decode_str(text).collect())
 }
 
+/// A name as a query takes it: every byte that is not a letter, a digit or one of `-._~` as `%` and two digits.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, encode};
+
+    #[test]
+    fn what_is_encoded_comes_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        let text = encode(&all);
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%-._~".contains(&byte)), "{text}");
+        assert_eq!(decode(&text), Some(all));
+    }
 
     #[test]
     fn half_an_escape_is_refused() {

@@ -70,15 +70,19 @@ const HOUSE: &[Room] = &[
         ],
     },
     Room { name: "metrics", rooms: &["state", "wire", "clock", "version"], crates: &["itoa", "rustix"] },
+    // Pure: what all pages for people share.
+    Room { name: "markup", rooms: &["escape"], crates: &[] },
     // Pure: rows come from whoever has the table.
     Room {
         name: "details",
-        rooms: &["state", "wire", "clock", "escape", "percent"],
+        rooms: &["state", "wire", "clock", "escape", "markup", "percent"],
         crates: &["humantime", "serde", "serde_json", "thiserror"],
     },
+    // Pure: looks at the table come from whoever has it.
+    Room { name: "live", rooms: &["state", "wire", "clock", "escape", "markup", "percent"], crates: &[] },
     Room {
         name: "http",
-        rooms: &["metrics", "details", "clock", "escape", "config", "net", "reload", "shutdown"],
+        rooms: &["metrics", "details", "live", "markup", "clock", "config", "net", "reload", "shutdown"],
         crates: &[
             "base64",
             "bcrypt",
@@ -114,6 +118,7 @@ const HOUSE: &[Room] = &[
             "details",
             "doctor",
             "http",
+            "live",
             "metrics",
             "net",
             "escape",

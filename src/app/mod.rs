@@ -3,6 +3,7 @@
 mod commands;
 mod file_watch;
 pub mod ingest;
+mod live_board;
 mod log_once;
 mod open_files;
 mod process_counter;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::Error;
 use super::file_watch;
 use super::ingest::{Ingest, SharedTable};
+use super::live_board::LiveBoard;
 use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
@@ -48,7 +49,8 @@ pub(super) async fn serve(
     let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
     let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
     let files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
-    let site = site(&config.web, web_config, &page, readiness.probe());
+    let live = live_board(&config, listener.as_ref());
+    let site = site(&config.web, web_config, &page, readiness.probe(), live.clone());
 
     if config.store.is_some() {
         // Before anybody is answered: an empty table would be taken for a reset.
@@ -64,7 +66,8 @@ pub(super) async fn serve(
         tasks.spawn("statsdb listener", task.run());
     }
     let mut loading = pin!(load(config.store, config.table, names, &page, &readiness));
-    let mut waiting = Some(WaitingTasks { redis_sources, page: page.clone(), readiness: readiness.clone() });
+    let mut waiting =
+        Some(WaitingTasks { redis_sources, page: page.clone(), readiness: readiness.clone(), live });
     let mut signalled = pin!(shutdown::on_signal(Hangup::Survived));
     let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
     let mut is_serving = true;
@@ -126,11 +129,12 @@ struct WaitingTasks {
     redis_sources: Vec<(RedisSource, SourceId)>,
     page: PageSource,
     readiness: SourceReadiness,
+    live: LiveBoard,
 }
 
 impl WaitingTasks {
     fn spawn(self, store: Option<&TableStore>, tasks: &mut Supervisor) {
-        let Self { redis_sources, page, readiness } = self;
+        let Self { redis_sources, page, readiness, live } = self;
         for (source, id) in redis_sources {
             let task = RedisTask::new(source, id, page.shared.clone(), readiness.clone());
             tasks.spawn("Redis source", task.run());
@@ -144,6 +148,8 @@ impl WaitingTasks {
             page.begin(store.clone());
         }
         readiness.set_loading(None);
+        // After the store has begun: what is shown is in it.
+        tasks.spawn("live page", live.keep_looking(page, readiness));
     }
 }
 
@@ -243,18 +249,32 @@ impl Parts {
 }
 
 /// What the web server shows.
-fn site(web: &Web, config: Option<Reloaded<WebConfig>>, source: &PageSource, readiness: Readiness) -> Site {
+fn site(
+    web: &Web,
+    config: Option<Reloaded<WebConfig>>,
+    source: &PageSource,
+    readiness: Readiness,
+    live: LiveBoard,
+) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
         page: Arc::new(MetricsPage::of_process(source.clone()).with_created(web.openmetrics_created)),
         readiness,
         about: about(),
+        live: Arc::new(live),
         details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),
         details_hosts: web.details_hosts.clone(),
         config,
         has_open_health_paths: web.config_file.as_ref().is_some_and(|file| file.open_health_paths),
         refusals: Arc::clone(&source.counter.refusals),
     }
+}
+
+/// The live page, which says how coturn is made to report.
+fn live_board(config: &Config, listener: Option<&Listener>) -> LiveBoard {
+    let redis = config.sources.iter().map(RedisSource::turnserver_line).collect();
+    let statsdb = config.statsdb.as_ref().zip(listener);
+    LiveBoard::new(redis, statsdb.map(|(statsdb, listener)| statsdb.turnserver_line(listener.addresses())))
 }
 
 /// What is read again when it changes.

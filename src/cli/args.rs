@@ -255,7 +255,8 @@ pub(super) struct WebArgs {
         default_value = "false"
     )]
     pub(super) openmetrics_created: String,
-    /// Also serve the single allocations and sessions: /allocations and /api/v1/. They show user names and client addresses.
+    /// Also serve the single allocations and sessions: /allocations, /sessions and /api/v1/. They show user names and client
+    /// addresses.
     #[arg(
         id = "web.enable-details",
         long,

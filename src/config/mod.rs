@@ -8,6 +8,7 @@ mod redis_url;
 mod secret;
 mod statsdb;
 mod telemetry_path;
+mod turnserver_line;
 pub mod value;
 pub mod web_file;
 
@@ -22,6 +23,7 @@ pub use redis_url::{message_without_credentials, split_list as split_redis_urls,
 pub use secret::{Password, Secret};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
+pub use turnserver_line::TurnserverLine;
 
 use crate::clock::Timestamp;
 use crate::reload::Reloaded;
