@@ -18,10 +18,9 @@ impl LiveBoard {
     /// For sources that coturn reports to by these lines, in the order of their numbers; the last is the listener, if there
     /// is one.
     pub(super) fn new(redis: Vec<TurnserverLine>, listener: Option<TurnserverLine>) -> Self {
-        let setup =
-            |is_listener, TurnserverLine { line, note }| SourceSetup { is_listener, line, note: Some(note) };
-        let redis = redis.into_iter().map(|line| setup(false, line));
-        let setups = redis.chain(listener.map(|line| setup(true, line))).collect();
+        let all = redis.into_iter().chain(listener);
+        let setups =
+            all.map(|TurnserverLine { line, note }| SourceSetup { line, note: Some(note) }).collect();
         Self(Arc::new(Mutex::new(Board::new(setups))))
     }
 

@@ -44,6 +44,13 @@ fn of_source(out: &mut String, source: &SourceNow) {
         );
         wrong(out, &sentence);
     }
+    if !source.faults.is_empty() {
+        let faults = source.faults.join("; ");
+        wrong(
+            out,
+            &format!("Source {name}: {faults}. \"coturn-exporter doctor\" says why, and what mends it."),
+        );
+    }
     if let Some(sentence) = waits_for(source, &name) {
         begin(out, false, &sentence);
         if let Some(line) = &source.setup.line {

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use super::history::Figures;
 use crate::clock::Timestamp;
-use crate::state::{ServerView, SourceView};
+use crate::state::{ServerView, SourceStats, SourceView};
 
 /// How coturn is made to report to a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceSetup {
-    /// coturn connects to the exporter itself.
-    pub is_listener: bool,
     /// The line of `turnserver.conf`, without any password; `None` where coturn cannot report there by itself.
     pub line: Option<String>,
     /// What must be known to use the line.
@@ -61,6 +59,8 @@ pub(super) struct SourceNow {
     pub(super) messages_per_second: Option<u64>,
     pub(super) last_message: Option<Duration>,
     pub(super) gaps: u64,
+    /// What is not as it should be though it is up, in words.
+    pub(super) faults: Vec<String>,
     pub(super) listener: Option<ListenerNow>,
 }
 
@@ -96,6 +96,7 @@ impl SourceNow {
             messages_per_second: None,
             last_message: stats.last_message.map(|last| now.since(last)),
             gaps: stats.gaps,
+            faults: faults(stats),
             listener: stats.statsdb.as_ref().map(|listener| ListenerNow {
                 connections: listener.connections,
                 refused_clients: listener.refused_clients,
@@ -108,4 +109,17 @@ impl SourceNow {
     pub(super) const fn has_reported(&self) -> bool {
         self.last_message.is_some() || self.live > 0
     }
+}
+
+fn faults(stats: &SourceStats) -> Vec<String> {
+    let unfit = stats.settings_ok.iter().filter(|(_, is_ok)| !**is_ok);
+    let mut faults: Vec<_> =
+        unfit.map(|(setting, _)| format!("the setting {setting} is not as required")).collect();
+    if stats.resync_ok == Some(false) {
+        faults.push("the status keys could not be read to their end".to_owned());
+    }
+    if stats.statsdb.as_ref().and_then(|listener| listener.forward).is_some_and(|forward| !forward.up) {
+        faults.push("the Redis of --statsdb.forward-url is not connected".to_owned());
+    }
+    faults
 }

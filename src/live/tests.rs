@@ -50,7 +50,7 @@ fn reported(received: u64, sent: u64) -> Traffic {
 }
 
 fn setup(line: &str) -> SourceSetup {
-    SourceSetup { is_listener: false, line: Some(line.to_owned()), note: Some("a note".to_owned()) }
+    SourceSetup { line: Some(line.to_owned()), note: Some("a note".to_owned()) }
 }
 
 fn board() -> Board {
@@ -334,10 +334,26 @@ fn an_empty_page_says_why() {
 }
 
 #[test]
+fn what_is_wrong_with_a_source_that_is_up_is_said() {
+    let (mut table, mut board) = (table(), board());
+    table.advance(at(10));
+    let mut snapshot = table.snapshot();
+    let stats = &mut snapshot.sources[0].stats;
+    stats.settings_ok.insert("timeout".into(), false);
+    stats.settings_ok.insert("tcp-keepalive".into(), true);
+    stats.resync_ok = Some(false);
+    board.look(&snapshot, at(10), &[None], None);
+    let page = html(&mut board, false);
+    let faults =
+        "the setting timeout is not as required; the status keys could not be read to their end. &quot;";
+    assert!(page.contains(faults), "{page}");
+}
+
+#[test]
 fn a_listener_says_whether_coturn_has_come() {
     let mut table = Table::new(Settings::default(), &["statsdb://127.0.0.1:6390"]);
     table.listens(at(0), REDIS, &[], &[]);
-    let mut board = Board::new(vec![SourceSetup { is_listener: true, ..setup("the line") }]);
+    let mut board = Board::new(vec![setup("the line")]);
     look(&mut board, &mut table, 10);
     let page = html(&mut board, false);
     assert!(page.contains("No coturn has connected to statsdb://127.0.0.1:6390 yet."), "{page}");
