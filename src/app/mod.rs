@@ -1,6 +1,7 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
 mod commands;
+mod coturn_file;
 mod file_watch;
 pub mod ingest;
 mod live_board;
@@ -157,9 +158,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             block_on(Hangup::Ends, recording).map(done)
         }
         // Whoever waited for their answer has closed the terminal: they end, as any command does.
-        Command::Doctor { json } => {
-            block_on(Hangup::Ends, |_| doctor::doctor(config.sources, config.statsdb, config.table, json))
-        }
+        Command::Doctor { json } => block_on(Hangup::Ends, |_| doctor::doctor(config, json)),
         Command::Prune { apply } => {
             block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::Error;
+use super::coturn_file::{self, WatchedCoturnFile};
 use super::file_watch;
 use super::ingest::{Ingest, SharedTable};
 use super::live_board::LiveBoard;
@@ -18,7 +19,7 @@ use super::store::{StoreOptions, TableStore};
 use super::supervise::{Supervisor, TaskExited, contain};
 use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, RedisSource, Secret, StoreConfig, Web};
+use crate::config::{Config, RedisSource, Secret, StoreConfig, TurnserverConf, Web};
 use crate::details::{Inspect, Listing};
 use crate::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
 use crate::metrics::{MetricsPage, Observe, View};
@@ -47,8 +48,13 @@ pub(super) async fn serve(
         ..WebLimits::default()
     };
     let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
-    let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
-    let files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
+    let coturn = config.coturn.as_ref().map(|file| file.conf.clone());
+    let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default(), coturn };
+    let mut files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
+    if let Some(file) = &config.coturn {
+        coturn_file::log_at_start(file);
+        files.push(Arc::new(WatchedCoturnFile::new(file)));
+    }
     let live = live_board(&config, listener.as_ref());
     let site = site(&config.web, web_config, &page, readiness.probe(), live.clone());
 
@@ -177,6 +183,8 @@ struct PageSource {
     shared: SharedTable,
     counter: ProcessCounter,
     store: Arc<OnceLock<TableStore>>,
+    /// coturn's own file, if it is read.
+    coturn: Option<Reloaded<TurnserverConf>>,
 }
 
 impl PageSource {
@@ -188,12 +196,14 @@ impl PageSource {
 
 impl Observe for PageSource {
     fn observe(&self) -> View {
-        if let Some(store) = self.store.get() {
-            return store.observe();
-        }
-        let now = self.shared.now();
-        self.counter.count(&mut self.shared.lock(), now);
-        self.shared.observe()
+        let view = if let Some(store) = self.store.get() {
+            store.observe()
+        } else {
+            let now = self.shared.now();
+            self.counter.count(&mut self.shared.lock(), now);
+            self.shared.observe()
+        };
+        View { coturn: self.coturn.as_ref().map(|conf| coturn_file::limits(&conf.current())), ..view }
     }
 }
 

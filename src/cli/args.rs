@@ -25,6 +25,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) statsdb: StatsdbArgs,
     #[command(flatten)]
+    pub(super) coturn: CoturnArgs,
+    #[command(flatten)]
     pub(super) allocation: AllocationArgs,
     #[command(flatten)]
     pub(super) session: SessionArgs,
@@ -422,6 +424,21 @@ pub(super) struct StatsdbArgs {
     /// Redis that every command of coturn is forwarded to, for other programs that read it.
     #[arg(id = "statsdb.forward-url", long, env = "COTURN_EXPORTER_STATSDB_FORWARD_URL", value_name = "URL")]
     pub(super) forward_url: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "coturn")]
+pub(super) struct CoturnArgs {
+    /// coturn's own file, usually /etc/turnserver.conf, which is read and never written: what it says takes the place of flags
+    /// that are not given, and its limits are on the page.
+    #[arg(
+        id = "coturn.config-file",
+        long,
+        env = "COTURN_EXPORTER_COTURN_CONFIG_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) config_file: Option<OsString>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,9 @@
 //! The command line: flags, variables, help, version. The only user of `clap`; what comes out is a [`Config`].
 
 mod args;
+mod given;
 mod read;
+mod read_coturn;
 mod stop;
 
 use std::ffi::OsString;
@@ -36,7 +38,7 @@ fn definitions() -> clap::Command {
     // The flags that all share are in the subcommands from now on.
     command.build();
     command.mut_subcommands(|subcommand| {
-        let refused = read::refused_flags(subcommand.get_name());
+        let refused = given::refused_flags(subcommand.get_name());
         subcommand.mut_args(|arg| {
             let is_refused = refused.iter().any(|group| arg.get_id().as_str().starts_with(group));
             if is_refused { arg.hide(true) } else { arg }

@@ -1,14 +1,14 @@
 //! From raw arguments to a `Config`: finds each value's parser and, when it fails, says which flag or variable it was.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
 
 use super::args::{self, Args};
+use super::given::{Given, UsageError};
+use super::read_coturn;
 use crate::config::value::{self, count, size};
 use crate::config::{
     self, Command, Config, ConfigError, Demo, ListenAddress, Log, Password, RedisSource, Secret, Simulation,
@@ -21,59 +21,8 @@ use crate::state::Settings;
 /// More of anything that has a cap is a typing error.
 const MANY: u64 = u32::MAX as u64;
 
-/// Beginnings of the flags that a subcommand does not read: it refuses them, and its help leaves them out.
-pub(super) fn refused_flags(command: &str) -> &'static [&'static str] {
-    match command {
-        "replay" => &["web.", "redis.", "statsdb.", "store."],
-        "record" => &["web.", "statsdb.", "allocation.", "session.", "metrics.", "store."],
-        // It looks at the keys and at the listener.
-        "doctor" => &[
-            "web.",
-            "statsdb.open",
-            "statsdb.max-connections",
-            "statsdb.forward-url",
-            "allocation.idle-after",
-            "allocation.max-count",
-            "session.",
-            "metrics.",
-            "store.",
-        ],
-        // It looks at the keys only.
-        "prune" => &[
-            "web.",
-            "statsdb.",
-            "allocation.idle-after",
-            "allocation.max-count",
-            "session.",
-            "metrics.",
-            "store.",
-        ],
-        "usage" => &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store.retention"],
-        "demo" | "simulate" => {
-            &["web.", "redis.", "statsdb.", "allocation.", "session.", "metrics.", "store."]
-        }
-        _ => &[],
-    }
-}
-
 /// A simulated service of more would be busier than what watches it.
 const MOST_CALLS: u64 = 100_000;
-
-/// A value that cannot be used, and where it came from.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UsageError {
-    /// A value, or several together, are wrong.
-    #[error("{origin}: {problem}")]
-    Value {
-        /// `--log.level`, or `environment variable COTURN_EXPORTER_LOG_LEVEL`.
-        origin: String,
-        /// What is wrong, and what is accepted.
-        problem: ConfigError,
-    },
-    /// A flag that the subcommand would not read.
-    #[error("--{flag} has no effect on {command}; leave it out")]
-    NoEffect { flag: String, command: &'static str },
-}
 
 /// The configuration that `args` ask for. Long, but a list: what each subcommand reads, and which flags it refuses.
 pub(super) fn config(
@@ -82,7 +31,7 @@ pub(super) fn config(
     definitions: &clap::Command,
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
-    let Args { command, web, log, redis, statsdb, allocation, session, metrics, store } = args;
+    let Args { command, web, log, redis, statsdb, coturn, allocation, session, metrics, store } = args;
     let password_files =
         [redis.password_file.clone(), redis.sentinel_password_file.clone(), statsdb.password_file.clone()];
     let log = read_log(&given, &log)?;
@@ -108,14 +57,16 @@ pub(super) fn config(
         Command::Simulate(_) => given.refuse("simulate")?,
         Command::Demo(_) => given.refuse("demo")?,
     }
+    let has_no_coturn = matches!(command, Command::Usage(_) | Command::Simulate(_) | Command::Demo(_));
+    config.coturn = if has_no_coturn { None } else { read_coturn::load(&given, &coturn)? };
     // The Redis that is watched without being asked for is for those who have named no source at all.
-    let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
-    if !matches!(
-        command,
-        Command::Replay { .. } | Command::Usage(_) | Command::Simulate(_) | Command::Demo(_)
-    ) {
+    let is_redis_given = given.is_set("redis.url");
+    let is_redis_meant = config.statsdb.is_none() || is_redis_given;
+    if !has_no_coturn && !matches!(command, Command::Replay { .. }) {
+        let file = config.coturn.as_mut().filter(|_| is_redis_meant && !is_redis_given);
+        let of_coturn = read_coturn::source(&given, file, &command)?;
         let redis = if is_redis_meant { redis } else { args::RedisArgs { url: Vec::new(), ..redis } };
-        config.sources = read_sources(&given, &redis, &mut config.password_files)?;
+        config.sources = read_sources(&given, &redis, of_coturn, &mut config.password_files)?;
     }
     if let Some(forward) = config.statsdb.as_ref().and_then(|statsdb| statsdb.forward.clone()) {
         let both = config.sources.iter().cloned().chain([forward]).collect();
@@ -128,11 +79,17 @@ pub(super) fn config(
         }
         Command::Doctor { .. } | Command::Prune { .. } => {
             (config.table.max_lifetime, config.table.grace) = read_lifetime(&given, &allocation)?;
+            config.table.session_by = given.one("session.by", &session.by, value::session_by)?;
+            let separator = &session.rest_separator;
+            config.table.rest_separator = given.one("session.rest-separator", separator, value::separator)?;
         }
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics, config.web.enable_details)?;
         }
         Command::Usage(_) | Command::Simulate(_) | Command::Demo(_) => {}
+    }
+    if let Some(file) = &mut config.coturn {
+        read_coturn::complete(&given, file, &command, &mut config.table);
     }
     let files = [
         (config.sources.is_empty(), "redis.password-file", &password_files[0]),
@@ -220,7 +177,7 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
     let id = "web.listen-address";
     let systemd_socket = given.one("web.systemd-socket", &web.systemd_socket, value::switch)?;
     let listen = if systemd_socket {
-        if given.is_given(id, &web.listen_address) {
+        if given.is_set(id) {
             return Err(given.wrong(id, ConfigError::ListenBesideSystemd));
         }
         Vec::new()
@@ -250,11 +207,15 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
 fn read_sources(
     given: &Given<'_>,
     redis: &args::RedisArgs,
+    of_coturn: Option<Vec<RedisSource>>,
     password_files: &mut Vec<Reloaded<Secret>>,
 ) -> Result<Vec<RedisSource>, UsageError> {
     let id = "redis.url";
     let parse = |url: &str| url.parse().map_err(ConfigError::RedisUrl);
-    let sources = given.each_of(id, &redis.url, config::split_redis_urls, parse)?;
+    let sources = match of_coturn {
+        Some(sources) => sources,
+        None => given.each_of(id, &redis.url, config::split_redis_urls, parse)?,
+    };
     let mut sources = config::distinct_sources(sources).map_err(|problem| given.wrong(id, problem))?;
     let id = "redis.password-file";
     if let Some(path) = given.file(id, redis.password_file.as_ref()) {
@@ -377,112 +338,4 @@ fn read_lifetime(
     let max_lifetime = given.one(id, &allocation.max_lifetime, value::positive_duration)?;
     let grace = given.one("allocation.grace", &allocation.grace, value::duration)?;
     Ok((max_lifetime, grace))
-}
-
-/// What was given, and how.
-struct Given<'a> {
-    matches: &'a ArgMatches,
-    definitions: &'a clap::Command,
-}
-
-impl Given<'_> {
-    /// One value. A variable that is set but empty counts as not set.
-    fn one<T>(
-        &self,
-        id: &str,
-        typed: &str,
-        parse: impl FnOnce(&str) -> Result<T, ConfigError>,
-    ) -> Result<T, UsageError> {
-        let default = self.defaults(id).into_iter().next();
-        let typed = if self.by_variable(id) && typed.trim().is_empty() {
-            default.unwrap_or_default()
-        } else {
-            typed.to_owned()
-        };
-        parse(&typed).map_err(|problem| self.wrong(id, problem))
-    }
-
-    /// Every value of a repeatable flag; a variable holds them separated by commas.
-    fn each<T>(
-        &self,
-        id: &str,
-        typed: &[String],
-        parse: impl Fn(&str) -> Result<T, ConfigError>,
-    ) -> Result<Vec<T>, UsageError> {
-        let split = |list: &str| {
-            let parts = list.split(',').map(str::trim);
-            parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        };
-        self.each_of(id, typed, split, parse)
-    }
-
-    /// Every value of a repeatable flag; a variable holds them as a list that `split` takes apart.
-    fn each_of<T>(
-        &self,
-        id: &str,
-        typed: &[String],
-        split: impl Fn(&str) -> Vec<String>,
-        parse: impl Fn(&str) -> Result<T, ConfigError>,
-    ) -> Result<Vec<T>, UsageError> {
-        let parse = |value: &str| parse(value).map_err(|problem| self.wrong(id, problem));
-        if !self.by_variable(id) {
-            return typed.iter().map(|value| parse(value)).collect();
-        }
-        let mut values: Vec<_> = typed.iter().flat_map(|list| split(list)).collect();
-        if values.is_empty() {
-            values = self.defaults(id);
-        }
-        values.iter().map(|value| parse(value)).collect()
-    }
-
-    /// The path of a file. A variable that is set but empty counts as not set.
-    fn file(&self, id: &str, typed: Option<&OsString>) -> Option<PathBuf> {
-        typed.filter(|path| !(path.is_empty() && self.by_variable(id))).map(PathBuf::from)
-    }
-
-    fn wrong(&self, id: &str, problem: ConfigError) -> UsageError {
-        let variable = self.argument(id).and_then(clap::Arg::get_env).filter(|_| self.by_variable(id));
-        let origin = match variable {
-            Some(variable) => format!("environment variable {}", variable.display()),
-            None => format!("--{id}"),
-        };
-        UsageError::Value { origin, problem }
-    }
-
-    /// Refuses typed flags that a subcommand does not read; variables may be set for other commands and are let be.
-    fn refuse(&self, command: &'static str) -> Result<(), UsageError> {
-        match refused_flags(command).iter().find_map(|group| self.typed(group)) {
-            Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
-            None => Ok(()),
-        }
-    }
-
-    /// A typed flag of a group.
-    fn typed(&self, group: &str) -> Option<&str> {
-        let typed = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
-        self.matches.ids().map(clap::Id::as_str).find(|id| id.starts_with(group) && typed(id))
-    }
-
-    /// Whether a list was given, by its flag or by a variable that is not empty.
-    fn is_given(&self, id: &str, typed: &[String]) -> bool {
-        match self.matches.value_source(id) {
-            Some(ValueSource::CommandLine) => true,
-            Some(ValueSource::EnvVariable) => typed.iter().any(|list| !list.trim().is_empty()),
-            _ => false,
-        }
-    }
-
-    fn by_variable(&self, id: &str) -> bool {
-        // Flags of subcommands have no variables, and asking clap for them here would be an error.
-        self.argument(id).is_some() && self.matches.value_source(id) == Some(ValueSource::EnvVariable)
-    }
-
-    fn defaults(&self, id: &str) -> Vec<String> {
-        let values = self.argument(id).map(clap::Arg::get_default_values).unwrap_or_default();
-        values.iter().map(|value| value.to_string_lossy().into_owned()).collect()
-    }
-
-    fn argument(&self, id: &str) -> Option<&clap::Arg> {
-        self.definitions.get_arguments().find(|argument| argument.get_id() == id)
-    }
 }

@@ -8,6 +8,7 @@ mod redis_url;
 mod secret;
 mod statsdb;
 mod telemetry_path;
+pub mod turnserver;
 mod turnserver_line;
 pub mod value;
 pub mod web_file;
@@ -16,13 +17,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::{ConfigError, RedisUrlError};
+pub use error::{ConfigError, RedisUrlError, StatsdbLineError};
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
 pub use secret::{Password, Secret};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
+pub use turnserver::TurnserverConf;
 pub use turnserver_line::TurnserverLine;
 
 use crate::clock::Timestamp;
@@ -44,6 +46,8 @@ pub struct Config {
     pub sources: Vec<RedisSource>,
     /// Where coturn reports to without a Redis, if anywhere.
     pub statsdb: Option<Statsdb>,
+    /// coturn's own file, if it is to be read.
+    pub coturn: Option<CoturnFile>,
     /// How the table judges what it sees.
     pub table: Settings,
     /// What outlives the process; `None` if nothing does.
@@ -52,6 +56,17 @@ pub struct Config {
     pub password_files: Vec<Reloaded<Secret>>,
     /// Password files that others than their owner may read.
     pub exposed_password_files: Vec<PathBuf>,
+}
+
+/// coturn's configuration file, and what was taken from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CoturnFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says, read again when it changes.
+    pub conf: Reloaded<TurnserverConf>,
+    /// The flags whose values came from it, because they were not given.
+    pub used_for: Vec<&'static str>,
 }
 
 /// The store.
