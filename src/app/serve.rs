@@ -41,6 +41,7 @@ pub(super) async fn serve(
     dropped_log_lines: Arc<AtomicU64>,
     reread: Arc<Notify>,
 ) -> Result<(), Error> {
+    tracing::info!(version = version::VERSION, revision = about().revision, "coturn-exporter starts");
     let Parts { names, shared, readiness, listener, server, web_config } = Parts::bind(&config).await?;
     let limits = WebLimits {
         connections: config.web.max_connections,
