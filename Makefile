@@ -11,6 +11,9 @@ STATSDB_NOTE = (coturn 4.17 and later refuse this ip as a peer: keep 127.0.0.1, 
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
+# Flags of `make demo`, for example: make demo DEMO_ARGS='--duration 3m'
+DEMO_ARGS ?=
+
 # How much `make soak` does, and how much of it `make test` does, which has a minute or two for it.
 SOAK_EVENTS ?= 100000000
 SOAK_REDIS_EVENTS ?= 10000000
@@ -28,14 +31,19 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run build test bench steps instructions soak fuzz parsers guided attacks mutants check fmt pictures clean
+.PHONY: help run demo build test bench steps instructions soak fuzz parsers guided attacks mutants check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Build the release and run it for a coturn on this host; other flags in ARGS='...'
-	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo 'turnserver.conf: $(STATSDB_LINE)'; echo '$(STATSDB_NOTE)')
-	$(DESCRIBED) $(CARGO) run --locked --release --bin coturn-exporter -- $(ARGS)
+run: ## Build it quickly and run it for a coturn on this host; other flags in ARGS='...'
+	$(DESCRIBED) $(CARGO) build --locked --profile quick --bin coturn-exporter
+	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo '$(STATSDB_NOTE)'; echo 'Put this line into turnserver.conf and restart coturn:'; echo '    $(STATSDB_LINE)')
+	@$(DESCRIBED) $(CARGO) run --quiet --locked --profile quick --bin coturn-exporter -- $(ARGS)
+
+demo: ## Show everything at once, without a coturn: a simulated service, its leaks, the alerts where prometheus is installed
+	$(DESCRIBED) $(CARGO) build --locked --profile quick --bin coturn-exporter
+	@$(DESCRIBED) $(CARGO) run --quiet --locked --profile quick --bin coturn-exporter -- demo $(DEMO_ARGS)
 
 build: ## Build the release
 	$(DESCRIBED) $(CARGO) build --locked --release

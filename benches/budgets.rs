@@ -3,7 +3,7 @@
 //! decide nothing by themselves, ratios do.
 //!
 //! `BENCH_EVENTS` says how many events (2,000,000), `BENCH_LIVE` how many are a million live allocations. Names of parts
-//! as arguments (`cpu keeping-up million wait page store resync idle`) run these only. Only a whole run writes the document.
+//! as arguments (`cpu keeping-up million wait page store ledger resync idle`) run these only. Only a whole run writes the document.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,6 +26,8 @@ mod gauge;
 mod idle;
 #[path = "parts/keeping_up.rs"]
 mod keeping_up;
+#[path = "parts/ledger.rs"]
+mod ledger;
 #[path = "parts/million.rs"]
 mod million;
 #[path = "parts/page.rs"]
@@ -53,7 +55,8 @@ use row::Row;
 const EVENTS: u64 = 2_000_000;
 const LIVE: u64 = 1_000_000;
 
-const PARTS: [&str; 8] = ["cpu", "keeping-up", "million", "wait", "page", "store", "resync", "idle"];
+const PARTS: [&str; 9] =
+    ["cpu", "keeping-up", "million", "wait", "page", "store", "ledger", "resync", "idle"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -90,6 +93,7 @@ fn main() {
             "wait" => wait::rows(live),
             "page" => page::rows(),
             "store" => store::rows(live),
+            "ledger" => ledger::rows(),
             "resync" => resync::rows(live),
             _ => idle::rows(),
         };

@@ -16,6 +16,8 @@
 //! * [`http`]: the web server; the only user of `hyper`.
 //! * [`store`]: what survives a restart: the journal with its snapshots, and the ledger; the only user of `rusqlite`.
 //! * [`details`]: lists of allocations and sessions as JSON and HTML. Pure.
+//! * [`live`]: the live page: what is there now, and the last hour. Pure.
+//! * [`markup`]: what all pages for people share. Pure.
 //! * [`doctor`]: judges how a Redis is set up, for coturn and for this exporter. Pure.
 //! * [`app`]: joins them: start, stop, tasks, subcommands.
 //! * [`cli`]: flags and variables as given; the only user of `clap`.
@@ -24,7 +26,7 @@
 //! * [`net`]: binds addresses, accepts connections and sets up TLS, for [`http`] and the listener of [`source`].
 //! * [`reload`]: values that are read from files, and read again when those change.
 //! * [`resp`]: the protocol of Redis, as frames in a buffer.
-//! * [`percent`]: percent-decoding of URLs and queries.
+//! * [`percent`]: percent coding of URLs and queries.
 //! * [`shutdown`]: one stop signal for every task.
 //! * [`logging`]: the log on standard error.
 //! * [`escape`]: bytes from outside, made safe for a terminal or HTML.
@@ -57,13 +59,16 @@ pub mod escape;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http;
+pub mod live;
 pub mod logging;
+pub mod markup;
 pub mod metrics;
 pub mod net;
 pub mod percent;
 pub mod reload;
 pub mod resp;
 pub mod shutdown;
+pub mod simulation;
 pub mod sinks;
 pub mod source;
 pub mod state;

@@ -36,7 +36,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "config",
-        rooms: &["clock", "percent", "reload", "state", "store"],
+        rooms: &["clock", "percent", "reload", "simulation", "state", "store"],
         crates: &["humantime", "rustix", "serde", "serde_saphyr", "thiserror"],
     },
     Room {
@@ -75,6 +75,8 @@ const HOUSE: &[Room] = &[
         ],
     },
     Room { name: "resp", rooms: &[], crates: &["thiserror"] },
+    // Pure: what a service would send.
+    Room { name: "simulation", rooms: &["resp"], crates: &["fastrand"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
     Room { name: "doctor", rooms: &["escape", "wire"], crates: &["serde", "serde_json"] },
     Room {
@@ -96,15 +98,19 @@ const HOUSE: &[Room] = &[
         ],
     },
     Room { name: "metrics", rooms: &["state", "wire", "clock", "version"], crates: &["itoa", "rustix"] },
+    // Pure: what all pages for people share.
+    Room { name: "markup", rooms: &["escape"], crates: &[] },
     // Pure: rows come from whoever has the table.
     Room {
         name: "details",
-        rooms: &["state", "wire", "clock", "escape", "percent"],
+        rooms: &["state", "wire", "clock", "escape", "markup", "percent"],
         crates: &["humantime", "serde", "serde_json", "thiserror"],
     },
+    // Pure: looks at the table come from whoever has it.
+    Room { name: "live", rooms: &["state", "wire", "clock", "escape", "markup", "percent"], crates: &[] },
     Room {
         name: "http",
-        rooms: &["metrics", "details", "clock", "escape", "config", "net", "reload", "shutdown"],
+        rooms: &["metrics", "details", "live", "markup", "clock", "config", "net", "reload", "shutdown"],
         crates: &[
             "base64",
             "bcrypt",
@@ -127,12 +133,32 @@ const HOUSE: &[Room] = &[
         rooms: &["clock", "config", "escape"],
         crates: &["thiserror", "tracing", "tracing_subscriber"],
     },
-    Room { name: "cli", rooms: &["config", "reload", "state", "version"], crates: &["clap", "thiserror"] },
+    Room {
+        name: "cli",
+        rooms: &["config", "reload", "simulation", "state", "version"],
+        crates: &["clap", "thiserror"],
+    },
     Room {
         name: "app",
         rooms: &[
-            "clock", "config", "details", "doctor", "http", "metrics", "net", "escape", "reload", "shutdown",
-            "sinks", "source", "state", "store", "version", "wire",
+            "clock",
+            "config",
+            "details",
+            "doctor",
+            "http",
+            "live",
+            "metrics",
+            "net",
+            "escape",
+            "reload",
+            "shutdown",
+            "simulation",
+            "sinks",
+            "source",
+            "state",
+            "store",
+            "version",
+            "wire",
         ],
         // `rustix` for the limit of open files
         crates: &["csv", "fastrand", "rustix", "serde_json", "thiserror", "tokio", "tracing"],

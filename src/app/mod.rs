@@ -1,8 +1,10 @@
 //! The wiring: joins the parts and owns the order in which they start and stop.
 
 mod commands;
+mod coturn_file;
 mod file_watch;
 pub mod ingest;
+mod live_board;
 mod log_once;
 mod open_files;
 mod process_counter;
@@ -41,7 +43,7 @@ use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::ledger::LedgerError;
 use commands::prune::PruneFailed;
-use commands::{doctor, ledger, prune, record, usage};
+use commands::{demo, doctor, ledger, prune, record, simulate, usage};
 pub use store::LoadError;
 use supervise::TaskExited;
 
@@ -98,6 +100,28 @@ pub enum Error {
     /// A ledger that cannot be asked.
     #[error("{0}")]
     Ledger(LedgerError),
+    /// The simulated servers have nobody to report to.
+    #[error(
+        "cannot report to {to}: {error}; start an exporter with --statsdb.listen-address {to}, or name another one, or a \
+         Redis, with --to"
+    )]
+    Simulation {
+        /// Host and port.
+        to: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No place for what a demo writes.
+    #[error("cannot write {}: {error}; the demo needs a directory for temporary files (TMPDIR)", path.display())]
+    Demo {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A question about no time at all.
+    #[error("--since is not before --until: there is no time between them")]
+    EmptyRange,
     /// A database that cannot be used.
     #[error("{0}")]
     Postgres(PostgresError),
@@ -150,11 +174,14 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             block_on(Hangup::Ends, recording).map(done)
         }
         // Whoever waited for their answer has closed the terminal: they end, as any command does.
-        Command::Doctor { json } => {
-            block_on(Hangup::Ends, |_| doctor::doctor(config.sources, config.statsdb, config.table, json))
-        }
+        Command::Doctor { json } => block_on(Hangup::Ends, |_| doctor::doctor(config, json)),
         Command::Prune { apply } => {
             block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
+        }
+        Command::Simulate(simulation) => block_on(Hangup::Ends, |_| simulate::simulate(simulation)).map(done),
+        Command::Demo(demo) => {
+            open_files::raise_limit();
+            block_on(Hangup::Ends, |reread| demo::demo(demo, dropped_log_lines, reread)).map(done)
         }
         Command::Usage(question) => match &question.place {
             LedgerPlace::Store(path) => usage::of_store(&question, path, &mut io::stdout().lock()).map(done),

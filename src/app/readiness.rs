@@ -46,6 +46,11 @@ impl SourceReadiness {
         self.show(&reasons);
     }
 
+    /// Why each source is not ready, in the order of their numbers.
+    pub(super) fn troubles(&self) -> Vec<Option<String>> {
+        self.reasons().of_sources.clone()
+    }
+
     /// How far the store is loaded; `None` when it is.
     pub(super) fn set_loading(&self, progress: Option<String>) {
         let mut reasons = self.reasons();

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::Error;
+use super::coturn_file::{self, WatchedCoturnFile};
 use super::file_watch;
 use super::ingest::{Ingest, SharedTable};
+use super::live_board::LiveBoard;
 use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
@@ -18,7 +20,7 @@ use super::store::{StoreOptions, TableStore};
 use super::supervise::{Supervisor, TaskExited, contain};
 use super::table_clock::let_time_pass;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, RedisSource, Secret, StoreConfig, Web};
+use crate::config::{Config, RedisSource, Secret, StoreConfig, TurnserverConf, Web};
 use crate::details::{Inspect, Listing};
 use crate::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
 use crate::metrics::{MetricsPage, Observe, View};
@@ -40,6 +42,7 @@ pub(super) async fn serve(
     dropped_log_lines: Arc<AtomicU64>,
     reread: Arc<Notify>,
 ) -> Result<(), Error> {
+    tracing::info!(version = version::VERSION, revision = about().revision, "coturn-exporter starts");
     let Parts { names, shared, readiness, listener, server, web_config } = Parts::bind(&config).await?;
     let limits = WebLimits {
         connections: config.web.max_connections,
@@ -48,9 +51,15 @@ pub(super) async fn serve(
     };
     let sinks = config.store.as_ref().map(|store| ReadySinks::new(&store.sinks)).transpose()?;
     let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
-    let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default() };
-    let files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
-    let site = site(&config.web, web_config, &page, readiness.probe());
+    let coturn = config.coturn.as_ref().map(|file| file.conf.clone());
+    let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default(), coturn };
+    let mut files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
+    if let Some(file) = &config.coturn {
+        coturn_file::log_at_start(file);
+        files.push(Arc::new(WatchedCoturnFile::new(file)));
+    }
+    let live = live_board(&config, listener.as_ref());
+    let site = site(&config.web, web_config, &page, readiness.probe(), live.clone());
 
     if config.store.is_some() {
         // Before anybody is answered: an empty table would be taken for a reset.
@@ -71,6 +80,7 @@ pub(super) async fn serve(
         page: page.clone(),
         readiness: readiness.clone(),
         sinks: sinks.unwrap_or_default(),
+        live,
     });
     let mut signalled = pin!(shutdown::on_signal(Hangup::Survived));
     let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
@@ -134,11 +144,12 @@ struct WaitingTasks {
     page: PageSource,
     readiness: SourceReadiness,
     sinks: ReadySinks,
+    live: LiveBoard,
 }
 
 impl WaitingTasks {
     fn spawn(self, store: Option<&TableStore>, tasks: &mut Supervisor) {
-        let Self { redis_sources, page, readiness, sinks } = self;
+        let Self { redis_sources, page, readiness, sinks, live } = self;
         for (source, id) in redis_sources {
             let task = RedisTask::new(source, id, page.shared.clone(), readiness.clone());
             tasks.spawn("Redis source", task.run());
@@ -153,6 +164,8 @@ impl WaitingTasks {
             page.begin(store.clone());
         }
         readiness.set_loading(None);
+        // After the store has begun: what is shown is in it.
+        tasks.spawn("live page", live.keep_looking(page, readiness));
     }
 }
 
@@ -180,6 +193,8 @@ struct PageSource {
     shared: SharedTable,
     counter: ProcessCounter,
     store: Arc<OnceLock<TableStore>>,
+    /// coturn's own file, if it is read.
+    coturn: Option<Reloaded<TurnserverConf>>,
 }
 
 impl PageSource {
@@ -191,12 +206,14 @@ impl PageSource {
 
 impl Observe for PageSource {
     fn observe(&self) -> View {
-        if let Some(store) = self.store.get() {
-            return store.observe();
-        }
-        let now = self.shared.now();
-        self.counter.count(&mut self.shared.lock(), now);
-        self.shared.observe()
+        let view = if let Some(store) = self.store.get() {
+            store.observe()
+        } else {
+            let now = self.shared.now();
+            self.counter.count(&mut self.shared.lock(), now);
+            self.shared.observe()
+        };
+        View { coturn: self.coturn.as_ref().map(|conf| coturn_file::limits(&conf.current())), ..view }
     }
 }
 
@@ -252,18 +269,32 @@ impl Parts {
 }
 
 /// What the web server shows.
-fn site(web: &Web, config: Option<Reloaded<WebConfig>>, source: &PageSource, readiness: Readiness) -> Site {
+fn site(
+    web: &Web,
+    config: Option<Reloaded<WebConfig>>,
+    source: &PageSource,
+    readiness: Readiness,
+    live: LiveBoard,
+) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
         page: Arc::new(MetricsPage::of_process(source.clone()).with_created(web.openmetrics_created)),
         readiness,
         about: about(),
+        live: Arc::new(live),
         details: web.enable_details.then(|| Arc::new(source.clone()) as Arc<dyn Inspect>),
         details_hosts: web.details_hosts.clone(),
         config,
         has_open_health_paths: web.config_file.as_ref().is_some_and(|file| file.open_health_paths),
         refusals: Arc::clone(&source.counter.refusals),
     }
+}
+
+/// The live page, which says how coturn is made to report.
+fn live_board(config: &Config, listener: Option<&Listener>) -> LiveBoard {
+    let redis = config.sources.iter().map(RedisSource::turnserver_line).collect();
+    let statsdb = config.statsdb.as_ref().zip(listener);
+    LiveBoard::new(redis, statsdb.map(|(statsdb, listener)| statsdb.turnserver_line(listener.addresses())))
 }
 
 /// What is read again when it changes.

@@ -27,6 +27,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) statsdb: StatsdbArgs,
     #[command(flatten)]
+    pub(super) coturn: CoturnArgs,
+    #[command(flatten)]
     pub(super) allocation: AllocationArgs,
     #[command(flatten)]
     pub(super) session: SessionArgs,
@@ -41,6 +43,10 @@ pub(super) struct Args {
 /// What to do instead of watching.
 #[derive(Debug, Subcommand)]
 pub(super) enum CommandArgs {
+    #[command(after_help = "\
+Examples:
+  coturn-exporter replay calls.jsonl                    the page as of the last event of a capture
+  coturn-exporter replay /var/lib/coturn-exporter --until 1795343956")]
     /// Read captures, or the journal of a store, and print the metrics as of their last event; their time stamps are the
     /// clock.
     Replay {
@@ -53,6 +59,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "until", long, value_name = "SECONDS")]
         until: Option<String>,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter record --output calls.jsonl --duration 10m
+  coturn-exporter record --redis.url redis://10.0.0.5/0 | gzip > calls.jsonl.gz")]
     /// Write the event stream of the Redis to a capture, until interrupted.
     Record {
         /// File to write; standard output if not given or `-`.
@@ -62,6 +72,34 @@ pub(super) enum CommandArgs {
         #[arg(id = "duration", long, value_name = "DURATION")]
         duration: Option<String>,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter demo                                  until Ctrl-C
+  coturn-exporter demo --port 8080 --duration 3m")]
+    /// Show everything at once: an exporter, a TURN service that is simulated on a clock that runs 120 times as fast, and,
+    /// where it is installed, a Prometheus with the alert rules. Needs no coturn, no Redis, no network and no root.
+    Demo {
+        /// Port of the exporter's pages, on 127.0.0.1.
+        #[arg(id = "port", long, value_name = "PORT", default_value = "10641")]
+        port: String,
+        /// Calls that go on at one time.
+        #[arg(id = "calls", long, value_name = "COUNT", default_value = "100")]
+        calls: String,
+        /// Stop after this time.
+        #[arg(id = "duration", long, value_name = "DURATION")]
+        duration: Option<String>,
+    },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter simulate --speed 10 --calls 500       into an exporter on this host
+  coturn-exporter simulate --to 127.0.0.1:6379          into a Redis that an exporter watches")]
+    /// Play a TURN service into an exporter or a Redis: calls of all lengths, web pages that never close what they opened, a
+    /// server that dies now and then.
+    Simulate(SimulateArgs),
+    #[command(after_help = "\
+Examples:
+  coturn-exporter doctor --redis.url redis://10.0.0.5/0
+  coturn-exporter doctor --statsdb.listen-address 127.0.0.1:6390 --json")]
     /// Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change.
     ///
     /// Changes nothing. Exit code 0 when nothing is wrong, 1 when something is wrong, 2 for a command line that cannot be used.
@@ -71,6 +109,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "json", long)]
         json: bool,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter prune --redis.url redis://10.0.0.5/0  list them
+  coturn-exporter prune --redis.url redis://10.0.0.5/0 --apply")]
     /// List the status keys that no live allocation can own; with --apply, delete them.
     ///
     /// A key is such a leftover when it has been idle for longer than --allocation.max-lifetime and --allocation.grace
@@ -80,6 +122,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "apply", long)]
         apply: bool,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter usage --store.path /var/lib/coturn-exporter --by realm,user --since 30d --top 10
+  coturn-exporter usage --store.path ledger.sqlite --by day --format csv")]
     /// Print what finished sessions used, from the ledger of --store.path; an exporter may be writing it meanwhile.
     ///
     /// Sessions count where they ended. A session that was not watched as a whole is partial: its times are those that
@@ -98,6 +144,12 @@ pub(super) enum CommandArgs {
         /// Only so many lines, those that relayed most.
         #[arg(id = "top", long, value_name = "COUNT")]
         top: Option<String>,
+        /// All columns in the table, in plain numbers.
+        #[arg(id = "wide", long)]
+        wide: bool,
+        /// Columns of the answer, separated by commas and in plain numbers; csv and json have all if not given.
+        #[arg(id = "columns", long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "wide")]
+        columns: Vec<String>,
         /// Form of the answer: table, csv or json.
         #[arg(id = "format", long, value_name = "FORMAT", default_value = "table")]
         format: String,
@@ -106,6 +158,10 @@ pub(super) enum CommandArgs {
         #[arg(id = "from", long, value_name = "PLACE")]
         from: Option<String>,
     },
+    #[command(after_help = "\
+Examples:
+  coturn-exporter ledger schema | psql --dbname accounting
+  coturn-exporter ledger prune --from postgres://owner@db.example/accounting --keep 400d --apply")]
     /// Look after the tables of the ledger in a database.
     Ledger {
         #[command(subcommand)]
@@ -131,6 +187,38 @@ pub(super) enum LedgerArgs {
         #[arg(id = "apply", long)]
         apply: bool,
     },
+}
+
+/// What is simulated.
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateArgs {
+    /// Where the servers report to: --statsdb.listen-address of an exporter, or a Redis without a password.
+    #[arg(id = "to", long, value_name = "HOST:PORT", default_value = "127.0.0.1:6390")]
+    pub(super) to: String,
+    /// Servers, each with a connection of its own.
+    #[arg(id = "servers", long, value_name = "COUNT", default_value = "2")]
+    pub(super) servers: String,
+    /// Calls that go on at one time.
+    #[arg(id = "calls", long, value_name = "COUNT", default_value = "100")]
+    pub(super) calls: String,
+    /// So many times as fast as the clock; lifetimes are told in the exporter's time.
+    #[arg(id = "speed", long, value_name = "FACTOR", default_value = "1")]
+    pub(super) speed: String,
+    /// Time between two deaths of a server on average, on the service's clock; 0s for none.
+    #[arg(id = "crash-every", long, value_name = "DURATION", default_value = "30m")]
+    pub(super) crash_every: String,
+    /// Time between two cuts of a connection on average, on the service's clock; 0s for none.
+    #[arg(id = "cut-every", long, value_name = "DURATION", default_value = "0s")]
+    pub(super) cut_every: String,
+    /// One of so many clients never closes what it opened; 0 for none.
+    #[arg(id = "leak-one-in", long, value_name = "COUNT", default_value = "50")]
+    pub(super) leak_one_in: String,
+    /// What chance is made of.
+    #[arg(id = "seed", long, value_name = "NUMBER", default_value = "1")]
+    pub(super) seed: String,
+    /// Stop after this time.
+    #[arg(id = "duration", long, value_name = "DURATION")]
+    pub(super) duration: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -212,7 +300,8 @@ pub(super) struct WebArgs {
         default_value = "false"
     )]
     pub(super) openmetrics_created: String,
-    /// Also serve the single allocations and sessions: /allocations and /api/v1/. They show user names and client addresses.
+    /// Also serve the single allocations and sessions: /allocations, /sessions and /api/v1/. They show user names and client
+    /// addresses.
     #[arg(
         id = "web.enable-details",
         long,
@@ -378,6 +467,21 @@ pub(super) struct StatsdbArgs {
     /// Redis that every command of coturn is forwarded to, for other programs that read it.
     #[arg(id = "statsdb.forward-url", long, env = "COTURN_EXPORTER_STATSDB_FORWARD_URL", value_name = "URL")]
     pub(super) forward_url: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "coturn")]
+pub(super) struct CoturnArgs {
+    /// coturn's own file, usually /etc/turnserver.conf, which is read and never written: what it says takes the place of flags
+    /// that are not given, and its limits are on the page.
+    #[arg(
+        id = "coturn.config-file",
+        long,
+        env = "COTURN_EXPORTER_COTURN_CONFIG_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) config_file: Option<OsString>,
 }
 
 #[derive(Debug, clap::Args)]

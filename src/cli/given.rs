@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use super::refused::refused_flags;
 use crate::config::ConfigError;
 
 /// A value that cannot be used, and where it came from.
@@ -94,9 +95,9 @@ impl Given<'_> {
         UsageError::Value { origin, problem }
     }
 
-    /// Refuses typed flags that begin so; variables may be set for other commands and are let be.
-    pub(super) fn refuse(&self, groups: &[&str], command: &'static str) -> Result<(), UsageError> {
-        match groups.iter().find_map(|group| self.typed(group)) {
+    /// Refuses typed flags that a subcommand does not read; variables may be set for other commands and are let be.
+    pub(super) fn refuse(&self, command: &'static str) -> Result<(), UsageError> {
+        match refused_flags(command).iter().find_map(|group| self.typed(group)) {
             Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
             None => Ok(()),
         }
@@ -108,11 +109,12 @@ impl Given<'_> {
         self.matches.ids().map(clap::Id::as_str).find(|id| id.starts_with(group) && typed(id))
     }
 
-    /// Whether a list was given, by its flag or by a variable that is not empty.
-    pub(super) fn is_given(&self, id: &str, typed: &[String]) -> bool {
+    /// Whether a value was given, by its flag or by a variable that is not empty.
+    pub(super) fn is_set(&self, id: &str) -> bool {
+        let mut raw = self.matches.get_raw(id).into_iter().flatten();
         match self.matches.value_source(id) {
             Some(ValueSource::CommandLine) => true,
-            Some(ValueSource::EnvVariable) => typed.iter().any(|list| !list.trim().is_empty()),
+            Some(ValueSource::EnvVariable) => raw.any(|value| !value.to_string_lossy().trim().is_empty()),
             _ => false,
         }
     }

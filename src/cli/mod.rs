@@ -3,7 +3,9 @@
 mod args;
 mod given;
 mod read;
+mod read_coturn;
 mod read_sinks;
+mod refused;
 mod sink_args;
 mod stop;
 
@@ -26,11 +28,25 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    // An environment may hold passwords; help shows the variables' names only.
-    let mut command = Args::command().mut_args(|arg| arg.hide_env_values(true));
+    let mut command = definitions();
     let matches = command.try_get_matches_from_mut(arguments).map_err(|error| Stop::from_clap(&error))?;
     let args = Args::from_arg_matches(&matches).map_err(|error| Stop::from_clap(&error))?;
     read::config(args, &matches, &command).map_err(|error| Stop::usage(&error))
+}
+
+/// All flags and subcommands. The help of a subcommand lists what it reads.
+fn definitions() -> clap::Command {
+    // An environment may hold passwords; help shows the variables' names only.
+    let mut command = Args::command().mut_args(|arg| arg.hide_env_values(true));
+    // The flags that all share are in the subcommands from now on.
+    command.build();
+    command.mut_subcommands(|subcommand| {
+        let refused = refused::refused_flags(subcommand.get_name());
+        subcommand.mut_args(|arg| {
+            let is_refused = refused.iter().any(|group| arg.get_id().as_str().starts_with(group));
+            if is_refused { arg.hide(true) } else { arg }
+        })
+    })
 }
 
 #[cfg(test)]

@@ -8,76 +8,23 @@ use clap::ArgMatches;
 
 use super::args::{self, Args};
 use super::given::{Given, UsageError};
+use super::read_coturn;
 use super::read_sinks::{ledger_place, read_sinks};
 use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, LedgerPlace, ListenAddress, Log, Password, RedisSource, Secret,
-    SinksConfig, Statsdb, Tls, UsageQuery, Web,
+    self, Command, Config, ConfigError, Demo, LedgerPlace, ListenAddress, Log, Password, RedisSource, Secret,
+    Simulation, SinksConfig, Statsdb, Tls, UsageQuery, Web,
 };
 use crate::reload::Reloaded;
+use crate::simulation::Profile;
 use crate::state::Settings;
 
 /// More of anything that has a cap is a typing error.
 const MANY: u64 = u32::MAX as u64;
 
-/// Flags without effect on a command that looks at the keys of a Redis.
-const NOT_FOR_KEYS: &[&str] = &[
-    "web.",
-    "statsdb.",
-    "allocation.idle-after",
-    "allocation.max-count",
-    "session.",
-    "metrics.",
-    "store.",
-    "ledger.",
-    "events.",
-    "exporter.",
-];
-
-/// Flags that mean nothing to `doctor`, which looks at the keys and at the listener.
-const NOT_FOR_THE_DOCTOR: &[&str] = &[
-    "web.",
-    "statsdb.open",
-    "statsdb.max-connections",
-    "statsdb.forward-url",
-    "allocation.idle-after",
-    "allocation.max-count",
-    "session.",
-    "metrics.",
-    "store.",
-    "ledger.",
-    "events.",
-    "exporter.",
-];
-
-/// Flags without effect on a command that reads the ledger.
-const NOT_FOR_THE_LEDGER: &[&str] = &[
-    "web.",
-    "redis.",
-    "statsdb.",
-    "allocation.",
-    "session.",
-    "metrics.",
-    "store.retention",
-    "ledger.postgres-url",
-    "events.",
-    "exporter.",
-];
-
-/// Flags without effect on a command that is about the tables in a database.
-const NOT_FOR_A_DATABASE: &[&str] = &[
-    "web.",
-    "redis.",
-    "statsdb.",
-    "allocation.",
-    "session.",
-    "metrics.",
-    "store.",
-    "ledger.postgres-url",
-    "events.",
-    "exporter.",
-];
+/// A simulated service of more would be busier than what watches it.
+const MOST_CALLS: u64 = 100_000;
 
 /// The configuration that `args` ask for. Long, but a list: what each subcommand reads, and which flags it refuses.
 pub(super) fn config(
@@ -86,9 +33,14 @@ pub(super) fn config(
     definitions: &clap::Command,
 ) -> Result<Config, UsageError> {
     let given = Given { matches, definitions };
-    let Args { command, web, log, redis, statsdb, allocation, session, metrics, store, sinks } = args;
-    let password_files =
-        [redis.password_file.clone(), redis.sentinel_password_file.clone(), statsdb.password_file.clone()];
+    let Args { command, web, log, redis, statsdb, coturn, allocation, session, metrics, store, sinks } = args;
+    let password_files = [
+        redis.password_file.clone(),
+        redis.sentinel_password_file.clone(),
+        statsdb.password_file.clone(),
+        sinks.postgres_password_file.clone(),
+        sinks.events_secret_file.clone(),
+    ];
     let log = read_log(&given, &log)?;
     let command = read_command(&given, command, &store, &sinks)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
@@ -100,39 +52,37 @@ pub(super) fn config(
             let sinks = read_sinks(&given, &sinks, &mut config.password_files)?;
             config.store = read_store(&given, &store, sinks)?;
         }
-        Command::Replay { .. } => given
-            .refuse(&["web.", "redis.", "statsdb.", "store.", "ledger.", "events.", "exporter."], "replay")?,
-        Command::Record { .. } => {
-            given.refuse(
-                &[
-                    "web.",
-                    "statsdb.",
-                    "allocation.",
-                    "session.",
-                    "metrics.",
-                    "store.",
-                    "ledger.",
-                    "events.",
-                    "exporter.",
-                ],
-                "record",
-            )?;
-        }
+        Command::Replay { .. } => given.refuse("replay")?,
+        Command::Record { .. } => given.refuse("record")?,
         Command::Doctor { .. } => {
-            given.refuse(NOT_FOR_THE_DOCTOR, "doctor")?;
+            given.refuse("doctor")?;
             // It listens nowhere, so it may look at any address.
             let statsdb = args::StatsdbArgs { open: "true".to_owned(), forward_url: None, ..statsdb };
             config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
         }
-        Command::Prune { .. } => given.refuse(NOT_FOR_KEYS, "prune")?,
-        Command::Usage(_) => given.refuse(NOT_FOR_THE_LEDGER, "usage")?,
-        Command::LedgerSchema | Command::LedgerPrune { .. } => given.refuse(NOT_FOR_A_DATABASE, "ledger")?,
+        Command::Prune { .. } => given.refuse("prune")?,
+        Command::Usage(_) => given.refuse("usage")?,
+        Command::Simulate(_) => given.refuse("simulate")?,
+        Command::Demo(_) => given.refuse("demo")?,
+        Command::LedgerSchema | Command::LedgerPrune { .. } => given.refuse("ledger")?,
     }
+    let has_no_coturn = matches!(
+        command,
+        Command::Usage(_)
+            | Command::LedgerSchema
+            | Command::LedgerPrune { .. }
+            | Command::Simulate(_)
+            | Command::Demo(_)
+    );
+    config.coturn = if has_no_coturn { None } else { read_coturn::load(&given, &coturn)? };
     // The Redis that is watched without being asked for is for those who have named no source at all.
-    let is_redis_meant = config.statsdb.is_none() || given.is_given("redis.url", &redis.url);
+    let is_redis_given = given.is_set("redis.url");
+    let is_redis_meant = config.statsdb.is_none() || is_redis_given;
     if command.looks_at_sources() {
+        let file = config.coturn.as_mut().filter(|_| is_redis_meant && !is_redis_given);
+        let of_coturn = read_coturn::source(&given, file, &command)?;
         let redis = if is_redis_meant { redis } else { args::RedisArgs { url: Vec::new(), ..redis } };
-        config.sources = read_sources(&given, &redis, &mut config.password_files)?;
+        config.sources = read_sources(&given, &redis, of_coturn, &mut config.password_files)?;
     }
     if let Some(forward) = config.statsdb.as_ref().and_then(|statsdb| statsdb.forward.clone()) {
         let both = config.sources.iter().cloned().chain([forward]).collect();
@@ -145,16 +95,28 @@ pub(super) fn config(
         }
         Command::Doctor { .. } | Command::Prune { .. } => {
             (config.table.max_lifetime, config.table.grace) = read_lifetime(&given, &allocation)?;
+            config.table.session_by = given.one("session.by", &session.by, value::session_by)?;
+            let separator = &session.rest_separator;
+            config.table.rest_separator = given.one("session.rest-separator", separator, value::separator)?;
         }
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics, config.web.enable_details)?;
         }
-        Command::Usage(_) | Command::LedgerSchema | Command::LedgerPrune { .. } => {}
+        Command::Usage(_)
+        | Command::LedgerSchema
+        | Command::LedgerPrune { .. }
+        | Command::Simulate(_)
+        | Command::Demo(_) => {}
+    }
+    if let Some(file) = &mut config.coturn {
+        read_coturn::complete(&given, file, &command, &mut config.table);
     }
     let files = [
         (config.sources.is_empty(), "redis.password-file", &password_files[0]),
         (config.sources.is_empty(), "redis.sentinel-password-file", &password_files[1]),
         (config.statsdb.is_none(), "statsdb.password-file", &password_files[2]),
+        (config.store.is_none(), "ledger.postgres-password-file", &password_files[3]),
+        (config.store.is_none(), "events.secret-file", &password_files[4]),
     ];
     let used = files.into_iter().filter(|(is_unused, ..)| !is_unused);
     let paths = used.filter_map(|(_, id, file)| given.file(id, file.as_ref()));
@@ -175,12 +137,17 @@ fn read_command(
             Ok(Command::Replay { files, until: until.map_err(|problem| given.wrong("until", problem))? })
         }
         Some(args::CommandArgs::Record { output, duration }) => {
-            let duration = duration.map(|duration| value::positive_duration(&duration)).transpose();
-            let duration = duration.map_err(|problem| given.wrong("duration", problem))?;
+            let duration = read_duration(given, duration)?;
             Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
         }
         Some(args::CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
         Some(args::CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(args::CommandArgs::Simulate(args)) => read_simulation(given, args).map(Command::Simulate),
+        Some(args::CommandArgs::Demo { port, calls, duration }) => Ok(Command::Demo(Demo {
+            port: given.one("port", &port, value::port)?,
+            calls: given.one("calls", &calls, |calls| size(calls, 1..=MOST_CALLS))?,
+            duration: read_duration(given, duration)?,
+        })),
         Some(args::CommandArgs::Ledger { action: args::LedgerArgs::Schema }) => Ok(Command::LedgerSchema),
         Some(args::CommandArgs::Ledger { action: args::LedgerArgs::Prune { from, keep, apply } }) => {
             let keep = value::positive_duration(&keep).map_err(|problem| given.wrong("keep", problem))?;
@@ -190,7 +157,7 @@ fn read_command(
             };
             Ok(Command::LedgerPrune { database, keep, apply })
         }
-        Some(args::CommandArgs::Usage { by, since, until, top, format, from }) => {
+        Some(args::CommandArgs::Usage { by, since, until, top, wide, columns, format, from }) => {
             let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
             let moment = |id, typed: Option<String>| {
                 typed.map(|typed| value::moment(&typed)).transpose().map_err(wrong(id))
@@ -206,10 +173,33 @@ fn read_command(
                 since: moment("since", since)?,
                 until: moment("until", until)?,
                 top: top.map(|top| u32::try_from(top).unwrap_or(u32::MAX)),
+                columns: value::usage_columns(&columns, wide).map_err(wrong("columns"))?,
                 format: value::usage_format(&format).map_err(wrong("format"))?,
             }))
         }
     }
+}
+
+fn read_simulation(given: &Given<'_>, args: args::SimulateArgs) -> Result<Simulation, UsageError> {
+    let profile = Profile {
+        servers: given.one("servers", &args.servers, |servers| size(servers, 1..=1000))?,
+        calls: given.one("calls", &args.calls, |calls| size(calls, 1..=MOST_CALLS))?,
+        speed: given.one("speed", &args.speed, value::speed)?,
+        crash_every: given.one("crash-every", &args.crash_every, value::duration)?,
+        cut_every: given.one("cut-every", &args.cut_every, value::duration)?,
+        leak_one_in: given.one("leak-one-in", &args.leak_one_in, |one| {
+            count(one, 0..=MANY).map(|one| u32::try_from(one).unwrap_or(u32::MAX))
+        })?,
+        seed: given.one("seed", &args.seed, |seed| count(seed, 0..=u64::MAX))?,
+        ..Profile::default()
+    };
+    let to = given.one("to", &args.to, value::host_and_port)?;
+    Ok(Simulation { to, profile, duration: read_duration(given, args.duration)? })
+}
+
+fn read_duration(given: &Given<'_>, duration: Option<String>) -> Result<Option<Duration>, UsageError> {
+    let duration = duration.map(|duration| value::positive_duration(&duration)).transpose();
+    duration.map_err(|problem| given.wrong("duration", problem))
 }
 
 fn read_log(given: &Given<'_>, log: &args::LogArgs) -> Result<Log, UsageError> {
@@ -223,7 +213,7 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
     let id = "web.listen-address";
     let systemd_socket = given.one("web.systemd-socket", &web.systemd_socket, value::switch)?;
     let listen = if systemd_socket {
-        if given.is_given(id, &web.listen_address) {
+        if given.is_set(id) {
             return Err(given.wrong(id, ConfigError::ListenBesideSystemd));
         }
         Vec::new()
@@ -253,11 +243,15 @@ fn read_web(given: &Given<'_>, web: &args::WebArgs) -> Result<Web, UsageError> {
 fn read_sources(
     given: &Given<'_>,
     redis: &args::RedisArgs,
+    of_coturn: Option<Vec<RedisSource>>,
     password_files: &mut Vec<Reloaded<Secret>>,
 ) -> Result<Vec<RedisSource>, UsageError> {
     let id = "redis.url";
     let parse = |url: &str| url.parse().map_err(ConfigError::RedisUrl);
-    let sources = given.each_of(id, &redis.url, config::split_redis_urls, parse)?;
+    let sources = match of_coturn {
+        Some(sources) => sources,
+        None => given.each_of(id, &redis.url, config::split_redis_urls, parse)?,
+    };
     let mut sources = config::distinct_sources(sources).map_err(|problem| given.wrong(id, problem))?;
     let id = "redis.password-file";
     if let Some(path) = given.file(id, redis.password_file.as_ref()) {

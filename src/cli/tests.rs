@@ -3,8 +3,8 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
-    ClientCertificate, Command, LedgerPlace, LogFormat, LogLevel, PostgresSettings, Secret, Tls, UsageFormat,
-    UsageQuery, UsageTime, WebConfigFile,
+    ClientCertificate, Command, LedgerPlace, LogFormat, LogLevel, PostgresSettings, Secret, Tls,
+    UsageColumns, UsageFormat, UsageQuery, UsageTime, WebConfigFile,
 };
 use crate::state::SessionBy;
 use crate::store::ledger::By;
@@ -40,7 +40,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 49);
+    assert_eq!(count, 50);
 }
 
 #[test]
@@ -132,6 +132,7 @@ fn usage_asks_the_ledger() {
         since: Some(UsageTime::Ago(Duration::from_secs(2 * 86_400))),
         until: Some(UsageTime::At(Timestamp::from_millis(1000))),
         top: Some(5),
+        columns: UsageColumns::Usual,
         format: UsageFormat::Table,
     };
     assert_eq!(asked.command, Command::Usage(expected));
@@ -144,6 +145,7 @@ fn usage_asks_the_ledger() {
         ("usage --store.path=s --since=x", "--since: \"x\" is not a moment"),
         ("usage --store.path=s --until=x", "--until: \"x\" is not a moment"),
         ("usage --store.path=s --top=0", "--top: \"0\" is not a whole number"),
+        ("usage --store.path=s --columns=sessions,x", "--columns: \"x\" is no column"),
         ("usage --store.path=s --format=xml", "--format: \"xml\" is not accepted"),
         ("usage --store.path=s --redis.url=redis://a", "--redis.url has no effect on usage"),
         ("--ledger.postgres-url=postgres://a usage --from=s", "--ledger.postgres-url has no effect on usage"),
@@ -337,6 +339,25 @@ fn a_failure_is_told_in_one_line() {
     assert_eq!((stop.code(), stop.text()), (1, "coturn-exporter: error: a\\nb\n"));
 }
 
+/// Its help lists what it reads, and shows how it is used.
+#[test]
+fn the_help_of_a_subcommand_is_about_it() {
+    let mut command = definitions();
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in names.iter().filter(|name| *name != "help") {
+        let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+        assert!(help.contains("\nExamples:\n"), "{name}: {help}");
+        assert!(help.matches(&format!("  coturn-exporter {name} ")).count() >= 2, "{name}: {help}");
+        for refused in refused::refused_flags(name) {
+            assert!(!help.contains(&format!("\n      --{refused}")), "{name} refuses --{refused}: {help}");
+        }
+    }
+    let usage = command.find_subcommand_mut("usage").unwrap().render_long_help().to_string();
+    assert!(usage.contains("--store.path") && usage.contains("--log.level"), "{usage}");
+    let top = command.render_long_help().to_string();
+    assert!(top.contains("--web.listen-address") && top.contains("--store.retention"), "{top}");
+}
+
 #[test]
 fn a_ledger_may_be_in_a_database() {
     let place = |line: &str| match config(line).command {
@@ -354,4 +375,69 @@ fn a_ledger_may_be_in_a_database() {
     let prune = |apply| Command::LedgerPrune { database: database.clone(), keep, apply };
     assert_eq!(config("ledger prune --from postgres://a@b/c --keep 400d").command, prune(false));
     assert_eq!(config("ledger prune --from postgres://a@b/c --keep 400d --apply").command, prune(true));
+}
+
+/// A file of coturn's for one test.
+struct CoturnFileOnDisk(std::path::PathBuf);
+
+impl CoturnFileOnDisk {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("coturn-exporter-{}-{name}.conf", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn config(&self, line: &str) -> Config {
+        config(&format!("{line} --coturn.config-file={}", self.0.display()))
+    }
+}
+
+impl Drop for CoturnFileOnDisk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_file_of_coturn_gives_what_no_flag_does() {
+    let file = CoturnFileOnDisk::new(
+        "gives",
+        "redis-statsdb=\"ip=10.0.0.9 dbname=4 password=x\"\nmax-allocate-lifetime=7200\nrealm=r.example\nrest-api-separator=|\n",
+    );
+    let alone = file.config("");
+    assert_eq!(alone.sources[0].name, "redis://10.0.0.9:6379/4");
+    assert_eq!(alone.table.max_lifetime, Duration::from_secs(7200));
+    assert_eq!((alone.table.rest_separator, alone.table.realms), (b'|', vec![b"r.example".to_vec()]));
+    let all = ["redis.url", "allocation.max-lifetime", "session.rest-separator", "metrics.realm"];
+    assert_eq!(alone.coturn.unwrap().used_for, all);
+
+    let given = file.config(
+        "--redis.url=redis://h --allocation.max-lifetime=1h --session.rest-separator=: --metrics.realm=other",
+    );
+    assert_eq!(given.sources[0].name, "redis://h:6379/0");
+    assert_eq!(given.table.max_lifetime, Duration::from_secs(3600));
+    assert_eq!((given.table.rest_separator, given.table.realms), (b':', vec![b"other".to_vec()]));
+    assert!(given.coturn.unwrap().used_for.is_empty());
+
+    let listener = file.config("--statsdb.listen-address=127.0.0.1:6390");
+    assert!(listener.sources.is_empty() && listener.statsdb.is_some());
+    assert_eq!(file.config("prune").sources[0].db, 4);
+    assert_eq!(file.config("replay a").table.max_lifetime, Duration::from_secs(7200));
+}
+
+#[test]
+fn a_file_of_coturn_that_cannot_be_used_is_an_error_but_not_for_the_doctor() {
+    let file = CoturnFileOnDisk::new("broken", "redis-statsdb=\"ip=a password=two words\"\n");
+    let flag = format!("--coturn.config-file={}", file.0.display());
+    let said = error(&flag);
+    assert!(said.starts_with("--coturn.config-file: redis-statsdb in this file cannot be used"), "{said}");
+    assert!(said.contains("blank") && !said.contains("two"), "{said}");
+    assert!(file.config("doctor").sources.is_empty());
+    assert_eq!(file.config("--redis.url=redis://h").sources.len(), 1, "the flag is in its place");
+    let missing = error("--coturn.config-file=/nowhere/t");
+    assert!(
+        missing.starts_with("--coturn.config-file: cannot read \"/nowhere/t\": No such file"),
+        "{missing}"
+    );
+    assert!(error("demo --coturn.config-file=t").contains("no effect on demo"));
 }

@@ -146,6 +146,20 @@ pub enum ConfigError {
         /// The longest that is read, in bytes.
         max: usize,
     },
+    /// coturn's file cannot be read.
+    #[error(
+        "cannot read {path:?}: {error}; check the path, and let the user that runs the exporter read it, for example as a \
+         member of the file's group"
+    )]
+    TurnserverConf {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The statsdb of coturn's file is no place to watch.
+    #[error("redis-statsdb in this file cannot be used: {0}; or name the Redis with --redis.url")]
+    StatsdbLine(StatsdbLineError),
     /// A password file that no source would use.
     #[error("every Redis URL has a password of its own; drop them from the URLs, or drop the file")]
     PasswordFileUnused,
@@ -176,6 +190,24 @@ pub enum ConfigError {
     /// A certificate without its key, or the other way round.
     #[error("--statsdb.tls-cert-file and --statsdb.tls-key-file come together; give both")]
     StatsdbPair,
+    /// No column of `usage`.
+    #[error("{value:?} is no column; there are those of `usage --wide`")]
+    UsageColumn {
+        /// As typed.
+        value: String,
+    },
+    /// Not a speed.
+    #[error("{value:?} is no speed: a number from 0.01 to 1000")]
+    Speed {
+        /// As typed.
+        value: String,
+    },
+    /// Not an address to connect to.
+    #[error("{value:?} names no host and port; write HOST:PORT, as in 127.0.0.1:6390")]
+    HostAndPort {
+        /// As typed.
+        value: String,
+    },
     /// A flag of a database that is not named.
     #[error("it is about --ledger.postgres-url, which is not given; give it, or leave this out")]
     PostgresUnused,
@@ -281,4 +313,38 @@ pub enum RedisUrlError {
         /// The URL.
         url: String,
     },
+}
+
+/// Why coturn cannot use the value of its `redis-statsdb`: it then runs, and reports nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StatsdbLineError {
+    /// A blank ends a password, and quotes do not help.
+    #[error(
+        "what follows the blank behind password=... is no key=value: coturn ends a password at a blank, and then refuses the \
+         line; use a password without blanks and quotes"
+    )]
+    BlankInPassword,
+    /// A word without `=`; not shown where it may be a part of a password.
+    #[error(
+        "the word {word:?} is no key=value; write \"ip=127.0.0.1 dbname=0 port=6379 connect_timeout=30\""
+    )]
+    Word {
+        /// The word.
+        word: String,
+    },
+    /// Two blanks at the end: coturn reads a word without a name.
+    #[error("it ends with blanks, which coturn takes for a word without a name; remove them")]
+    BlanksAtTheEnd,
+    /// A key that coturn does not know.
+    #[error(
+        "coturn does not know the key {key:?}, and then refuses the whole line; it takes ip, port, dbname, password and \
+         connect_timeout"
+    )]
+    Key {
+        /// The key.
+        key: String,
+    },
+    /// Single quotes, which coturn takes as part of the value.
+    #[error("coturn knows no single quotes; use double ones")]
+    SingleQuotes,
 }

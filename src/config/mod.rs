@@ -9,6 +9,8 @@ mod secret;
 mod sinks;
 mod statsdb;
 mod telemetry_path;
+pub mod turnserver;
+mod turnserver_line;
 pub mod value;
 pub mod web_file;
 
@@ -16,7 +18,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::{ConfigError, RedisUrlError};
+pub use error::{ConfigError, RedisUrlError, StatsdbLineError};
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
@@ -24,14 +26,17 @@ pub use secret::{Password, Secret};
 pub use sinks::{EventBounds, PostgresSettings, SinksConfig, WebhookSettings};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
+pub use turnserver::TurnserverConf;
+pub use turnserver_line::TurnserverLine;
 
 use crate::clock::Timestamp;
 use crate::reload::Reloaded;
+use crate::simulation::Profile;
 use crate::state::{OTHER, Settings};
 use crate::store::ledger::By;
 
 /// Everything that flags and variables configure. Parts that the command does not use hold their defaults ([`Config::sources`]: none).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// What to do.
     pub command: Command,
@@ -43,6 +48,8 @@ pub struct Config {
     pub sources: Vec<RedisSource>,
     /// Where coturn reports to without a Redis, if anywhere.
     pub statsdb: Option<Statsdb>,
+    /// coturn's own file, if it is to be read.
+    pub coturn: Option<CoturnFile>,
     /// How the table judges what it sees.
     pub table: Settings,
     /// What outlives the process; `None` if nothing does.
@@ -51,6 +58,17 @@ pub struct Config {
     pub password_files: Vec<Reloaded<Secret>>,
     /// Password files that others than their owner may read.
     pub exposed_password_files: Vec<PathBuf>,
+}
+
+/// coturn's configuration file, and what was taken from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CoturnFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says, read again when it changes.
+    pub conf: Reloaded<TurnserverConf>,
+    /// The flags whose values came from it, because they were not given.
+    pub used_for: Vec<&'static str>,
 }
 
 /// The store.
@@ -65,7 +83,7 @@ pub struct StoreConfig {
 }
 
 /// What to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Command {
     /// Watch the sources and serve the page.
     #[default]
@@ -96,6 +114,10 @@ pub enum Command {
     },
     /// Ask the ledger who used how much.
     Usage(UsageQuery),
+    /// Play a TURN service.
+    Simulate(Simulation),
+    /// Play one, and watch it.
+    Demo(Demo),
     /// Print the SQL that makes the tables of the ledger in a database.
     LedgerSchema,
     /// List the months that a database need not keep.
@@ -118,8 +140,30 @@ impl Command {
     /// Whether it goes on until a signal comes, and nobody may hold it up meanwhile. Any other has somebody who waits for
     /// its end.
     pub const fn runs_until_stopped(&self) -> bool {
-        matches!(self, Self::Watch | Self::Record { .. })
+        matches!(self, Self::Watch | Self::Record { .. } | Self::Simulate(_) | Self::Demo(_))
     }
+}
+
+/// A TURN service to be played.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulation {
+    /// Host and port that its servers report to.
+    pub to: String,
+    /// What it is like.
+    pub profile: Profile,
+    /// When to stop by itself.
+    pub duration: Option<Duration>,
+}
+
+/// An exporter and a service for it, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demo {
+    /// Of the exporter's pages.
+    pub port: u16,
+    /// Calls that go on at one time.
+    pub calls: usize,
+    /// When to stop by itself.
+    pub duration: Option<Duration>,
 }
 
 /// A question to the ledger.
@@ -135,6 +179,8 @@ pub struct UsageQuery {
     pub until: Option<UsageTime>,
     /// Only so many lines.
     pub top: Option<u32>,
+    /// What is said of each.
+    pub columns: UsageColumns,
     /// What the answer looks like.
     pub format: UsageFormat,
 }
@@ -146,6 +192,16 @@ pub enum LedgerPlace {
     Store(PathBuf),
     /// In a database, with those of other exporters.
     Postgres(PostgresSettings),
+}
+
+/// What `usage` says of each line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UsageColumns {
+    /// In a table what people want to know, in any other form everything.
+    #[default]
+    Usual,
+    /// These, by their places in [`FIGURES`](crate::store::ledger::FIGURES).
+    These(Vec<usize>),
 }
 
 /// A moment as people say it.

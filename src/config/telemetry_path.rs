@@ -27,7 +27,7 @@ impl FromStr for TelemetryPath {
     fn from_str(value: &str) -> Result<Self, ConfigError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
         // A link to `//name` would lead to another host; below `/-/` are the health checks, the others are the details'.
-        let taken = ["//", "/-/", "/api/v1/", "/allocations"];
+        let taken = ["//", "/-/", "/api/v1/", "/allocations", "/sessions"];
         let is_taken = value == "/-" || taken.iter().any(|prefix| value.starts_with(prefix));
         if value.starts_with('/') && !is_taken && value.bytes().all(is_plain) {
             Ok(Self(value.to_owned()))
@@ -63,6 +63,7 @@ mod tests {
             "/api/v1/sessions",
             "/allocations",
             "/allocations.js",
+            "/sessions",
         ] {
             let error = bad.parse::<TelemetryPath>().unwrap_err();
             assert!(matches!(error, ConfigError::TelemetryPath { .. }), "{bad}: {error}");

@@ -3,10 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ConfigError, LogFormat, LogLevel, UsageFormat, UsageTime};
+use super::{ConfigError, LogFormat, LogLevel, UsageColumns, UsageFormat, UsageTime};
 use crate::clock::Timestamp;
 use crate::state::SessionBy;
-use crate::store::ledger::By;
+use crate::store::ledger::{By, FIGURES};
 
 /// A whole number within `range`.
 ///
@@ -174,6 +174,60 @@ pub fn host_name(value: &str) -> Result<String, ConfigError> {
         return Err(ConfigError::HostName { value: value.to_owned() });
     }
     Ok(name.to_ascii_lowercase())
+}
+
+/// How many times as fast as the clock.
+///
+/// # Errors
+///
+/// [`ConfigError::Speed`].
+pub fn speed(value: &str) -> Result<f64, ConfigError> {
+    let factor = value.trim().parse().ok().filter(|factor| (0.01..=1000.0).contains(factor));
+    factor.ok_or_else(|| ConfigError::Speed { value: value.to_owned() })
+}
+
+/// A TCP port to listen on.
+///
+/// # Errors
+///
+/// [`ConfigError::Count`].
+pub fn port(value: &str) -> Result<u16, ConfigError> {
+    count(value, 1..=u16::MAX.into()).map(|port| u16::try_from(port).unwrap_or(u16::MAX))
+}
+
+/// Host and port of something to connect to.
+///
+/// # Errors
+///
+/// [`ConfigError::HostAndPort`].
+pub fn host_and_port(value: &str) -> Result<String, ConfigError> {
+    let parts = value.trim().rsplit_once(':');
+    let is_good =
+        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    if is_good {
+        Ok(value.trim().to_owned())
+    } else {
+        Err(ConfigError::HostAndPort { value: value.to_owned() })
+    }
+}
+
+/// Columns of `usage`: all if it is `wide`, the usual ones if none is named.
+///
+/// # Errors
+///
+/// [`ConfigError::UsageColumn`].
+pub fn usage_columns(names: &[String], wide: bool) -> Result<UsageColumns, ConfigError> {
+    if wide {
+        return Ok(UsageColumns::These((0..FIGURES.len()).collect()));
+    }
+    if names.is_empty() {
+        return Ok(UsageColumns::Usual);
+    }
+    let place = |name: &String| {
+        let place = FIGURES.iter().position(|figure| figure.name == name.trim());
+        place.ok_or_else(|| ConfigError::UsageColumn { value: name.clone() })
+    };
+    names.iter().map(place).collect::<Result<_, _>>().map(UsageColumns::These)
 }
 
 /// The name of an exporter.

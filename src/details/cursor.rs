@@ -1,11 +1,11 @@
-//! The cursor: where a page ended, as text that the next query contains. It names its list and its order, so that it
-//! cannot be used with another one.
+//! The cursor: where a page began or ended, as text that the query for the page before or after it contains. It names its
+//! list and its order, so that it cannot be used with another one.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::list::{List, sort_text};
-use crate::state::rows::{Order, SortPosition, SortValue};
+use crate::state::rows::{Order, RowBound, SortPosition, SortValue};
 
 fn prefix(list: List, order: Order) -> String {
     let list = match list {
@@ -15,9 +15,19 @@ fn prefix(list: List, order: Order) -> String {
     format!("{list}.{}.", sort_text(order))
 }
 
-/// The place as text.
-pub(super) fn text(list: List, order: Order, place: &SortPosition) -> String {
+/// What comes before a place has this in front of it.
+const BEFORE: &str = "before.";
+
+/// The bound as text.
+pub(super) fn text(list: List, order: Order, bound: &RowBound) -> String {
     let mut out = prefix(list, order);
+    let place = match bound {
+        RowBound::After(place) => place,
+        RowBound::Before(place) => {
+            out.push_str(BEFORE);
+            place
+        }
+    };
     // Writing to a string cannot fail.
     let _ = match &place.value {
         SortValue::Number(number) => write!(out, "n{number:x}"),
@@ -30,9 +40,16 @@ pub(super) fn text(list: List, order: Order, place: &SortPosition) -> String {
     out
 }
 
-/// The place that a text of this list and order names.
-pub(super) fn parse(list: List, order: Order, text: &[u8]) -> Option<SortPosition> {
+/// The bound that a text of this list and order names.
+pub(super) fn parse(list: List, order: Order, text: &[u8]) -> Option<RowBound> {
     let text = std::str::from_utf8(text).ok()?.strip_prefix(&prefix(list, order))?;
+    match text.strip_prefix(BEFORE) {
+        Some(text) => place(order, text).map(RowBound::Before),
+        None => place(order, text).map(RowBound::After),
+    }
+}
+
+fn place(order: Order, text: &str) -> Option<SortPosition> {
     let (value, number) = text.split_once('.')?;
     let is_plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = number.parse().ok().filter(|_| is_plain(number))?;
@@ -58,11 +75,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(number: u32, value: u64, name: Vec<u8>, descending: bool) {
+        fn comes_back(number: u32, value: u64, name: Vec<u8>, descending: bool, is_before: bool) {
             for (sort, value) in [(Sort::Age, SortValue::Number(value)), (Sort::User, SortValue::Text(name.as_slice().into()))] {
                 let (order, place) = (Order { sort, descending }, SortPosition { value, number });
-                let text = text(List::Allocations, order, &place);
-                prop_assert_eq!(parse(List::Allocations, order, text.as_bytes()), Some(place));
+                let bound = if is_before { RowBound::Before(place) } else { RowBound::After(place) };
+                let text = text(List::Allocations, order, &bound);
+                prop_assert_eq!(parse(List::Allocations, order, text.as_bytes()), Some(bound));
                 prop_assert_eq!(parse(List::Sessions, order, text.as_bytes()), None);
                 let other = Order { descending: !descending, ..order };
                 prop_assert_eq!(parse(List::Allocations, other, text.as_bytes()), None);
@@ -88,6 +106,9 @@ mod tests {
             "a.age.n11111111111111111.1",
             "a.age.n1.4294967296",
             "a.age.n1.-1",
+            "a.age.before.",
+            "a.age.before.before.n1.2",
+            "a.age.Before.n1.2",
         ];
         for text in wrong {
             assert_eq!(parse(List::Allocations, order, text.as_bytes()), None, "{text}");

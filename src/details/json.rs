@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::list::List;
-use super::query::{Query, encode};
+use super::query::Query;
 use super::{Listing, cursor};
 use crate::clock::{Timestamp, WallTime};
-use crate::state::rows::{AllocationRow, RowPage, SessionRow, SortPosition};
+use crate::percent::encode;
+use crate::state::rows::{AllocationRow, RowBound, RowPage, SessionRow};
 use crate::wire::{ByLeg, Traffic};
 
 #[derive(Serialize)]
@@ -27,7 +28,8 @@ struct AllocationsPage<'a> {
     now: String,
     matched: u64,
     orphans: Orphans,
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    pages: PageCursors,
     allocations: Vec<AllocationJson<'a>>,
 }
 
@@ -36,12 +38,21 @@ struct SessionsPage<'a> {
     now: String,
     matched: u64,
     with_orphans: u64,
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    pages: PageCursors,
     sessions: Vec<SessionJson<'a>>,
 }
 
+/// Where the page is among all, and the cursors of those beside it.
 #[derive(Serialize)]
-struct AllocationJson<'a> {
+struct PageCursors {
+    start: u64,
+    previous_cursor: Option<String>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct AllocationJson<'a> {
     source: &'a str,
     #[serde(flatten)]
     owner: Owner<'a>,
@@ -68,7 +79,7 @@ struct AllocationJson<'a> {
 }
 
 #[derive(Serialize)]
-struct SessionJson<'a> {
+pub(super) struct SessionJson<'a> {
     source: &'a str,
     #[serde(flatten)]
     owner: Owner<'a>,
@@ -121,30 +132,37 @@ pub(super) fn error(sentence: &str) -> Vec<u8> {
 
 /// The list of allocations.
 pub(super) fn allocations(listing: &Listing<AllocationRow>, query: &Query) -> Vec<u8> {
-    let RowPage { rows, next, matched, .. } = &listing.found;
+    let RowPage { rows, matched, .. } = &listing.found;
     body(&AllocationsPage {
         now: listing.wall.rfc3339(),
         matched: matched.all,
         orphans: Orphans { idle: matched.idle, overdue: matched.overdue },
-        next_cursor: next_cursor(List::Allocations, query, next.as_ref()),
+        pages: PageCursors::of(List::Allocations, query, &listing.found),
         allocations: rows.iter().map(|row| allocation(listing, row)).collect(),
     })
 }
 
 /// The list of sessions.
 pub(super) fn sessions(listing: &Listing<SessionRow>, query: &Query) -> Vec<u8> {
-    let RowPage { rows, next, matched, .. } = &listing.found;
+    let RowPage { rows, matched, .. } = &listing.found;
     body(&SessionsPage {
         now: listing.wall.rfc3339(),
         matched: matched.all,
         with_orphans: matched.idle,
-        next_cursor: next_cursor(List::Sessions, query, next.as_ref()),
+        pages: PageCursors::of(List::Sessions, query, &listing.found),
         sessions: rows.iter().map(|row| session(listing, row)).collect(),
     })
 }
 
-fn next_cursor(list: List, query: &Query, next: Option<&SortPosition>) -> Option<String> {
-    next.map(|place| cursor::text(list, query.order, place))
+impl PageCursors {
+    fn of<R>(list: List, query: &Query, found: &RowPage<R>) -> Self {
+        let text = |bound| cursor::text(list, query.order, &bound);
+        Self {
+            start: found.start,
+            previous_cursor: found.previous.clone().map(RowBound::Before).map(text),
+            next_cursor: found.next.clone().map(RowBound::After).map(text),
+        }
+    }
 }
 
 fn body(content: &impl Serialize) -> Vec<u8> {
@@ -154,7 +172,8 @@ fn body(content: &impl Serialize) -> Vec<u8> {
     body
 }
 
-fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> AllocationJson<'a> {
+/// One allocation.
+pub(super) fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> AllocationJson<'a> {
     let now = listing.found.now;
     AllocationJson {
         source: &row.source,
@@ -182,7 +201,8 @@ fn allocation<'a>(listing: &Listing<AllocationRow>, row: &'a AllocationRow) -> A
     }
 }
 
-fn session<'a>(listing: &Listing<SessionRow>, row: &'a SessionRow) -> SessionJson<'a> {
+/// One session.
+pub(super) fn session<'a>(listing: &Listing<SessionRow>, row: &'a SessionRow) -> SessionJson<'a> {
     SessionJson {
         source: &row.source,
         owner: owner(&row.realm, &row.user),

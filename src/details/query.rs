@@ -1,15 +1,15 @@
 //! The query: from the part of a URL after `?` to what the table is asked for. An invalid query is refused in one
 //! sentence.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::cursor;
 use super::list::List;
 use crate::escape::printable;
 use crate::percent;
-use crate::state::rows::{Filter, Order, RowQuery, Sort, SortPosition};
+use crate::state::rows::{Filter, Order, RowBound, RowQuery, Sort};
 use crate::state::{Orphan, Phase};
+use crate::wire::Transport;
 
 /// The longest query that is read, in bytes. Three times the longest cursor, which holds the longest name of coturn.
 pub(super) const MAX_LENGTH: usize = 4096;
@@ -37,13 +37,32 @@ pub(super) enum QueryError {
     MinAge(String),
     #[error("{name} must be {accepted}, not {given:?}")]
     Choice { name: &'static str, accepted: String, given: String },
+    #[error("client must be the address of a host, not {0:?}")]
+    Client(String),
+    #[error("{0} is not a filter of sessions, whose allocations may differ in it: see /api/v1/allocations")]
+    OfAllocations(&'static str),
     #[error("a session is never overdue or gone: see its allocations in /api/v1/allocations")]
     SessionOverdue,
     #[error("cursor is not one that this list gave for this sort; leave it out to start from the first row")]
     Cursor,
 }
 
-const PARAMETERS: &str = "realm, user, state, reason, min_age, sort, limit and cursor";
+const PARAMETERS: &str =
+    "realm, user, state, reason, min_age, server, transport, client, sort, limit and cursor";
+
+const NAMES: [&str; 11] = [
+    "realm",
+    "user",
+    "state",
+    "reason",
+    "min_age",
+    "server",
+    "transport",
+    "client",
+    "sort",
+    "limit",
+    "cursor",
+];
 
 /// A valid query, and its parameters as given, to show them again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +71,7 @@ pub(super) struct Query {
     pub(super) filter: Filter,
     pub(super) order: Order,
     pub(super) limit: usize,
-    pub(super) after: Option<SortPosition>,
+    pub(super) from: Option<RowBound>,
     /// As typed, for the form.
     pub(super) min_age: String,
     /// The given parameters without `sort` and `cursor`, decoded.
@@ -70,7 +89,7 @@ impl Query {
             filter: Filter::default(),
             order: Order::default(),
             limit: DEFAULT_LIMIT,
-            after: None,
+            from: None,
             min_age: String::new(),
             given: Vec::new(),
         };
@@ -90,6 +109,7 @@ impl Query {
             match name {
                 "realm" => query.filter.realm = Some(value.clone()),
                 "user" => query.filter.user = Some(value.clone()),
+                "server" => query.filter.server = Some(value.clone()),
                 "cursor" => cursor = Some(value.clone()),
                 _ => query.take(name, &printable(&value))?,
             }
@@ -97,12 +117,16 @@ impl Query {
                 query.given.push((name, value));
             }
         }
+        let of_allocations = query.given.iter().find(|(name, _)| matches!(*name, "server" | "transport"));
+        if let (List::Sessions, Some((name, _))) = (list, of_allocations) {
+            return Err(QueryError::OfAllocations(name));
+        }
         let is_overdue = matches!(query.filter.state, Some(Phase::Overdue | Phase::Gone))
             || query.filter.reason == Some(Orphan::Overdue);
         if list == List::Sessions && is_overdue {
             return Err(QueryError::SessionOverdue);
         }
-        query.after = cursor
+        query.from = cursor
             .map(|text| cursor::parse(list, query.order, &text).ok_or(QueryError::Cursor))
             .transpose()?;
         Ok(query)
@@ -115,6 +139,14 @@ impl Query {
             }
             "reason" => {
                 self.filter.reason = Some(choice(name, value, Orphan::ALL.map(|one| (one.as_str(), one)))?);
+            }
+            "transport" => {
+                let all = Transport::ALL.map(|one| (one.as_str(), one));
+                self.filter.transport = Some(choice(name, value, all)?);
+            }
+            "client" => {
+                let host = value.parse().map_err(|_| QueryError::Client(value.to_owned()))?;
+                self.filter.client = Some(host);
             }
             "min_age" => {
                 self.filter.min_age = Some(age(value).ok_or_else(|| QueryError::MinAge(value.to_owned()))?);
@@ -137,14 +169,13 @@ impl Query {
             filter: self.filter.clone(),
             order: self.order,
             limit: self.limit,
-            after: self.after.clone(),
+            from: self.from.clone(),
         }
     }
 }
 
 fn known(name: &[u8]) -> Option<&'static str> {
-    let names = ["realm", "user", "state", "reason", "min_age", "sort", "limit", "cursor"];
-    names.into_iter().find(|known| known.as_bytes() == name)
+    NAMES.into_iter().find(|known| known.as_bytes() == name)
 }
 
 fn choice<T, const N: usize>(name: &'static str, value: &str, all: [(&str, T); N]) -> Result<T, QueryError> {
@@ -183,20 +214,6 @@ fn decode(text: &str) -> Result<Vec<u8>, QueryError> {
     decoded.ok_or_else(|| QueryError::Encoding(printable(text.as_bytes())))
 }
 
-/// A name as a query takes it: every byte that is not a letter, a digit or one of `-._~` as `%` and two digits.
-pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 fn quoted(name: &[u8]) -> String {
     const SHOWN: usize = 40;
     let shown: String = printable(name).chars().take(SHOWN).collect();
@@ -206,6 +223,7 @@ fn quoted(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::percent::encode;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Query {
@@ -252,6 +270,9 @@ mod tests {
             ("reason=none", "reason must be idle or overdue"),
             ("min_age=-5", "min_age must be"),
             ("min_age=5 parsecs", "min_age must be"),
+            ("transport=smoke", "transport must be udp or tcp"),
+            ("client=turn.example", "client must be the address of a host, not \"turn.example\""),
+            ("client=192.0.2.1:80", "client must be"),
             ("sort=colour", "sort must be one of orphans, age"),
             ("sort=--age", "sort must be one of"),
             ("sort=allocations", "sort must be one of"),
@@ -274,6 +295,9 @@ mod tests {
         assert_eq!(parse("state=overdue"), Err(QueryError::SessionOverdue));
         assert_eq!(parse("state=gone"), Err(QueryError::SessionOverdue));
         assert_eq!(parse("reason=overdue"), Err(QueryError::SessionOverdue));
+        assert_eq!(parse("server=192.0.2.1"), Err(QueryError::OfAllocations("server")));
+        assert_eq!(parse("transport=udp"), Err(QueryError::OfAllocations("transport")));
+        assert!(parse("client=192.0.2.1").is_ok());
     }
 
     proptest! {

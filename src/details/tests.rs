@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
+use crate::percent::encode;
 use crate::state::rows::{AllocationWalk, RowWalk, SessionWalk};
 use crate::state::{Settings, SourceId, Table};
 use crate::wire::{AllocationId, Event, Grant, Key, Leg, Path, Traffic, Transport, Volume};
@@ -96,7 +97,18 @@ fn fields(value: &Value) -> BTreeSet<&str> {
 #[test]
 fn an_allocation_has_the_promised_fields() {
     let list = json(Detail::Allocations, "user=leaky");
-    assert_eq!(fields(&list), BTreeSet::from(["now", "matched", "orphans", "next_cursor", "allocations"]));
+    assert_eq!(
+        fields(&list),
+        BTreeSet::from([
+            "now",
+            "matched",
+            "orphans",
+            "start",
+            "previous_cursor",
+            "next_cursor",
+            "allocations"
+        ])
+    );
     assert_eq!(
         (&list["matched"], &list["orphans"]["idle"], &list["orphans"]["overdue"]),
         (&1.into(), &1.into(), &0.into())
@@ -143,7 +155,18 @@ fn an_allocation_has_the_promised_fields() {
 #[test]
 fn a_session_has_the_promised_fields() {
     let list = json(Detail::Sessions, "user=leaky");
-    assert_eq!(fields(&list), BTreeSet::from(["now", "matched", "with_orphans", "next_cursor", "sessions"]));
+    assert_eq!(
+        fields(&list),
+        BTreeSet::from([
+            "now",
+            "matched",
+            "with_orphans",
+            "start",
+            "previous_cursor",
+            "next_cursor",
+            "sessions"
+        ])
+    );
     assert_eq!((&list["matched"], &list["with_orphans"]), (&1.into(), &1.into()));
     let row = &list["sessions"][0];
     let promised = [
@@ -176,11 +199,11 @@ fn a_session_has_the_promised_fields() {
 #[test]
 fn names_of_any_bytes_are_told_and_found_again() {
     for name in HOSTILE {
-        let list = json(Detail::Allocations, &format!("user={}", query::encode(name)));
+        let list = json(Detail::Allocations, &format!("user={}", encode(name)));
         assert_eq!(list["matched"], 1, "{name:?}");
         let row = &list["allocations"][0];
         assert_eq!(row["user"], String::from_utf8_lossy(name).into_owned());
-        assert_eq!(row["user_encoded"], query::encode(name));
+        assert_eq!(row["user_encoded"], encode(name));
         assert_eq!(row["realm"], "<i>realm</i>");
     }
 }
@@ -216,7 +239,7 @@ fn what_is_not_understood_is_refused_with_a_sentence() {
                 "{query}: {body}"
             );
         }
-        let (ok, html) = ask(Detail::Page, query);
+        let (ok, html) = ask(Detail::AllocationsPage, query);
         assert!(!ok && html.contains("cannot be answered") && !html.contains("<b>"), "{query}: {html}");
         check_markup(&html);
     }
@@ -233,12 +256,16 @@ fn check_markup(html: &str) {
         let known = [
             "!DOCTYPE", "html", "head", "meta", "title", "link", "script", "noscript", "body", "header",
             "h1", "nav", "a", "main", "form", "label", "input", "select", "option", "button", "span", "div",
-            "p", "strong", "time", "table", "thead", "tr", "th", "tbody", "td",
+            "p", "strong", "time", "table", "thead", "tr", "th", "tbody", "td", "code", "details", "summary",
+            "dl", "dt", "dd",
         ];
         let name = tag.trim_start_matches('/').split([' ', '>']).next().unwrap();
         assert!(known.contains(&name), "<{tag}>");
     }
-    for tag in ["table", "tr", "th", "td", "a", "div", "form", "label", "p", "nav", "main", "body", "html"] {
+    for tag in [
+        "table", "tr", "th", "td", "a", "div", "form", "label", "p", "nav", "main", "body", "html", "span",
+        "code", "button", "details", "dl",
+    ] {
         let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "<{tag}>");
     }
@@ -246,7 +273,7 @@ fn check_markup(html: &str) {
 
 #[test]
 fn the_page_is_harmless_whatever_the_names() {
-    let (ok, html) = ask(Detail::Page, "realm=%3Ci%3Erealm%3C%2Fi%3E");
+    let (ok, html) = ask(Detail::AllocationsPage, "realm=%3Ci%3Erealm%3C%2Fi%3E");
     assert!(ok);
     check_markup(&html);
     for shown in [
@@ -257,7 +284,7 @@ fn the_page_is_harmless_whatever_the_names() {
         "caf\\xe9\\u{1b}[2J",
         "\\u{202e}gnirts",
         "value=\"&lt;i&gt;realm&lt;/i&gt;\"",
-        "href=\"/allocations?user=%3Cscript%3Ealert%281%29%3C%2Fscript%3E\"",
+        "href=\"/allocations?sort=orphans&amp;realm=%3Ci%3Erealm%3C%2Fi%3E&amp;user=%3Cscript%3Ealert%281%29%3C%2Fscript%3E\"",
     ] {
         assert!(html.contains(shown), "{shown}: {html}");
     }
@@ -266,33 +293,141 @@ fn the_page_is_harmless_whatever_the_names() {
 
 #[test]
 fn the_page_puts_orphans_on_top_in_words() {
-    let (_, html) = ask(Detail::Page, "");
+    let (_, html) = ask(Detail::AllocationsPage, "");
     check_markup(&html);
-    let row = html.split("<tbody>").nth(1).unwrap().split("</tr>").next().unwrap();
-    assert!(row.contains("Idle orphan: refreshed, unused for 1 min 40 s"), "{row}");
+    let row = html.split("<tbody").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(row.contains("<span>Idle orphan</span>"), "{row}");
     assert!(row.contains("1795343956:leaky") && row.contains("class=\"idle\""), "{row}");
+    assert!(row.contains("data-label=\"Idle\"><span>1 min 40 s</span>"), "{row}");
+    assert!(row.contains("<code>000000000000000001</code>"), "{row}");
     assert!(html.contains("1 orphan</strong> (1 idle, 0 overdue) among 8 allocations"), "{html}");
+}
+
+/// The addresses of the links whose text is this.
+fn links(html: &str, text: &str) -> Vec<String> {
+    let anchors = html.split("<a href=\"").skip(1);
+    let found = anchors.filter_map(|rest| {
+        let (address, rest) = rest.split_once('"')?;
+        let shown = rest.split_once('>')?.1.split("</a>").next()?;
+        (shown == text).then(|| address.replace("&amp;", "&"))
+    });
+    found.collect()
+}
+
+fn follow(html: &str, text: &str) -> String {
+    let link = links(html, text).pop().unwrap_or_else(|| panic!("no link {text} in {html}"));
+    let (path, query) = link.split_once('?').unwrap();
+    let (ok, html) = ask(Detail::at(path).unwrap(), query);
+    assert!(ok, "{link}: {html}");
+    html
 }
 
 #[test]
 fn the_page_keeps_its_filters_while_it_is_sorted_and_turned() {
-    let (_, html) = ask(Detail::Page, "limit=2&state=live&min_age=0&sort=-bytes");
-    assert!(html.contains("<th scope=\"col\" class=\"number\" aria-sort=\"descending\"><a href=\"/allocations?sort=bytes&amp;limit=2&amp;state=live&amp;min_age=0\""), "{html}");
+    let (_, html) = ask(Detail::AllocationsPage, "limit=3&state=live&min_age=0&sort=-bytes");
+    assert!(html.contains("scope=\"col\" class=\"number\" aria-sort=\"descending\"><a href=\"/allocations?sort=bytes&amp;limit=3&amp;state=live&amp;min_age=0\""), "{html}");
     assert!(html.contains("<option selected>live</option>"), "{html}");
-    let next = html.split("rel=\"next\"").next().unwrap().rsplit("href=\"").next().unwrap();
-    let next = next.split('"').next().unwrap().replace("&amp;", "&");
-    let (ok, html) = ask(Detail::Page, next.split_once('?').unwrap().1);
-    assert!(ok && html.contains("First page") && html.contains("limit=2&amp;state=live"), "{next}: {html}");
+    assert!(html.contains("Rows 1 to 3 of 8<") && links(&html, "Previous page").is_empty(), "{html}");
+    let second = follow(&html, "Next page");
+    assert!(second.contains("Rows 4 to 6 of 8<") && second.contains("limit=3&amp;state=live"), "{second}");
+    let last = follow(&second, "Next page");
+    assert!(last.contains("Rows 7 to 8 of 8<") && links(&last, "Next page").is_empty(), "{last}");
+    let back = follow(&last, "Previous page");
+    assert!(back.contains("Rows 4 to 6 of 8<"), "{back}");
+    let first = follow(&back, "Previous page");
+    assert!(first.contains("Rows 1 to 3 of 8<") && links(&first, "Previous page").is_empty(), "{first}");
+    assert!(follow(&second, "First page").contains("Rows 1 to 3 of 8<"));
+    let json: Value = serde_json::from_str(&follow(&second, "JSON")).unwrap();
+    assert_eq!((&json["start"], json["allocations"].as_array().unwrap().len()), (&3.into(), 3));
+    assert_eq!(follow(&second, "CSV").lines().count(), 4);
+}
+
+#[test]
+fn links_in_a_row_narrow_the_list_and_keep_its_other_filters() {
+    let (_, html) = ask(Detail::AllocationsPage, "state=live&limit=50");
+    for (text, query) in [
+        ("192.0.2.1", "server=192.0.2.1"),
+        ("tcp", "transport=tcp"),
+        ("198.51.100.7:40000", "client=198.51.100.7"),
+        ("one.example", "realm=one.example"),
+        ("1795343956:busy", "user=1795343956%3Abusy"),
+    ] {
+        let link = links(&html, text).pop().unwrap_or_else(|| panic!("no link {text} in {html}"));
+        assert_eq!(link, format!("/allocations?sort=orphans&state=live&limit=50&{query}"));
+        let narrowed = follow(&html, text);
+        let without = format!("Without {}", query.replace("%3A", ":"));
+        assert_eq!(
+            links(&narrowed, &without),
+            ["/allocations?sort=orphans&state=live&limit=50"],
+            "{narrowed}"
+        );
+    }
+    let matched = |query: &str| json(Detail::Allocations, query)["matched"].as_u64().unwrap();
+    for (query, count) in [
+        ("server=192.0.2.1", 8),
+        ("server=192.0.2", 0),
+        ("transport=tcp", 8),
+        ("transport=udp", 0),
+        ("client=198.51.100.7", 8),
+        ("client=%3A%3Affff%3A198.51.100.7", 8),
+        ("client=198.51.100.8", 0),
+    ] {
+        assert_eq!(matched(query), count, "{query}");
+    }
+}
+
+#[test]
+fn sessions_have_a_page_too() {
+    let (ok, html) = ask(Detail::SessionsPage, "");
+    assert!(ok);
+    check_markup(&html);
+    assert!(html.contains("1 session</strong> with idle orphans among 8 that match"), "{html}");
+    let row = html.split("<tbody").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(row.contains("holds idle orphans") && row.contains("1 of 1, 1 idle"), "{row}");
+    assert_eq!(links(&html, "1795343956:leaky"), ["/allocations?user=1795343956%3Aleaky"]);
+    assert!(!html.contains("name=\"server\"") && !html.contains("<option>overdue</option>"), "{html}");
+    assert_eq!(follow(&html, "CSV").lines().count(), 9);
+    let (ok, html) = ask(Detail::SessionsPage, "reason=overdue");
+    assert!(!ok && html.contains("href=\"/sessions\">All sessions"), "{html}");
+}
+
+/// The fields of the CSV are those of the JSON.
+#[test]
+fn a_csv_has_a_column_for_each_field() {
+    for (detail, csv) in
+        [(Detail::Allocations, Detail::AllocationsCsv), (Detail::Sessions, Detail::SessionsCsv)]
+    {
+        let list = json(detail, "user=leaky");
+        let row = list.as_object().unwrap().values().find_map(|value| value.get(0)).unwrap();
+        let mut names: BTreeSet<String> = fields(row).into_iter().map(str::to_owned).collect();
+        if names.remove("traffic") {
+            for (leg, directions) in row["traffic"].as_object().unwrap() {
+                for (direction, volume) in directions.as_object().unwrap() {
+                    names.extend(fields(volume).iter().map(|unit| format!("{leg}_{direction}_{unit}")));
+                }
+            }
+        }
+        let (ok, body) = ask(csv, "user=leaky");
+        assert!(ok);
+        let mut lines = body.lines();
+        let columns: BTreeSet<String> = lines.next().unwrap().split(',').map(str::to_owned).collect();
+        assert_eq!(columns, names);
+        assert!(lines.next().unwrap().contains(",1795343956:leaky,"), "{body}");
+    }
+    let (_, body) = ask(Detail::AllocationsCsv, "realm=%3Ci%3Erealm%3C%2Fi%3E");
+    assert!(body.contains(",caf\u{fffd}\\u{1b}[2J,caf%E9%1B%5B2J,") && !body.contains('\u{1b}'), "{body}");
+    let (ok, body) = ask(Detail::AllocationsCsv, "limit=0");
+    assert!(!ok && body.starts_with("error\r\n\"limit must be"), "{body}");
 }
 
 #[test]
 fn every_path_is_known_and_nothing_else() {
-    for (detail, path) in Detail::ALL {
-        assert_eq!(Detail::at(path), Some(detail));
-        assert!(path.starts_with(API) || path.starts_with(PAGE));
+    for detail in Detail::ALL {
+        assert_eq!(Detail::at(detail.path()), Some(detail));
     }
-    for path in ["/", "/api/v1/", "/api/v1/allocations/", "/allocations/", "/api", "/metrics"] {
+    for path in
+        ["/", "/api/v1/", "/api/v1/allocations/", "/allocations/", "/api", "/metrics", "/sessions.csv"]
+    {
         assert_eq!(Detail::at(path), None, "{path}");
     }
-    assert!(ask(Detail::Script, "").0 && ask(Detail::Style, "x=y").0);
 }

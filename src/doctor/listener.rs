@@ -1,7 +1,7 @@
 //! Judges the listener that coturn reports to without a Redis: whether the exporter listens there, whether the password
 //! is right, and which clients have connected. Also how coturn 4.17 treats the host that its `redis-statsdb` names.
 
-use super::{Finding, Severity, Verdict};
+use super::{Finding, Severity, Verdict, of_source};
 
 /// What was seen of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ fn coturn(coturn_seen: bool) -> Verdict {
         return Verdict::new(Severity::Ok, "listener-coturn", "a coturn has connected");
     }
     let message = "no coturn has connected since the exporter started";
-    Verdict::new(Severity::Advice, "listener-coturn", message)
+    Verdict::new(Severity::Fault, "listener-coturn", message)
         .because("nothing is counted; a coturn that already ran connects with its next event")
         .fix("the line below in turnserver.conf, and restart coturn")
 }
@@ -172,14 +172,6 @@ fn line(facts: &ListenerFacts) -> Verdict {
             "redis-statsdb=\"ip={} dbname=0 {password}port={} connect_timeout=30\"",
             facts.ip, facts.port
         ))
-}
-
-fn of_source(verdict: Verdict, source: &str) -> Finding {
-    let Verdict { id, severity, message, why, fix } = verdict;
-    let fix = fix.map(|fix| match fix {
-        super::Fix::Redis(text) | super::Fix::Other(text) => text,
-    });
-    Finding { source: source.to_owned(), id, severity, message, why, fix }
 }
 
 #[cfg(test)]
@@ -222,7 +214,7 @@ mod tests {
         };
         assert_eq!(judged(Some(false), exporter(true, true, 0)), well);
         assert_eq!(judged(Some(false), WELL)[1], ("listener-login", Advice));
-        assert_eq!(judged(None, exporter(false, false, 0))[2], ("listener-coturn", Advice));
+        assert_eq!(judged(None, exporter(false, false, 0))[2], ("listener-coturn", Fault));
         assert_eq!(judged(None, exporter(false, true, 2))[3], ("listener-clients", Fault));
         for password in [None, Some(false)] {
             let refused = judged(password, ListenerSeen::Refused);

@@ -13,6 +13,7 @@ pub mod retention;
 mod rights;
 mod server;
 mod settings;
+pub mod turnserver;
 
 use serde::Serialize;
 
@@ -149,6 +150,15 @@ impl Verdict {
         });
         Finding { source: subject.name.clone(), id, severity, message, why, fix }
     }
+}
+
+/// The finding about something that is no Redis: fixes are given as they are.
+fn of_source(verdict: Verdict, source: &str) -> Finding {
+    let Verdict { id, severity, message, why, fix } = verdict;
+    let fix = fix.map(|fix| match fix {
+        Fix::Redis(text) | Fix::Other(text) => text,
+    });
+    Finding { source: source.to_owned(), id, severity, message, why, fix }
 }
 
 /// Quotes a word for a shell where it needs that.

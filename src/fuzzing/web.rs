@@ -20,7 +20,14 @@ impl NoRows {
         assert!((1..=1000).contains(&wanted.limit), "a page of {} rows", wanted.limit);
         let matched = Matched::default();
         Listing {
-            found: RowPage { now: Timestamp::ZERO, rows: Vec::new(), next: None, matched },
+            found: RowPage {
+                now: Timestamp::ZERO,
+                rows: Vec::new(),
+                start: 0,
+                previous: None,
+                next: None,
+                matched,
+            },
             wall: Timestamp::ZERO,
         }
     }
@@ -40,17 +47,21 @@ impl Inspect for NoRows {
 pub(super) fn run_query(bytes: &[u8]) {
     // hyper hands on what a URL can hold.
     let Ok(query) = std::str::from_utf8(bytes) else { return };
-    for detail in [Detail::Allocations, Detail::Sessions, Detail::Page] {
+    for detail in Detail::ALL {
         let answer = details::answer(&NoRows, detail, query);
         let text = std::str::from_utf8(&answer.body).expect("text");
-        let is_plain = |letter: char| !letter.is_control() || letter == '\n';
+        let (is_page, is_csv) =
+            (detail.content_type().starts_with("text/html"), detail.content_type().starts_with("text/csv"));
+        let is_plain = |letter: char| !letter.is_control() || letter == '\n' || is_csv && letter == '\r';
         // The form has a name as it was typed, to send it again.
-        let has_form = detail == Detail::Page && answer.ok;
+        let has_form = is_page && answer.ok;
         assert!(has_form || text.chars().all(is_plain), "control characters in the answer");
-        // Each byte of a query is shown twice at most, in the form and in a link, as an entity at worst.
-        assert!(text.len() <= (16 << 10) + 20 * query.len(), "{} bytes for {}", text.len(), query.len());
-        if detail == Detail::Page {
+        // Each byte of a query is shown in the form, in the link that takes its filter away, and in the links that keep it.
+        assert!(text.len() <= (16 << 10) + 100 * query.len(), "{} bytes for {}", text.len(), query.len());
+        if is_page {
             only_known_tags(text);
+        } else if is_csv {
+            assert_eq!(text.starts_with("error\r\n"), !answer.ok);
         } else {
             let json: serde_json::Value = serde_json::from_str(text).expect("JSON");
             assert_eq!(json.get("error").is_some(), !answer.ok);
@@ -59,10 +70,10 @@ pub(super) fn run_query(bytes: &[u8]) {
 }
 
 /// The tags that a page without rows has.
-const TAGS: [&str; 31] = [
-    "!doctype", "a", "body", "button", "div", "form", "h1", "head", "header", "html", "input", "label",
-    "link", "main", "meta", "nav", "noscript", "option", "p", "script", "select", "span", "strong", "style",
-    "table", "tbody", "td", "th", "thead", "time", "title",
+const TAGS: [&str; 36] = [
+    "!doctype", "a", "body", "button", "dd", "details", "div", "dl", "dt", "form", "h1", "head", "header",
+    "html", "input", "label", "link", "main", "meta", "nav", "noscript", "option", "p", "script", "select",
+    "span", "strong", "style", "summary", "table", "tbody", "td", "th", "thead", "time", "title",
 ];
 
 /// No text of a query is a tag, and there is one script.

@@ -1,5 +1,4 @@
-//! Serves the details: off the async workers, few at a time, and with the headers that keep a page with names chosen by
-//! clients harmless.
+//! Serves the details: off the async workers, few at a time, and by trusted host names only.
 //!
 //! Knows neither rows nor queries.
 
@@ -7,22 +6,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::host;
+use super::page_guard::guarded;
 use super::routes::{response, try_again};
 use crate::details::{self, Answer, Detail, Inspect};
 
 /// Walks through the table at one time. Whoever comes next waits: each keeps a page of rows, and there are two cores.
 const AT_ONE_TIME: usize = 2;
-
-/// Own script and style, own addresses to fetch from and to send the form to; nothing else.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
-     frame-ancestors 'none'",
-);
 
 const NOT_BY_THIS_NAME: &str = "details are not served by this host name: ask by the address or as localhost, or name \
                                 the host with --web.details-host";
@@ -73,8 +67,8 @@ impl Details {
             details::answer(&*inspect, detail, &query)
         });
         match answered.await {
-            Ok(Answer { ok: true, body }) => guarded(detail, StatusCode::OK, body),
-            Ok(Answer { ok: false, body }) => guarded(detail, StatusCode::BAD_REQUEST, body),
+            Ok(Answer { ok: true, body }) => answer(detail, StatusCode::OK, body),
+            Ok(Answer { ok: false, body }) => answer(detail, StatusCode::BAD_REQUEST, body),
             Err(_) => {
                 let sentence = "making the answer crashed: the exporter's log has the details";
                 refuse(detail, StatusCode::INTERNAL_SERVER_ERROR, sentence)
@@ -90,20 +84,9 @@ impl fmt::Debug for Details {
 }
 
 fn refuse(detail: Detail, status: StatusCode, sentence: &str) -> Response<Bytes> {
-    guarded(detail, status, details::refusal(detail, sentence))
+    answer(detail, status, details::refusal(detail, sentence))
 }
 
-fn guarded(detail: Detail, status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
-    let mut response = response(status, detail.content_type(), body.into());
-    let headers = response.headers_mut();
-    let guards: [(HeaderName, HeaderValue); 3] = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        // Addresses hold user names.
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
-    ];
-    for (name, value) in guards {
-        headers.insert(name, value);
-    }
-    response
+fn answer(detail: Detail, status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
+    guarded(response(status, detail.content_type(), body.into()))
 }

@@ -1,6 +1,6 @@
-//! The HTTP server: the page, the landing page and the probes, whatever clients do.
+//! The HTTP server: the metrics, the live page, the details and the probes, whatever clients do.
 //!
-//! May use `metrics::Render`, `details::Inspect`, plain values of `config` and `shutdown`; may not know where numbers come from, nor name `prometheus`, `redis` or
+//! May use `metrics::Render`, `details::Inspect`, `live::ShowLive`, plain values of `config` and `shutdown`; may not know where numbers come from, nor name `prometheus`, `redis` or
 //! `clap`. hyper stays in here.
 //!
 //! Everything a client can make grow has a limit in [`WebLimits`]: connections, renderings, the memory of pages that are not
@@ -12,9 +12,10 @@ mod details;
 mod gzip;
 mod head_frames;
 mod host;
-mod landing;
+mod live;
 mod logins;
 mod network;
+mod page_guard;
 mod pages;
 mod progress;
 mod rate;
@@ -27,17 +28,18 @@ mod stream_tasks;
 mod unsent;
 mod web_config;
 
+pub use crate::live::About;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use accept::{coding as preferred_coding, format as preferred_format};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use host::is_trusted as is_host_trusted;
-pub use landing::About;
 pub use logins::LoginHashError;
 pub use readiness::Readiness;
 pub use web_config::{WebConfig, WebConfigError};
 
 use crate::config::{ListenAddress, TelemetryPath};
 use crate::details::{Detail, Inspect};
+use crate::live::{ShowLive, SiteFacts};
 use crate::metrics::{Render, WebRefusal, WebRefusals};
 use crate::net::{Acceptor, BindError, MOST_ENDING, SystemdError, bind, systemd_sockets};
 use crate::reload::Reloaded;
@@ -118,8 +120,10 @@ pub struct Site {
     pub page: Arc<dyn Render>,
     /// What `/-/ready` says.
     pub readiness: Readiness,
-    /// What the landing page says.
+    /// What the live page says about the program.
     pub about: About,
+    /// Where the live page comes from.
+    pub live: Arc<dyn ShowLive>,
     /// Where the details come from; without them their paths are not found.
     pub details: Option<Arc<dyn Inspect>>,
     /// Host names that the details may be asked for by, beside addresses and `localhost`.
@@ -256,6 +260,11 @@ impl WebShared {
         self.site.config.as_ref().map(Reloaded::current)
     }
 
+    fn facts(&self) -> SiteFacts<'_> {
+        let Site { telemetry_path, about, details, .. } = &self.site;
+        SiteFacts { about, telemetry_path: telemetry_path.as_str(), has_details: details.is_some() }
+    }
+
     /// The handshake of TLS within its time; else what the client did not get, if it is to be counted.
     async fn shake_hands(
         &self,
@@ -354,7 +363,7 @@ impl WebShared {
         request: Request<Incoming>,
         connection: &Arc<ConnectionProgress>,
     ) -> Response<Bytes> {
-        let Site { telemetry_path, readiness, about, refusals, .. } = &self.site;
+        let Site { telemetry_path, readiness, refusals, .. } = &self.site;
         let stopping = self.shutdown.is_triggered();
         let method = request.method();
         let path = request.uri().path();
@@ -366,9 +375,14 @@ impl WebShared {
             // Each has a body of its own, which takes memory for as long as it is not read.
             response.map(|body| self.pages.hold(body).body_for(connection))
         } else {
-            let has_details = self.details.is_some();
-            match routes::answer(method, path, telemetry_path, about, readiness, stopping, has_details) {
+            match routes::answer(method, path, telemetry_path, readiness, stopping) {
                 RouteAnswer::Now(response) => response,
+                RouteAnswer::Live => {
+                    let page =
+                        live::page(&*self.site.live, &self.facts(), readiness.no_page_yet().as_deref());
+                    page.map(|body| self.pages.hold(body).body_for(connection))
+                }
+                RouteAnswer::File(file) => live::file(file),
                 RouteAnswer::Page => {
                     let form = PageForm::preferred(request.headers());
                     let page = self.pages.render(form).await;

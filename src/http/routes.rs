@@ -2,10 +2,11 @@
 //!
 //! Pure: no socket, no task, no clock. The page itself is not made here; a route only says that it is wanted.
 
+use super::Readiness;
 use super::gzip::Coding;
 use super::pages::PageError;
-use super::{About, Readiness, landing};
 use crate::config::TelemetryPath;
+use crate::markup::{LIVE_PAGE, PageFile};
 use crate::metrics::Format;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
@@ -14,21 +15,19 @@ use hyper::{Method, Response, StatusCode};
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 const TEXT: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
 /// Whatever a browser takes an answer for: it runs nothing, loads nothing and stands in no frame.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-/// The landing page needs its own style and nothing else.
-const LANDING_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
-
 /// What a request gets.
 #[derive(Debug)]
 pub(super) enum RouteAnswer {
     /// This, now.
     Now(Response<Bytes>),
-    /// The page; [`page`] makes a response of it.
+    /// The metrics; [`page`] makes a response of them.
     Page,
+    /// The live page.
+    Live,
+    /// A file that pages are made with.
+    File(PageFile),
 }
 
 /// The answer to a request for `path` (query already cut off).
@@ -38,13 +37,12 @@ pub(super) fn answer(
     method: &Method,
     path: &str,
     telemetry_path: &TelemetryPath,
-    about: &About,
     readiness: &Readiness,
     stopping: bool,
-    has_details: bool,
 ) -> RouteAnswer {
     let telemetry = path == telemetry_path.as_str();
-    if !telemetry && !matches!(path, "/" | HEALTHY | READY) {
+    let file = PageFile::at(path);
+    if !telemetry && file.is_none() && !matches!(path, LIVE_PAGE | HEALTHY | READY) {
         return RouteAnswer::Now(text(StatusCode::NOT_FOUND, "404 page not found"));
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -63,13 +61,7 @@ pub(super) fn answer(
             Ok(()) => probe(Ok("ready")),
             Err(reason) => probe(Err(&reason)),
         }),
-        _ => {
-            let no_page_yet = readiness.no_page_yet();
-            let html = landing::page(about, telemetry_path.as_str(), has_details, no_page_yet.as_deref());
-            let mut landing = response(StatusCode::OK, HTML, html.into());
-            landing.headers_mut().insert(header::CONTENT_SECURITY_POLICY, LANDING_POLICY);
-            RouteAnswer::Now(landing)
-        }
+        _ => file.map_or(RouteAnswer::Live, RouteAnswer::File),
     }
 }
 
@@ -167,20 +159,14 @@ mod tests {
         }
 
         fn answer(&self, method: &Method, path: &str) -> RouteAnswer {
-            let about = About {
-                name: "coturn-exporter".to_owned(),
-                version: "0".to_owned(),
-                revision: None,
-                documentation: None,
-            };
-            answer(method, path, &self.telemetry_path, &about, &self.readiness, self.stopping, false)
+            answer(method, path, &self.telemetry_path, &self.readiness, self.stopping)
         }
 
         #[track_caller]
         fn now(&self, method: &Method, path: &str) -> Response<Bytes> {
             match self.answer(method, path) {
                 RouteAnswer::Now(response) => response,
-                RouteAnswer::Page => panic!("{method} {path} wants the page"),
+                other => panic!("{method} {path} gets {other:?}"),
             }
         }
     }
@@ -193,7 +179,6 @@ mod tests {
     fn each_path_has_its_answer() {
         let asked = Asked::new();
         for (method, path, status, content_type) in [
-            (Method::GET, "/", 200, HTML),
             (Method::GET, "/-/healthy", 200, TEXT),
             (Method::GET, "/-/ready", 200, TEXT),
             (Method::GET, "/metrics/", 404, TEXT),
@@ -202,6 +187,7 @@ mod tests {
             (Method::GET, "", 404, TEXT),
             (Method::POST, "/nowhere", 404, TEXT),
             (Method::POST, "/", 405, TEXT),
+            (Method::POST, "/-/page.js", 405, TEXT),
             (Method::DELETE, "/metrics", 405, TEXT),
             (Method::PUT, "/-/ready", 405, TEXT),
             (Method::OPTIONS, "/-/healthy", 405, TEXT),
@@ -227,9 +213,11 @@ mod tests {
         let mut asked = Asked::new();
         assert!(matches!(asked.answer(&Method::GET, "/metrics"), RouteAnswer::Page));
         assert!(matches!(asked.answer(&Method::HEAD, "/metrics"), RouteAnswer::Page));
+        assert!(matches!(asked.answer(&Method::GET, "/"), RouteAnswer::Live));
+        assert!(matches!(asked.answer(&Method::GET, "/-/page.js"), RouteAnswer::File(PageFile::Script)));
 
         asked.telemetry_path = "/".parse().unwrap();
-        assert!(matches!(asked.answer(&Method::GET, "/"), RouteAnswer::Page), "no landing page in the way");
+        assert!(matches!(asked.answer(&Method::GET, "/"), RouteAnswer::Page), "no live page in the way");
         assert_eq!(asked.now(&Method::GET, "/metrics").status(), 404);
     }
 
@@ -258,7 +246,7 @@ mod tests {
         let reason = "loading the store: 41 % of 152 MB";
         asked.readiness.loading(reason);
         for (path, status, retry_after) in
-            [("/metrics", 503, Some("2")), (READY, 503, None), (HEALTHY, 200, None), ("/", 200, None)]
+            [("/metrics", 503, Some("2")), (READY, 503, None), (HEALTHY, 200, None)]
         {
             let response = asked.now(&Method::GET, path);
             assert_eq!(response.status(), status, "{path}");
@@ -273,8 +261,8 @@ mod tests {
 
     #[test]
     fn head_keeps_the_headers_and_loses_the_body() {
-        let get = Asked::new().now(&Method::GET, "/");
-        let head = for_method(&Method::HEAD, Asked::new().now(&Method::HEAD, "/"));
+        let get = Asked::new().now(&Method::GET, READY);
+        let head = for_method(&Method::HEAD, Asked::new().now(&Method::HEAD, READY));
         assert_eq!(head.headers(), get.headers());
         assert!(!get.body().is_empty() && head.body().is_empty());
         assert_eq!(for_method(&Method::GET, get.clone()).body(), get.body());

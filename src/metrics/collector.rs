@@ -20,8 +20,19 @@ pub struct View {
     pub table: Snapshot,
     /// The store; `None` without one.
     pub store: Option<StoreFigures>,
+    /// The limits of coturn; `None` where its file is not read.
+    pub coturn: Option<CoturnLimits>,
     /// The wall clock at that moment; time stamps are moved onto it.
     pub wall: Timestamp,
+}
+
+/// The limits that coturn's file sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoturnLimits {
+    /// Addresses that it relays on, with the ports of each; one without a name where the file names none.
+    pub relay_ports: Vec<(String, u64)>,
+    /// `total-quota`, if there is one.
+    pub quota: Option<u64>,
 }
 
 /// How the store is.
@@ -64,6 +75,7 @@ pub(super) fn add_families<'a, E: Encode>(page: &mut Page<'a, E>, view: &'a View
     histograms(page, &realms);
     traffic(page, table, &realms);
     servers(page, &table.servers);
+    limits(page, view.coturn.as_ref());
     sources(page, table);
     totals(page, table);
     store(page, view.store.as_ref());
@@ -220,6 +232,20 @@ fn servers<'a, E: Encode>(page: &mut Page<'a, E>, servers: &'a [ServerView]) {
     each_server(page, names::SERVER_CLOSED, &servers, move |out, [source, label], server| {
         for cause in &causes {
             out.number(&[source, label, &cause.label], server.closed.get(cause.item));
+        }
+    });
+}
+
+fn limits<'a, E: Encode>(page: &mut Page<'a, E>, limits: Option<&'a CoturnLimits>) {
+    let Some(CoturnLimits { relay_ports, quota }) = limits else { return };
+    page.add(names::SERVER_RELAY_PORTS, move |out| {
+        for (ip, ports) in relay_ports {
+            out.number(&[&out.label("relay_ip", ip)], *ports);
+        }
+    });
+    page.add(names::SERVER_QUOTA, move |out| {
+        if let Some(quota) = quota {
+            out.number(&[], *quota);
         }
     });
 }

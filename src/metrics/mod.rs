@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::clock::{Clock, SystemClock, Timestamp, WallTime};
 use crate::state::ProcessTotals;
 use crate::version;
-pub use collector::{SinkView, StoreFigures, View};
+pub use collector::{CoturnLimits, SinkView, StoreFigures, View};
 use encode::open_metrics::OpenMetricsEncoder;
 use encode::protobuf::ProtobufEncoder;
 use encode::text::TextEncoder;

@@ -141,6 +141,13 @@ families! {
         "When the server's last event arrived, in seconds since 1970. Dropped 24 h after it.";
     SERVER_CLOSED: Counter "coturn_server_allocations_closed_total" ["source", "server", "cause"]
         "Allocations that ended, by server; causes as in coturn_allocations_closed_total.";
+    SERVER_RELAY_PORTS: Gauge "coturn_server_relay_ports" ["relay_ip"]
+        "Relay ports of coturn by the address that has them: max-port - min-port + 1. Each live allocation holds one. From \
+         coturn's file (--coturn.config-file), which is that of one server; absent without it. relay_ip is empty where \
+         the file names no address.";
+    SERVER_QUOTA: Gauge "coturn_server_quota_allocations" []
+        "coturn's total-quota: the most allocations that a realm may have live at one time. From coturn's file \
+         (--coturn.config-file); absent without it, and where it sets no limit.";
     SOURCE_UP: Gauge "coturn_exporter_source_up" ["source"]
         "1 while the source is subscribed and resynced (or cannot be resynced for lack of rights), else 0. A listener is \
          up while it listens; whether a coturn reports there is coturn_exporter_statsdb_coturn_seen.";

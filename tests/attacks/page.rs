@@ -212,7 +212,13 @@ fn another_name_in_host_reads_no_details() {
         ("[::1]".to_owned(), true),
         ("turn.EXAMPLE:80".to_owned(), true),
     ] {
-        for path in ["/allocations", "/api/v1/allocations", "/api/v1/sessions"] {
+        for path in [
+            "/allocations",
+            "/sessions",
+            "/api/v1/allocations",
+            "/api/v1/sessions",
+            "/api/v1/allocations.csv",
+        ] {
             let answer = ask(&host, path);
             assert_eq!(answer.contains("alice"), served, "{host} {path}: {answer}");
             assert_eq!(answer.contains("--web.details-host"), !served, "{host} {path}: {answer}");
@@ -221,7 +227,7 @@ fn another_name_in_host_reads_no_details() {
         assert!(ask(&host, "/metrics").starts_with("HTTP/1.0 200"), "{host}");
         honest_round(&exporter);
     }
-    assert_eq!(exporter.page().count(REFUSALS, &[("reason", "host")]), 6);
+    assert_eq!(exporter.page().count(REFUSALS, &[("reason", "host")]), 10);
 }
 
 #[test]

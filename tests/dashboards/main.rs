@@ -14,6 +14,7 @@ pub mod common;
 mod alertmanager;
 mod alerts;
 mod contracts;
+mod demo;
 mod files;
 mod fleet;
 mod history;

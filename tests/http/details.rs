@@ -4,7 +4,17 @@ use crate::support::{Running, SOON, patient};
 use coturn_exporter::http::WebLimits;
 use coturn_exporter::metrics::WebRefusal;
 
-const LISTS: [&str; 3] = ["/api/v1/allocations", "/api/v1/sessions", "/allocations"];
+const LISTS: [&str; 6] = [
+    "/api/v1/allocations",
+    "/api/v1/sessions",
+    "/api/v1/allocations.csv",
+    "/api/v1/sessions.csv",
+    "/allocations",
+    "/sessions",
+];
+
+/// What has no data of the table, or none of users.
+const OPEN: [&str; 5] = ["/metrics", "/", "/-/page.js", "/-/page.css", "/-/healthy"];
 
 #[tokio::test]
 async fn head_gets_the_same_headers_and_no_body() {
@@ -30,7 +40,9 @@ async fn other_methods_are_refused_in_the_language_of_the_path() {
     for (path, content_type) in [
         ("/api/v1/allocations", "application/json"),
         ("/api/v1/sessions", "application/json"),
+        ("/api/v1/allocations.csv", "text/csv; charset=utf-8; header=present"),
         ("/allocations", "text/html; charset=utf-8"),
+        ("/sessions", "text/html; charset=utf-8"),
     ] {
         let mut client = server.client().await;
         client.ask("POST", path).await;
@@ -46,7 +58,7 @@ async fn a_host_name_of_others_gets_no_details_and_the_metrics_all_the_same() {
     let mut client = server.client().await;
     let mut refused = 0;
     for (host, status) in [("evil.example", 403), ("evil.example:80", 403), ("127.0.0.1", 200), ("t", 200)] {
-        for path in LISTS.into_iter().chain(["/allocations.js", "/allocations.css"]) {
+        for path in LISTS {
             client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await.unwrap();
             let answer = client.answer().await;
             assert_eq!(answer.status, status, "{host} {path}");
@@ -54,7 +66,7 @@ async fn a_host_name_of_others_gets_no_details_and_the_metrics_all_the_same() {
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{host} {path}");
             refused += u64::from(status == 403);
         }
-        for path in ["/metrics", "/", "/-/healthy"] {
+        for path in OPEN {
             client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await.unwrap();
             assert_eq!(client.answer().await.status, 200, "{host} {path}");
         }
@@ -66,7 +78,7 @@ async fn a_host_name_of_others_gets_no_details_and_the_metrics_all_the_same() {
 async fn every_answer_has_a_policy_and_stands_in_no_frame() {
     let server = Running::start_with_details(patient()).await;
     let mut client = server.client().await;
-    for path in LISTS.into_iter().chain(["/metrics", "/", "/-/healthy", "/-/ready", "/nowhere"]) {
+    for path in LISTS.into_iter().chain(OPEN).chain(["/-/ready", "/nowhere"]) {
         let answer = client.get(path).await;
         assert_eq!(
             answer.head.matches("content-security-policy").count(),

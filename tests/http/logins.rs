@@ -36,6 +36,7 @@ async fn every_path_needs_a_login_but_the_probes_where_they_are_open() {
             "/-/healthy/../metrics",
             "/metrics?x=/-/healthy",
             "/allocations",
+            "/-/page.js",
         ];
         let mut refused = 0;
         for path in paths {

@@ -5,6 +5,7 @@ use coturn_exporter::clock::SystemClock;
 use coturn_exporter::config::{ListenAddress, TelemetryPath};
 use coturn_exporter::details::Inspect;
 use coturn_exporter::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
+use coturn_exporter::live::{Board, ShowLive, SiteFacts};
 use coturn_exporter::metrics::{Format, Render, WebRefusal, WebRefusals};
 use coturn_exporter::reload::Reloaded;
 use coturn_exporter::shutdown::Shutdown;
@@ -148,11 +149,21 @@ pub(crate) fn site(page: Arc<dyn Render>, readiness: &Readiness) -> Site {
             revision: None,
             documentation: None,
         },
+        live: Arc::new(NoLooks),
         details: None,
         details_hosts: Vec::new(),
         config: None,
         has_open_health_paths: false,
         refusals: Arc::default(),
+    }
+}
+
+/// A live page of a table that nobody has looked at.
+struct NoLooks;
+
+impl ShowLive for NoLooks {
+    fn page(&self, site: &SiteFacts<'_>, not_yet: Option<&str>) -> Arc<[u8]> {
+        Board::new(Vec::new()).page(site, not_yet)
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::process::{Command, Output};
 
+use crate::common::servers::exporter::Exporter;
+
 fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
     for (name, _) in std::env::vars_os() {
@@ -219,4 +221,14 @@ fn no_message_shows_the_password_of_a_url() {
     // Commas separate the URLs of a variable.
     let said = error(&[("COTURN_EXPORTER_REDIS_URL", "redis://user:a,geheim@h.example/0")], &[]);
     assert!(said.contains("REDIS_URL") && !said.contains("geheim"), "{said}");
+}
+
+/// Whoever reads a log of somebody else's needs to know first which program wrote it.
+#[test]
+fn the_log_begins_with_the_version() {
+    let exporter = Exporter::start(&["--statsdb.listen-address", "127.0.0.1:0"]);
+    let log = exporter.log();
+    let first = log.lines().next().unwrap_or_default();
+    let version = concat!("version=", env!("CARGO_PKG_VERSION"));
+    assert!(first.contains("coturn-exporter starts") && first.contains(version), "{log}");
 }

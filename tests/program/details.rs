@@ -16,8 +16,14 @@ use coturn_exporter::details::{Detail, answer};
 use coturn_exporter::state::{Settings, SourceId};
 use serde_json::Value;
 
-const PATHS: [&str; 5] =
-    ["/allocations", "/allocations.js", "/allocations.css", "/api/v1/allocations", "/api/v1/sessions"];
+const PATHS: [&str; 6] = [
+    "/allocations",
+    "/sessions",
+    "/api/v1/allocations",
+    "/api/v1/sessions",
+    "/api/v1/allocations.csv",
+    "/api/v1/sessions.csv",
+];
 
 fn json(exporter: &Exporter, query: &str) -> Value {
     let response = exporter.get(query).unwrap_or_else(|why| panic!("{query}: {why}"));
@@ -51,7 +57,7 @@ fn without_the_flag_there_are_no_details() {
 fn every_answer_is_guarded() {
     let redis = Redis::start();
     let exporter = Exporter::watching_with(&redis.url(0), &["--web.enable-details"]);
-    for path in PATHS {
+    for path in PATHS.into_iter().chain(["/", "/-/page.js", "/-/page.css"]) {
         let response = exporter.get(path).unwrap();
         let policy = response.header("content-security-policy").unwrap_or_default();
         assert!(
@@ -234,7 +240,7 @@ fn a_hundred_thousand_are_told_page_by_page() {
     let sessions = answer(&shared, Detail::Sessions, "limit=1");
     let sessions: Value = serde_json::from_slice(&sessions.body).unwrap();
     assert_eq!(sessions["matched"], MANY);
-    let page = answer(&shared, Detail::Page, "");
+    let page = answer(&shared, Detail::AllocationsPage, "");
     assert!(page.ok && page.body.len() < 200_000, "the page stays small: {} bytes", page.body.len());
 }
 

@@ -21,5 +21,6 @@ mod prune;
 mod readme;
 mod record;
 mod signals;
+mod turnserver_conf;
 mod usage;
 mod web_config;

@@ -13,6 +13,7 @@ pub mod common;
 
 mod calling;
 mod documents;
+mod exporter;
 mod faults;
 mod hangs;
 mod judges;

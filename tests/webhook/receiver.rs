@@ -4,7 +4,6 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver as Arrivals, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::common::net::certificates::Pair;
-use crate::common::poll::{self, PATIENCE};
+use crate::common::poll;
 
 /// What becomes of a request.
 #[derive(Clone, Debug)]
@@ -96,7 +95,6 @@ type Script = dyn Fn(&Received, usize) -> Reply + Send + Sync;
 struct Shared {
     script: Box<Script>,
     received: Mutex<Vec<Received>>,
-    arrivals: Mutex<Sender<()>>,
     /// Bytes of gigabytes that were taken off it.
     sent: AtomicU64,
 }
@@ -105,7 +103,6 @@ struct Shared {
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
-    arrivals: Mutex<Arrivals<()>>,
 }
 
 impl Receiver {
@@ -133,11 +130,9 @@ impl Receiver {
     ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (sender, arrivals) = channel();
         let shared = Arc::new(Shared {
             script: Box::new(script),
             received: Mutex::default(),
-            arrivals: Mutex::new(sender),
             sent: AtomicU64::new(0),
         });
         let all = Arc::clone(&shared);
@@ -153,7 +148,7 @@ impl Receiver {
                 });
             }
         });
-        Self { address, shared, arrivals: Mutex::new(arrivals) }
+        Self { address, shared }
     }
 
     /// All requests that came, in their order.
@@ -169,11 +164,6 @@ impl Receiver {
     /// The numbers of the events that it took, in their order.
     pub(crate) fn taken_numbers(&self) -> Vec<u64> {
         self.taken().iter().flat_map(Received::numbers).collect()
-    }
-
-    /// Waits for the next request.
-    pub(crate) fn wait_for_one(&self) {
-        self.arrivals.lock().unwrap().recv_timeout(PATIENCE).expect("a request");
     }
 
     /// Bytes of its gigabytes that went out.
@@ -197,7 +187,6 @@ impl Shared {
                 received.push(request);
                 reply
             };
-            drop(self.arrivals.lock().unwrap().send(()));
             if !self.reply(&reply, reader.get_mut())? {
                 return Ok(());
             }

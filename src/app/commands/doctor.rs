@@ -1,13 +1,16 @@
-//! `doctor`: looks at each Redis and at the listener, prints what was found, and ends with 1 if something is wrong. Judges nothing itself.
+//! `doctor`: looks at coturn's file, at each Redis and at the listener, prints what was found, and ends with 1 if something is wrong. Judges nothing itself.
+
+mod coturn_facts;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::app::Error;
-use crate::config::{Endpoint, RedisSource, Statsdb, Tls};
+use crate::config::{Config, CoturnFile, Endpoint, RedisSource, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
-use crate::doctor::listener::{denied_peer, judge_listener};
+use crate::doctor::listener::{ListenerSeen, denied_peer, judge_listener};
+use crate::doctor::turnserver::judge_turnserver;
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
 use crate::source::connect::locate;
 use crate::source::probe::probe;
@@ -20,13 +23,17 @@ use crate::state::Settings;
 /// # Errors
 ///
 /// An output that takes no more; what is wrong with a Redis is a finding.
-pub(in crate::app) async fn doctor(
-    sources: Vec<RedisSource>,
-    statsdb: Option<Statsdb>,
-    settings: Settings,
-    as_json: bool,
-) -> Result<ExitCode, Error> {
+pub(in crate::app) async fn doctor(config: Config, as_json: bool) -> Result<ExitCode, Error> {
+    let Config { mut sources, mut statsdb, coturn, table: settings, .. } = config;
     let mut findings = Vec::new();
+    if let Some(file) = &coturn {
+        if let Some(listener) = listener_of_coturn(file).await {
+            (sources, statsdb) = (Vec::new(), Some(listener));
+        }
+        let watched = sources.iter().map(coturn_facts::of_redis);
+        let watched = watched.chain(statsdb.iter().map(coturn_facts::of_listener)).collect();
+        findings.extend(judge_turnserver(&coturn_facts::facts(file, watched, &settings).await));
+    }
     for source in sources {
         let seen = probe(&source, &ASKED).await;
         // Where it was; if it was nowhere, no command would help.
@@ -48,6 +55,16 @@ pub(in crate::app) async fn doctor(
     out.write_all(report.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)?;
     let ill = findings.iter().any(|finding| finding.severity == Severity::Fault);
     Ok(if ill { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The exporter's listener, where coturn's file is all that is known and its statsdb is no Redis.
+async fn listener_of_coturn(file: &CoturnFile) -> Option<Statsdb> {
+    if !file.used_for.contains(&"redis.url") {
+        return None;
+    }
+    let listener = coturn_facts::perhaps_listener(file)?;
+    let seen = probe_listener(&listener).await.seen;
+    matches!(seen, ListenerSeen::Exporter { .. }).then_some(listener)
 }
 
 fn subject(source: RedisSource, server: Option<&RedisServer>, settings: &Settings) -> Subject {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::log_once::LogOnce;
 use super::reconnect::Failures;
 use super::store::TableStore;
 use super::supervise::blocking;
@@ -62,7 +63,7 @@ pub(super) struct SinkTask<S> {
 impl<S: Sink<Item: Item>> SinkTask<S> {
     /// Delivers again and again. Never ends by itself; may be dropped at any time.
     pub(super) async fn run(mut self) {
-        let mut failures = Failures::default();
+        let (mut failures, mut gives_up) = (Failures::default(), LogOnce::<()>::new());
         let mut taken = None;
         loop {
             let Some((origin, items, after)) = self.next(taken).await else {
@@ -77,9 +78,7 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
             match self.sink.deliver(&origin, &items).await {
                 Ok(delivered) => {
                     taken = Some(self.delivered(&items, delivered, after));
-                    if failures.solve() {
-                        tracing::info!(sink = self.name, "the sink takes sessions and events again");
-                    }
+                    self.log_delivered(delivered, &mut failures, &mut gives_up);
                 }
                 Err(error) => {
                     if error.is_of_older_ledger() {
@@ -115,6 +114,20 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
                 Ok((LedgerOrigin { store, exporter, last_event }, items, noted))
             })
         })
+    }
+
+    fn log_delivered(&self, delivered: Delivered, failures: &mut Failures, gives_up: &mut LogOnce) {
+        if delivered.dropped > 0 {
+            if gives_up.is_news(()) {
+                tracing::warn!(
+                    sink = self.name,
+                    dropped = delivered.dropped,
+                    "the sink refuses an event again and again, which is given up; see what it answers"
+                );
+            }
+        } else if gives_up.solve() | failures.solve() {
+            tracing::info!(sink = self.name, "the sink takes sessions and events again");
+        }
     }
 
     /// Notes that the first of these are done; gives the number that the sink has now.

@@ -123,7 +123,7 @@ impl Drop for Life {
 }
 
 fn all() -> RowQuery {
-    RowQuery { filter: Filter::default(), order: Order::default(), limit: 10, after: None }
+    RowQuery { filter: Filter::default(), order: Order::default(), limit: 10, from: None }
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn to_json(origin: &LedgerOrigin, event: &LedgerEvent, with_users: bool) -> Valu
     let mut put = |name: &str, value: Value| json.insert(name.to_owned(), value);
     put("specversion", "1.0".into());
     put("id", event_id(origin, event.number).into());
-    put("source", format!("/coturn-exporter/{}", percent::encode(&origin.exporter)).into());
+    put("source", format!("/coturn-exporter/{}", percent::encode(origin.exporter.as_bytes())).into());
     put("type", event.kind.as_str().into());
     put("time", event.at.rfc3339().into());
     put("subject", subject(origin, event).into());

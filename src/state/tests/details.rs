@@ -3,13 +3,13 @@
 use super::super::{Orphan, Phase, SessionBy, Settings, Table};
 use super::{LOCAL, SOURCE, at, delta, grant, key, new, refreshed, secs, table, total};
 use crate::state::rows::{
-    AllocationRow, AllocationWalk, Filter, Order, RowPage, RowQuery, RowWalk, SLICE, SessionRow, SessionWalk,
-    Sort,
+    AllocationRow, AllocationWalk, Filter, Order, RowBound, RowPage, RowQuery, RowWalk, SLICE, SessionRow,
+    SessionWalk, Sort,
 };
 use crate::wire::{Event, Key, Leg};
 
 pub(super) fn wanted() -> RowQuery {
-    RowQuery { filter: Filter::default(), order: Order::default(), limit: 1000, after: None }
+    RowQuery { filter: Filter::default(), order: Order::default(), limit: 1000, from: None }
 }
 
 fn only(filter: Filter) -> RowQuery {
@@ -187,7 +187,7 @@ fn a_slice_is_bounded_and_the_pages_follow_on() {
     {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let wanted = RowQuery { order, limit: 1000, after, ..wanted() };
+            let wanted = RowQuery { order, limit: 1000, from: after.map(RowBound::After), ..wanted() };
             let found = walk::<AllocationWalk>(&table, wanted);
             assert_eq!(found.matched.all, count);
             ids.extend(found.rows.iter().map(|row| row.id.0));

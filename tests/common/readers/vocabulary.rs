@@ -9,7 +9,8 @@ use coturn_exporter::state::{Anomaly, Cause, LongLifetime, Orphan, Outcome};
 use coturn_exporter::wire::{Direction, Kind, Leg, Rejection, Transport};
 
 /// Labels whose values others choose: a realm that was not seen is no mistake.
-const FREE: [&str; 6] = ["realm", "server", "source", "version", "revision", "rustversion"];
+const FREE: [&str; 8] =
+    ["realm", "server", "sink", "source", "version", "revision", "rustversion", "relay_ip"];
 
 /// Labels whose series come and go with what coturn reports; a family without them is absent for a reason of its own.
 const SEEN: [&str; 2] = ["realm", "server"];

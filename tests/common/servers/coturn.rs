@@ -1,6 +1,6 @@
 //! A `turnserver` that publishes into a Redis of the test's own, or straight to an exporter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -11,7 +11,7 @@ use crate::common::poll::{self, PATIENCE};
 use crate::common::readers::coturn_log::CoturnLog;
 use crate::common::temp_dir::TempDir;
 
-const TURNSERVER: Tool = Tool { program: "turnserver", package: "coturn" };
+pub const TURNSERVER: Tool = Tool { program: "turnserver", package: "coturn" };
 
 /// Password of all users.
 pub const PASSWORD: &str = "secret";
@@ -154,6 +154,10 @@ impl Coturn {
             process.signal(Signal::TERM);
             process.wait(PATIENCE);
         }
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     pub fn port(&self) -> u16 {

@@ -100,6 +100,11 @@ impl Postgres {
         process.wait(PATIENCE);
     }
 
+    /// Of its first process.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("postgres runs").id()
+    }
+
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number))
     }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -122,9 +124,16 @@ impl Browser {
     }
 
     /// A command of the browser's own protocol for developers.
-    pub fn develop(&self, window: &Window, command: &str, parameters: &Value) {
+    pub fn develop(&self, window: &Window, command: &str, parameters: &Value) -> Value {
         self.to(window);
-        self.call("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
+        self.call("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
+    }
+
+    /// What the window shows, as PNG; all of the page if it is to be whole.
+    pub fn picture(&self, window: &Window, is_whole: bool) -> Vec<u8> {
+        let wanted = json!({ "format": "png", "captureBeyondViewport": is_whole });
+        let taken = self.develop(window, "Page.captureScreenshot", &wanted);
+        STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64")
     }
 
     /// What pages complained about since the last time: refused resources, errors.

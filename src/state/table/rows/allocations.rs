@@ -102,6 +102,12 @@ fn passes(filter: &Filter, table: &Table, at: RecordId, now: Timestamp) -> bool 
     filter.state.is_none_or(|wanted| allocation.phase == wanted)
         && filter.reason.is_none_or(|wanted| reason(allocation) == Some(wanted))
         && filter.passes_age(age(table, at, now))
+        && filter.transport.is_none_or(|wanted| allocation.transport == wanted)
+        && filter.passes_client(|| table.records.client(allocation).map(|client| client.ip()))
+        && filter
+            .server
+            .as_ref()
+            .is_none_or(|wanted| table.servers.label(allocation.server).as_bytes() == wanted)
         && filter.passes_name(table, allocation.realm, table.records.users.get(allocation.user))
 }
 

@@ -8,6 +8,7 @@ mod allocations;
 mod best;
 mod sessions;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::state::model::allocation::Phase;
 use crate::state::model::ids::{RealmId, SourceId};
 use crate::state::model::series::Orphan;
-use crate::wire::turn_rest;
+use crate::wire::{Transport, turn_rest};
 
 pub use allocations::{AllocationRow, AllocationWalk};
 pub use best::{SortPosition, SortValue};
@@ -38,6 +39,12 @@ pub struct Filter {
     pub reason: Option<Orphan>,
     /// How old at least.
     pub min_age: Option<Duration>,
+    /// The server's address as on the metrics page; of allocations only.
+    pub server: Option<Vec<u8>>,
+    /// How the client reaches the server; of allocations only.
+    pub transport: Option<Transport>,
+    /// The host of the client, where it is known.
+    pub client: Option<IpAddr>,
 }
 
 /// What rows are put in order by. Ascending goes from small to large as shown: from young to old for the age.
@@ -117,8 +124,17 @@ pub struct RowQuery {
     pub order: Order,
     /// How many at most.
     pub limit: usize,
-    /// Only those that come after this place in the order.
-    pub after: Option<SortPosition>,
+    /// Only those on one side of a place in the order.
+    pub from: Option<RowBound>,
+}
+
+/// One side of a place in an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowBound {
+    /// The first that come after it.
+    After(SortPosition),
+    /// The last that come before it.
+    Before(SortPosition),
 }
 
 /// How many rows pass the filter, whatever the page.
@@ -139,6 +155,10 @@ pub struct RowPage<R> {
     pub now: Timestamp,
     /// The page, in order.
     pub rows: Vec<R>,
+    /// How many rows come before it.
+    pub start: u64,
+    /// The place of its first row, if others come before it.
+    pub previous: Option<SortPosition>,
     /// The place of its last row, if more come after it.
     pub next: Option<SortPosition>,
     /// How many pass the filter.
@@ -169,6 +189,11 @@ impl Filter {
         let wants_user =
             |wanted: &Vec<u8>| user == wanted || turn_rest::user_id(user, separator) == Some(wanted);
         self.realm.as_ref().is_none_or(wants_realm) && self.user.as_ref().is_none_or(wants_user)
+    }
+
+    fn passes_client(&self, client: impl Fn() -> Option<IpAddr>) -> bool {
+        self.client
+            .is_none_or(|wanted| client().is_some_and(|host| host.to_canonical() == wanted.to_canonical()))
     }
 
     fn passes_age(&self, age: Duration) -> bool {

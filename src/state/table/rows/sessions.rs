@@ -233,7 +233,10 @@ fn offer(
     let (facts, members, filter) = (&seen.facts, seen.members, &wanted.filter);
     let idle = members.map_or(0, |members| members.idle);
     let reason = (idle > 0).then_some(Orphan::Idle);
-    if !passes(filter, facts, reason, now) || !filter.passes_name(table, seen.realm, seen.user) {
+    let is_wanted = passes(filter, facts, reason, now)
+        && filter.passes_client(|| seen.host)
+        && filter.passes_name(table, seen.realm, seen.user);
+    if !is_wanted {
         return;
     }
     let value = match wanted.order.sort {

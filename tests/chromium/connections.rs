@@ -4,28 +4,18 @@
 //! The judge is coturn's log. How much a busy machine relays in a second is nobody's promise, so nothing here goes by
 //! the rate of frames: what must be silent to be called idle is silent by the log.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "clippy.toml allows these in test functions only; helpers of a test are part of it"
-)]
-
-pub mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::models::sums::legs_of_all;
-use common::poll::{self, PATIENCE, Stopwatch};
-use common::readers::coturn_log::{Cause, CoturnLog};
-use common::readers::page::Page;
-use common::servers::coturn::{Coturn, Settings};
-use common::servers::exporter::Exporter;
-use common::servers::page_server::serve_peers;
-use common::servers::redis::Redis;
-use common::servers::webdriver::{Browser, Window};
+use crate::common::models::sums::legs_of_all;
+use crate::common::poll::{self, PATIENCE, Stopwatch};
+use crate::common::readers::coturn_log::{Cause, CoturnLog};
+use crate::common::readers::page::Page;
+use crate::common::servers::coturn::{Coturn, Settings};
+use crate::common::servers::exporter::Exporter;
+use crate::common::servers::page_server::serve_peers;
+use crate::common::servers::redis::Redis;
+use crate::common::servers::webdriver::{Browser, Window};
 use serde_json::{Value, json};
 
 const REALM: &str = "browser.example";
@@ -370,8 +360,7 @@ fn look_at_the_page(stage: &Stage, window: &Window, leaked: &BTreeSet<(String, u
         let on_top: BTreeSet<_> =
             rows.iter().take(leaked.len()).map(|row| (text(row, 2), text(row, 1))).collect();
         let wanted = leaked.iter().map(|(user, id)| (user.clone(), format!("{id:018}"))).collect();
-        let in_words =
-            rows.iter().filter(|row| text(row, 3).starts_with("Idle orphan: refreshed, unused for ")).count();
+        let in_words = rows.iter().filter(|row| text(row, 3) == "Idle orphan").count();
         let others = rows.iter().skip(leaked.len()).filter(|row| text(row, 0) == "live").count();
         if on_top == wanted && in_words == leaked.len() && others >= 4 {
             Ok(())
@@ -405,7 +394,7 @@ fn by_keyboard(stage: &Stage, other: &Window) {
     let window = stage.browser.open_window();
     stage.browser.go(&window, &format!("http://{}/allocations?state=live", stage.exporter.address));
     let focused = || stage.browser.run(&window, "return document.activeElement.dataset.key ?? ''", &[]);
-    let presses = (0..40).find(|_| {
+    let presses = (0..60).find(|_| {
         stage.browser.press(&window, TAB);
         focused() == "sort bytes"
     });

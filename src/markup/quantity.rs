@@ -1,9 +1,9 @@
-//! Durations and sizes as text for people.
+//! Durations, sizes, rates and counts as text for people.
 
 use std::time::Duration;
 
 /// `5 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
-pub(super) fn span(duration: Duration) -> String {
+pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |large: u64, unit: &str, small: u64, smaller: &str| match small {
@@ -19,14 +19,35 @@ pub(super) fn span(duration: Duration) -> String {
 }
 
 /// `512 B`, `1.5 kB`, `23 MB`: powers of a thousand.
-pub(super) fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
+pub fn bytes(bytes: u64) -> String {
+    scaled(bytes, "B", ["kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// `512 bit/s`, `1.5 kbit/s`, `23 Mbit/s`: powers of a thousand.
+pub fn bits_per_second(bits: u64) -> String {
+    scaled(bits, "bit/s", ["kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"])
+}
+
+/// `1,234,567`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn scaled(amount: u64, unit: &str, units: [&str; 6]) -> String {
+    if amount < 1000 {
+        return format!("{amount} {unit}");
     }
     // In tenths of the unit, rounded down, so that no size is shown larger than it is.
-    let mut tenths = bytes / 100;
-    let mut units = UNITS.into_iter();
+    let mut tenths = amount / 100;
+    let mut units = units.into_iter();
     let mut unit = units.next().unwrap_or_default();
     while tenths >= 10_000
         && let Some(larger) = units.next()
@@ -74,6 +95,18 @@ mod tests {
             (u64::MAX, "18 EB"),
         ] {
             assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn rates_and_counts() {
+        for (bits, text) in [(0, "0 bit/s"), (1500, "1.5 kbit/s"), (2_400_000, "2.4 Mbit/s")] {
+            assert_eq!(bits_per_second(bits), text);
+        }
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(count(number), text);
         }
     }
 }

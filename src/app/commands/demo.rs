@@ -1,0 +1,159 @@
+//! `demo`: an exporter, a service that is simulated for it, and a Prometheus with the alert rules where one is installed.
+//!
+//! All on one clock that runs [`SPEED`] times as fast: the exporter's limits, the rules' times and the service's own are
+//! divided by it, so that a leak, which takes an hour, is found in half a minute.
+
+mod compressed_rules;
+mod prometheus;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::simulate::{after, play};
+use crate::app::Error;
+use crate::app::serve::serve;
+use crate::config::{Config, Demo, ListenAddress, SinksConfig, Statsdb, StoreConfig, Web};
+use crate::simulation::{Profile, Service};
+use crate::state::Settings;
+use prometheus::DemoPrometheus;
+
+/// So many times as fast as the clock.
+const SPEED: u32 = 120;
+
+/// How often it is looked whether the exporter listens.
+const LISTENS: Duration = Duration::from_millis(50);
+
+/// Runs until a signal comes, or for the time that was asked for.
+///
+/// # Errors
+///
+/// A port that is in use; no place for temporary files.
+pub(in crate::app) async fn demo(
+    demo: Demo,
+    dropped_log_lines: Arc<AtomicU64>,
+    reread: Arc<Notify>,
+) -> Result<(), Error> {
+    let folder = DemoFolder::new()?;
+    let statsdb = free_port();
+    let config = config(&demo, statsdb, folder.path());
+    let prometheus = DemoPrometheus::start(folder.path(), demo.port)?;
+    say(&demo, folder.path(), prometheus.as_ref());
+    let service = Service::new(Profile {
+        servers: 3,
+        calls: demo.calls,
+        speed: f64::from(SPEED),
+        // In the first minutes of the demo.
+        crash_every: Duration::from_secs(90) * SPEED,
+        cut_every: Duration::from_secs(45) * SPEED,
+        leak_one_in: 40,
+        ..Profile::default()
+    });
+    let to = statsdb.to_string();
+    let playing = async {
+        while TcpStream::connect(statsdb).await.is_err() {
+            sleep(LISTENS).await;
+        }
+        play(service, &to).await
+    };
+    tokio::select! {
+        served = serve(config, dropped_log_lines, reread) => served,
+        played = playing => played,
+        () = after(demo.duration) => Ok(()),
+    }
+}
+
+/// An address of this host on which nobody listens.
+fn free_port() -> SocketAddr {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    TcpListener::bind(any).and_then(|listener| listener.local_addr()).unwrap_or(any)
+}
+
+/// An exporter whose limits are those of the default, on the demo's clock.
+fn config(demo: &Demo, statsdb: SocketAddr, folder: &Path) -> Config {
+    let usual = Settings::default();
+    let table = Settings {
+        grace: usual.grace / SPEED,
+        max_lifetime: usual.max_lifetime / SPEED,
+        idle_after: usual.idle_after / SPEED,
+        are_rates_kept: true,
+        ..usual
+    };
+    let listen = vec![ListenAddress::Socket((Ipv4Addr::LOCALHOST, demo.port).into())];
+    Config {
+        web: Web { listen, enable_details: true, ..Web::default() },
+        statsdb: Some(Statsdb {
+            name: format!("statsdb://{statsdb}"),
+            listen: ListenAddress::Socket(statsdb),
+            password: None,
+            tls: None,
+            max_connections: 100,
+            is_behind_proxy: false,
+            forward: None,
+        }),
+        table,
+        store: Some(StoreConfig {
+            path: folder.join("store"),
+            retention: Duration::from_secs(24 * 3600),
+            sinks: SinksConfig::default(),
+        }),
+        ..Config::default()
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what the subcommand is for")]
+fn say(demo: &Demo, folder: &Path, prometheus: Option<&DemoPrometheus>) {
+    let Demo { port, .. } = demo;
+    println!("A TURN service is simulated, {SPEED} times as fast as the clock. Ctrl-C ends it. Open:");
+    println!(
+        "  http://127.0.0.1:{port}/             realms, traffic and servers move at once; leaks in half a minute"
+    );
+    println!(
+        "  http://127.0.0.1:{port}/allocations  allocations that nobody closed come first, with their user"
+    );
+    match prometheus {
+        Some(prometheus) => println!(
+            "  {}/alerts        CoturnAllocationsLeaked fires within two minutes, by the shipped rules on the demo's clock",
+            prometheus.url()
+        ),
+        None => println!(
+            "  http://127.0.0.1:{port}/metrics      (no `prometheus` is installed here, so no alert is shown)"
+        ),
+    }
+    println!(
+        "What each user has used:  coturn-exporter usage --store.path {}",
+        folder.join("store").display()
+    );
+}
+
+/// Everything that the demo writes; it goes with it.
+#[derive(Debug)]
+struct DemoFolder(PathBuf);
+
+impl DemoFolder {
+    fn new() -> Result<Self, Error> {
+        let path = std::env::temp_dir().join(format!("coturn-exporter-demo-{}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(error) => Err(Error::Demo { path, error }),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for DemoFolder {
+    fn drop(&mut self) {
+        // Whatever is left is in the directory for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
