@@ -28,25 +28,30 @@ fn error(variables: &[(&str, &str)], arguments: &[&str]) -> String {
 
 #[test]
 fn help_is_an_answer_grouped_by_heading() {
-    for arguments in [
-        ["--help"].as_slice(),
-        &["-h"],
-        &["replay", "--help"],
-        &["record", "--help"],
-        &["doctor", "--help"],
-        &["prune", "--help"],
-        &["help"],
+    const REDIS: [&str; 2] = ["Redis:", "[env: COTURN_EXPORTER_REDIS_URL]"];
+    for (arguments, headings) in [
+        (
+            ["--help"].as_slice(),
+            ["Web:", "Redis:", "Allocations:", "Sessions:", "Metrics:", "Store:"].as_slice(),
+        ),
+        (&["-h"], &["Web:", "Redis:", "Allocations:", "Sessions:", "Metrics:", "Store:"]),
+        (&["replay", "--help"], &["Allocations:", "Sessions:", "Metrics:"]),
+        (&["record", "--help"], &REDIS),
+        (&["doctor", "--help"], &REDIS),
+        (&["prune", "--help"], &REDIS),
+        (&["usage", "--help"], &["Store:"]),
+        (&["help"], &REDIS),
     ] {
         let output = run(&[("COTURN_EXPORTER_REDIS_URL", "redis://:geheim@h")], arguments);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");
-        for part in
-            ["Log:", "Redis:", "Allocations:", "Sessions:", "Metrics:", "[env: COTURN_EXPORTER_REDIS_URL]"]
-        {
+        for part in headings.iter().chain(&["Log:"]) {
             assert!(text.contains(part), "{arguments:?}: no {part} in\n{text}");
         }
         assert!(!text.contains("geheim"), "{arguments:?}");
     }
+    let usage = String::from_utf8(run(&[], &["usage", "--help"]).stdout).unwrap();
+    assert!(!usage.contains("Redis:") && !usage.contains("Web:"), "{usage}");
 }
 
 #[test]
