@@ -154,7 +154,7 @@ Examples:
         #[arg(id = "format", long, value_name = "FORMAT", default_value = "table")]
         format: String,
         /// Ledger to ask instead of that of --store.path: `postgres://user@host/database`, which has those of all exporters, or
-        /// the path of a store. A password may be in the URL, or in --ledger.postgres-password-file.
+        /// the path of a store. A password may be in the URL or in a file (--ledger.postgres-password-file).
         #[arg(id = "from", long, value_name = "PLACE")]
         from: Option<String>,
     },

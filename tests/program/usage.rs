@@ -83,7 +83,7 @@ fn add_sessions(connection: &Connection, first: u32, count: u32) {
     let sql = "
         WITH RECURSIVE number (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1 + ?2 - 1)
         INSERT INTO session SELECT n, 0, '', 'r', 'a user with a name that takes some room ' || n, '', '', '', '', '',
-            0, 1000, NULL, NULL, 1, 0, 100, 0, 0, 0, 0, 0, 0, 0, 0 FROM number";
+            0, 1000, NULL, NULL, 1, 0, 100, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM number";
     connection.execute(sql, [first, count]).unwrap();
 }
 
