@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use coturn_exporter::clock::{Clock as _, SystemClock};
 use coturn_exporter::resp::command;
 
 use crate::common::poll;
@@ -39,7 +40,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut coturn = TcpStream::connect(listener).expect("the listener is there");
     let mut answers = coturn.try_clone().expect("a socket");
     std::thread::spawn(move || {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         while answers.read(&mut buffer).is_ok_and(|read| read > 0) {}
     });
     let exporter_id = exporter.process_id();
@@ -101,7 +102,8 @@ fn session(out: &mut Vec<u8>, number: u64) {
 fn oldest_waiting(exporter: &crate::common::servers::exporter::Exporter) -> Duration {
     let page = exporter.page();
     let oldest = page.value("coturn_exporter_sink_oldest_pending_timestamp_seconds", &[("sink", "postgres")]);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let clock = SystemClock::new();
+    let now = Duration::from_millis(clock.to_wall(clock.now()).as_millis());
     oldest.map_or(Duration::ZERO, |oldest| now.saturating_sub(Duration::from_secs_f64(oldest)))
 }
 

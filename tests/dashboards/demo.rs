@@ -74,8 +74,10 @@ fn files(folder: &Path) -> Vec<String> {
         .collect()
 }
 
+/// One after the other: both would take the port that a Prometheus has by default.
 #[test]
 fn the_demo_shows_everything_and_leaves_nothing() {
+    one_that_is_killed_takes_its_prometheus_along();
     let mut demo = Demo::start();
     poll::until(SHOWN, "the alert of a leak", || {
         let alerts = demo.asked("/api/v1/alerts")?;
@@ -107,9 +109,7 @@ fn the_demo_shows_everything_and_leaves_nothing() {
     assert!(http::get(demo.prometheus().unwrap(), "/-/ready").is_err(), "its Prometheus runs on");
 }
 
-/// Whoever kills it has no Prometheus left over.
-#[test]
-fn a_demo_that_is_killed_takes_its_prometheus_along() {
+fn one_that_is_killed_takes_its_prometheus_along() {
     let mut demo = Demo::start();
     poll::until(SHOWN, "its Prometheus", || {
         http::get(demo.prometheus()?, "/-/ready").and_then(|response| match response.status {

@@ -25,7 +25,7 @@ async fn first_never_ends(reply: Reply) {
         }
         assert!(failed.is_none());
         tokio::time::pause();
-        tokio::time::advance(Duration::from_millis(14_000)).await;
+        tokio::time::advance(Duration::from_secs(14)).await;
         let early = tokio::select! { biased;
             ended = &mut delivery => Some(ended),
             () = tokio::task::yield_now() => None,

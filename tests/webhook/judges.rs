@@ -62,23 +62,20 @@ pub(crate) fn check_verifier(language: &str, code: &str, secret: &str, request: 
     changed.body[3] ^= 1;
     for (request, expected) in [(request, "True"), (&changed, "False")] {
         let case = case(secret, request);
-        let (is_well, said) = match language {
-            "python" => {
-                let program = format!(
-                    "{code}\nimport json, sys\ncase = json.load(sys.stdin)\n\
+        let (is_well, said) = if language == "python" {
+            let program = format!(
+                "{code}\nimport json, sys\ncase = json.load(sys.stdin)\n\
                      headers = {{'webhook-' + name: case[name] for name in ('id', 'timestamp', 'signature')}}\n\
                      print(verify(case['secret'], headers, case['body'].encode()))"
-                );
-                python(&["-c", &program], &case)
-            }
-            _ => {
-                let program = format!(
-                    "{code}\nconst c = JSON.parse(require('fs').readFileSync(0, 'utf8'));\n\
+            );
+            python(&["-c", &program], &case)
+        } else {
+            let program = format!(
+                "{code}\nconst c = JSON.parse(require('fs').readFileSync(0, 'utf8'));\n\
                      const headers = Object.fromEntries(['id', 'timestamp', 'signature'].map(n => ['webhook-' + n, c[n]]));\n\
                      console.log(verify(c.secret, headers, Buffer.from(c.body)) ? 'True' : 'False');"
-                );
-                run(NODE, &["-e", &program], &case)
-            }
+            );
+            run(NODE, &["-e", &program], &case)
         };
         assert!(is_well && said.trim() == expected, "{language}: {said}");
     }
