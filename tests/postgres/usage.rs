@@ -154,11 +154,7 @@ fn the_database_answers_as_the_ledgers_merged() {
         let (ours, theirs) = (ask(&["--from", &merged]), ask(&["--from", &url]));
         assert_eq!((ours.code, theirs.code), (Some(0), Some(0)), "{}{}", ours.stderr, theirs.stderr);
         assert_eq!(ours.stdout, theirs.stdout, "{question}");
-        assert!(
-            ours.stdout.contains("relayed_bytes") || question.contains("2031"),
-            "{question}: {}",
-            ours.stdout
-        );
+        assert!(ours.stdout.contains("relayed") || question.contains("2031"), "{question}: {}", ours.stdout);
     }
 }
 

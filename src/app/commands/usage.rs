@@ -166,8 +166,10 @@ impl UsageAnswer<'_> {
                 *sum = sum.saturating_add(figure);
             }
         }
-        let label = (0..keys).map(|key| if key == 0 { "total".to_owned() } else { String::new() });
-        rows.push(row(label.collect(), &total));
+        if !answers.is_empty() {
+            let label = (0..keys).map(|key| if key == 0 { "total".to_owned() } else { String::new() });
+            rows.push(row(label.collect(), &total));
+        }
         let widths: Vec<usize> = (0..keys + self.columns.len())
             .map(|column| {
                 let cells = rows.iter().filter_map(|row| row.get(column));
