@@ -1,6 +1,7 @@
 //! The command line: flags, variables, help, version. The only user of `clap`; what comes out is a [`Config`].
 
 mod args;
+mod command_args;
 mod given;
 mod read;
 mod read_coturn;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::args::{self, Args};
+use super::command_args::{CommandArgs, LedgerArgs, SimulateArgs};
 use super::given::{Given, UsageError};
 use super::read_coturn;
 use super::read_sinks::{ledger_place, read_sinks};
@@ -126,30 +127,30 @@ pub(super) fn config(
 
 fn read_command(
     given: &Given<'_>,
-    command: Option<args::CommandArgs>,
+    command: Option<CommandArgs>,
     store: &args::StoreArgs,
     sinks: &SinkArgs,
 ) -> Result<Command, UsageError> {
     match command {
         None => Ok(Command::Watch),
-        Some(args::CommandArgs::Replay { files, until }) => {
+        Some(CommandArgs::Replay { files, until }) => {
             let until = until.map(|until| value::seconds(&until)).transpose();
             Ok(Command::Replay { files, until: until.map_err(|problem| given.wrong("until", problem))? })
         }
-        Some(args::CommandArgs::Record { output, duration }) => {
+        Some(CommandArgs::Record { output, duration }) => {
             let duration = read_duration(given, duration)?;
             Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
         }
-        Some(args::CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
-        Some(args::CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
-        Some(args::CommandArgs::Simulate(args)) => read_simulation(given, args).map(Command::Simulate),
-        Some(args::CommandArgs::Demo { port, calls, duration }) => Ok(Command::Demo(Demo {
+        Some(CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
+        Some(CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(CommandArgs::Simulate(args)) => read_simulation(given, args).map(Command::Simulate),
+        Some(CommandArgs::Demo { port, calls, duration }) => Ok(Command::Demo(Demo {
             port: given.one("port", &port, value::port)?,
             calls: given.one("calls", &calls, |calls| size(calls, 1..=MOST_CALLS))?,
             duration: read_duration(given, duration)?,
         })),
-        Some(args::CommandArgs::Ledger { action: args::LedgerArgs::Schema }) => Ok(Command::LedgerSchema),
-        Some(args::CommandArgs::Ledger { action: args::LedgerArgs::Prune { from, keep, apply } }) => {
+        Some(CommandArgs::Ledger { action: LedgerArgs::Schema }) => Ok(Command::LedgerSchema),
+        Some(CommandArgs::Ledger { action: LedgerArgs::Prune { from, keep, apply } }) => {
             let keep = value::positive_duration(&keep).map_err(|problem| given.wrong("keep", problem))?;
             let database = match ledger_place(given, &from, sinks)? {
                 LedgerPlace::Postgres(database) => database,
@@ -157,7 +158,7 @@ fn read_command(
             };
             Ok(Command::LedgerPrune { database, keep, apply })
         }
-        Some(args::CommandArgs::Usage { by, since, until, top, wide, columns, format, from }) => {
+        Some(CommandArgs::Usage { by, since, until, top, wide, columns, format, from }) => {
             let wrong = |id: &'static str| move |problem| given.wrong(id, problem);
             let moment = |id, typed: Option<String>| {
                 typed.map(|typed| value::moment(&typed)).transpose().map_err(wrong(id))
@@ -180,7 +181,7 @@ fn read_command(
     }
 }
 
-fn read_simulation(given: &Given<'_>, args: args::SimulateArgs) -> Result<Simulation, UsageError> {
+fn read_simulation(given: &Given<'_>, args: SimulateArgs) -> Result<Simulation, UsageError> {
     let profile = Profile {
         servers: given.one("servers", &args.servers, |servers| size(servers, 1..=1000))?,
         calls: given.one("calls", &args.calls, |calls| size(calls, 1..=MOST_CALLS))?,
