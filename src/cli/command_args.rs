@@ -165,7 +165,7 @@ pub(super) struct SimulateArgs {
     /// Calls that go on at one time.
     #[arg(id = "calls", long, value_name = "COUNT", default_value = "100")]
     pub(super) calls: String,
-    /// So many times as fast as the clock; lifetimes are told in the exporter's time.
+    /// So many times as fast as the clock; lifetimes are published in the exporter's time.
     #[arg(id = "speed", long, value_name = "FACTOR", default_value = "1")]
     pub(super) speed: String,
     /// Time between two deaths of a server on average, on the service's clock; 0s for none.

@@ -52,8 +52,10 @@ pub(super) struct SimulatedAllocation {
 
 impl SimulatedAllocation {
     pub(super) fn open(&self, profile: &Profile, server: &mut Server) {
-        server
-            .set(&self.channel("status"), &format!("new lifetime={}, {}", profile.told(LIFETIME), self.path));
+        server.set(
+            &self.channel("status"),
+            &format!("new lifetime={}, {}", profile.published(LIFETIME), self.path),
+        );
     }
 
     /// Its life up to `now`; false when it is over.
@@ -75,7 +77,7 @@ impl SimulatedAllocation {
             self.refresh_at = now + millis(REFRESH);
             server.set(
                 &self.channel("status"),
-                &format!("refreshed lifetime={}, {}", profile.told(LIFETIME), self.path),
+                &format!("refreshed lifetime={}, {}", profile.published(LIFETIME), self.path),
             );
         }
         true

@@ -44,8 +44,8 @@ impl Profile {
         passed.mul_f64(self.speed)
     }
 
-    /// A lifetime in seconds as the exporter is told it, in its own time.
-    pub(super) fn told(&self, lifetime: Duration) -> u64 {
+    /// A lifetime in seconds as coturn publishes it, in the exporter's time.
+    pub(super) fn published(&self, lifetime: Duration) -> u64 {
         lifetime.div_f64(self.speed.max(0.001)).as_secs().max(1)
     }
 }

@@ -26,14 +26,14 @@ pub enum Output {
     Allocation(AllocationRecord),
     /// A session closed; its allocations came before.
     Session(SessionRecord),
-    /// A session began. Nothing is told of one that an earlier process has told of.
+    /// A session began. There is none for one that an earlier process has announced.
     Opened(OpenedSession),
     /// An allocation became an orphan.
     Orphaned(OrphanedAllocation),
 }
 
 impl Output {
-    /// It is told to others only: the ledger has no row of it.
+    /// It is for others only: the ledger has no row of it.
     pub const fn is_notice(&self) -> bool {
         matches!(OutputKind::of(self), OutputKind::Notice)
     }

@@ -78,7 +78,7 @@ impl Table {
         }
     }
 
-    /// A session began with the allocation at `at`; of one that was restored, an earlier process has told.
+    /// A session began with the allocation at `at`; one that was restored was announced by an earlier process.
     fn tell_opened(&mut self, at: RecordId, joining: Joining) {
         if joining != Joining::Restored {
             self.give_opened(at, joining == Joining::Adopted);

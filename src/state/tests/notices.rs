@@ -1,4 +1,4 @@
-//! What the ledger is told of sessions that begin and allocations that become orphans.
+//! What the ledger gets of sessions that begin and allocations that become orphans.
 
 use super::super::{AllocationNames, Orphan, Output, Settings, Table};
 use super::{SOURCE, at, delta, key, new, refreshed, secs};
@@ -14,7 +14,7 @@ fn tell(table: &mut Table, seconds: u64, key: &Key<'_>, event: &Event<'_>) {
     table.apply(at(seconds), SOURCE, key, event);
 }
 
-/// Sessions that were told of as opened, and those that closed, by their numbers.
+/// Sessions that were announced as opened, and those that closed, by their numbers.
 fn sessions(table: &Table) -> (Vec<u64>, Vec<u64>) {
     let outputs = table.outputs(0, usize::MAX);
     let opened = outputs.iter().filter_map(|(_, output)| match output {

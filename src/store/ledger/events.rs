@@ -1,4 +1,4 @@
-//! Events: each change of a session that others may be told of, and each orphaned allocation, under a number of its own.
+//! Events: each change of a session that others may be called for, and each orphaned allocation, under a number of its own.
 
 use std::cell::Cell;
 
@@ -64,7 +64,7 @@ pub(super) struct EventWriter<'a> {
     /// Nobody is called: events have their numbers, but are not kept.
     is_kept: bool,
     last: Cell<u64>,
-    /// The highest number of a session that was told of here.
+    /// The highest number of a session that was announced here.
     last_session: Cell<i64>,
 }
 

@@ -95,7 +95,7 @@ impl SessionLedger {
         self.last_taken
     }
 
-    /// The highest number of an allocation or session that is in the file, or was told to others.
+    /// The highest number of an allocation or session that is in the file, or was announced to others.
     ///
     /// # Errors
     ///

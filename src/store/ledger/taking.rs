@@ -260,7 +260,7 @@ impl OutputWriter<'_> {
                 let at = rows::wall_millis(self.times.wall);
                 self.events.changed(EventKind::SessionAmended, revision, session, at)
             }
-            // Told when it closes, or older than the ledger keeps.
+            // Announced when it closes, or older than the ledger keeps.
             Some(true) | None => Ok(()),
         }
     }
