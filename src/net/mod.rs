@@ -3,12 +3,14 @@
 
 mod accept;
 mod bind;
+mod dial;
 mod options;
 mod systemd;
 pub mod tls;
 
 pub use accept::{Accept, Acceptor};
 pub use bind::{BindError, bind};
+pub use dial::connect_tcp;
 pub use options::{fail_unconfirmed_after, keep_alive, set_send_buffer};
 pub use systemd::{SystemdError, systemd_sockets};
 

@@ -5,24 +5,19 @@
 //! would be a connection that closes without a reason.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::future::select_ok;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::error::LinkError;
 use super::server::RedisServer;
 use super::tls::{self, TlsError};
-use crate::config::{Endpoint, Tls};
-use crate::net::{fail_unconfirmed_after, keep_alive};
-
-/// Silence after which the system itself asks whether the other end is there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+use crate::config::Tls;
+use crate::net::connect_tcp;
 
 /// How long the handshake may take: a plain port waits for more (7.0.15), and so would we.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -46,14 +41,14 @@ pub(super) async fn dial(server: &RedisServer, tls: Option<&Tls>) -> Result<Box<
             Ok(Box::new(UnixStream::connect(path).await.map_err(LinkError::Connect)?))
         }
         (RedisServer::Tcp(endpoint), None) => {
-            Ok(Box::new(connect_tcp(endpoint).await.map_err(LinkError::Connect)?))
+            Ok(Box::new(connect_tcp(&endpoint.host, endpoint.port).await.map_err(LinkError::Connect)?))
         }
         (RedisServer::Tcp(endpoint), Some(tls)) => {
             // The files first: what is wrong with them is wrong with every server.
             let connector = TlsConnector::from(tls::client_config(tls)?);
             let name = ServerName::try_from(endpoint.host.clone());
             let name = name.map_err(|_| TlsError::NoName { host: endpoint.host.clone() })?;
-            let stream = connect_tcp(endpoint).await.map_err(LinkError::Connect)?;
+            let stream = connect_tcp(&endpoint.host, endpoint.port).await.map_err(LinkError::Connect)?;
             let shaken = timeout(HANDSHAKE, async {
                 let mut stream = connector.connect(name, stream).await?;
                 ping(&mut stream).await.map(|()| stream)
@@ -62,22 +57,6 @@ pub(super) async fn dial(server: &RedisServer, tls: Option<&Tls>) -> Result<Box<
             Ok(Box::new(shaken.map_err(|error| TlsError::from_handshake(error, endpoint, tls))?))
         }
     }
-}
-
-async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
-    // All of them at once: one that swallows packets must not hold up the others.
-    let attempts: Vec<_> =
-        addresses.map(|address: SocketAddr| Box::pin(TcpStream::connect(address))).collect();
-    if attempts.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
-    }
-    let (stream, _) = select_ok(attempts).await?;
-    stream.set_nodelay(true)?;
-    // The first notices a peer that is gone while nothing is sent, the second while something is.
-    keep_alive(&stream, KEEPALIVE)?;
-    fail_unconfirmed_after(&stream, 2 * KEEPALIVE)?;
-    Ok(stream)
 }
 
 /// Sends PING and reads one line, whatever it says: even an error shows that the server has accepted the connection. With

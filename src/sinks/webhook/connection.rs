@@ -1,12 +1,10 @@
 //! A connection to a receiver: dialled, perhaps with TLS, kept from one request to the next.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_ok;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -16,21 +14,17 @@ use rustls::ClientConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::error::WebhookError;
 use super::target::Target;
+use crate::net::connect_tcp;
 use crate::net::tls::{PemText, roots, system_roots};
-use crate::net::{fail_unconfirmed_after, keep_alive};
 
 /// The name, the connection and the handshake together.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// Silence after which the system itself asks whether the other end is there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// What is read of the body of an answer; nobody looks at it.
 const MOST_READ: usize = 64 * 1024;
@@ -135,7 +129,7 @@ fn broken(target: &Target, error: &hyper::Error) -> WebhookError {
 async fn dial(target: &Target, ca_file: Option<&PathBuf>) -> Result<Box<dyn Stream>, WebhookError> {
     // The files first: what is wrong with them is wrong with every connection.
     let tls = if target.is_tls { Some(client_config(target, ca_file)?) } else { None };
-    let stream = connect_tcp(target).await;
+    let stream = connect_tcp(&target.host, target.port).await;
     let stream = stream.map_err(|error| WebhookError::Connect { receiver: target.to_string(), error })?;
     let Some(config) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(target.host.clone());
@@ -168,19 +162,4 @@ fn client_config(target: &Target, ca_file: Option<&PathBuf>) -> Result<Arc<Clien
     let mut config = builder.with_root_certificates(cas).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-async fn connect_tcp(target: &Target) -> io::Result<TcpStream> {
-    let addresses = lookup_host((target.host.as_str(), target.port)).await?;
-    // All of them at once: one that swallows packets must not hold up the others.
-    let attempts: Vec<_> =
-        addresses.map(|address: SocketAddr| Box::pin(TcpStream::connect(address))).collect();
-    if attempts.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
-    }
-    let (stream, _) = select_ok(attempts).await?;
-    stream.set_nodelay(true)?;
-    keep_alive(&stream, KEEPALIVE)?;
-    fail_unconfirmed_after(&stream, 2 * KEEPALIVE)?;
-    Ok(stream)
 }
