@@ -1,6 +1,6 @@
 //! What the ledger gets of sessions that begin and allocations that become orphans.
 
-use super::super::{AllocationNames, Orphan, Output, Settings, Table};
+use super::super::{AllocationNames, Orphan, Output, SavedAllocation, SavedTable, Settings, Table};
 use super::{SOURCE, at, delta, key, new, refreshed, secs};
 use crate::wire::{Event, Key, Leg};
 
@@ -122,4 +122,27 @@ fn notices_that_nobody_takes_give_way_before_sessions() {
     let (opened, closed) = sessions(&table);
     assert_eq!((opened.len(), closed.len() as u64), (50_000, rounds));
     assert_eq!(table.lost_outputs(), 100);
+}
+
+/// Its process began them, and whoever listened then has been told: to a receiver they are not new.
+#[test]
+fn what_an_older_store_held_open_is_not_told_of_as_opened() {
+    let mut earlier = begun(Settings::default());
+    tell(&mut earlier, 0, &key("r", "a", 1), &new(600));
+    let record = earlier.take_all().remove(0);
+    let exported = record.sums;
+    let allocations = vec![SavedAllocation { record, exported, accounted_bytes: 0 }];
+    let mut table = super::table(Settings::default());
+    table.begin_store(2, 1);
+    table.restore(at(20), SavedTable { allocations, ..SavedTable::default() });
+    tell(&mut table, 21, &key("r", "b", 2), &new(600));
+    let outputs = table.outputs(0, usize::MAX);
+    let users: Vec<_> = outputs
+        .iter()
+        .filter_map(|(_, output)| match output {
+            Output::Opened(session) => Some(session.first.user.to_vec()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(users, [b"b".to_vec()], "the one that began here");
 }
