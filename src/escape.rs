@@ -1,6 +1,7 @@
 //! Bytes and text from outside, made safe for a terminal, a line of the log or HTML: the one definition of what is
 //! visible.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// Whether a character is plainly visible: no control character, separator, mark that joins onto the character before, or
@@ -28,6 +29,13 @@ pub fn printable(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// Text for a cell of CSV. Spreadsheets compute what begins with one of these characters, and a stranger's name must not be
+/// computed: a `'` before it says that it is text.
+pub fn no_formula(text: &str) -> Cow<'_, str> {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    if is_formula { format!("'{text}").into() } else { text.into() }
 }
 
 /// Text that is safe between tags and inside a quoted attribute of HTML.

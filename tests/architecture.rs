@@ -64,6 +64,7 @@ const HOUSE: &[Room] = &[
         name: "net",
         rooms: &["config"],
         crates: &[
+            "futures_util",
             "listenfd",
             "rustix",
             "rustls",
@@ -82,10 +83,10 @@ const HOUSE: &[Room] = &[
     Room {
         name: "source",
         rooms: &["clock", "config", "doctor", "net", "reload", "resp"],
-        // `rustls` and its like for the connection to Redis, which is dialled here
+        // `rustls` and its like for the connection to Redis, which is dialled here; `flate2` for packed captures
         crates: &[
             "base64",
-            "futures_util",
+            "flate2",
             "redis",
             "rustls",
             "serde",

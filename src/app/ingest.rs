@@ -168,6 +168,16 @@ impl Ingest {
         self.table.source_name(source)
     }
 
+    /// The sources, and when the last message of each came that was understood.
+    pub fn last_messages(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.ids.iter().map(|&id| (self.name(id), self.table.last_message(id)))
+    }
+
+    /// When the last message of the source came that was understood; `None` before the first.
+    pub fn last_message(&self, source: SourceId) -> Option<Timestamp> {
+        self.table.last_message(self.id(source))
+    }
+
     /// Lets time pass.
     pub fn advance(&mut self, now: Timestamp) {
         self.table.advance(now);

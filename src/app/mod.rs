@@ -62,6 +62,17 @@ pub enum Error {
     /// A capture that is none.
     #[error("{0}")]
     Capture(CaptureError),
+    /// `record` never reached its Redis.
+    #[error(
+        "nothing was recorded: {redis} could not be watched: {problem}; `doctor` with the same --redis flags says what to \
+         change"
+    )]
+    NothingRecorded {
+        /// Its name.
+        redis: String,
+        /// Why, the last time.
+        problem: String,
+    },
     /// The output takes no more.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
@@ -174,7 +185,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             block_on(Hangup::Ends, recording).map(done)
         }
         // Whoever waited for their answer has closed the terminal: they end, as any command does.
-        Command::Doctor { json } => block_on(Hangup::Ends, |_| doctor::doctor(config, json)),
+        Command::Doctor { report } => block_on(Hangup::Ends, |_| doctor::doctor(config, report)),
         Command::Prune { apply } => {
             block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
         }

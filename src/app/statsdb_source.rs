@@ -1,10 +1,13 @@
 //! The listener as a source: coturn's connections come and go, and what they report goes into the table at once.
 
 mod before_the_table;
+mod client_notices;
 mod closed_connections;
 mod connection;
 mod connection_slots;
+mod coturns;
 mod forwarding;
+mod listener_clients;
 mod listener_context;
 mod refused_clients;
 mod suspicious_clients;
@@ -115,9 +118,13 @@ impl StatsdbTask {
         if let Some(last_tick) = last_tick {
             // All that came before the tick before has had its turn, also if this process stood still since.
             let received_until = std::mem::replace(last_tick, context.shared.now());
-            let mut ingest = context.shared.lock();
-            ingest.received_until(context.id, received_until);
-            ingest.forwarded(context.id, context.forward.as_ref().map(Forward::state));
+            let last_event = {
+                let mut ingest = context.shared.lock();
+                ingest.received_until(context.id, received_until);
+                ingest.forwarded(context.id, context.forward.as_ref().map(Forward::state));
+                ingest.last_message(context.id)
+            };
+            context.show_status(last_event);
         }
         let now = context.shared.process_now();
         let notices = context.clients().advance(now);

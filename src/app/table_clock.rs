@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::ingest::SharedTable;
+use super::ingest::{Ingest, SharedTable};
 use super::log_once::LogOnce;
+use crate::clock::Timestamp;
 use crate::state::{CapsReached, Discovery, LongLifetime};
 
 /// How often the table is given the time when no message does it.
@@ -15,20 +16,50 @@ pub(super) async fn let_time_pass(shared: SharedTable) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut caps = Caps::default();
+    let mut first_events = FirstEvents::default();
     loop {
         ticks.tick().await;
         let now = shared.now();
-        let (beyond, findings) = {
+        let (beyond, findings, reporting) = {
             let mut ingest = shared.lock();
             ingest.advance(now);
+            let reporting = first_events.take(&ingest);
             let findings = ingest.take_findings();
             let named = |finding: Discovery| (ingest.name(finding.source()).to_owned(), finding);
-            (ingest.beyond(), findings.into_iter().map(named).collect::<Vec<_>>())
+            (ingest.beyond(), findings.into_iter().map(named).collect::<Vec<_>>(), reporting)
         };
+        for source in reporting {
+            tracing::info!(source, "coturn reports: the first event has come");
+        }
         caps.log(beyond);
         for (source, finding) in findings {
             log(&source, finding);
         }
+    }
+}
+
+/// Which sources have had an event since the process started.
+#[derive(Default)]
+struct FirstEvents {
+    /// For each source the last event that an earlier process had, and whether one came since; empty before the first look.
+    seen: Vec<(Option<Timestamp>, bool)>,
+}
+
+impl FirstEvents {
+    /// The names of those whose first event has come since the look before.
+    fn take(&mut self, ingest: &Ingest) -> Vec<String> {
+        let mut first = Vec::new();
+        for (place, (name, last)) in ingest.last_messages().enumerate() {
+            let Some((earlier, is_known)) = self.seen.get_mut(place) else {
+                self.seen.push((last, false));
+                continue;
+            };
+            if !*is_known && last > *earlier {
+                *is_known = true;
+                first.push(name.to_owned());
+            }
+        }
+        first
     }
 }
 
@@ -48,15 +79,17 @@ fn log(name: &str, finding: Discovery) {
             port,
             "two coturns report the same server address; for a day ids that begin anew are not taken for a restart there"
         ),
-        Discovery::ProcessEnded { peer, restarted: true, .. } => tracing::info!(
+        Discovery::ProcessEnded { peer, restarted: true, allocations, .. } => tracing::info!(
             source = name,
             %peer,
+            allocations,
             "coturn was restarted: all of its connections closed and a new process reports; its allocations have ended \
              (cause replaced)"
         ),
-        Discovery::ProcessEnded { peer, restarted: false, .. } => tracing::warn!(
+        Discovery::ProcessEnded { peer, restarted: false, allocations, .. } => tracing::warn!(
             source = name,
             %peer,
+            allocations,
             "coturn is gone: all of its connections closed at once and none came back; its allocations have ended \
              (cause abandoned)"
         ),
@@ -127,5 +160,33 @@ impl Caps {
                 "more servers than that, or names longer than 128 bytes: they share the server _other"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Settings, SourceId};
+
+    const CHANNEL: &[u8] = b"turn/realm/r/user/u/allocation/000000000000000001/status";
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn the_first_event_of_each_source_is_news_once() {
+        let mut ingest = Ingest::new(Settings::default(), &["a", "b"]);
+        let mut first = FirstEvents::default();
+        // One of an earlier process is not this one's first.
+        ingest.message(at(1), SourceId(0), CHANNEL, b"new lifetime=600").unwrap();
+        assert!(first.take(&ingest).is_empty());
+        assert!(first.take(&ingest).is_empty());
+        for id in [0, 1] {
+            ingest.message(at(2), SourceId(id), CHANNEL, b"refreshed lifetime=600").unwrap();
+        }
+        assert_eq!(first.take(&ingest), ["a", "b"]);
+        ingest.message(at(3), SourceId(1), CHANNEL, b"refreshed lifetime=600").unwrap();
+        assert!(first.take(&ingest).is_empty());
     }
 }

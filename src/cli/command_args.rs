@@ -62,7 +62,7 @@ Examples:
     Simulate(SimulateArgs),
     #[command(after_help = "\
 Examples:
-  coturn-exporter doctor --redis.url redis://10.0.0.5/0
+  coturn-exporter doctor --redis.url redis://10.0.0.5/0 --verbose
   coturn-exporter doctor --statsdb.listen-address 127.0.0.1:6390 --json")]
     /// Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change.
     ///
@@ -70,8 +70,11 @@ Examples:
     Doctor {
         /// Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault),
         /// message, why and fix.
-        #[arg(id = "json", long)]
+        #[arg(id = "json", long, conflicts_with = "verbose")]
         json: bool,
+        /// Print also what is well and needs nothing done, with the ACL line of a user that may do no more than is needed.
+        #[arg(id = "verbose", long)]
+        verbose: bool,
     },
     #[command(after_help = "\
 Examples:

@@ -14,8 +14,8 @@ use super::read_sinks::{ledger_place, read_sinks};
 use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
 use crate::config::{
-    self, Command, Config, ConfigError, Demo, LedgerPlace, ListenAddress, Log, Password, RedisSource, Secret,
-    Simulation, SinksConfig, Statsdb, Tls, UsageQuery, Web,
+    self, Command, Config, ConfigError, Demo, LedgerPlace, ListenAddress, Log, Password, RedisSource,
+    ReportForm, Secret, Simulation, SinksConfig, Statsdb, Tls, UsageQuery, Web,
 };
 use crate::reload::Reloaded;
 use crate::simulation::Profile;
@@ -141,7 +141,10 @@ fn read_command(
             let duration = read_duration(given, duration)?;
             Ok(Command::Record { output: output.filter(|output| output != Path::new("-")), duration })
         }
-        Some(CommandArgs::Doctor { json }) => Ok(Command::Doctor { json }),
+        Some(CommandArgs::Doctor { json: true, .. }) => Ok(Command::Doctor { report: ReportForm::Json }),
+        Some(CommandArgs::Doctor { verbose, .. }) => {
+            Ok(Command::Doctor { report: if verbose { ReportForm::Verbose } else { ReportForm::Short } })
+        }
         Some(CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
         Some(CommandArgs::Simulate(args)) => read_simulation(given, args).map(Command::Simulate),
         Some(CommandArgs::Demo { port, calls, duration }) => Ok(Command::Demo(Demo {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
-    ClientCertificate, Command, LedgerPlace, LogFormat, LogLevel, PostgresSettings, Secret, Tls,
+    ClientCertificate, Command, LedgerPlace, LogFormat, LogLevel, PostgresSettings, ReportForm, Secret, Tls,
     UsageColumns, UsageFormat, UsageQuery, UsageTime, WebConfigFile,
 };
 use crate::state::SessionBy;
@@ -201,8 +201,13 @@ fn record_watches_one_redis() {
 
 #[test]
 fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
-    assert_eq!(config("doctor").command, Command::Doctor { json: false });
-    assert_eq!(config("doctor --json").command, Command::Doctor { json: true });
+    for (line, report) in [
+        ("doctor", ReportForm::Short),
+        ("doctor --verbose", ReportForm::Verbose),
+        ("doctor --json", ReportForm::Json),
+    ] {
+        assert_eq!(config(line).command, Command::Doctor { report }, "{line}");
+    }
     // It listens nowhere itself, so it needs neither a password nor --statsdb.open; and no Redis was named.
     let listener = config("doctor --statsdb.listen-address=:6390");
     assert_eq!(listener.statsdb.map(|statsdb| statsdb.name), Some("statsdb://:6390".to_owned()));

@@ -27,7 +27,7 @@ pub use sinks::{EventBounds, PostgresSettings, SinksConfig, WebhookSettings};
 pub use statsdb::{ServerCertificate, Statsdb, server_certificate};
 pub use telemetry_path::TelemetryPath;
 pub use turnserver::TurnserverConf;
-pub use turnserver_line::TurnserverLine;
+pub use turnserver_line::{TurnserverLine, redis_statsdb_line};
 
 use crate::clock::Timestamp;
 use crate::reload::Reloaded;
@@ -82,6 +82,17 @@ pub struct StoreConfig {
     pub sinks: SinksConfig,
 }
 
+/// How `doctor` prints what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportForm {
+    /// Text: what is wrong at length, the rest in a line each.
+    Short,
+    /// Text: all of it at length.
+    Verbose,
+    /// One JSON object.
+    Json,
+}
+
 /// What to do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Command {
@@ -104,8 +115,8 @@ pub enum Command {
     },
     /// Look at the sources and say what to change.
     Doctor {
-        /// As JSON instead of text.
-        json: bool,
+        /// How they are printed.
+        report: ReportForm,
     },
     /// List the status keys that no live allocation can own.
     Prune {

@@ -36,7 +36,7 @@ impl Statsdb {
         if self.password.is_some() {
             note = format!("{note} {SECRET}");
         }
-        TurnserverLine { line: Some(line(&ip, bound.port(), 0, self.password.is_some())), note }
+        TurnserverLine { line: Some(redis_statsdb_line(&ip, bound.port(), 0, self.password.is_some())), note }
     }
 }
 
@@ -64,11 +64,15 @@ impl RedisSource {
         if has_password {
             note.push_str(" SECRET is the password of coturn's user there, the default user.");
         }
-        TurnserverLine { line: Some(line(&endpoint.host, endpoint.port, self.db, has_password)), note }
+        TurnserverLine {
+            line: Some(redis_statsdb_line(&endpoint.host, endpoint.port, self.db, has_password)),
+            note,
+        }
     }
 }
 
-fn line(host: &str, port: u16, db: u32, has_password: bool) -> String {
+/// The setting as `turnserver.conf` has it; `SECRET` stands for a password.
+pub fn redis_statsdb_line(host: &str, port: u16, db: u32, has_password: bool) -> String {
     let password = if has_password { "password=SECRET " } else { "" };
     format!("redis-statsdb=\"ip={host} dbname={db} {password}port={port} connect_timeout=30\"")
 }

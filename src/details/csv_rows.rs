@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::escape::printable;
+use crate::escape::{no_formula, printable};
 
 /// A column, and where it stands in a row of the JSON.
 type Column = (&'static str, &'static str);
@@ -100,8 +100,7 @@ fn text(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => {
             let shown = printable(text.as_bytes());
-            let is_formula = shown.starts_with(['=', '+', '-', '@']);
-            quoted(&if is_formula { format!("'{shown}") } else { shown })
+            quoted(&no_formula(&shown))
         }
         other => other.to_string(),
     }

@@ -1,7 +1,10 @@
 //! Judges the listener that coturn reports to without a Redis: whether the exporter listens there, whether the password
 //! is right, and which clients have connected. Also how coturn 4.17 treats the host that its `redis-statsdb` names.
 
-use super::{Finding, Severity, Verdict, of_source};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Finding, Severity, TURNSERVER_LINE, Verdict, of_source};
 
 /// What was seen of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct ListenerFacts {
     pub port: u16,
     /// Whether a password is configured here, and whether it contains a blank.
     pub password: Option<PasswordForm>,
+    /// The line for the `turnserver.conf` of a coturn on this host; `SECRET` in it stands for a password.
+    pub line: String,
     /// What a client there finds.
     pub seen: ListenerSeen,
 }
@@ -39,14 +44,24 @@ pub enum ListenerSeen {
     /// It speaks TLS, which is not tried here.
     Tls,
     /// An exporter.
-    Exporter {
-        /// It asks for a password.
-        has_password: bool,
-        /// A coturn has connected since it was started.
-        coturn_seen: bool,
-        /// Client addresses that it refuses.
-        refused_clients: u64,
-    },
+    Exporter(ExporterSeen),
+}
+
+/// What an exporter says of its listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExporterSeen {
+    /// It asks for a password.
+    pub has_password: bool,
+    /// A coturn has connected since it was started.
+    pub coturn_seen: bool,
+    /// Client addresses that it refuses.
+    pub refused_clients: u64,
+    /// Addresses that a coturn is connected from now, the first few of them.
+    pub connected_from: Vec<IpAddr>,
+    /// How many there are.
+    pub connected: u64,
+    /// How long ago the last event came; `None` before the first.
+    pub since_last_event: Option<Duration>,
 }
 
 /// Judges what was seen.
@@ -54,10 +69,10 @@ pub fn judge_listener(facts: &ListenerFacts) -> Vec<Finding> {
     let mut verdicts = vec![reach(facts)];
     match &facts.seen {
         ListenerSeen::Refused => verdicts.push(refused(facts)),
-        ListenerSeen::Exporter { has_password, coturn_seen, refused_clients } => {
-            verdicts.push(login(facts, *has_password));
-            verdicts.push(coturn(*coturn_seen));
-            verdicts.extend(clients(*refused_clients));
+        ListenerSeen::Exporter(exporter) => {
+            verdicts.push(login(facts, exporter.has_password));
+            verdicts.push(coturn(exporter));
+            verdicts.extend(clients(exporter.refused_clients));
         }
         ListenerSeen::Unreachable(_) | ListenerSeen::OtherProgram | ListenerSeen::Tls => {}
     }
@@ -109,7 +124,7 @@ fn reach(facts: &ListenerFacts) -> Verdict {
                 format!("something listens at {ip} port {port}; not judged: its answers, which need TLS");
             Verdict::new(Severity::Info, "listener", message)
         }
-        ListenerSeen::Refused | ListenerSeen::Exporter { .. } => {
+        ListenerSeen::Refused | ListenerSeen::Exporter(_) => {
             Verdict::new(Severity::Ok, "listener", format!("it answers at {ip} port {port}"))
         }
     }
@@ -141,9 +156,26 @@ fn login(facts: &ListenerFacts, has_password: bool) -> Verdict {
     }
 }
 
-fn coturn(coturn_seen: bool) -> Verdict {
-    if coturn_seen {
-        return Verdict::new(Severity::Ok, "listener-coturn", "a coturn has connected");
+fn coturn(exporter: &ExporterSeen) -> Verdict {
+    let last_event = match exporter.since_last_event {
+        // To whole seconds: more would say nothing.
+        Some(ago) => {
+            format!("the last event came {} s ago", ago.as_secs())
+        }
+        None => "no event has come yet: it reports when a client allocates".to_owned(),
+    };
+    if exporter.connected > 0 {
+        let named: Vec<_> = exporter.connected_from.iter().map(IpAddr::to_string).collect();
+        let more = exporter.connected.saturating_sub(named.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let message = format!("coturn is connected from {}{more}; {last_event}", named.join(", "));
+        return Verdict::new(Severity::Ok, "listener-coturn", message);
+    }
+    if exporter.coturn_seen {
+        let message = format!("a coturn has connected, and none is connected now; {last_event}");
+        return Verdict::new(Severity::Advice, "listener-coturn", message)
+            .because("one that lives connects again with its next event; one that is stopped does not")
+            .fix("see that coturn runs; if a proxy, load balancer or NAT cuts idle connections: --statsdb.behind-proxy");
     }
     let message = "no coturn has connected since the exporter started";
     Verdict::new(Severity::Fault, "listener-coturn", message)
@@ -160,26 +192,31 @@ fn clients(refused_clients: u64) -> Option<Verdict> {
 }
 
 fn line(facts: &ListenerFacts) -> Verdict {
-    let password = if facts.password.is_some() { "password=SECRET " } else { "" };
     let secret =
         if facts.password.is_some() { "; SECRET is the content of --statsdb.password-file" } else { "" };
-    Verdict::new(Severity::Info, "turnserver-conf", format!("what turnserver.conf needs{secret}"))
+    Verdict::new(Severity::Info, TURNSERVER_LINE, format!("what turnserver.conf needs{secret}"))
         .because(
             "coturn on this host connects so; from another host ip is an address of this one. coturn 4.17 and later \
              refuse this ip as a peer (\"auto denied-peer-ip\"): it must be 127.0.0.1, or one on which no coturn relays",
         )
-        .fix(format!(
-            "redis-statsdb=\"ip={} dbname=0 {password}port={} connect_timeout=30\"",
-            facts.ip, facts.port
-        ))
+        .fix(&*facts.line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WELL: ListenerSeen =
-        ListenerSeen::Exporter { has_password: false, coturn_seen: true, refused_clients: 0 };
+    const LINE: &str = "redis-statsdb=\"...\"";
+
+    fn well() -> ListenerSeen {
+        ListenerSeen::Exporter(ExporterSeen {
+            coturn_seen: true,
+            connected_from: vec![[192, 0, 2, 1].into()],
+            connected: 3,
+            since_last_event: Some(Duration::from_millis(61_500)),
+            ..ExporterSeen::default()
+        })
+    }
 
     fn facts(password: Option<bool>, seen: ListenerSeen) -> ListenerFacts {
         ListenerFacts {
@@ -188,6 +225,7 @@ mod tests {
             ip: "127.0.0.1".to_owned(),
             port: 6390,
             password: password.map(|is_cut_by_coturn| PasswordForm { is_cut_by_coturn }),
+            line: LINE.to_owned(),
             seen,
         }
     }
@@ -205,15 +243,16 @@ mod tests {
     fn each_state_of_a_listener_has_its_findings() {
         use Severity::{Advice, Fault, Info, Ok};
         const LINE: (&str, Severity) = ("turnserver-conf", Info);
-        let well = [("listener", Ok), ("listener-login", Ok), ("listener-coturn", Ok), LINE];
-        assert_eq!(judged(None, WELL), well);
-        let exporter = |has_password, coturn_seen, refused_clients| ListenerSeen::Exporter {
-            has_password,
-            coturn_seen,
-            refused_clients,
+        let all_well = [("listener", Ok), ("listener-login", Ok), ("listener-coturn", Ok), LINE];
+        assert_eq!(judged(None, well()), all_well);
+        let exporter = |has_password, coturn_seen, refused_clients| {
+            let connected = u64::from(coturn_seen);
+            let seen =
+                ExporterSeen { has_password, coturn_seen, refused_clients, connected, ..Default::default() };
+            ListenerSeen::Exporter(seen)
         };
-        assert_eq!(judged(Some(false), exporter(true, true, 0)), well);
-        assert_eq!(judged(Some(false), WELL)[1], ("listener-login", Advice));
+        assert_eq!(judged(Some(false), exporter(true, true, 0)), all_well);
+        assert_eq!(judged(Some(false), well())[1], ("listener-login", Advice));
         assert_eq!(judged(None, exporter(false, false, 0))[2], ("listener-coturn", Fault));
         assert_eq!(judged(None, exporter(false, true, 2))[3], ("listener-clients", Fault));
         for password in [None, Some(false)] {
@@ -227,18 +266,30 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_the_one_that_coturn_takes() {
-        let line = |password| judge_listener(&facts(password, WELL)).pop().unwrap();
-        assert_eq!(
-            line(None).fix.unwrap(),
-            "redis-statsdb=\"ip=127.0.0.1 dbname=0 port=6390 connect_timeout=30\""
-        );
-        let line = line(Some(false));
-        assert_eq!(
-            line.fix.unwrap(),
-            "redis-statsdb=\"ip=127.0.0.1 dbname=0 password=SECRET port=6390 connect_timeout=30\""
-        );
-        assert!(line.why.unwrap().contains("4.17"));
+    fn a_coturn_is_named_with_its_last_event() {
+        let coturn = |seen| {
+            let findings = judge_listener(&facts(None, ListenerSeen::Exporter(seen)));
+            let finding = findings.into_iter().find(|finding| finding.id == "listener-coturn").unwrap();
+            (finding.severity, finding.message)
+        };
+        let ListenerSeen::Exporter(seen) = well() else { unreachable!() };
+        let message =
+            "coturn is connected from 192.0.2.1 and 2 more; the last event came 61 s ago".to_owned();
+        assert_eq!(coturn(seen.clone()), (Severity::Ok, message));
+        let gone = ExporterSeen { connected_from: vec![], connected: 0, ..seen };
+        let (severity, message) = coturn(gone.clone());
+        assert_eq!(severity, Severity::Advice);
+        assert!(message.contains("none is connected now; the last event came 61 s ago"), "{message}");
+        let (_, message) = coturn(ExporterSeen { since_last_event: None, ..gone });
+        assert!(message.contains("no event has come yet"), "{message}");
+    }
+
+    #[test]
+    fn the_line_for_coturn_comes_last() {
+        let line = |password| judge_listener(&facts(password, well())).pop().unwrap();
+        assert_eq!(line(None).fix.unwrap(), LINE);
+        assert!(line(Some(false)).message.contains("SECRET") && !line(None).message.contains("SECRET"));
+        assert!(line(None).why.unwrap().contains("4.17"));
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub struct Finding {
     pub fix: Option<String>,
 }
 
+/// The finding that gives the line for `turnserver.conf`.
+const TURNSERVER_LINE: &str = "turnserver-conf";
+
 /// Judges the facts.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let subject = &facts.subject;

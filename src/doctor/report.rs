@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, TURNSERVER_LINE};
 use crate::escape::printable;
 
 /// The widest line of running text; a command that fixes something is never broken.
@@ -30,10 +30,12 @@ pub fn json(findings: &[Finding]) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Report { ok, findings }).map(|line| line + "\n")
 }
 
-/// A block for each source, a line for each finding, below it why it matters and how to fix it.
-pub fn text(findings: &[Finding]) -> String {
+/// A block for each source, a line for each finding, below it why it matters and how to fix it. Unless it is `verbose`, of a
+/// finding that asks for nothing only the line, but for the line that `turnserver.conf` needs.
+pub fn text(findings: &[Finding], verbose: bool) -> String {
     let mut out = String::new();
     let mut source = None;
+    let mut is_short = false;
     for finding in findings {
         if source != Some(&finding.source) {
             if source.is_some() {
@@ -45,6 +47,10 @@ pub fn text(findings: &[Finding]) -> String {
         }
         let head = format!("  {:<7} {}: {}", finding.severity.as_str(), finding.id, finding.message);
         wrap(&mut out, &head);
+        if !verbose && finding.severity == Severity::Info && finding.id != TURNSERVER_LINE {
+            is_short |= finding.why.is_some() || finding.fix.is_some();
+            continue;
+        }
         if let Some(why) = &finding.why {
             wrap(&mut out, &format!("          why {why}"));
         }
@@ -59,7 +65,14 @@ pub fn text(findings: &[Finding]) -> String {
     let verdict = if faults == 0 { "Nothing is wrong" } else { "Something is wrong" };
     // Writing to a string cannot fail.
     let _ = writeln!(out, "\n{verdict}. Faults: {faults}, advice: {advice}.");
-    if findings.iter().any(|finding| finding.fix.as_deref().is_some_and(|fix| fix.starts_with("redis-cli"))) {
+    if is_short {
+        out.push_str("--verbose says why, and gives the command, also for what is marked info.\n");
+    }
+    let has_command = |finding: &Finding| {
+        (verbose || finding.severity != Severity::Info)
+            && finding.fix.as_deref().is_some_and(|fix| fix.starts_with("redis-cli"))
+    };
+    if findings.iter().any(has_command) {
         wrap(
             &mut out,
             "redis-cli changes the running Redis (log in with --user and --askpass where it asks for it); CONFIG \

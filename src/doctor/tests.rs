@@ -494,7 +494,7 @@ fn text_fits_a_terminal_and_is_harmless() {
     findings.extend(
         judged(|_| {}).into_iter().map(|finding| Finding { source: "unix:///s".to_owned(), ..finding }),
     );
-    let text = text(&findings);
+    let text = text(&findings, true);
     assert!(text.starts_with("redis://h:6379/0\n  ok      reachable: "), "{text}");
     assert!(text.contains("\nunix:///s\n") && text.contains("\nSomething is wrong. Faults: 1, advice: 0.\n"));
     assert!(
@@ -507,6 +507,38 @@ fn text_fits_a_terminal_and_is_harmless() {
         assert!(line.chars().count() <= 100, "{line}");
         assert_eq!(line.trim_end(), line);
     }
+}
+
+#[test]
+fn the_short_text_is_at_length_about_what_is_wrong_only() {
+    let findings = judged(|seen| {
+        seen.excess = Look::Seen(vec!["FLUSHALL".to_owned()]);
+        seen.settings = Look::Seen(values(&[("timeout", "60")]));
+    });
+    let (short, long) = (text(&findings, false), text(&findings, true));
+    for line in [
+        "info    excess-rights: the user may also call FLUSHALL",
+        "fix redis-cli -h h -p 6379 CONFIG SET timeout 0",
+    ] {
+        assert!(short.contains(line) && long.contains(line), "{short}");
+    }
+    let hidden = "ACL SETUSER";
+    assert!(long.contains(hidden) && !short.contains(hidden), "{short}");
+    assert!(short.contains("--verbose") && !long.contains("--verbose"), "{short}");
+    let nothing = judged(|_| {});
+    assert!(!text(&nothing, false).contains("--verbose"), "nothing is left out");
+    // The one thing that is to be copied although nothing is wrong.
+    let seen = super::listener::ListenerSeen::OtherProgram;
+    let facts = super::listener::ListenerFacts {
+        name: "statsdb://:6390".to_owned(),
+        listen: ":6390".to_owned(),
+        ip: "127.0.0.1".to_owned(),
+        port: 6390,
+        password: None,
+        line: "redis-statsdb=\"\"".to_owned(),
+        seen,
+    };
+    assert!(text(&super::listener::judge_listener(&facts), false).contains("fix redis-statsdb="));
 }
 
 #[test]

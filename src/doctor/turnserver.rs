@@ -20,6 +20,8 @@ pub struct TurnserverFacts {
     pub statsdb: StatsdbSetting,
     /// What the exporter watches.
     pub watched: Vec<WatchedPlace>,
+    /// A `redis-statsdb` by which coturn reports to the first of them.
+    pub line: String,
     /// `realm`.
     pub realm: Option<String>,
     /// `max-allocate-lifetime`, where the file has it.
@@ -120,20 +122,17 @@ pub fn judge_turnserver(facts: &TurnserverFacts) -> Vec<Finding> {
     verdicts.into_iter().map(|verdict| of_source(verdict, &facts.file)).collect()
 }
 
-const LINE: &str = "redis-statsdb=\"ip=127.0.0.1 dbname=0 port=6379 connect_timeout=30\"";
-
 fn statsdb(facts: &TurnserverFacts) -> Vec<Verdict> {
     const ID: &str = "coturn-statsdb";
     let nothing = "coturn runs, and reports nothing: there are no numbers";
     match &facts.statsdb {
         StatsdbSetting::Missing => {
-            let fix =
-                format!("{LINE} in the file, with the place that the exporter watches; then restart coturn");
+            let fix = format!("{} in the file; then restart coturn", facts.line);
             vec![Verdict::new(Severity::Fault, ID, "there is no redis-statsdb").because(nothing).fix(fix)]
         }
         StatsdbSetting::Broken(problem) => {
             let message = format!("coturn cannot use redis-statsdb: {problem}");
-            let fix = format!("a line such as {LINE} in the file; then restart coturn");
+            let fix = format!("a line such as {} in the file; then restart coturn", facts.line);
             vec![Verdict::new(Severity::Fault, ID, message).because(nothing).fix(fix)]
         }
         StatsdbSetting::Target { host, port, db, connect_timeout, unreachable } => {
@@ -334,6 +333,7 @@ mod tests {
             file: "/etc/turnserver.conf".to_owned(),
             statsdb: target("localhost", 6379, 2),
             watched: vec![redis("127.0.0.1", 2)],
+            line: "redis-statsdb=\"...\"".to_owned(),
             realm: Some("turn.example".to_owned()),
             max_allocate_lifetime: Some(Duration::from_secs(3600)),
             max_lifetime: Duration::from_secs(3600),

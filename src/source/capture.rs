@@ -8,10 +8,11 @@
 //! as `channel_b64` or `payload_b64`, in base64 (standard alphabet, padded). Fields with other names are ignored.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -100,6 +101,19 @@ pub struct CaptureReader<R> {
     line: u64,
     buffer: Vec<u8>,
     broken: bool,
+}
+
+/// The lines of a capture, which may be packed with gzip: that shows in its first two bytes, whatever its name.
+///
+/// # Errors
+///
+/// What reading the first bytes gave.
+pub fn unpacked<'a>(mut file: impl BufRead + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    if file.fill_buf()?.starts_with(&GZIP) {
+        return Ok(Box::new(BufReader::new(MultiGzDecoder::new(file))));
+    }
+    Ok(Box::new(file))
 }
 
 impl<R: BufRead> CaptureReader<R> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::common::net::ports::Port;
 use crate::common::net::rights::{LEAST, grant, in_db};
 use crate::common::net::statsdb::Statsdb;
 use crate::common::poll::{self, PATIENCE};
@@ -109,12 +110,48 @@ fn a_recording_ends_after_its_duration_and_never_overwrites() {
     let dir = TempDir::new("record-again");
     // The stream is the same whichever db is named; to name it takes one right more.
     let url = user(&redis, 2);
-    let mut first = record(&dir, &url, &["--duration", "100ms"]);
+    let mut first = record(&dir, &url, &["--duration", "3s"]);
     assert!(first.wait(PATIENCE).success(), "{}", first.output());
     let mut second = record(&dir, &url, &["--duration", "100ms"]);
     let status = second.wait(PATIENCE);
     assert_eq!(status.code(), Some(1), "{}", second.output());
     assert!(second.stderr().contains("stream.jsonl"), "{}", second.stderr());
+}
+
+#[test]
+fn a_redis_that_was_never_reached_gives_no_capture() {
+    let dir = TempDir::new("record-nothing");
+    let port = Port::claim();
+    let url = format!("redis://127.0.0.1:{}/0", port.number);
+    let mut recorder = record(&dir, &url, &["--duration", "300ms"]);
+    assert_eq!(recorder.wait(PATIENCE).code(), Some(1), "{}", recorder.output());
+    let log = recorder.stderr();
+    assert!(log.contains("nothing was recorded") && log.contains("Connection refused"), "{log}");
+    assert!(
+        !dir.path().join("stream.jsonl").exists(),
+        "an empty capture would say that nothing was published"
+    );
+}
+
+#[test]
+fn a_packed_capture_replays_like_the_plain_one() {
+    let golden = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let plain = golden("basic-refresh0-4.6.1.jsonl");
+    let dir = TempDir::new("packed");
+    // The name says nothing; two members, as `cat a.gz b.gz` makes.
+    let packed = dir.path().join("capture");
+    let script = format!(
+        "head -n 3 {0} | gzip > {1}; tail -n +4 {0} | gzip >> {1}",
+        plain.display(),
+        packed.display()
+    );
+    let made = Command::new("sh").args(["-c", &script]).status().expect("sh");
+    assert!(made.success());
+    assert_eq!(replayed(packed), replayed(plain));
+    let cut = dir.write("cut", "");
+    std::fs::write(&cut, &std::fs::read(dir.path().join("capture")).unwrap()[..40]).unwrap();
+    let error = replay(Settings::default(), &[cut], None).unwrap_err().to_string();
+    assert!(error.contains("cut:") && error.contains("cannot read on"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::app::Error;
-use crate::config::{Config, CoturnFile, Endpoint, RedisSource, Statsdb, Tls};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, CoturnFile, Endpoint, RedisSource, ReportForm, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
 use crate::doctor::listener::{ListenerSeen, denied_peer, judge_listener};
 use crate::doctor::turnserver::judge_turnserver;
@@ -23,7 +24,7 @@ use crate::state::Settings;
 /// # Errors
 ///
 /// An output that takes no more; what is wrong with a Redis is a finding.
-pub(in crate::app) async fn doctor(config: Config, as_json: bool) -> Result<ExitCode, Error> {
+pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<ExitCode, Error> {
     let Config { mut sources, mut statsdb, coturn, table: settings, .. } = config;
     let mut findings = Vec::new();
     if let Some(file) = &coturn {
@@ -45,12 +46,15 @@ pub(in crate::app) async fn doctor(config: Config, as_json: bool) -> Result<Exit
         }
     }
     if let Some(statsdb) = statsdb {
-        let facts = probe_listener(&statsdb).await;
+        let facts = probe_listener(&statsdb, SystemClock::new().now()).await;
         findings.extend(judge_listener(&facts));
         findings.extend(denied_peer(&facts.name, &facts.ip));
     }
-    let report =
-        if as_json { json(&findings).map_err(|error| Error::Output(error.into()))? } else { text(&findings) };
+    let report = match form {
+        ReportForm::Json => json(&findings).map_err(|error| Error::Output(error.into()))?,
+        ReportForm::Verbose => text(&findings, true),
+        ReportForm::Short => text(&findings, false),
+    };
     let mut out = io::stdout().lock();
     out.write_all(report.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)?;
     let ill = findings.iter().any(|finding| finding.severity == Severity::Fault);
@@ -63,8 +67,8 @@ async fn listener_of_coturn(file: &CoturnFile) -> Option<Statsdb> {
         return None;
     }
     let listener = coturn_facts::perhaps_listener(file)?;
-    let seen = probe_listener(&listener).await.seen;
-    matches!(seen, ListenerSeen::Exporter { .. }).then_some(listener)
+    let seen = probe_listener(&listener, SystemClock::new().now()).await.seen;
+    matches!(seen, ListenerSeen::Exporter(_)).then_some(listener)
 }
 
 fn subject(source: RedisSource, server: Option<&RedisServer>, settings: &Settings) -> Subject {

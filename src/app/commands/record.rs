@@ -29,7 +29,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// An output that cannot be opened or takes no more.
+/// An output that cannot be opened or takes no more, and a Redis that was never reached.
 pub(in crate::app) async fn record(
     sources: Vec<RedisSource>,
     output: Option<&Path>,
@@ -42,6 +42,19 @@ pub(in crate::app) async fn record(
         ),
         None => Box::new(io::stdout()),
     };
+    let recorded = record_to(out, sources, duration).await;
+    if let (Err(Error::NothingRecorded { .. }), Some(path)) = (&recorded, output) {
+        // It is empty and ours, and would stand in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
+    }
+    recorded
+}
+
+async fn record_to(
+    out: Box<dyn Write + Send>,
+    sources: Vec<RedisSource>,
+    duration: Option<Duration>,
+) -> Result<(), Error> {
     // A capture's lines do not say whose they are; the configuration allows one source.
     let Some(source) = sources.into_iter().next() else { return Ok(()) };
     let mut recorder = StreamRecorder {
@@ -51,6 +64,8 @@ pub(in crate::app) async fn record(
         output: Ok(()),
         messages: 0,
         left_out: 0,
+        has_subscribed: false,
+        obstacle: "there was no time to connect".to_owned(),
     };
     let stop = Shutdown::new();
     let stopped = stop.clone();
@@ -60,7 +75,7 @@ pub(in crate::app) async fn record(
             () = stopped.triggered() => Ok(()),
         };
         tracing::info!(messages = recorder.messages, left_out = recorder.left_out, "recorded");
-        ended
+        ended.and_then(|()| recorder.outcome())
     };
     // A thread of its own: whoever reads the output may hold it up, and a worker of the runtime that waits may be the one
     // that would notice signals.
@@ -122,6 +137,9 @@ struct StreamRecorder {
     messages: u64,
     /// Messages too long to be coturn's.
     left_out: u64,
+    has_subscribed: bool,
+    /// Why the last attempt failed.
+    obstacle: String,
 }
 
 impl KeepConnected for StreamRecorder {
@@ -133,6 +151,7 @@ impl KeepConnected for StreamRecorder {
             Ok(link) => link,
             Err(error) => return Ok(error),
         };
+        self.has_subscribed = true;
         progress.is_connected(self.clock.now());
         progress.works();
         tracing::info!(source = %self.source.name, "recording");
@@ -152,6 +171,7 @@ impl KeepConnected for StreamRecorder {
     }
 
     fn failed(&mut self, error: &LinkError, is_news: bool) {
+        self.obstacle = error.to_string();
         if is_news {
             tracing::warn!(source = %self.source.name, %error, "not recording; trying again");
         }
@@ -163,6 +183,14 @@ impl KeepConnected for StreamRecorder {
 }
 
 impl StreamRecorder {
+    /// An empty capture says that nothing was published; one of a Redis that was never reached must not.
+    fn outcome(self) -> Result<(), Error> {
+        if self.has_subscribed {
+            return Ok(());
+        }
+        Err(Error::NothingRecorded { redis: self.source.name, problem: self.obstacle })
+    }
+
     fn take(&mut self, messages: &mut Messages) -> Result<usize, LinkError> {
         let now = self.clock.now();
         messages.take(|published| published.iter().for_each(|published| self.note(now, published)))

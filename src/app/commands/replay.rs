@@ -10,7 +10,7 @@ use crate::app::ingest::{Ingest, SharedTable};
 use crate::app::store::reading::read_stored;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::metrics::{Format, MetricsPage, Render};
-use crate::source::capture::CaptureReader;
+use crate::source::capture::{CaptureReader, unpacked};
 use crate::state::{Settings, SourceId};
 
 /// The name of the source whose messages a capture holds.
@@ -80,8 +80,8 @@ fn feed(
     shared: &SharedTable,
 ) -> Result<(), Error> {
     let open = |error| Error::Open { path: path.to_owned(), error };
-    let file = File::open(path).map_err(open)?;
-    for captured in CaptureReader::new(BufReader::new(file), path.display().to_string()) {
+    let input = unpacked(BufReader::new(File::open(path).map_err(open)?)).map_err(open)?;
+    for captured in CaptureReader::new(input, path.display().to_string()) {
         let captured = captured.map_err(Error::Capture)?;
         if until.is_some_and(|until| captured.at > until) {
             continue;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::app::Error;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{PostgresSettings, UsageColumns, UsageFormat, UsageQuery, UsageTime};
-use crate::escape::printable;
+use crate::escape::{no_formula, printable};
 use crate::sinks::postgres::{self, PostgresConfig, PostgresError};
 use crate::store::ledger::{self, FIGURES, Question, UsageSums};
 
@@ -192,7 +192,7 @@ impl UsageAnswer<'_> {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(self.names())?;
         for answer in answers {
-            let names = answer.of.iter().map(|name| no_formula(name));
+            let names = answer.of.iter().map(|name| no_formula(name).into_owned());
             let numbers = self.columns.iter().map(|column| column.number(&answer.figures).to_string());
             writer.write_record(names.chain(numbers))?;
         }
@@ -210,12 +210,6 @@ impl UsageAnswer<'_> {
         serde_json::to_writer_pretty(&mut *out, &answers)?;
         writeln!(out)
     }
-}
-
-/// Spreadsheets compute what begins with one of these; a stranger's name must not be computed.
-fn no_formula(name: &str) -> String {
-    let is_formula = name.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    if is_formula { format!("'{name}") } else { name.to_owned() }
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::before_the_table::WaitingCommand;
+use super::client_notices::{ClientNotice, ClientState};
 use super::connection_slots::ListenerSlot;
 use super::forwarding;
 use super::listener_context::ListenerContext;
-use super::refused_clients::{ClientNotice, ClientState};
+
 use super::suspicious_clients::Suspicion;
 use crate::app::ingest::Ingest;
 use crate::app::supervise::contain;
@@ -291,7 +292,7 @@ impl ListenerContext {
         if let Some(reason) = refusal {
             self.refused_connection(reason);
             // A client without the right password is in the log already.
-            if !connection.client.is_refused() {
+            if !connection.client.is_refused {
                 self.note_suspicious(connection.peer, Suspicion::Silent, None);
             }
         }

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::before_the_table::EarlyRefusals;
+use super::client_notices::ClientNotice;
 use super::connection_slots::ListenerSlots;
-use super::refused_clients::{ClientNotice, RefusedClients};
+use super::listener_clients::ListenerClients;
 use super::suspicious_clients::{Suspicion, SuspiciousClients};
 use crate::app::ingest::SharedTable;
+use crate::clock::Timestamp;
 use crate::config::Statsdb;
 use crate::source::forward::Forward;
 use crate::source::statsdb::{CommandRefusal, ConnectionRefusal, ForeignProtocol, ListenerStatus};
@@ -25,7 +27,7 @@ pub(super) struct ListenerContext {
     pub(super) is_behind_proxy: bool,
     /// The source's name.
     pub(super) name: Arc<str>,
-    clients: Arc<Mutex<RefusedClients>>,
+    clients: Arc<Mutex<ListenerClients>>,
     suspicious: Arc<Mutex<SuspiciousClients>>,
     slots: Arc<Mutex<ListenerSlots>>,
     status: Arc<ListenerStatus>,
@@ -47,7 +49,7 @@ impl ListenerContext {
             forward: statsdb.forward.as_ref().map(|_| Forward::default()),
             is_behind_proxy: statsdb.is_behind_proxy,
             name: statsdb.name.as_str().into(),
-            clients: Arc::new(Mutex::new(RefusedClients::new(shared.process_now()))),
+            clients: Arc::new(Mutex::new(ListenerClients::new(shared.process_now()))),
             suspicious: Arc::default(),
             slots: Arc::new(Mutex::new(ListenerSlots::new(statsdb.max_connections))),
             status,
@@ -105,7 +107,7 @@ impl ListenerContext {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn clients(&self) -> MutexGuard<'_, RefusedClients> {
+    pub(super) fn clients(&self) -> MutexGuard<'_, ListenerClients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,15 +129,24 @@ impl ListenerContext {
             let mut ingest = self.shared.lock();
             let (refused, coturn_seen) = self.clients().count();
             ingest.callers(self.id, refused, coturn_seen);
-            self.status.set(refused, coturn_seen);
-        } else {
-            let clients = self.clients();
-            let (refused, coturn_seen) = clients.count();
-            self.status.set(refused, coturn_seen);
         }
+        self.show_clients();
         for notice in notices {
             notice.log(&self.name);
         }
+    }
+
+    /// Shows in INFO how it stands with the clients.
+    fn show_clients(&self) {
+        let clients = self.clients();
+        let (refused, coturn_seen) = clients.count();
+        self.status.set_clients(refused, coturn_seen, clients.connected());
+    }
+
+    /// Shows in INFO how it stands now, and when the last event came.
+    pub(super) fn show_status(&self, last_event: Option<Timestamp>) {
+        self.show_clients();
+        self.status.set_last_event(last_event);
     }
 
     /// Logs a connection that is not a coturn's, if it is the first of its kind from there.

@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::status::{OURS, ReportedStatus};
-use crate::config::{ListenAddress, Password, Statsdb};
-use crate::doctor::listener::{ListenerFacts, ListenerSeen, PasswordForm};
+use crate::clock::Timestamp;
+use crate::config::{ListenAddress, Password, Statsdb, redis_statsdb_line};
+use crate::doctor::listener::{ExporterSeen, ListenerFacts, ListenerSeen, PasswordForm};
 use crate::resp;
 
 /// How long all of it may take.
@@ -19,10 +20,10 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The answers are shorter.
 const LONGEST: u64 = 64 << 10;
 
-/// Looks at the listener of these settings from this host.
-pub async fn probe(statsdb: &Statsdb) -> ListenerFacts {
+/// Looks at the listener of these settings from this host, at this time.
+pub async fn probe(statsdb: &Statsdb, now: Timestamp) -> ListenerFacts {
     let (ip, port) = reachable_at(&statsdb.listen);
-    let seen = match timeout(DEADLINE, exchange(statsdb, &ip, port)).await {
+    let seen = match timeout(DEADLINE, exchange(statsdb, &ip, port, now)).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => ListenerSeen::Unreachable(error.to_string()),
         Err(_) => ListenerSeen::Unreachable(format!("no answer within {DEADLINE:?}")),
@@ -32,7 +33,8 @@ pub async fn probe(statsdb: &Statsdb) -> ListenerFacts {
     };
     let password = statsdb.password.as_ref().map(|password| form(password.current().expose()));
     let (name, listen) = (statsdb.name.clone(), statsdb.listen.to_string());
-    ListenerFacts { name, listen, ip, port, password, seen }
+    let line = redis_statsdb_line(&ip, port, 0, password.is_some());
+    ListenerFacts { name, listen, ip, port, password, line, seen }
 }
 
 /// Where a client of this host connects to.
@@ -54,7 +56,7 @@ fn reachable_at(listen: &ListenAddress) -> (String, u16) {
     }
 }
 
-async fn exchange(statsdb: &Statsdb, ip: &str, port: u16) -> io::Result<ListenerSeen> {
+async fn exchange(statsdb: &Statsdb, ip: &str, port: u16, now: Timestamp) -> io::Result<ListenerSeen> {
     let mut stream = TcpStream::connect((ip, port)).await?;
     if statsdb.tls.is_some() {
         return Ok(ListenerSeen::Tls);
@@ -70,16 +72,24 @@ async fn exchange(statsdb: &Statsdb, ip: &str, port: u16) -> io::Result<Listener
     let mut answers = Vec::new();
     // One that is no Redis may cut the connection; what it has said by then is what counts.
     let _ = stream.take(LONGEST).read_to_end(&mut answers).await;
-    Ok(understand(&String::from_utf8_lossy(&answers)))
+    Ok(understand(&String::from_utf8_lossy(&answers), now))
 }
 
-fn understand(answers: &str) -> ListenerSeen {
+fn understand(answers: &str, now: Timestamp) -> ListenerSeen {
     if answers.lines().any(|line| line.starts_with("-NOAUTH") || line.starts_with("-WRONGPASS")) {
         return ListenerSeen::Refused;
     }
     match ReportedStatus::parse(answers) {
-        Some(ReportedStatus { has_password, coturn_seen, refused_clients }) => {
-            ListenerSeen::Exporter { has_password, coturn_seen, refused_clients }
+        Some(ReportedStatus { has_password, connected, now: status }) => {
+            ListenerSeen::Exporter(ExporterSeen {
+                has_password,
+                coturn_seen: status.coturn_seen,
+                refused_clients: status.refused_clients,
+                connected_from: status.connected,
+                connected,
+                // The exporter's clock may be another host's, and ahead.
+                since_last_event: status.last_event.map(|last| now.since(last)),
+            })
         }
         None => ListenerSeen::OtherProgram,
     }
@@ -111,11 +121,19 @@ mod tests {
             ("$0\r\n\r\n+OK\r\n", ListenerSeen::OtherProgram),
             ("HTTP/1.1 400 Bad Request\r\n", ListenerSeen::OtherProgram),
             (
-                "+OK\r\n$9\r\n# X\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:0\r\nrefused_clients:4\r\n",
-                ListenerSeen::Exporter { has_password: true, coturn_seen: false, refused_clients: 4 },
+                "+OK\r\n$9\r\n# X\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:0\r\nrefused_clients:4\r\n\
+                 connected_addresses:1\r\nconnected_from:192.0.2.1\r\nlast_event_ms:5000\r\n",
+                ListenerSeen::Exporter(ExporterSeen {
+                    has_password: true,
+                    coturn_seen: false,
+                    refused_clients: 4,
+                    connected_from: vec![[192, 0, 2, 1].into()],
+                    connected: 1,
+                    since_last_event: Some(Duration::from_secs(2)),
+                }),
             ),
         ] {
-            assert_eq!(understand(answers), seen, "{answers}");
+            assert_eq!(understand(answers, Timestamp::from_millis(7000)), seen, "{answers}");
         }
     }
 }

@@ -1,41 +1,68 @@
 //! How it stands with the listener, in its own part of INFO: `doctor` reads there whether it is an exporter that listens,
-//! whether a coturn has connected, and whether clients are refused.
+//! which coturns are connected, when the last event came, and whether clients are refused.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use crate::clock::Timestamp;
 
 /// The part's name.
 pub(super) const OURS: &str = "coturn_exporter";
 
+/// Addresses that INFO names, at most.
+const MOST_NAMED: usize = 16;
+
 /// What the log and the metrics say of the listener's clients as well.
 #[derive(Debug, Default)]
-pub struct ListenerStatus {
-    refused_clients: AtomicU64,
-    coturn_seen: AtomicBool,
+pub struct ListenerStatus(Mutex<ReporterNow>);
+
+/// How it stands at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReporterNow {
+    /// Client addresses that are refused for their password.
+    pub refused_clients: u64,
+    /// A coturn has connected since the exporter started.
+    pub coturn_seen: bool,
+    /// The addresses that a coturn is connected from now.
+    pub connected: Vec<IpAddr>,
+    /// When the last event came that was understood, also to an earlier process of the same store.
+    pub last_event: Option<Timestamp>,
 }
 
 /// The same as INFO says it to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReportedStatus {
     pub(super) has_password: bool,
-    pub(super) coturn_seen: bool,
-    pub(super) refused_clients: u64,
+    pub(super) now: ReporterNow,
+    /// Addresses in `now.connected`, and those that INFO does not name.
+    pub(super) connected: u64,
 }
 
 impl ListenerStatus {
-    /// So many client addresses are refused; a coturn has connected since the start.
-    pub fn set(&self, refused_clients: u64, coturn_seen: bool) {
-        self.refused_clients.store(refused_clients, Ordering::Relaxed);
-        self.coturn_seen.store(coturn_seen, Ordering::Relaxed);
+    /// Shows this from now on, but for the last event.
+    pub fn set_clients(&self, refused_clients: u64, coturn_seen: bool, connected: Vec<IpAddr>) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_event = now.last_event;
+        *now = ReporterNow { refused_clients, coturn_seen, connected, last_event };
+    }
+
+    /// Shows this last event from now on.
+    pub fn set_last_event(&self, last_event: Option<Timestamp>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last_event = last_event;
     }
 
     pub(super) fn as_info(&self, has_password: bool) -> String {
-        let (coturn_seen, refused_clients) =
-            (self.coturn_seen.load(Ordering::Relaxed), self.refused_clients.load(Ordering::Relaxed));
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let named: Vec<_> = now.connected.iter().take(MOST_NAMED).map(IpAddr::to_string).collect();
         format!(
-            "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:{}\r\ncoturn_seen:{}\r\n\
-             refused_clients:{refused_clients}\r\n",
+            "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:{}\r\ncoturn_seen:{}\r\nrefused_clients:{}\r\n\
+             connected_addresses:{}\r\nconnected_from:{}\r\nlast_event_ms:{}\r\n",
             u8::from(has_password),
-            u8::from(coturn_seen),
+            u8::from(now.coturn_seen),
+            now.refused_clients,
+            now.connected.len(),
+            named.join(","),
+            now.last_event.map_or(0, Timestamp::as_millis),
         )
     }
 }
@@ -46,10 +73,22 @@ impl ReportedStatus {
         let value =
             |name: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'));
         value("coturn_exporter")?;
+        let number = |name| value(name).and_then(|number| number.parse().ok()).unwrap_or(0);
+        let last_event = number("last_event_ms");
+        let connected: Vec<_> = value("connected_from")
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|address| address.parse().ok())
+            .collect();
         Some(Self {
             has_password: value("password") == Some("1"),
-            coturn_seen: value("coturn_seen") == Some("1"),
-            refused_clients: value("refused_clients").and_then(|count| count.parse().ok()).unwrap_or(0),
+            connected: number("connected_addresses"),
+            now: ReporterNow {
+                refused_clients: number("refused_clients"),
+                coturn_seen: value("coturn_seen") == Some("1"),
+                connected,
+                last_event: (last_event > 0).then(|| Timestamp::from_millis(last_event)),
+            },
         })
     }
 }
@@ -58,16 +97,33 @@ impl ReportedStatus {
 mod tests {
     use super::*;
 
+    fn read(status: &ListenerStatus, has_password: bool) -> ReportedStatus {
+        ReportedStatus::parse(&status.as_info(has_password)).expect("an exporter's")
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let status = ListenerStatus::default();
-        let read =
-            |status: &ListenerStatus, has_password| ReportedStatus::parse(&status.as_info(has_password));
-        let nothing = ReportedStatus { has_password: false, coturn_seen: false, refused_clients: 0 };
-        assert_eq!(read(&status, false), Some(nothing));
-        status.set(3, true);
-        let some = ReportedStatus { has_password: true, coturn_seen: true, refused_clients: 3 };
-        assert_eq!(read(&status, true), Some(some));
+        let nothing = ReportedStatus { has_password: false, now: ReporterNow::default(), connected: 0 };
+        assert_eq!(read(&status, false), nothing);
+        let connected: Vec<IpAddr> = vec![[192, 0, 2, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
+        status.set_clients(3, true, connected.clone());
+        status.set_last_event(Some(Timestamp::from_millis(5)));
+        let now = ReporterNow {
+            refused_clients: 3,
+            coturn_seen: true,
+            connected,
+            last_event: Some(Timestamp::from_millis(5)),
+        };
+        assert_eq!(read(&status, true), ReportedStatus { has_password: true, now, connected: 2 });
         assert_eq!(ReportedStatus::parse("# Server\r\nredis_version:7.0.0\r\n"), None);
+    }
+
+    #[test]
+    fn info_stays_short_however_many_are_connected() {
+        let status = ListenerStatus::default();
+        status.set_clients(0, true, (0..=255).map(|host| [192, 0, 2, host].into()).collect());
+        let seen = read(&status, false);
+        assert_eq!((seen.connected, seen.now.connected.len()), (256, MOST_NAMED));
     }
 }

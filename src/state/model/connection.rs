@@ -261,9 +261,10 @@ impl StatsdbConnections {
         self.open.get(&mark).map(|facts| facts.peer.0)
     }
 
-    /// Where a connection that closed just now came from.
-    pub(crate) fn closed_peer(&self, mark: Mark) -> Option<Peer> {
-        self.closed.iter().find(|closed| closed.mark == mark).map(|closed| closed.facts.peer)
+    /// Where a connection that closed just now came from, and how many live allocations it had reported.
+    pub(crate) fn closed_peer(&self, mark: Mark) -> Option<(Peer, u64)> {
+        let closed = self.closed.iter().find(|closed| closed.mark == mark)?;
+        Some((closed.facts.peer, closed.facts.live as u64))
     }
 
     /// Whether the record is one that the connection of the present event reports.

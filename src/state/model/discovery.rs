@@ -37,6 +37,8 @@ pub enum Discovery {
         peer: IpAddr,
         /// A new process has started there.
         restarted: bool,
+        /// Open allocations that it had reported last, those whose release it had begun among them.
+        allocations: u64,
     },
     /// A lifetime was granted that is longer than the largest of the settings; the first of an episode.
     LongLifetime {
@@ -79,9 +81,26 @@ pub(crate) struct Discoveries(Vec<Discovery>);
 impl Discoveries {
     /// Adds one, unless it waits already: each connection of a process says the same.
     pub(crate) fn add(&mut self, discovery: Discovery) {
+        if let Some((known, allocations)) = self.same_process(&discovery) {
+            *known += allocations;
+            return;
+        }
         if self.0.len() < MAX_WAITING && !self.0.contains(&discovery) {
             self.0.push(discovery);
         }
+    }
+
+    /// The allocations of a process that is known to have ended, and those of another of its connections.
+    fn same_process(&mut self, discovery: &Discovery) -> Option<(&mut u64, u64)> {
+        let Discovery::ProcessEnded { source, peer, restarted, allocations } = discovery else { return None };
+        self.0.iter_mut().find_map(|known| match known {
+            Discovery::ProcessEnded { source: at, peer: from, restarted: again, allocations: known }
+                if (*at, *from, *again) == (*source, *peer, *restarted) =>
+            {
+                Some((known, *allocations))
+            }
+            _ => None,
+        })
     }
 
     pub(crate) fn take(&mut self) -> Vec<Discovery> {

@@ -68,10 +68,10 @@ impl Table {
         self.pass(now);
         let verdict = self.connections.verdict(connection.0, self.now);
         if verdict != ProcessVerdict::Lives
-            && let Some((source, peer)) = self.connections.closed_peer(connection.0)
+            && let Some(((source, peer), allocations)) = self.connections.closed_peer(connection.0)
         {
             let restarted = verdict == ProcessVerdict::Restarted;
-            self.discoveries.add(Discovery::ProcessEnded { source, peer, restarted });
+            self.discoveries.add(Discovery::ProcessEnded { source, peer, restarted, allocations });
         }
         verdict
     }

@@ -79,6 +79,11 @@ impl Table {
         }
     }
 
+    /// When the last message of the source came that was understood; `None` before the first.
+    pub fn last_message(&self, source: SourceId) -> Option<Timestamp> {
+        self.sources.get(source).and_then(|source| source.stats.last_message)
+    }
+
     /// How many client addresses of the listener are refused, and whether a coturn has connected.
     pub fn callers(&mut self, source: SourceId, refused_clients: u64, coturn_seen: bool) {
         self.note(self.now, &Input::Callers { source, refused_clients, coturn_seen });

@@ -84,7 +84,7 @@ fn a_process_that_ends_takes_its_own_allocations_along_and_no_others() {
     assert_eq!((live(&table), closed(&table, Cause::Abandoned), closed(&table, Cause::Released)), (1, 1, 1));
     let realm = table.snapshot().realms[0].series.clone();
     assert_eq!((realm.orphans.get(0), realm.orphans.get(1)), (0, 0), "nobody holds them");
-    let gone = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: false };
+    let gone = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: false, allocations: 2 };
     assert_eq!(table.take_discoveries(), [gone]);
 }
 
@@ -303,7 +303,7 @@ fn a_new_process_at_the_address_is_a_restart() {
     table.connection_closed(Timestamp::from_millis(31_400), cleaning, ClosedBy::Peer);
     assert_eq!(judge(&mut table, 32, &[relay]), ProcessVerdict::Restarted);
     assert_eq!((live(&table), closed(&table, Cause::Replaced)), (0, 1));
-    let found = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: true };
+    let found = Discovery::ProcessEnded { source: SOURCE, peer: HOST, restarted: true, allocations: 1 };
     assert_eq!(table.take_discoveries(), [found]);
 }
 

@@ -1,12 +1,13 @@
 //! What `doctor` takes from coturn's file and from the exporter's settings, side by side.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::turnserver::StatsdbTarget;
-use crate::config::{CoturnFile, ListenAddress, RedisAddress, RedisSource, Statsdb};
+use crate::config::{CoturnFile, ListenAddress, RedisAddress, RedisSource, Statsdb, redis_statsdb_line};
 use crate::doctor::turnserver::{StatsdbSetting, TurnserverFacts, WatchedPlace};
 use crate::state::{SessionBy, Settings};
 
@@ -35,6 +36,7 @@ pub(super) async fn facts(
     TurnserverFacts {
         file: file.path.display().to_string(),
         statsdb,
+        line: line(&watched),
         watched,
         realm: conf.realm.clone(),
         max_allocate_lifetime: conf.max_allocate_lifetime,
@@ -50,6 +52,14 @@ pub(super) async fn facts(
         total_quota: conf.total_quota,
         has_prometheus: conf.has_prometheus,
     }
+}
+
+/// By which coturn reports to the first of them; without a password, for one that is not in the file is not known here.
+fn line(watched: &[WatchedPlace]) -> String {
+    let first = watched.iter().find_map(|place| Some((place.endpoint.as_ref()?, place.db.unwrap_or(0))));
+    let Some(((host, port), db)) = first else { return redis_statsdb_line("127.0.0.1", 6379, 0, false) };
+    let is_every_address = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    redis_statsdb_line(if is_every_address { "127.0.0.1" } else { host }, *port, db, false)
 }
 
 /// What a connection to a place that is not watched says.

@@ -154,9 +154,9 @@ fn info_has_what_health_checks_look_for() {
     let answer = format!("${}\r\n{replication}\r\n", replication.len());
     assert_eq!(say(&mut client, "INFO replication").0, answer);
     let status = Arc::new(ListenerStatus::default());
-    status.set(2, true);
-    let ours =
-        "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:1\r\nrefused_clients:2\r\n";
+    status.set_clients(2, true, vec![[192, 0, 2, 1].into()]);
+    let ours = "# Coturn_exporter\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:1\r\nrefused_clients:2\r\n\
+                connected_addresses:1\r\nconnected_from:192.0.2.1\r\nlast_event_ms:0\r\n";
     let mut asked = Client::new(Some(Secret::new("secret")), status);
     say(&mut asked, "AUTH secret");
     assert_eq!(say(&mut asked, "INFO coturn_exporter").0, format!("${}\r\n{ours}\r\n", ours.len()));
