@@ -1,6 +1,6 @@
 //! Twenty exporters of three regions, to which as many simulated coturns report, in one Prometheus with the rules of
-//! `coturn.fleet.rules.yaml`, and a second one that federates them as `federate.example.yaml` says: the sums are those of
-//! what was published.
+//! `coturn.fleet.rules.yaml`, and a second one that federates them as `federate.example.yaml` says, and in one PostgreSQL: the
+//! sums are those of what was published.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,9 +9,11 @@ use crate::common::models::traffic::Traffic;
 use crate::common::net::statsdb::{Allocation, Statsdb};
 use crate::common::poll::{self, PATIENCE};
 use crate::common::readers::promtool::{self, alerts_dir};
+use crate::common::servers::command;
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::fleet::{self, Fleet, Totals};
 use crate::common::servers::listener;
+use crate::common::servers::postgres::Postgres;
 use crate::common::servers::prometheus::Prometheus;
 use crate::common::temp_dir::TempDir;
 
@@ -19,6 +21,8 @@ const EXPORTERS: u64 = 20;
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 const CLUSTERS: [&str; 2] = ["blue", "green"];
 const REALMS: [&str; 3] = ["shop.example", "clinic.example", "school.example"];
+
+const DATABASE: &str = "accounting";
 
 /// Calls of each coturn.
 const CALLS: u64 = 60;
@@ -31,12 +35,19 @@ struct Site {
     cluster: &'static str,
     truth: Totals,
     live: u64,
+    /// Of each realm and user: calls that live, and bytes relayed on the leg of the peers.
+    users: BTreeMap<(&'static str, String), (u64, u64)>,
+    /// The directory of its store.
+    dir: TempDir,
 }
 
 impl Site {
-    fn start(number: u64) -> Self {
+    fn start(number: u64, database: &str) -> Self {
         let place = usize::try_from(number).unwrap();
-        let (exporter, address) = listener::listening(&[]);
+        let (dir, name) = (TempDir::new("site"), site_name(number));
+        let store = dir.path().join("store").display().to_string();
+        let ledger = ["--store.path", &store, "--ledger.postgres-url", database, "--exporter.name", &name];
+        let (exporter, address) = listener::listening(&[&ledger[..], &["--session.linger", "1s"]].concat());
         Self {
             exporter,
             statsdb: Statsdb::at(address),
@@ -44,7 +55,15 @@ impl Site {
             cluster: CLUSTERS[place / 3 % 2],
             truth: Totals::default(),
             live: 0,
+            users: BTreeMap::new(),
+            dir,
         }
+    }
+
+    /// What the database must have of users none of whose calls lives: of others a session is open.
+    fn closed_users(&self) -> BTreeMap<String, u64> {
+        let closed = self.users.iter().filter(|(_, (live, _))| *live == 0);
+        closed.map(|((realm, user), (_, bytes))| (format!("{realm}|{user}"), *bytes)).collect()
     }
 
     /// Job and instance are the same in other clusters.
@@ -90,11 +109,38 @@ impl Site {
             self.truth.closed += 1;
         }
         self.truth.bytes += sum.sent_bytes;
+        let (live, bytes) = self.users.entry((realm, format!("user{}", call % 17))).or_default();
+        *live += u64::from((number + call) % 6 == 5);
+        *bytes += sum.sent_bytes + sum.received_bytes;
     }
 
     fn matcher(&self) -> String {
         format!("region=\"{}\", cluster=\"{}\", ", self.region, self.cluster)
     }
+}
+
+fn site_name(number: u64) -> String {
+    format!("site-{number:02}")
+}
+
+/// Relayed bytes of each realm and user, of one exporter.
+fn in_database(postgres: &Postgres, exporter: &str) -> BTreeMap<String, u64> {
+    let sql = format!(
+        "SELECT realm, user_id, sum(relayed_bytes) FROM coturn_ledger.session JOIN coturn_ledger.store USING (store_id) \
+         WHERE exporter = '{exporter}' GROUP BY realm, user_id"
+    );
+    let row = |line: &str| {
+        let (names, bytes) = line.rsplit_once('|').expect("three columns");
+        (names.to_owned(), bytes.parse().expect("a sum"))
+    };
+    postgres.sql(DATABASE, &sql).lines().map(row).collect()
+}
+
+/// What `usage` says of a place, but for who asked.
+fn usage_of(place: &str, by: &str) -> Vec<serde_json::Value> {
+    let ended = command::exporter(&["usage", "--from", place, "--by", by, "--format", "json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    serde_json::from_str(&ended.stdout).expect("JSON")
 }
 
 /// One that federates another as the example says, every second.
@@ -109,7 +155,10 @@ fn federating(regional: SocketAddr) -> Prometheus {
 
 #[test]
 fn twenty_exporters_add_up_to_what_was_published() {
-    let mut sites: Vec<_> = (0..EXPORTERS).map(Site::start).collect();
+    let postgres = Postgres::start();
+    postgres.create_database(DATABASE);
+    let database = postgres.url_of("postgres", DATABASE);
+    let mut sites: Vec<_> = (0..EXPORTERS).map(|number| Site::start(number, &database)).collect();
     let targets: Vec<_> = (0..).zip(&sites).map(|(number, site)| site.target(number)).collect();
     let fleet = Fleet::of(&targets);
     let global = federating(fleet.prometheus.address);
@@ -158,6 +207,30 @@ fn twenty_exporters_add_up_to_what_was_published() {
             }
         });
     }
+    // Each exporter's rows, to the byte; and all of them together are what the stores have.
+    let mut of_stores: BTreeMap<String, u64> = BTreeMap::new();
+    for (number, site) in (0..).zip(&sites) {
+        let (name, closed) = (site_name(number), site.closed_users());
+        poll::until(PATIENCE, &format!("the rows of {name}"), || {
+            let rows = in_database(&postgres, &name);
+            let wrong = closed.iter().find(|(user, bytes)| rows.get(*user) != Some(*bytes));
+            wrong.map_or(Ok(()), |wrong| Err(format!("{wrong:?} of {rows:?}")))
+        });
+        site.exporter.until("nothing to wait for the database", |page| {
+            match page.count("coturn_exporter_sink_pending_events", &[]) {
+                0 => Ok(()),
+                waiting => Err(waiting.to_string()),
+            }
+        });
+        for realm in usage_of(&site.dir.path().join("store").display().to_string(), "realm") {
+            *of_stores.entry(realm["realm"].as_str().unwrap().to_owned()).or_default() +=
+                realm["relayed_bytes"].as_u64().unwrap();
+        }
+    }
+    let of_database = usage_of(&database, "realm")
+        .into_iter()
+        .map(|realm| (realm["realm"].as_str().unwrap().to_owned(), realm["relayed_bytes"].as_u64().unwrap()));
+    assert_eq!(of_database.collect::<BTreeMap<_, _>>(), of_stores);
     // What is federated is what the fleet has, and no more.
     let stored = global.query("{__name__=~\".+\", job=\"coturn\"}");
     assert!(

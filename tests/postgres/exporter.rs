@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::common::models::traffic::Traffic;
 use crate::common::net::ports::Port;
@@ -12,6 +13,7 @@ use crate::common::readers::coturn_log;
 use crate::common::servers::command;
 use crate::common::servers::coturn::{Coturn, Settings};
 use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
 use crate::common::servers::peer::EchoPeer;
 use crate::common::servers::postgres::Postgres;
 use crate::common::servers::postgres_cutter::{Cut, PostgresCutter};
@@ -107,6 +109,10 @@ fn sessions_of_a_real_coturn_arrive_once_each() {
 
 /// Lives of the exporter, and sessions in each.
 const LIVES: u64 = 20;
+
+/// How long the database is away, in seconds.
+const AWAY: u64 = 60;
+
 const SESSIONS: u64 = 20;
 
 fn traffic(id: u64) -> (Traffic, Traffic) {
@@ -156,7 +162,7 @@ fn killed_twenty_times_each_session_is_one_row() {
             postgres.stop();
         }
         // At any moment: before the ledger has them, within a batch, after it.
-        poll::pass(std::time::Duration::from_millis(random.u64(..800)));
+        poll::pass(Duration::from_millis(random.u64(..800)));
         exporter.kill();
         if life == 7 || life == 13 {
             postgres.start_again();
@@ -182,4 +188,94 @@ fn killed_twenty_times_each_session_is_one_row() {
     assert_eq!(usage_of(&store), usage_of(&database), "{}", Path::new(&store).display());
     assert_eq!(postgres.sql("ledger", "SELECT exporter FROM coturn_ledger.store"), "here");
     drop(exporter);
+}
+
+/// Sessions go on while the database is away for a minute: none is lost, none is written twice, and the page says since when.
+#[test]
+fn a_minute_without_the_database_loses_nothing() {
+    let mut postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let database = postgres.url_of("postgres", "ledger");
+    let dir = TempDir::new("store");
+    let store = dir.path().join("store").to_str().unwrap().to_owned();
+    let (exporter, address) =
+        listening(&["--store.path", &store, "--ledger.postgres-url", &database, "--session.linger", "200ms"]);
+    let mut coturn = Statsdb::at(address);
+    let mut expected = BTreeMap::new();
+    let mut call = |id: u64| {
+        let allocation = Allocation::new("r", &format!("user{id}"), id + 1);
+        coturn.open(&allocation, 600);
+        let (client, peer) = traffic(id);
+        coturn.close(&allocation, client, peer);
+        expected.insert(format!("user{id}"), (1, peer.received_bytes + peer.sent_bytes));
+    };
+    call(0);
+    poll::until(PATIENCE, "the first row", || match in_database(&postgres)?.len() {
+        1 => Ok(()),
+        rows => Err(rows.to_string()),
+    });
+    postgres.stop();
+    for second in 1..=AWAY {
+        call(second);
+        poll::pass(Duration::from_secs(1));
+    }
+    let page = exporter.page();
+    let waiting = page.count("coturn_exporter_sink_pending_events", &[]);
+    assert!(waiting >= AWAY - 5, "{waiting} wait");
+    let since = page.value("coturn_exporter_sink_oldest_pending_timestamp_seconds", &[]).expect("since when");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!(now - since > AWAY as f64 - 5.0, "{now} {since}");
+    postgres.start_again();
+    poll::until(PATIENCE, "all rows", || {
+        let rows = in_database(&postgres)?;
+        if rows == expected { Ok(()) } else { Err(format!("{} of {}", rows.len(), expected.len())) }
+    });
+    let log = exporter.log();
+    assert!(log.matches("level=warn").count() <= 2, "one line for each change of state: {log}");
+}
+
+/// Where the disk of the ledger is full, sessions wait in memory; with room again they go on to the database.
+#[test]
+fn a_full_disk_holds_sessions_up_and_loses_none() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let database = postgres.url_of("postgres", "ledger");
+    let dir = TempDir::new("store");
+    let store = dir.path().join("store").to_str().unwrap().to_owned();
+    let (page, listener) = (Port::claim(), Port::claim());
+    let at = |port: &Port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
+    let listen = at(&listener).to_string();
+    let ledger = ["--store.path", &store, "--ledger.postgres-url", &database, "--session.linger", "200ms"];
+    let args = [&["--statsdb.listen-address", &listen], &ledger[..]].concat();
+    let exporter = Exporter::start_heedless_of_limits_at(at(&page), &args);
+    exporter.wait_loaded();
+    let mut coturn = Statsdb::at(at(&listener));
+    let mut expected = BTreeMap::new();
+    for id in 0..3 * SESSIONS {
+        if id == SESSIONS {
+            poll::until(PATIENCE, "the rows before", || match in_database(&postgres)?.len() as u64 {
+                SESSIONS => Ok(()),
+                rows => Err(rows.to_string()),
+            });
+            exporter.limit_files(Some(0));
+        }
+        let allocation = Allocation::new("r", &format!("user{id}"), id + 1);
+        coturn.open(&allocation, 600);
+        let (client, peer) = traffic(id);
+        coturn.close(&allocation, client, peer);
+        expected.insert(format!("user{id}"), (1, peer.received_bytes + peer.sent_bytes));
+    }
+    exporter.until_value("coturn_exporter_store_ok", &[], 0.0);
+    exporter.until("all to be closed", |page| match page.count("coturn_sessions_closed_total", &[]) {
+        closed if closed == 3 * SESSIONS => Ok(()),
+        closed => Err(closed.to_string()),
+    });
+    assert_eq!(in_database(&postgres).unwrap().len() as u64, SESSIONS, "nothing passes by the ledger");
+    exporter.limit_files(None);
+    poll::until(PATIENCE, "all rows", || {
+        let rows = in_database(&postgres)?;
+        if rows == expected { Ok(()) } else { Err(format!("{} of {}", rows.len(), expected.len())) }
+    });
+    exporter.until_value("coturn_exporter_store_ok", &[], 1.0);
+    assert_eq!(usage_of(&store), usage_of(&database));
 }
