@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::common::models::traffic::Traffic;
 use crate::common::net::ports::Port;
@@ -20,6 +20,7 @@ use crate::common::servers::postgres_cutter::{Cut, PostgresCutter};
 use crate::common::servers::redis::Redis;
 use crate::common::servers::uclient::{Job, Kind, Uclient, wait_for_all};
 use crate::common::temp_dir::TempDir;
+use coturn_exporter::clock::{Clock as _, SystemClock};
 
 /// Sessions and relayed bytes of each user in the database.
 fn in_database(postgres: &Postgres) -> Result<BTreeMap<String, (u64, u64)>, String> {
@@ -223,7 +224,7 @@ fn a_minute_without_the_database_loses_nothing() {
     let waiting = page.count("coturn_exporter_sink_pending_events", &[]);
     assert!(waiting >= AWAY - 5, "{waiting} wait");
     let since = page.value("coturn_exporter_sink_oldest_pending_timestamp_seconds", &[]).expect("since when");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let now = SystemClock::new().now().as_secs_f64();
     assert!(now - since > AWAY as f64 - 5.0, "{now} {since}");
     postgres.start_again();
     poll::until(PATIENCE, "all rows", || {

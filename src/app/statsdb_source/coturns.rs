@@ -102,7 +102,8 @@ mod tests {
     }
 
     fn peer(host: u16) -> IpAddr {
-        [192, 0, (host >> 8) as u8, host as u8].into()
+        let [high, low] = host.to_be_bytes();
+        [192, 0, high, low].into()
     }
 
     #[test]
