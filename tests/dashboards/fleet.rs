@@ -1,5 +1,5 @@
 //! Twenty exporters of three regions, to which as many simulated coturns report, in one Prometheus with the rules of
-//! `coturn.fleet.rules.yaml`, and a second one that federates them as `federate.example.yaml` says, and in one PostgreSQL: the
+//! `coturn.fleet.rules.yaml`, and a second one that federates them as `federate.example.yaml` says, and in one `PostgreSQL`: the
 //! sums are those of what was published.
 
 use std::collections::BTreeMap;
