@@ -36,7 +36,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "config",
-        rooms: &["clock", "percent", "reload", "simulation", "state", "store"],
+        rooms: &["clock", "metrics", "percent", "reload", "simulation", "state", "store"],
         crates: &["humantime", "rustix", "serde", "serde_saphyr", "thiserror"],
     },
     Room {
@@ -98,7 +98,11 @@ const HOUSE: &[Room] = &[
             "webpki",
         ],
     },
-    Room { name: "metrics", rooms: &["state", "wire", "clock", "version"], crates: &["itoa", "rustix"] },
+    Room {
+        name: "metrics",
+        rooms: &["state", "wire", "clock", "version"],
+        crates: &["itoa", "rustix", "strsim"],
+    },
     // Pure: what all pages for people share.
     Room { name: "markup", rooms: &["escape"], crates: &[] },
     // Pure: rows come from whoever has the table.

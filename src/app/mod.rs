@@ -172,7 +172,8 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
     open_files::raise_limit();
     match config.command {
         Command::Replay { files, until } => {
-            replay::print(config.table, &files, until, &mut io::stdout().lock()).map(done)
+            let disabled = config.disabled_families;
+            replay::print(config.table, disabled, &files, until, &mut io::stdout().lock()).map(done)
         }
         Command::Record { output, duration } => {
             let files = file_watch::password_files(&config.password_files);

@@ -59,7 +59,8 @@ pub(super) async fn serve(
         files.push(Arc::new(WatchedCoturnFile::new(file)));
     }
     let live = live_board(&config, listener.as_ref());
-    let site = site(&config.web, web_config, &page, readiness.probe(), live.clone());
+    let shown = metrics_page(&config, &page);
+    let site = site(&config.web, web_config, shown, &page, readiness.probe(), live.clone());
 
     if config.store.is_some() {
         // Before anybody is answered: an empty table would be taken for a reset.
@@ -268,17 +269,30 @@ impl Parts {
     }
 }
 
+/// The page of metrics, without what the operator does not want.
+fn metrics_page(config: &Config, source: &PageSource) -> MetricsPage {
+    let disabled = config.disabled_families.clone();
+    if !disabled.names().is_empty() {
+        tracing::info!(
+            families = disabled.names().join(","),
+            "families are left off the page (--metrics.disable); panels and alerts that ask for them have no data"
+        );
+    }
+    MetricsPage::of_process(source.clone()).with_created(config.web.openmetrics_created).without(disabled)
+}
+
 /// What the web server shows.
 fn site(
     web: &Web,
     config: Option<Reloaded<WebConfig>>,
+    page: MetricsPage,
     source: &PageSource,
     readiness: Readiness,
     live: LiveBoard,
 ) -> Site {
     Site {
         telemetry_path: web.telemetry_path.clone(),
-        page: Arc::new(MetricsPage::of_process(source.clone()).with_created(web.openmetrics_created)),
+        page: Arc::new(page),
         readiness,
         about: about(),
         live: Arc::new(live),

@@ -428,6 +428,17 @@ pub(super) struct MetricsArgs {
         global = true
     )]
     pub(super) realm: Vec<String>,
+    /// Family left off the page, by its name, to have fewer series; repeatable, several with commas. The histograms are
+    /// two thirds of a realm's series.
+    #[arg(
+        id = "metrics.disable",
+        long,
+        env = "COTURN_EXPORTER_METRICS_DISABLE",
+        value_name = "FAMILY",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub(super) disable: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

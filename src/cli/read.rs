@@ -102,6 +102,8 @@ pub(super) fn config(
         }
         Command::Watch | Command::Replay { .. } => {
             config.table = read_table(&given, &allocation, &session, &metrics, config.web.enable_details)?;
+            let disabled = given.each("metrics.disable", &metrics.disable, value::disabled_family)?;
+            config.disabled_families = disabled.into_iter().collect();
         }
         Command::Usage(_)
         | Command::LedgerSchema

@@ -40,7 +40,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 50);
+    assert_eq!(count, 51);
 }
 
 #[test]
@@ -79,7 +79,8 @@ fn every_flag_finds_its_place() {
          --web.max-connections=4 --web.openmetrics-created --web.enable-details --web.details-host=A.b --web.details-host=c --log.level=debug --log.format=json --redis.url=redis://:p@a --redis.url=unix:///s \
          --allocation.max-lifetime=5s --allocation.idle-after=6m --allocation.grace=7s --allocation.max-count=8 \
          --session.by=client --session.linger=9s --session.relayed-packets=0 --session.rest-separator - --metrics.max-realms=11 \
-         --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c --store.path=s.db --store.retention=13d",
+         --metrics.max-servers=12 --metrics.realm=a,b --metrics.realm=c \
+         --metrics.disable=coturn_sessions,coturn_allocation_duration_seconds --metrics.disable=coturn_sessions --store.path=s.db --store.retention=13d",
     );
     let store = config.store.unwrap();
     assert_eq!((store.path, store.retention), ("s.db".into(), Duration::from_secs(13 * 86_400)));
@@ -93,6 +94,8 @@ fn every_flag_finds_its_place() {
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(config.sources[0].password, Some(Secret::new("p").into()));
     assert_eq!(config.sources[1].name, "unix:///s");
+    let disabled = ["coturn_allocation_duration_seconds", "coturn_sessions"];
+    assert_eq!(config.disabled_families.names(), disabled, "each once");
     let table = config.table;
     assert_eq!(table.max_lifetime, Duration::from_secs(5));
     assert_eq!(table.idle_after, Duration::from_secs(360));
@@ -298,6 +301,16 @@ fn a_bad_value_is_named_with_its_flag_and_what_is_accepted() {
             "--metrics.realm: 2 realms are given, but",
         ),
         ("--metrics.realm=_other", "--metrics.realm: \"_other\" stands for all realms past the maximum"),
+        (
+            "--metrics.disable=coturn_sessions,coturn_alocation_duration",
+            "--metrics.disable: there is no family \"coturn_alocation_duration\"; near it are \
+             coturn_allocation_duration_seconds, coturn_",
+        ),
+        ("--metrics.disable=coturn_sessions,", "--metrics.disable: there is no family \"\""),
+        (
+            "--metrics.disable=coturn_exporter_source_up",
+            "--metrics.disable: \"coturn_exporter_source_up\" cannot be disabled: it is one series for each source",
+        ),
         ("replay a --until=soon", "--until: \"soon\" is not a time in a capture"),
         ("record --duration=0s", "--duration: \"0s\" is too short"),
         (

@@ -237,6 +237,23 @@ pub enum ConfigError {
         /// As typed.
         value: String,
     },
+    /// Not the name of a family.
+    #[error("there is no family {value:?}; near it are {near} (docs/cardinality.md has those that grow)")]
+    UnknownFamily {
+        /// As typed.
+        value: String,
+        /// The names that are most like it.
+        near: String,
+    },
+    /// A family without which the others cannot be judged or found.
+    #[error(
+        "{value:?} cannot be disabled: it is one series for each source or exporter, and by it alerts and dashboards tell \
+         silence from health; leave it out"
+    )]
+    RequiredFamily {
+        /// As typed.
+        value: String,
+    },
     /// More realms asked for than allowed.
     #[error("{given} realms are given, but --metrics.max-realms allows {max}; raise it or name fewer")]
     TooManyRealms {

@@ -30,6 +30,7 @@ pub use turnserver::TurnserverConf;
 pub use turnserver_line::{TurnserverLine, redis_statsdb_line};
 
 use crate::clock::Timestamp;
+use crate::metrics::DisabledFamilies;
 use crate::reload::Reloaded;
 use crate::simulation::Profile;
 use crate::state::{OTHER, Settings};
@@ -52,6 +53,8 @@ pub struct Config {
     pub coturn: Option<CoturnFile>,
     /// How the table judges what it sees.
     pub table: Settings,
+    /// What is left off the page.
+    pub disabled_families: DisabledFamilies,
     /// What outlives the process; `None` if nothing does.
     pub store: Option<StoreConfig>,
     /// Passwords that stand in files, which are read again when they change.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::{ConfigError, LogFormat, LogLevel, UsageColumns, UsageFormat, UsageTime};
 use crate::clock::Timestamp;
+use crate::metrics::DisabledFamilies;
+use crate::metrics::names::{self, Family};
 use crate::state::SessionBy;
 use crate::store::ledger::{By, FIGURES};
 
@@ -51,6 +53,23 @@ pub fn positive_duration(value: &str) -> Result<Duration, ConfigError> {
         return Err(ConfigError::ZeroDuration { value: value.to_owned() });
     }
     Ok(duration)
+}
+
+/// A family that may be left off the page, by its name.
+///
+/// # Errors
+///
+/// [`ConfigError::UnknownFamily`], [`ConfigError::RequiredFamily`].
+pub fn disabled_family(value: &str) -> Result<Family, ConfigError> {
+    let name = value.trim();
+    let family = names::named(name).ok_or_else(|| ConfigError::UnknownFamily {
+        value: name.to_owned(),
+        near: names::near(name).join(", "),
+    })?;
+    if DisabledFamilies::REQUIRED.contains(&family) {
+        return Err(ConfigError::RequiredFamily { value: name.to_owned() });
+    }
+    Ok(family)
 }
 
 /// A moment of a capture, in seconds on its own time line.

@@ -3,6 +3,7 @@
 //! Reads [`View`]s, which are copies; holds no lock while it encodes and keeps no number of its own.
 
 mod collector;
+mod disabled;
 mod encode;
 mod format;
 pub mod names;
@@ -18,6 +19,7 @@ use crate::clock::{Clock, SystemClock, Timestamp, WallTime};
 use crate::state::ProcessTotals;
 use crate::version;
 pub use collector::{CoturnLimits, SinkView, StoreFigures, View};
+pub use disabled::DisabledFamilies;
 use encode::open_metrics::OpenMetricsEncoder;
 use encode::protobuf::ProtobufEncoder;
 use encode::text::TextEncoder;
@@ -45,6 +47,7 @@ pub struct MetricsPage {
     process: Option<OfProcess>,
     /// Samples `_created` are on the page of `OpenMetrics`.
     has_created: bool,
+    disabled: DisabledFamilies,
     /// The length of the page that was rendered last, as a guess at the next.
     last_length: AtomicUsize,
 }
@@ -70,7 +73,13 @@ impl MetricsPage {
 
     /// The page of a replayed capture: without what concerns the process that replays it.
     pub fn of_capture(source: impl Observe) -> Self {
-        Self { source: Box::new(source), process: None, has_created: false, last_length: AtomicUsize::new(0) }
+        Self {
+            source: Box::new(source),
+            process: None,
+            has_created: false,
+            disabled: DisabledFamilies::default(),
+            last_length: AtomicUsize::new(0),
+        }
     }
 
     /// With samples `_created` in the format of `OpenMetrics`.
@@ -79,9 +88,15 @@ impl MetricsPage {
         Self { has_created, ..self }
     }
 
+    /// Without these families, in any format.
+    #[must_use]
+    pub fn without(self, disabled: DisabledFamilies) -> Self {
+        Self { disabled, ..self }
+    }
+
     fn encode(&self, encoder: impl Encode, view: &View) -> Vec<u8> {
         let times = WallTime { now: view.table.now, wall: view.wall };
-        let mut page = Page::new(encoder, times, view.table.created);
+        let mut page = Page::new(encoder, times, view.table.created, &self.disabled);
         collector::add_families(&mut page, view);
         if let Some(process) = &self.process {
             process.add_families(&mut page, &view.table.process);
@@ -156,9 +171,9 @@ mod tests {
 
     /// The one value of a gauge on the page of a process.
     fn gauge(process: &OfProcess, name: &str) -> Option<f64> {
-        let totals = ProcessTotals::default();
+        let (totals, all) = (ProcessTotals::default(), DisabledFamilies::default());
         let times = WallTime { now: Timestamp::ZERO, wall: Timestamp::ZERO };
-        let mut page = Page::new(TextEncoder::new(0), times, Timestamp::ZERO);
+        let mut page = Page::new(TextEncoder::new(0), times, Timestamp::ZERO, &all);
         process.add_families(&mut page, &totals);
         let page = String::from_utf8(page.encode()).unwrap();
         page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())

@@ -286,6 +286,21 @@ families! {
         "When the exporter started, in seconds since 1970.";
 }
 
+/// The family of that name.
+pub fn named(name: &str) -> Option<Family> {
+    ALL.iter().find(|family| family.name == name).copied()
+}
+
+/// The names that are most like a misspelt one, best first.
+pub fn near(name: &str) -> [&'static str; 3] {
+    let mut best: Vec<(f64, &'static str)> = ALL
+        .iter()
+        .map(|family| (strsim::normalized_damerau_levenshtein(family.name, name), family.name))
+        .collect();
+    best.sort_by(|one, other| other.0.total_cmp(&one.0));
+    std::array::from_fn(|place| best.get(place).map_or("", |(_, name)| name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

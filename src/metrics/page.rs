@@ -1,5 +1,6 @@
 //! The page in the making: families by name and their samples by labels, as other exporters have them.
 
+use super::disabled::DisabledFamilies;
 use super::encode::{Bound, Encode, ExemplarSample, HistogramSample, Label, Number};
 use super::names::{Family, FamilyType};
 use crate::clock::{Timestamp, WallTime};
@@ -18,6 +19,7 @@ pub(super) struct Page<'a, E> {
     encoder: E,
     times: WallTime,
     created: Option<Number>,
+    disabled: &'a DisabledFamilies,
     families: Vec<(Family, Box<Fill<'a, E>>)>,
 }
 
@@ -25,15 +27,23 @@ type Fill<'a, E> = dyn FnOnce(&mut Samples<E>) + 'a;
 
 impl<'a, E: Encode> Page<'a, E> {
     /// Counters that nothing else is known of were 0 at `created`.
-    pub(super) fn new(encoder: E, times: WallTime, created: Timestamp) -> Self {
-        let mut page = Self { encoder, times, created: None, families: Vec::new() };
+    pub(super) fn new(
+        encoder: E,
+        times: WallTime,
+        created: Timestamp,
+        disabled: &'a DisabledFamilies,
+    ) -> Self {
+        let mut page = Self { encoder, times, created: None, disabled, families: Vec::new() };
         page.created = page.created(created);
         page
     }
 
     /// One family with the samples that `fill` adds, in the order of their labels; left out if there are none.
+    /// Of a disabled family not even that is asked.
     pub(super) fn add(&mut self, family: Family, fill: impl FnOnce(&mut Samples<E>) + 'a) {
-        self.families.push((family, Box::new(fill)));
+        if !self.disabled.contains(&family) {
+            self.families.push((family, Box::new(fill)));
+        }
     }
 
     /// When counters were 0 by the wall clock; `None` where that was before it was recorded.
@@ -82,7 +92,7 @@ impl<'a, E: Encode> Page<'a, E> {
     }
 
     pub(super) fn encode(self) -> Vec<u8> {
-        let Self { encoder, times, created, mut families } = self;
+        let Self { encoder, times, created, mut families, .. } = self;
         families.sort_by_key(|(family, _)| family.name);
         let mut samples = Samples {
             encoder,
@@ -196,5 +206,24 @@ impl<E: Encode> Samples<E> {
                 exemplars: &self.exemplars,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode::text::TextEncoder;
+    use super::super::names;
+    use super::*;
+
+    /// The work of a scrape is in the filling.
+    #[test]
+    fn a_disabled_family_is_not_filled() {
+        let disabled = DisabledFamilies::from_iter([names::ALLOCATION_DURATION]);
+        let times = WallTime { now: Timestamp::ZERO, wall: Timestamp::ZERO };
+        let mut page = Page::new(TextEncoder::new(0), times, Timestamp::ZERO, &disabled);
+        page.add(names::ALLOCATION_DURATION, |_| panic!("it is disabled"));
+        page.add(names::STORE_OK, |out| out.flag(&[], true));
+        let page = String::from_utf8(page.encode()).unwrap();
+        assert!(page.ends_with("coturn_exporter_store_ok 1\n") && !page.contains("duration"), "{page}");
     }
 }

@@ -4,7 +4,9 @@
 
 use std::process::{Command, Output};
 
+use crate::common::readers::golden;
 use crate::common::servers::exporter::Exporter;
+use crate::common::servers::{command, listener};
 
 fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
@@ -236,4 +238,27 @@ fn the_log_begins_with_the_version() {
     let first = log.lines().next().unwrap_or_default();
     let version = concat!("version=", env!("CARGO_PKG_VERSION"));
     assert!(first.contains("coturn-exporter starts") && first.contains(version), "{log}");
+}
+
+/// On the page of a running exporter, and on that of a replay.
+#[test]
+fn a_disabled_family_is_on_no_page_of_the_program() {
+    let disable = "--metrics.disable=coturn_session_duration_seconds,coturn_sessions_opened_total";
+    let (exporter, _) = listener::listening(&["--metrics.realm=a.example", disable]);
+    let pages = [exporter.text(), {
+        let capture = golden::capture("basic-refresh0-4.17.1");
+        command::exporter(&["replay", disable, capture.to_str().unwrap()]).stdout
+    }];
+    for page in pages {
+        assert!(
+            page.contains("coturn_sessions{")
+                && page.contains("coturn_session_relay_duration_seconds_count{")
+        );
+        assert!(
+            !page.contains("coturn_session_duration_seconds")
+                && !page.contains("coturn_sessions_opened_total")
+        );
+    }
+    let logged = exporter.until_logged(&["families are left off the page"]);
+    assert!(logged.contains("coturn_session_duration_seconds,coturn_sessions_opened_total"), "{logged}");
 }

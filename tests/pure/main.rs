@@ -12,6 +12,7 @@
 pub mod common;
 
 mod browser;
+mod cardinality;
 mod cases;
 mod fast_path;
 mod formats;

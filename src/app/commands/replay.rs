@@ -9,7 +9,7 @@ use crate::app::Error;
 use crate::app::ingest::{Ingest, SharedTable};
 use crate::app::store::reading::read_stored;
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::metrics::{Format, MetricsPage, Render};
+use crate::metrics::{DisabledFamilies, Format, MetricsPage, Render};
 use crate::source::capture::{CaptureReader, unpacked};
 use crate::state::{Settings, SourceId};
 
@@ -52,24 +52,26 @@ pub fn replayed_page(
 /// # Errors
 ///
 /// A directory that cannot be read, the file is named; or a moment before its snapshot.
-pub fn replay_store(settings: &Settings, path: &Path, until: Option<Timestamp>) -> Result<Vec<u8>, Error> {
+fn stored_page(settings: &Settings, path: &Path, until: Option<Timestamp>) -> Result<MetricsPage, Error> {
     let table = read_stored(path, until).map_err(|error| Error::Store(Box::new(error)))?;
     let clock = Arc::new(ManualClock::at(table.snapshot().now.max(until.unwrap_or_default())));
     let shared = SharedTable::new(Ingest::going_on(table, Vec::new(), settings), clock);
-    Ok(MetricsPage::of_capture(shared).render(Format::Text))
+    Ok(MetricsPage::of_capture(shared))
 }
 
-/// [`replay`] or [`replay_store`], onto `out`.
+/// The page of captures, or of a store, without the disabled families, onto `out`.
 pub(in crate::app) fn print(
     settings: Settings,
+    disabled: DisabledFamilies,
     files: &[PathBuf],
     until: Option<Timestamp>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let page = match files {
-        [path] if path.is_dir() => replay_store(&settings, path, until)?,
-        _ => replay(settings, files, until)?,
+        [path] if path.is_dir() => stored_page(&settings, path, until)?,
+        _ => replayed_page(settings, files, until)?,
     };
+    let page = page.without(disabled).render(Format::Text);
     out.write_all(&page).and_then(|()| out.flush()).map_err(Error::Output)
 }
 
