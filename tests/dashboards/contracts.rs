@@ -13,7 +13,7 @@ const EXCEPTED: &[(&str, &str)] =
     &[("coturn_exporter_dropped_log_lines_total", "no number is wrong for it, and the log itself says so")];
 
 /// Metrics that are Prometheus' own.
-const PROMETHEUS: [&str; 2] = ["up", "scrape_duration_seconds"];
+const PROMETHEUS: [&str; 3] = ["up", "scrape_duration_seconds", "ALERTS"];
 
 /// Families by the names of their series, with their labels.
 fn series_names() -> BTreeMap<String, (&'static str, BTreeSet<String>)> {

@@ -33,8 +33,10 @@ const CLINIC: &str = "clinic.example";
 const SCHOOL: &str = "school.example";
 const SERVERS: [&str; 3] = ["192.0.2.1:3478", "192.0.2.2:3478", "192.0.2.3:3478"];
 
-/// What a history alone has not: a store and sinks.
-const NOTHING_TO_SHOW: [&str; 6] = [
+/// What a history alone has not: a store, sinks, and rules that are evaluated.
+const NOTHING_TO_SHOW: [&str; 8] = [
+    "Alerts",
+    "Firing and pending alerts",
     "Store",
     "Size of the store",
     "Age of the last snapshot",
@@ -185,6 +187,9 @@ fn process(text: &mut String, target: &str) {
             "coturn_exporter_build_info{{{target},version=\"{version}\",revision=\"0123456789ab\",rustversion=\"1.88.0\"}} 1 {t}"
         )
         .unwrap();
+        // Of coturn's file.
+        writeln!(text, "coturn_server_relay_ports{{{target},relay_ip=\"\"}} 150 {t}").unwrap();
+        writeln!(text, "coturn_server_quota_allocations{{{target}}} 100 {t}").unwrap();
         // A port scan now and then.
         let refused = (at / HOUR).floor();
         writeln!(

@@ -20,5 +20,6 @@ mod fleet;
 mod history;
 mod live;
 mod pair;
+mod panels;
 mod scrape;
 mod stories;

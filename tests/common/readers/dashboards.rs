@@ -73,7 +73,7 @@ impl Dashboard {
         };
         let mut queries = Vec::new();
         for panel in self.panels() {
-            for target in panel["targets"].as_array().unwrap() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
                 queries.push(query(&panel["title"], &target["expr"], Kind::Panel));
             }
         }
@@ -97,6 +97,9 @@ impl Query {
             ("$job", ".+"),
             ("$instance", ".+"),
             ("$realm", ".*"),
+            ("$source", ".*"),
+            ("$server", ".*"),
+            ("$transport", ".*"),
             ("$__rate_interval", window),
             ("$__range", window),
         ]

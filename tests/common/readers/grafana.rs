@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Units that Grafana 9 knows, of those that fit our numbers.
 pub const UNITS: [&str; 10] =
-    ["short", "bool_yes_no", "Bps", "bytes", "pps", "cps", "cpm", "s", "percentunit", "dateTimeAsIso"];
+    ["short", "bool_yes_no", "bps", "bytes", "pps", "cps", "cpm", "s", "percentunit", "dateTimeAsIso"];
 
 type Object = BTreeMap<String, Value>;
 
@@ -102,6 +102,7 @@ struct Variable {
     current: Object,
     datasource: Option<DataSource>,
     definition: Option<String>,
+    description: Option<String>,
     hide: u8,
     include_all: bool,
     label: String,
@@ -127,6 +128,8 @@ struct Panel {
     id: u32,
     #[expect(dead_code, reason = "it may be there; nothing is asked of it")]
     interval: Option<String>,
+    #[expect(dead_code, reason = "read for its form")]
+    links: Option<Vec<Link>>,
     options: Option<Value>,
     panels: Option<Vec<Value>>,
     targets: Option<Vec<Target>>,
@@ -180,12 +183,23 @@ struct Defaults {
     color: Object,
     custom: Option<Value>,
     decimals: Option<u8>,
+    links: Option<Vec<DataLink>>,
     mappings: Vec<Value>,
     max: Option<f64>,
     min: Option<f64>,
     no_value: String,
     thresholds: Thresholds,
     unit: String,
+}
+
+/// Of what a panel shows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "read for its form")]
+struct DataLink {
+    target_blank: bool,
+    title: String,
+    url: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -227,7 +241,23 @@ struct Property {
 }
 
 /// The options of a panel's type, and what `custom` may hold there.
-const OPTIONS: [(&str, &[&str], &[&str]); 4] = [
+const OPTIONS: [(&str, &[&str], &[&str]); 5] = [
+    (
+        "alertlist",
+        &[
+            "alertInstanceLabelFilter",
+            "alertName",
+            "dashboardAlerts",
+            "groupBy",
+            "groupMode",
+            "maxItems",
+            "showInactiveAlerts",
+            "sortOrder",
+            "stateFilter",
+            "viewMode",
+        ],
+        &[],
+    ),
     (
         "timeseries",
         &["legend", "tooltip"],
@@ -340,6 +370,14 @@ impl Panel {
             {
                 return Err("an override without a name".to_owned());
             }
+        }
+        if self.r#type == "alertlist" {
+            // It asks Grafana.
+            return self
+                .targets
+                .is_none()
+                .then_some(())
+                .ok_or_else(|| "a query in a list of alerts".to_owned());
         }
         let targets = self.targets.as_ref().ok_or("no query")?;
         let ids: BTreeSet<_> = targets.iter().map(|target| &target.ref_id).collect();
