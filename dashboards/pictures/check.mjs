@@ -30,8 +30,10 @@ try {
     const lines = [head, `export const dashboard: Values<Omit<Dashboard, 'panels' | 'annotations'>> = ${JSON.stringify(rest, null, 1)};`];
     panels.filter(({ type }) => type !== 'row').forEach(({ type, options, fieldConfig, ...panel }, index) => {
       lines.push(`// ${panel.title}`, `export const panel${index}: Part<NonNullable<Dashboard['panels']>[number]> = ${JSON.stringify({ type, ...panel }, null, 1)};`);
+      // The options of a list of alerts are in no package.
+      if (!PANELS[type]) return;
       lines.push(`export const options${index}: Part<${type}.Options> = ${JSON.stringify(options, null, 1)};`);
-      if (type !== 'stat') lines.push(`export const custom${index}: Part<${type}.FieldConfig> = ${JSON.stringify(fieldConfig.defaults.custom, null, 1)};`);
+      if (fieldConfig.defaults.custom) lines.push(`export const custom${index}: Part<${type}.FieldConfig> = ${JSON.stringify(fieldConfig.defaults.custom, null, 1)};`);
     });
     const file = join(work, `${name}.ts`);
     writeFileSync(file, lines.join('\n'));

@@ -1,4 +1,4 @@
-// Draws the three dashboards over a history in a real Prometheus: node draw.mjs HISTORY PICTURES
+// Draws three of the dashboards, one of them in light colours too, over a history in a real Prometheus: node draw.mjs HISTORY PICTURES
 // HISTORY is a folder that `PICTURES_HISTORY=... cargo test --test dashboards history::` has filled.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,7 +11,10 @@ import puppeteer from 'puppeteer-core';
 import UPNG from 'upng-js';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const NAMES = ['coturn-overview', 'coturn-realm', 'coturn-exporter'];
+const PICTURES = [
+  { name: 'coturn-overview', mode: 'dark' }, { name: 'coturn-overview', mode: 'light' },
+  { name: 'coturn-realm', mode: 'dark' }, { name: 'coturn-exporter', mode: 'dark' },
+];
 const WIDTH = 1360;
 // The story of tests/dashboards/history.rs: it begins at 6:00 UTC and is seven hours long.
 const [FROM, TO] = [0.8, 6.8].map((hours) => 1_795_327_200 + hours * 3600);
@@ -81,17 +84,17 @@ try {
   browser = await puppeteer.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--force-color-profile=srgb'],
   });
-  for (const name of NAMES) {
+  for (const { name, mode } of PICTURES) {
     const page = await browser.newPage();
     page.on('pageerror', (error) => console.error(name, error.message));
     page.on('console', (message) => { if (message.type() === 'error' && !message.text().includes('404')) console.error(name, message.text()); });
     await page.setViewport({ width: WIDTH, height: 900 });
     const { port: own } = server.address();
-    await page.goto(`http://127.0.0.1:${own}/?name=${name}&width=${WIDTH}&from=${FROM}&to=${TO}`);
+    await page.goto(`http://127.0.0.1:${own}/?name=${name}&mode=${mode}&width=${WIDTH}&from=${FROM}&to=${TO}`);
     await until(`${name} to be drawn`, () => page.evaluate(() => window.pending === 0));
     if (await page.evaluate(() => window.failed)) throw new Error(`${name}: a panel could not be drawn, see above`);
     await page.evaluate(() => new Promise((drawn) => setTimeout(drawn, 1500)));
-    const file = join(pictures, `${name}.png`);
+    const file = join(pictures, `${name}${mode === 'light' ? '-light' : ''}.png`);
     const shot = UPNG.decode((await (await page.$('#root > div.dashboard')).screenshot()).buffer);
     // 256 colours are enough, and a third of the size.
     const picture = Buffer.from(UPNG.encode(UPNG.toRGBA8(shot), shot.width, shot.height, 256));

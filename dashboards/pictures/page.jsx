@@ -1,6 +1,6 @@
 // One dashboard, from its JSON and a Prometheus, with Grafana's own components where they are published. The heat map and
 // the grid are ours.
-import React, { useEffect, useState } from 'react';
+import React, { useEffect, useLayoutEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import {
   createDataFrame, createTheme, dateTime, FieldType, getDisplayProcessor, getValueFormat, ThemeContext, LoadingState,
@@ -12,10 +12,10 @@ import { ask, fill } from './prometheus.js';
 
 const GAP = 8;
 const ROW = 30;
-const HEAD = 60;
-const theme = createTheme({ colors: { mode: 'dark' } });
+const HEAD = 100;
 
 const parameters = new URLSearchParams(location.search);
+const theme = createTheme({ colors: { mode: parameters.get('mode') } });
 const [name, width] = [parameters.get('name'), Number(parameters.get('width'))];
 const [from, to] = ['from', 'to'].map((edge) => Number(parameters.get(edge)));
 const timeRange = { from: dateTime(from * 1000), to: dateTime(to * 1000), raw: { from: 'now-6h', to: 'now' } };
@@ -36,6 +36,44 @@ function configure(panel, displayName) {
     }
   }
   return config;
+}
+
+// Moments that the dashboard marks, one for each time that an annotation's query begins to have a value.
+async function marks({ annotations }) {
+  const all = [];
+  for (const { expr, name, iconColor, builtIn } of annotations.list) {
+    if (builtIn) continue;
+    const colour = theme.visualization.getColorByName(iconColor);
+    const times = [];
+    for (const { values } of await ask.range(fill(expr, 60), from, to, 60)) {
+      values.forEach(([at], index) => { if (index === 0 || at - values[index - 1][0] > 90) times.push(at * 1000); });
+    }
+    all.push({ name, colour, times: [...new Set(times)] });
+  }
+  return all;
+}
+
+// Grafana's own plug-in for annotations is not published.
+function Marks({ config, annotations }) {
+  useLayoutEffect(() => {
+    config.addHook('draw', (plot) => {
+      const { ctx, bbox } = plot;
+      ctx.save();
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash([4, 3]);
+      for (const { colour, times } of annotations) for (const at of times) {
+        const x = plot.valToPos(at, 'x', true);
+        ctx.strokeStyle = ctx.fillStyle = colour;
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+        ctx.fillRect(x - 4, bbox.top + bbox.height, 8, 4);
+      }
+      ctx.restore();
+    });
+  }, [config, annotations]);
+  return null;
 }
 
 // The value of a field as Grafana would print it.
@@ -75,6 +113,10 @@ async function load(panel) {
   switch (panel.type) {
     case 'timeseries':
       return { frames: await curves(panel, step) };
+    case 'alertlist': {
+      const alerts = await ask.instant('ALERTS{alertstate="firing"}', to);
+      return { frames: alerts.map(({ metric }) => metric) };
+    }
     case 'heatmap':
       return { series: await ask.range(fill(panel.targets[0].expr, step), from, to, step), step };
     case 'stat': {
@@ -139,7 +181,15 @@ function Stat({ panel, frames, width, height }) {
   );
 }
 
-function Content({ panel, data, width, height }) {
+function Alerts({ alerts }) {
+  return alerts.map(({ alertname, realm, server }, index) => (
+    <div key={index} style={{ padding: '6px 8px', borderBottom: `1px solid ${theme.colors.border.weak}` }}>
+      <span style={{ color: theme.colors.error.text }}>firing</span> {alertname} {realm ?? server ?? ''}
+    </div>
+  ));
+}
+
+function Content({ panel, data, annotations, width, height }) {
   if ((data.frames ?? data.series).length === 0) {
     const text = panel.fieldConfig.defaults.noValue;
     return <div style={{ color: theme.colors.text.secondary, padding: height / 2 - 12, textAlign: 'center' }}>{text}</div>;
@@ -147,7 +197,11 @@ function Content({ panel, data, width, height }) {
   switch (panel.type) {
     case 'timeseries':
       return <TimeSeries frames={data.frames} structureRev={1} timeRange={timeRange} timeZone="utc" width={width} height={height}
-        legend={panel.options.legend} options={panel.options} />;
+        legend={panel.options.legend} options={panel.options}>
+        {(config) => <Marks config={config} annotations={annotations} />}
+      </TimeSeries>;
+    case 'alertlist':
+      return <Alerts alerts={data.frames} />;
     case 'stat':
       return <Stat panel={panel} frames={data.frames} width={width} height={height} />;
     case 'table':
@@ -158,7 +212,7 @@ function Content({ panel, data, width, height }) {
   }
 }
 
-function Panel({ panel }) {
+function Panel({ panel, annotations }) {
   const [data, setData] = useState(null);
   useEffect(() => {
     load(panel).then(setData, (error) => { console.error(panel.title, error); window.failed = true; }).finally(() => { window.pending -= 1; });
@@ -167,30 +221,34 @@ function Panel({ panel }) {
   return (
     <div className="cell" style={{ ...at, width, height }}>
       <PanelChrome title={panel.title} width={width} height={height} loadingState={LoadingState.Done}>
-        {(innerWidth, innerHeight) => data && <Content panel={panel} data={data} width={innerWidth} height={innerHeight} />}
+        {(innerWidth, innerHeight) => data && <Content panel={panel} data={data} annotations={annotations} width={innerWidth} height={innerHeight} />}
       </PanelChrome>
     </div>
   );
 }
 
-function Dashboard({ dashboard }) {
+const DEFAULTS = { datasource: 'Prometheus', textbox: '#' };
+
+function Dashboard({ dashboard, annotations }) {
   const bottom = Math.max(...dashboard.panels.map(({ gridPos }) => gridPos.y + gridPos.h));
   const chip = { background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.medium}` };
   return (
     <div className="dashboard" style={{ position: 'relative', width, height: HEAD + bottom * (ROW + GAP) + GAP, background: theme.colors.background.canvas, color: theme.colors.text.primary }}>
       <div className="bar">
         <h1>{dashboard.title}</h1>
-        {dashboard.templating.list.map(({ name, label, type }) => <span key={name} style={chip}>{label}: {type === 'datasource' ? 'Prometheus' : 'All'}</span>)}
+        {dashboard.templating.list.map(({ name, label, type }) => <span key={name} style={chip}>{label}: {DEFAULTS[type] ?? 'All'}</span>)}
         {dashboard.links.map(({ title }) => <span key={title} style={{ ...chip, color: theme.colors.text.link }}>{title}</span>)}
+        {annotations.map(({ name, colour }) => <span key={name} style={{ ...chip, borderColor: colour }}>┆ {name}</span>)}
       </div>
       {dashboard.panels.map((panel) => panel.type === 'row'
         ? <div key={panel.id} className="cell heading" style={place(panel.gridPos)}>{panel.title}</div>
-        : <Panel key={panel.id} panel={panel} />)}
+        : <Panel key={panel.id} panel={panel} annotations={annotations} />)}
     </div>
   );
 }
 
 const dashboard = await (await fetch(`/dashboards/${name}.json`)).json();
+const annotations = await marks(dashboard);
 window.pending = dashboard.panels.filter(({ type }) => type !== 'row').length;
 createRoot(document.getElementById('root')).render(
-  <ThemeContext.Provider value={theme}><GlobalStyles /><Dashboard dashboard={dashboard} /></ThemeContext.Provider>);
+  <ThemeContext.Provider value={theme}><GlobalStyles /><Dashboard dashboard={dashboard} annotations={annotations} /></ThemeContext.Provider>);

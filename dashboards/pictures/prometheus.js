@@ -4,7 +4,9 @@
 const SCRAPE = 60;
 
 export function fill(expression, step, range = 0) {
-  const values = { $job: '.+', $instance: '.+', $realm: '.*', $__rate_interval: `${Math.max(step + SCRAPE, 4 * SCRAPE)}s`, $__range: `${range}s` };
+  const values = {
+    $cluster: '.*', $namespace: '.*', $source: '.*', $server: '.*', $transport: '.*', $job: '.+', $instance: '.+', $realm: '.*', $__rate_interval: `${Math.max(step + SCRAPE, 4 * SCRAPE)}s`, $__range: `${range}s`,
+  };
   return Object.entries(values).reduce((text, [name, value]) => text.replaceAll(name, value), expression);
 }
 
