@@ -142,7 +142,10 @@ async function load(panel) {
       const sort = panel.options.sortBy?.[0]?.displayName;
       const sorter = Object.entries(renameByName).find(([, shown]) => shown === sort)?.[0];
       const sorted = [...rows.values()].sort((a, b) => (sorter ? (b[sorter] ?? 0) - (a[sorter] ?? 0) : 0));
-      const columns = [...labels, ...Object.keys(renameByName)].filter((column) => !excludeByName[column]);
+      const { indexByName } = panel.transformations.at(-1).options;
+      const rank = (column) => indexByName[column] ?? Infinity;
+      const columns = [...new Set([...labels, ...Object.keys(renameByName)])].filter((column) => !excludeByName[column]);
+      columns.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
       const fields = columns.map((column) => ({
         name: renameByName[column] ?? column,
         type: labels.includes(column) ? FieldType.string : FieldType.number,

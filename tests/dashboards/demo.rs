@@ -25,11 +25,12 @@ const SHOWN: Duration = Duration::from_secs(360);
 const FLEET: &str = "coturn-fleet";
 
 /// Panels about a Redis and about sinks, which the demo does not have, and about messages that nobody understands.
-const NOTHING_TO_SHOW: [&str; 8] = [
+const NOTHING_TO_SHOW: [&str; 9] = [
     "Rejected, dropped, not forwarded",
     "Status keys",
     "Duration of a scan",
     "Scans",
+    "Last scan complete",
     "Settings of Redis",
     "Waiting for a sink",
     "Age of what waits longest",

@@ -9,10 +9,11 @@ use std::path::Path;
 use crate::common::models::chronicle::{Chronicle, STEP};
 use crate::common::models::story::{Ending, Life, Told, sorted};
 use crate::common::readers::dashboards::{self, Dashboard, Kind};
-use crate::common::readers::promtool;
+use crate::common::readers::promtool::{self, test_rules};
 use crate::common::servers::prometheus::Prometheus;
 use crate::common::temp_dir::TempDir;
 use coturn_exporter::state::Settings;
+use serde_json::json;
 
 /// 22 November 2026, 6:00 UTC.
 const BEGIN: f64 = 1_795_327_200.0;
@@ -28,22 +29,11 @@ const LEAK_BEGINS: f64 = 2.0 * HOUR;
 /// The last hour that `dashboards/pictures/draw.mjs` draws.
 const PICTURE_ENDS: f64 = 6.8;
 
+const TARGET: [(&str, &str); 2] = [("job", "coturn"), ("instance", "turn.example:10641")];
 const SHOP: &str = "shop.example";
 const CLINIC: &str = "clinic.example";
 const SCHOOL: &str = "school.example";
 const SERVERS: [&str; 3] = ["192.0.2.1:3478", "192.0.2.2:3478", "192.0.2.3:3478"];
-
-/// What a history alone has not: a store, sinks, and rules that are evaluated.
-const NOTHING_TO_SHOW: [&str; 8] = [
-    "Alerts",
-    "Firing and pending alerts",
-    "Store",
-    "Size of the store",
-    "Age of the last snapshot",
-    "Waiting for a sink",
-    "Age of what waits longest",
-    "Delivered, failed, dropped",
-];
 
 /// Numbers from 0 to 1 that look like chance and are the same each time.
 struct Dice(u64);
@@ -161,7 +151,8 @@ fn chronicle() -> Chronicle {
     chronicle
 }
 
-/// What the process tells of itself, which a history has not lived through: plausible values.
+/// What the process tells of itself, its store and its sinks, which a history has not lived through: plausible values. The
+/// sink is slow for a while when the gap is over.
 fn process(text: &mut String, target: &str) {
     let version = env!("CARGO_PKG_VERSION");
     let restart = 5.0 * HOUR;
@@ -187,9 +178,24 @@ fn process(text: &mut String, target: &str) {
             "coturn_exporter_build_info{{{target},version=\"{version}\",revision=\"0123456789ab\",rustversion=\"1.88.0\"}} 1 {t}"
         )
         .unwrap();
+        let waits = if (GAP.1..GAP.1 + 20.0 * MINUTE).contains(&at) { 40.0 } else { 0.0 };
+        let hour = (at / HOUR).floor();
+        for (name, sink, value) in [
+            ("coturn_exporter_store_ok", false, 1.0),
+            ("coturn_exporter_store_bytes", false, 6.0e7 + 900.0 * at),
+            ("coturn_exporter_store_last_snapshot_timestamp_seconds", false, BEGIN + hour * HOUR),
+            ("coturn_exporter_sink_pending_events", true, waits),
+            ("coturn_exporter_sink_oldest_pending_timestamp_seconds", true, t - waits),
+            ("coturn_exporter_sink_delivered_total", true, at / 20.0),
+            ("coturn_exporter_sink_failed_total", true, if at > GAP.1 { 4.0 } else { 0.0 }),
+            ("coturn_exporter_sink_dropped_total", true, 0.0),
+        ] {
+            let sink = if sink { ",sink=\"postgres\"" } else { "" };
+            writeln!(text, "{name}{{{target}{sink}}} {value} {t}").unwrap();
+        }
         // Of coturn's file.
         writeln!(text, "coturn_server_relay_ports{{{target},relay_ip=\"\"}} 150 {t}").unwrap();
-        writeln!(text, "coturn_server_quota_allocations{{{target}}} 100 {t}").unwrap();
+        writeln!(text, "coturn_server_quota_allocations{{{target}}} 120 {t}").unwrap();
         // A port scan now and then.
         let refused = (at / HOUR).floor();
         writeln!(
@@ -201,10 +207,35 @@ fn process(text: &mut String, target: &str) {
     }
 }
 
+/// The alerts of each minute, as a Prometheus with the rules would have stored them: promtool says what it finds where
+/// nothing is expected.
+fn alerts(chronicle: &Chronicle, text: &mut String) {
+    let minutes = chronicle.length().as_secs() / 60;
+    let mut series = chronicle.input_series(&TARGET);
+    series.push(json!({"series": "up{job=\"coturn\", instance=\"turn.example:10641\"}", "values": format!("1x{minutes}")}));
+    let asked = (0..=minutes)
+        .map(|minute| json!({"expr": "ALERTS", "eval_time": format!("{minute}m"), "exp_samples": []}));
+    let asked: Vec<_> = asked.collect();
+    let said = test_rules(&series, &[], &asked).expect_err("alerts, which are not expected");
+    let mut at = None;
+    for line in said.lines().map(str::trim) {
+        if let Some((_, time)) = line.split_once("time: ") {
+            at = Some(BEGIN + humantime::parse_duration(time.trim_end_matches(',')).unwrap().as_secs_f64());
+        }
+        let Some(got) = line.strip_prefix("got: {") else { continue };
+        for labels in got.split(" 1E+00").filter_map(|one| one.rsplit_once('}')).map(|(labels, _)| labels) {
+            let labels = labels.trim_start_matches(", {").replace("__name__=\"ALERTS\", ", "");
+            writeln!(text, "ALERTS{{{}}} 1 {}", labels.replace(", ", ","), at.expect("a time before it"))
+                .unwrap();
+        }
+    }
+}
+
 /// Writes the blocks into `folder/data`.
 fn write(chronicle: &Chronicle, folder: &Path) {
-    let mut text = chronicle.openmetrics(&[("job", "coturn"), ("instance", "turn.example:10641")]);
+    let mut text = chronicle.openmetrics(&TARGET);
     process(&mut text, "job=\"coturn\",instance=\"turn.example:10641\"");
+    alerts(chronicle, &mut text);
     text.push_str("# EOF\n");
     let file = folder.join("history.txt");
     std::fs::write(&file, text).unwrap();
@@ -239,7 +270,7 @@ fn six_hours_fill_every_panel() {
     for query in dashboards::all().iter().flat_map(Dashboard::queries) {
         // What the fleet has is recorded, and a history has no rules.
         let is_recorded = query.dashboard == "coturn-fleet";
-        if is_recorded || query.kind == Kind::Variable || NOTHING_TO_SHOW.contains(&query.place.as_str()) {
+        if is_recorded || query.kind == Kind::Variable {
             continue;
         }
         let text = query.expression.replace("$__range", "6h");

@@ -70,7 +70,7 @@ fn scale(expression: &str) -> (String, bool) {
 fn rates_in_bytes(dashboard: &Dashboard) -> Vec<String> {
     let mut wrong = Vec::new();
     for panel in dashboard.panels() {
-        let of_bytes = |text: &&String| {
+        let of_bytes = |text: &str| {
             let is_rate = text.contains("bytes_total{") && text.contains("rate(coturn");
             let is_recorded = text.contains("bytes:increase1m{");
             let divided = text.split(" / ").nth(1).is_some_and(|by| by.contains("coturn"));
@@ -94,7 +94,7 @@ fn rates_in_bytes(dashboard: &Dashboard) -> Vec<String> {
             let column =
                 renamed[format!("Value #{}", target["refId"].as_str().unwrap())].as_str().unwrap_or_default();
             let right = text.starts_with("8 * ") && unit(column) == "bps";
-            if Some(&text).filter(of_bytes).is_some() != right {
+            if of_bytes(&text) != right {
                 wrong.push(format!("{}: {}: bit/s: {text}", dashboard.name, panel["title"]));
             }
         }

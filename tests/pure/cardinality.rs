@@ -30,7 +30,7 @@ fn by_family(page: &str) -> BTreeMap<String, String> {
     let mut family = String::new();
     for line in page.lines().filter(|line| *line != "# EOF") {
         if let Some(rest) = line.strip_prefix("# ") {
-            family = rest.split(' ').nth(1).unwrap().to_owned();
+            rest.split(' ').nth(1).unwrap().clone_into(&mut family);
         }
         let _ = writeln!(families.entry(family.clone()).or_default(), "{line}");
     }

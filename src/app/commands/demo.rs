@@ -20,7 +20,9 @@ use tokio::time::sleep;
 use super::simulate::{after, play};
 use crate::app::Error;
 use crate::app::serve::serve;
-use crate::config::{Config, Demo, ListenAddress, SinksConfig, Statsdb, StoreConfig, Web};
+use crate::config::{
+    Config, CoturnFile, Demo, ListenAddress, SinksConfig, Statsdb, StoreConfig, TurnserverConf, Web,
+};
 use crate::simulation::{Profile, Service};
 use crate::state::Settings;
 use prometheus::DemoPrometheus;
@@ -43,7 +45,8 @@ pub(in crate::app) async fn demo(
 ) -> Result<(), Error> {
     let folder = DemoFolder::new()?;
     let statsdb = free_port();
-    let config = config(&demo, statsdb, folder.path());
+    let coturn = coturn_file(folder.path(), statsdb, demo.calls)?;
+    let config = Config { coturn: Some(coturn), ..config(&demo, statsdb, folder.path()) };
     let prometheus = DemoPrometheus::start(folder.path(), demo.port)?;
     say(&demo, folder.path(), prometheus.as_ref());
     let service = Service::new(Profile {
@@ -105,6 +108,25 @@ fn config(demo: &Demo, statsdb: SocketAddr, folder: &Path) -> Config {
             sinks: SinksConfig::default(),
         }),
         ..Config::default()
+    }
+}
+
+/// coturn's file as such a service would have it, for its limits: room for the calls, their spare allocations and the
+/// leaks of an hour.
+fn coturn_file(folder: &Path, statsdb: SocketAddr, calls: usize) -> Result<CoturnFile, Error> {
+    let path = folder.join("turnserver.conf");
+    let last_port = calls.saturating_mul(10).saturating_add(1023).min(65_535);
+    let text = format!(
+        "redis-statsdb=\"ip=127.0.0.1 dbname=0 port={} connect_timeout=30\"\nmin-port=1024\nmax-port={last_port}\n\
+         total-quota={}\n",
+        statsdb.port(),
+        calls.saturating_mul(8)
+    );
+    let written = fs::write(&path, text)
+        .and_then(|()| TurnserverConf::load(&path).map_err(|error| std::io::Error::other(error.to_string())));
+    match written {
+        Ok(conf) => Ok(CoturnFile { path, conf, used_for: Vec::new() }),
+        Err(error) => Err(Error::Demo { path, error }),
     }
 }
 
