@@ -5,6 +5,8 @@
 //! reports, contradictions, nonsense, a gap, leftover keys. It goes on in waves until all of it is seen, for a counter
 //! must rise between two scrapes. Lifetimes are seconds instead of minutes, and so are the windows of the panels.
 
+use std::collections::BTreeSet;
+
 use crate::common::models::traffic::Traffic;
 use crate::common::net::statsdb::{Allocation, Statsdb, counters};
 use crate::common::poll::{self, PATIENCE};
@@ -12,7 +14,7 @@ use crate::common::readers::dashboards::{self, Dashboard, Query};
 use crate::common::readers::promtool::{promql_blocks, rule_files, runbooks};
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::fleet;
-use crate::common::servers::prometheus::{Prometheus, Rule};
+use crate::common::servers::prometheus::{Prometheus, Rule, percent_encoded};
 use crate::common::servers::redis::{self, Redis};
 use crate::common::temp_dir::TempDir;
 
@@ -191,6 +193,28 @@ fn culprits(exporter: &Exporter) -> usize {
     rows.len()
 }
 
+/// Follows each link to the details with each value that the page has, and with that of a server without an address; gives
+/// how many there were.
+fn follow_links(exporter: &Exporter) -> usize {
+    let page = exporter.page();
+    let links: BTreeSet<_> = dashboards::all().iter().flat_map(Dashboard::links).collect();
+    let mut followed = 0;
+    for link in links.iter().filter_map(|link| link.strip_prefix("${details}")) {
+        let (path, _) = link.split_once("=${").expect("a value");
+        let (_, label) = path.split_once('?').expect("a filter");
+        let family = if label == "server" { "coturn_server_allocations" } else { "coturn_allocations" };
+        let mut values = page.label_values(family, label);
+        values.extend((label == "server").then(|| "not told".to_owned()));
+        for value in values {
+            let path = format!("{path}={}", percent_encoded(&value));
+            let answer = exporter.get(&path).unwrap();
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+            followed += 1;
+        }
+    }
+    followed
+}
+
 #[test]
 fn every_query_has_an_answer_and_every_panel_data() {
     let redis = Redis::start();
@@ -246,6 +270,7 @@ fn every_query_has_an_answer_and_every_panel_data() {
     let count = prometheus.query("instance_realm:coturn_orphaned_allocations_idle:sum");
     assert!((count.values().sum::<f64>() - LEAKED as f64).abs() < 0.5, "{count:?}");
     assert_eq!(culprits(&exporter), LEAKED, "the runbook's first question names them");
+    assert!(follow_links(&exporter) > 8, "realms, servers and transports lead to their details");
     // Without an error in any rule that has been evaluated.
     for rule in prometheus.rules() {
         assert!(rule.health != "err", "{}: {}", rule.name, rule.error);

@@ -196,18 +196,6 @@ fn panels_are_narrowed_by_what_all_of_their_numbers_have() {
     assert_eq!(obeyed, BTreeSet::from(CHOICES), "each choice is obeyed somewhere");
 }
 
-/// All links in a value.
-fn links(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(object) => {
-            found.extend(object.get("url").and_then(Value::as_str).map(str::to_owned));
-            object.values().for_each(|value| links(value, found));
-        }
-        Value::Array(values) => values.iter().for_each(|value| links(value, found)),
-        _ => {}
-    }
-}
-
 /// From a realm, a server and a transport to the details, from an alert to its runbook. Prometheus does not know where the
 /// exporter is reached: a variable holds it, by default one that leads nowhere.
 #[test]
@@ -218,7 +206,7 @@ fn realms_servers_and_alerts_lead_to_details_and_runbooks() {
             assert_eq!((&variable["query"], &variable["current"]["value"]), (&json!("#"), &json!("#")));
             assert!(variable["description"].as_str().is_some_and(|text| text.contains('#')), "{variable}");
         }
-        links(&dashboard.json["panels"], &mut all);
+        all.extend(dashboard.links());
         // A panel of one line for each realm, server or transport has a link on each line.
         for panel in curves(dashboard) {
             let of = |label: &str| {

@@ -58,6 +58,13 @@ impl Dashboard {
         self.json["templating"]["list"].as_array().unwrap().iter()
     }
 
+    /// Where panels and what they show lead to.
+    pub fn links(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        add_links(&self.json["panels"], &mut found);
+        found
+    }
+
     fn annotations(&self) -> impl Iterator<Item = &Value> {
         let all = self.json["annotations"]["list"].as_array().unwrap().iter();
         all.filter(|annotation| annotation["builtIn"] != 1)
@@ -84,6 +91,18 @@ impl Dashboard {
             queries.push(query(&variable["name"], &variable["definition"], Kind::Variable));
         }
         queries
+    }
+}
+
+/// All addresses in a value.
+fn add_links(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            found.extend(object.get("url").and_then(Value::as_str).map(str::to_owned));
+            object.values().for_each(|value| add_links(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| add_links(value, found)),
+        _ => {}
     }
 }
 
