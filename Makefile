@@ -31,7 +31,7 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run demo build test bench steps instructions soak fuzz parsers guided attacks mutants check fmt pictures clean
+.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,10 @@ check: ## Formatting, lints and documentation, without tests
 
 fmt: ## Format the source
 	$(CARGO) fmt
+
+# Flags, metrics, manual pages and completions have their text in the source; a test fails where a file says something else.
+reference: ## Write docs/flags.md, docs/metrics.md, packaging/man and packaging/completions anew
+	UPDATE_REFERENCE=1 $(CARGO) test --locked --test pure reference::what_is_kept
 
 # For development: node 20, npm and Chromium; no package of npm is needed to build or to test.
 pictures: ## Draw the dashboards anew for README.md (needs node, npm, chromium, prometheus)

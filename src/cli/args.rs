@@ -89,7 +89,8 @@ pub(super) struct WebArgs {
         default_value = "/metrics"
     )]
     pub(super) telemetry_path: String,
-    /// Pages rendered at one time; more wait for 2 s and are then answered 503.
+    /// Pages rendered at one time. All who ask meanwhile for a page in the same form share one; more wait for 2 s and are then
+    /// answered 503.
     #[arg(
         id = "web.max-requests",
         long,
@@ -98,7 +99,8 @@ pub(super) struct WebArgs {
         default_value = "40"
     )]
     pub(super) max_requests: String,
-    /// Connections open at one time; for one more an older one is closed.
+    /// Connections open at one time. For one more an older one of the address that has the most is closed, idle ones first; one
+    /// address may have a quarter of them.
     #[arg(
         id = "web.max-connections",
         long,
@@ -107,7 +109,8 @@ pub(super) struct WebArgs {
         default_value = "512"
     )]
     pub(super) max_connections: String,
-    /// Write samples `_created` in `OpenMetrics`: when each counter and histogram was 0.
+    /// Write samples `_created` in `OpenMetrics`: when each counter and histogram was 0, which with a store is before this
+    /// process. They are as many again, and only some readers use them.
     #[arg(
         id = "web.openmetrics-created",
         long,
@@ -132,7 +135,8 @@ pub(super) struct WebArgs {
         default_value = "false"
     )]
     pub(super) enable_details: String,
-    /// Host name that details may be asked for by, beside addresses and localhost; repeatable.
+    /// Host name that details may be asked for by, beside addresses and localhost; repeatable. Any other name gets 403, so that
+    /// no web page can read them under a name of its own (DNS rebinding).
     #[arg(id = "web.details-host", long, env = "COTURN_EXPORTER_WEB_DETAILS_HOST", value_name = "NAME")]
     pub(super) details_host: Vec<String>,
 }
@@ -228,8 +232,8 @@ pub(super) struct RedisArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Statsdb")]
 pub(super) struct StatsdbArgs {
-    /// Listen on this address for coturn, whose redis-statsdb names it instead of a Redis. No Redis is watched then, unless
-    /// --redis.url is given.
+    /// Listen on this address for coturn, whose redis-statsdb names it instead of a Redis. A name stands for each of its
+    /// addresses, no host for all, IPv6 and IPv4. No Redis is watched then, unless --redis.url is given.
     #[arg(
         id = "statsdb.listen-address",
         long,
@@ -337,7 +341,8 @@ pub(super) struct AllocationArgs {
         global = true
     )]
     pub(super) grace: String,
-    /// Allocations held in memory at most; more are refused and counted.
+    /// Allocations held in memory at most, and 128 bytes of user and realm names for each. When it is full, ended ones are removed
+    /// for live ones; what then finds no place is refused and counted. Half of it is reserved for the sources in equal parts.
     #[arg(
         id = "allocation.max-count",
         long,
@@ -444,11 +449,18 @@ pub(super) struct MetricsArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Store")]
 pub(super) struct StoreArgs {
-    /// `SQLite` file that outlives the exporter: the state of live allocations, so that a restart neither loses nor counts
-    /// anything twice, and the ledger of finished sessions. Without it everything is in memory.
-    #[arg(id = "store.path", long, env = "COTURN_EXPORTER_STORE_PATH", value_name = "FILE", global = true)]
+    /// Directory of the store, by which counters and sessions go on after a restart, and of the ledger of finished sessions; it
+    /// is made if it is not there. Without it everything is in memory.
+    #[arg(
+        id = "store.path",
+        long,
+        env = "COTURN_EXPORTER_STORE_PATH",
+        value_name = "DIRECTORY",
+        global = true
+    )]
     pub(super) path: Option<OsString>,
-    /// Time a finished session stays in the ledger.
+    /// Time a finished session stays in the ledger, by the wall clock; a day more after the clock has jumped, and where more than
+    /// a tenth would go at once.
     #[arg(
         id = "store.retention",
         long,

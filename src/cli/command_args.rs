@@ -29,7 +29,7 @@ Examples:
   coturn-exporter record --redis.url redis://10.0.0.5/0 | gzip > calls.jsonl.gz")]
     /// Write the event stream of the Redis to a capture, until interrupted.
     Record {
-        /// File to write; standard output if not given or `-`.
+        /// File to write; standard output if not given or `-`. A file that exists is not overwritten.
         #[arg(id = "output", long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Stop after this time.
@@ -78,7 +78,7 @@ Examples:
     },
     #[command(after_help = "\
 Examples:
-  coturn-exporter prune --redis.url redis://10.0.0.5/0  list them
+  coturn-exporter prune --redis.url redis://10.0.0.5/0    list them
   coturn-exporter prune --redis.url redis://10.0.0.5/0 --apply")]
     /// List the status keys that no live allocation can own; with --apply, delete them.
     ///

@@ -35,19 +35,26 @@ where
     read::config(args, &matches, &command).map_err(|error| Stop::usage(&error))
 }
 
-/// All flags and subcommands. The help of a subcommand lists what it reads.
-fn definitions() -> clap::Command {
+/// All flags and subcommands, for the parser and for whoever writes of them. The help of a subcommand lists what it reads; the
+/// other flags are hidden there.
+pub fn definitions() -> clap::Command {
     // An environment may hold passwords; help shows the variables' names only.
     let mut command = Args::command().mut_args(|arg| arg.hide_env_values(true));
     // The flags that all share are in the subcommands from now on.
     command.build();
     command.mut_subcommands(|subcommand| {
         let refused = refused::refused_flags(subcommand.get_name());
-        subcommand.mut_args(|arg| {
-            let is_refused = refused.iter().any(|group| arg.get_id().as_str().starts_with(group));
-            if is_refused { arg.hide(true) } else { arg }
-        })
+        without(subcommand, refused)
     })
+}
+
+/// The same, down to its own subcommands, with the flags hidden that begin so.
+fn without(command: clap::Command, refused: &[&str]) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let is_refused = refused.iter().any(|group| arg.get_id().as_str().starts_with(group));
+        if is_refused { arg.hide(true) } else { arg }
+    });
+    command.mut_subcommands(|subcommand| without(subcommand, refused))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod disabled;
 mod encode;
 mod format;
 pub mod names;
+pub mod origins;
 mod page;
 mod process;
 mod refusals;

@@ -19,4 +19,5 @@ mod formats;
 pub(crate) mod golden;
 mod harness;
 mod properties;
+mod reference;
 mod truth;

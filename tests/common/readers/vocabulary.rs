@@ -83,7 +83,7 @@ fn is_unknown(name: &str, all: &[String]) -> String {
 }
 
 /// The values of a label that has few; `None` for one that nobody has written down here.
-fn values(name: &str, label: &str) -> Option<Vec<String>> {
+pub fn values(name: &str, label: &str) -> Option<Vec<String>> {
     fn each<T: Copy>(all: &[T], value: impl Fn(T) -> &'static str) -> Vec<String> {
         all.iter().map(|&one| value(one).to_owned()).collect()
     }
