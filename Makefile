@@ -69,7 +69,7 @@ instructions: ## Count the instructions of each step; writes docs/benchmarks.md;
 	CHECK='$(CHECK)' $(CARGO) bench --locked --profile costs --bench instructions
 
 # glibc raises its threshold for blocks of their own at each large one that is freed, up to 32 MiB, and then keeps what is
-# freed below it. With a threshold that stays, what the table gives back is seen to go (README.md, "a peak is over").
+# freed below it. With a threshold that stays, what the table gives back is seen to go (docs/troubleshooting.md, "a peak is over").
 soak: export MALLOC_MMAP_THRESHOLD_ = 131072
 soak: ## A hundred million events on a virtual clock, ten million through a Redis: exact sums, memory given back
 	tests/install-tools.sh

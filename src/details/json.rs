@@ -1,4 +1,4 @@
-//! Rows as JSON. The names of the fields are a contract; README.md lists them.
+//! Rows as JSON. The names of the fields are a contract; docs/api.md lists them.
 
 use std::borrow::Cow;
 

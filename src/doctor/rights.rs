@@ -3,7 +3,7 @@
 use super::facts::{Look, Seen, Subject};
 use super::{Severity, Verdict, shell_word};
 
-/// The rules of a user that can do what the exporter does in db 0, and no more: those of README.md, for a shell.
+/// The rules of a user that can do what the exporter does in db 0, and no more: those of docs/redis.md, for a shell.
 const RULES: &str = "resetchannels '&turn/*' '~turn/*' -@all +psubscribe +ping +scan +get '+object|idletime' \
                      +info";
 

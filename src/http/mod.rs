@@ -35,6 +35,7 @@ pub(crate) use accept::{coding as preferred_coding, format as preferred_format};
 pub(crate) use host::is_trusted as is_host_trusted;
 pub use logins::LoginHashError;
 pub use readiness::Readiness;
+pub use routes::PROBES;
 pub use web_config::{WebConfig, WebConfigError};
 
 use crate::config::{ListenAddress, TelemetryPath};

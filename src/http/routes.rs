@@ -14,6 +14,8 @@ use hyper::{Method, Response, StatusCode};
 
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
+/// Paths of probes, which say how the exporter is and nothing of what it knows.
+pub const PROBES: [&str; 2] = [HEALTHY, READY];
 const TEXT: &str = "text/plain; charset=utf-8";
 /// Whatever a browser takes an answer for: it runs nothing, loads nothing and stands in no frame.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -95,7 +97,7 @@ pub(super) fn try_again(mut response: Response<Bytes>) -> Response<Bytes> {
 
 /// Whether it is one of the paths of probes.
 pub(super) fn is_probe(path: &str) -> bool {
-    matches!(path, HEALTHY | READY)
+    PROBES.contains(&path)
 }
 
 /// To who has no login, or a wrong one.

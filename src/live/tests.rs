@@ -162,7 +162,7 @@ fn memory_and_page_are_bounded_whatever_the_realms() {
     assert!(most <= 320 << 10, "docs/architecture.md says how much: {most}");
 
     let page = html(&mut board, true);
-    assert!((32 << 10..64 << 10).contains(&page.len()), "README.md says how much: {}", page.len());
+    assert!((32 << 10..64 << 10).contains(&page.len()), "docs/live-page.md says how much: {}", page.len());
     assert!(page.contains("data-label=\"Realm\"><span>84 smaller</span>"), "{page}");
     assert_eq!(cell(&page, "others", "Allocations"), "924", "four times the sum of 1 to 21");
     assert_eq!(cell(&page, "realm realm-99.of-a-long-name.example", "Allocations"), "25");
@@ -180,7 +180,7 @@ fn the_page_is_bounded_whatever_the_names() {
         look(&mut board, &mut table, 10 * (tick + 1));
     }
     let page = html(&mut board, true);
-    assert!((64 << 10..128 << 10).contains(&page.len()), "README.md says how much: {}", page.len());
+    assert!((64 << 10..128 << 10).contains(&page.len()), "docs/live-page.md says how much: {}", page.len());
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub enum PageFile {
 }
 
 impl PageFile {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Script, Self::Style];
+
     /// Where it lies. No page of metrics can lie below `/-/`.
     pub const fn path(self) -> &'static str {
         match self {
@@ -33,7 +36,7 @@ impl PageFile {
 
     /// The file at a path.
     pub fn at(path: &str) -> Option<Self> {
-        [Self::Script, Self::Style].into_iter().find(|file| file.path() == path)
+        Self::ALL.into_iter().find(|file| file.path() == path)
     }
 
     /// Its type.

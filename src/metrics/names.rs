@@ -1,4 +1,4 @@
-//! Every family of the page: name, type, labels, help. Once, here; the collector, the tests and the README read it.
+//! Every family of the page: name, type, labels, help. Once, here; the collector, the documentation and the tests read it.
 //!
 //! Names and labels are a contract with dashboards: a change is a breaking one.
 

@@ -49,7 +49,7 @@ groups! {
         ALLOCATIONS_ADOPTED: "the first sign of an allocation whose `new` was not seen";
             "Allocations of which the beginning was missed"
             "sum by (realm) (increase(coturn_allocations_adopted_total[1h]))";
-        ALLOCATIONS_CLOSED: "status `deleted`, or the rule that concludes an end without it ([ends](semantics.md#ends))";
+        ALLOCATIONS_CLOSED: "status `deleted`, or the rule that concludes an end without it ([ends](docs/semantics.md#ends))";
             "The share of ends that were not clean"
             "sum by (realm) (increase(coturn_allocations_closed_total{cause=\"expired\"}[6h]))\n\
              / sum by (realm) (increase(coturn_allocations_closed_total{cause=~\"released|expired|disconnected\"}[6h]))";
@@ -68,7 +68,7 @@ groups! {
             "Old allocations that do relay: long calls"
             "sum by (realm) (coturn_allocations_over_max_lifetime)\n\
              - sum by (realm) (coturn_orphaned_allocations{reason=\"idle\"})";
-        ORPHANED_ALLOCATIONS: "the table: age, lifetimes and the last report of traffic ([orphans](semantics.md#orphans))";
+        ORPHANED_ALLOCATIONS: "the table: age, lifetimes and the last report of traffic ([orphans](docs/semantics.md#orphans))";
             "The share of live allocations that leak"
             "sum by (realm) (coturn_orphaned_allocations{reason=\"idle\"})\n\
              / sum by (realm) (coturn_allocations)";
@@ -80,7 +80,7 @@ groups! {
             "time() - min by (realm) (coturn_oldest_allocation_start_timestamp_seconds)";
     }
     "Sessions"
-    "The same events; a session is made of allocations ([sessions](semantics.md#sessions))." {
+    "The same events; a session is made of allocations ([sessions](docs/semantics.md#sessions))." {
         OLDEST_SESSION: "the table of open sessions";
             "Age of the oldest session, in seconds"
             "time() - min by (realm) (coturn_oldest_session_start_timestamp_seconds)";
@@ -219,7 +219,7 @@ groups! {
     "What `INFO` and `CONFIG GET` of a Redis say, and what the rules of the table refuse." {
         REDIS_SETTING_OK: "`INFO` and `CONFIG GET` at each connection and scan; for `dbname` the keys themselves";
             "Settings by which messages or keys are lost" "coturn_exporter_redis_setting_ok == 0";
-        ANOMALIES: "reports and totals that contradict each other ([traffic](semantics.md#traffic-and-totals))";
+        ANOMALIES: "reports and totals that contradict each other ([traffic](docs/semantics.md#traffic-and-totals))";
             "Contradictions of the last day"
             "sum by (kind) (increase(coturn_exporter_accounting_anomalies_total[1d])) > 0";
         FOLDED_LABEL_VALUES: "the caps on realms and servers";

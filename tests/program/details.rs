@@ -174,9 +174,9 @@ fn rows_follow_the_life_of_an_allocation() {
     until(None, 0);
 }
 
-/// The fields are a promise: README.md has a table of them.
+/// The fields are a promise: docs/api.md has a table of them.
 #[test]
-fn the_readme_names_every_field_and_nothing_else() {
+fn the_documentation_names_every_field_and_nothing_else() {
     let redis = Redis::start();
     let exporter = Exporter::watching_with(&redis.url(0), &["--web.enable-details"]);
     Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
@@ -188,8 +188,9 @@ fn the_readme_names_every_field_and_nothing_else() {
         });
         fields.extend(row.as_object().expect("an object").keys().cloned());
     }
-    let readme = include_str!("../../README.md");
-    let section = readme.split("## Who holds it? Details").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let document = include_str!("../../docs/api.md");
+    let section =
+        document.split("## Who holds it? Details").nth(1).and_then(|rest| rest.split("\n## ").next());
     let tables = section.expect("the section").split("| field | meaning |").skip(1);
     let rows = tables.flat_map(|table| table.lines().skip_while(|line| !line.starts_with("| `")));
     let cells = rows.filter(|line| line.starts_with("| `")).map(|line| line.split('|').nth(1).unwrap());

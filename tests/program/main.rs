@@ -1,4 +1,4 @@
-//! The program as its users meet it: flags, the README, signals, the log, and the subcommands.
+//! The program as its users meet it: flags, documents, signals, the log, and the subcommands.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,16 +11,18 @@
 #[path = "../common/mod.rs"]
 pub mod common;
 
+mod api;
 mod cli;
+mod commands;
 mod dependencies;
 mod details;
 mod doctor;
 mod documents;
 mod log_reader;
 mod prune;
-mod readme;
 mod record;
 mod signals;
+mod translation;
 mod turnserver_conf;
 mod usage;
 mod web_config;

@@ -72,11 +72,11 @@ fn without_the_right_to_scan_events_are_counted_and_the_resync_is_said_to_be_imp
 
 #[test]
 fn what_the_tests_grant_is_what_the_documentation_says() {
-    let readme = include_str!("../../README.md");
+    let document = include_str!("../../docs/redis.md");
     // The text as it reads, wherever its lines are broken.
-    let text = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = document.split_whitespace().collect::<Vec<_>>().join(" ");
     let users: Vec<_> =
-        readme.lines().filter(|line| line.starts_with("user ") && line.contains('>')).collect();
+        document.lines().filter(|line| line.starts_with("user ") && line.contains('>')).collect();
     assert_eq!(
         users,
         [format!("user exporter on >PASSWORD {LEAST}"), format!("user forwarder on >PASSWORD {FORWARD}")]
@@ -86,7 +86,7 @@ fn what_the_tests_grant_is_what_the_documentation_says() {
         format!("`{ROLE}` lets"),
         format!("`--apply` also needs `{PRUNE_BY_SCRIPT}` (or, without scripts, `{PRUNE_BY_TRANSACTION}`)."),
     ] {
-        assert!(text.contains(&sentence), "README.md does not say: {sentence}");
+        assert!(text.contains(&sentence), "docs/redis.md does not say: {sentence}");
     }
 }
 

@@ -222,8 +222,8 @@ fn a_flaw_of_the_servers_certificate_is_named_and_the_printed_command_mends_it()
 
 #[test]
 fn the_certificates_that_the_documentation_makes_are_accepted_and_its_ca_is_not_one_of_them() {
-    let readme = include_str!("../../README.md");
-    let script = readme.split("```sh\n").find(|block| block.starts_with("openssl req -x509")).unwrap();
+    let document = include_str!("../../docs/redis.md");
+    let script = document.split("```sh\n").find(|block| block.starts_with("openssl req -x509")).unwrap();
     let script = script.split("```").next().unwrap().replace("redis.example", "localhost");
     let dir = TempDir::new("documented");
     let made = command::shell(&format!("set -e; cd {}; {script}", text(dir.path())));

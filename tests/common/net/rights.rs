@@ -1,5 +1,5 @@
-//! The rights in Redis that README.md documents. Tests of whatever talks to Redis use these, so that none passes with a
-//! right that an operator was not asked to grant; `redis/acl.rs` compares them with README.md.
+//! The rights in Redis that docs/redis.md documents. Tests of whatever talks to Redis use these, so that none passes with a
+//! right that an operator was not asked to grant; `redis/acl.rs` compares them with it.
 
 use crate::common::servers::redis::Redis;
 

@@ -77,7 +77,7 @@ impl Exporter {
                 command.env_remove(name);
             }
         }
-        // As README.md advises where memory is to be given back after a peak.
+        // As docs/troubleshooting.md advises where memory is to be given back after a peak.
         command.env("MALLOC_MMAP_THRESHOLD_", "131072");
         command.envs(variables.iter().copied());
         let mut process = Process::spawn(command, dir.path(), "coturn-exporter")

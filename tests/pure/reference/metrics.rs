@@ -14,7 +14,7 @@ Each family on the page: what it means, where it comes from, how many series it 
 `make reference` from the program's own definitions; what the numbers mean, rule by rule, is in [semantics.md](semantics.md).
 
 All series of a realm appear at 0 when it is first seen, or at the start with `--metrics.realm`. Moments are seconds since
-1970. Users and client addresses are never labels. The queries are for all exporters together; `job=\"coturn\"` stands where a
+1970. Users and client addresses are never labels. One realm has @ series. The queries are for all exporters together; `job=\"coturn\"` stands where a
 family is not this program's alone.
 
 `coturn_session_relayed_bytes` and the `relayed` of sessions use the peer leg. coturn before 4.5.1.2 has none; there the client
@@ -65,7 +65,7 @@ pub(super) fn values(series: &str, label: &str) -> Option<Vec<String>> {
 }
 
 pub(super) fn document() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = HEAD.replace('@', &series_of_a_realm().to_string());
     text.push_str("| label | values |\n| --- | --- |\n");
     for (label, meaning, _) in FREE {
         writeln!(text, "| `{label}` | {meaning} |").unwrap();
@@ -89,7 +89,7 @@ pub(super) fn document() -> String {
     )
     .unwrap();
     for group in GROUPS {
-        write!(text, "\n## {}\n\n{}\n", group.title, group.about).unwrap();
+        write!(text, "\n## {}\n\n{}\n", group.title, linked(group.about)).unwrap();
         for origin in group.origins {
             let family = origin.family;
             write!(
@@ -99,7 +99,7 @@ pub(super) fn document() -> String {
                 markdown(family.help),
                 kind(family.kind),
                 by(family.labels),
-                origin.from,
+                linked(origin.from),
                 series(&family),
                 origin.answers,
                 origin.query
@@ -108,6 +108,11 @@ pub(super) fn document() -> String {
         }
     }
     text
+}
+
+/// Text of the source, where a link is one from the root.
+fn linked(text: &str) -> String {
+    text.replace("](docs/", "](")
 }
 
 /// Labels with few values, in the order of the page, with the first family that has them; one whose values depend on the
@@ -149,26 +154,35 @@ fn by(labels: &[&str]) -> String {
     format!(", by {}", quoted(&labels))
 }
 
+/// How many series there are for each realm.
+fn series_of_a_realm() -> usize {
+    names::ALL.iter().filter(|family| family.labels.contains(&"realm")).map(fixed).sum()
+}
+
 /// How many series a family has: the product over its labels, and for a histogram the buckets, the sum and the count.
 fn series(family: &Family) -> String {
-    let mut factors: Vec<String> = Vec::new();
-    let mut fixed = match family.name {
+    let free = family.labels.iter().filter_map(|&label| FREE.iter().find(|(free, ..)| *free == label));
+    let mut factors: Vec<_> =
+        free.map(|(.., number)| (*number).to_owned()).filter(|number| number != "1").collect();
+    let fixed = fixed(family);
+    if fixed > 1 || factors.is_empty() {
+        factors.push(fixed.to_string());
+    }
+    factors.join(" × ")
+}
+
+/// The part of it that is the same everywhere.
+fn fixed(family: &Family) -> usize {
+    let samples = match family.name {
         _ if family.kind != FamilyType::Histogram => 1,
         "coturn_session_allocations" => ALLOCATIONS_BUCKETS.len() + 3,
         "coturn_session_relayed_bytes" => BYTES_BUCKETS.len() + 3,
         _ => DURATION_BUCKETS.len() + 3,
     };
-    for &label in family.labels {
-        match FREE.iter().find(|(free, ..)| *free == label) {
-            Some((.., number)) if *number != "1" => factors.push((*number).to_owned()),
-            Some(_) => {}
-            None => fixed *= vocabulary::values(family.name, label).expect("a label with few values").len(),
-        }
-    }
-    if fixed > 1 || factors.is_empty() {
-        factors.push(fixed.to_string());
-    }
-    factors.join(" × ")
+    let labels = family.labels.iter().filter(|label| !FREE.iter().any(|(free, ..)| free == *label));
+    let values =
+        |label: &&str| vocabulary::values(family.name, label).expect("a label with few values").len();
+    labels.map(values).product::<usize>() * samples
 }
 
 /// Plain text as Markdown: what would be a mark is none.

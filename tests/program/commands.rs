@@ -1,0 +1,335 @@
+//! What the documents tell to type: each block of commands is run by a test, or says why not; each command line of the program
+//! is one that it understands; each fragment of a configuration is one that its program reads.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::common::readers::promtool;
+use crate::common::servers::command;
+use crate::common::servers::redis::Redis;
+use crate::common::temp_dir::TempDir;
+use clap::ArgMatches;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use coturn_exporter::config::TurnserverConf;
+
+/// Commands in blocks for a shell that are not the program's, by how they begin, and where they are run, or why not.
+const OTHERS: &[(&str, &str)] = &[
+    ("make run", "builds the program and runs until it is stopped; what it prints is of the Makefile"),
+    ("make test", "it is what runs this"),
+    ("apt-get install git make gcc", "needs root and a mirror; the packages are those of every Debian"),
+    ("curl -s http://127.0.0.1:10641/metrics |", "run here"),
+    ("curl -s 'http://127.0.0.1:10641/api", "run here"),
+    ("curl -sS http://127.0.0.1:10641/-/", "run here"),
+    ("curl -s -o /tmp/page", "run here"),
+    ("awk '", "coturn::reconcile runs it"),
+    ("openssl req -x509", "redis::tls runs it"),
+    ("mkdir demo && cd demo", "coturn::session_by_hand runs the document"),
+];
+
+/// Blocks of YAML, by their beginning, that are no configuration of Prometheus.
+const OTHER_YAML: &[(&str, &str)] = &[("tls_server_config:", "the web config file: program::web_config")];
+
+/// A fenced or indented block.
+#[derive(Debug)]
+struct Block {
+    document: String,
+    language: String,
+    text: String,
+}
+
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> =
+        in_docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
+    paths.extend(["README.md", "README.zh-CN.md"].map(|name| root.join(name)));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for (document, text) in documents() {
+        let mut open: Option<Block> = None;
+        let mut indented = String::new();
+        for line in text.lines().chain([""]) {
+            if let Some(language) = line.trim_start().strip_prefix("```") {
+                match open.take() {
+                    Some(block) => blocks.push(block),
+                    None => {
+                        let (document, language) = (document.clone(), language.to_owned());
+                        open = Some(Block { document, language, text: String::new() });
+                    }
+                }
+            } else if let Some(block) = &mut open {
+                block
+                    .text
+                    .push_str(line.strip_prefix("  ").filter(|_| block.text.is_empty()).unwrap_or(line));
+                block.text.push('\n');
+            } else if let Some(line) = line.strip_prefix("    ") {
+                indented.push_str(line);
+                indented.push('\n');
+            } else if !indented.is_empty() {
+                let (document, text) = (document.clone(), std::mem::take(&mut indented));
+                blocks.push(Block { document, language: "indented".to_owned(), text });
+            }
+        }
+        assert!(open.is_none(), "{document}: a block without an end");
+    }
+    blocks
+}
+
+/// Commands, each on one line.
+fn commands(text: &str) -> Vec<String> {
+    text.replace("\\\n", " ")
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+/// The words of a line for a shell, up to a pipe, a redirection, a job or a comment.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '|' | '>' | '&' | ';') => break,
+            (None, '#') if word.is_none() => break,
+            (None, ' ') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word.filter(|word| word != "2"));
+    words
+}
+
+/// The program's command lines in a document: in blocks, and in quotes within the text.
+fn program_lines() -> Vec<(String, String)> {
+    let is_one = |line: &str| {
+        let program = line.split(' ').next().unwrap_or_default();
+        program == "coturn-exporter" || program.ends_with("/coturn-exporter")
+    };
+    let mut lines = Vec::new();
+    for block in blocks() {
+        for line in commands(&block.text) {
+            let parts = line.split(" | ").map(str::to_owned).filter(|part| is_one(part));
+            lines.extend(parts.map(|part| (block.document.clone(), part)));
+        }
+    }
+    for (document, text) in documents() {
+        let mut in_block = false;
+        let prose: Vec<_> = text
+            .lines()
+            .filter(|line| {
+                let is_fence = line.trim_start().starts_with("```");
+                in_block ^= is_fence;
+                !in_block && !is_fence && !line.starts_with("    ")
+            })
+            .collect();
+        let prose = prose.join(" ");
+        let quoted = prose
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(|quoted| quoted.split_whitespace().collect::<Vec<_>>().join(" "));
+        lines.extend(quoted.filter(|quoted| is_one(quoted)).map(|line| (document.clone(), line)));
+    }
+    lines
+}
+
+/// What the help of a command hides is what it refuses.
+fn refused(definitions: &clap::Command, matches: &ArgMatches) -> Vec<String> {
+    let typed = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let hidden = definitions.get_arguments().filter(|arg| arg.is_hide_set() && typed(arg.get_id()));
+    let mut refused: Vec<_> = hidden.map(|arg| arg.get_id().to_string()).collect();
+    if let Some((name, matches)) = matches.subcommand() {
+        let subcommand = definitions.find_subcommand(name).expect("one that was found");
+        refused.extend(self::refused(subcommand, matches));
+    }
+    refused
+}
+
+fn is_incomplete(kind: ErrorKind) -> bool {
+    use ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument, MissingSubcommand};
+    matches!(kind, DisplayHelpOnMissingArgumentOrSubcommand | MissingRequiredArgument | MissingSubcommand)
+}
+
+#[test]
+fn every_command_line_of_the_program_is_understood() {
+    let definitions = coturn_exporter::cli::definitions();
+    let lines = program_lines();
+    assert!(lines.len() > 50, "only {} are found", lines.len());
+    let mut wrong = Vec::new();
+    for (document, line) in lines {
+        let words = words(&line);
+        match definitions.clone().try_get_matches_from(&words) {
+            Ok(matches) => {
+                let refused = refused(&definitions, &matches);
+                if !refused.is_empty() {
+                    wrong.push(format!("{document}: {line}: has no effect there: {refused:?}"));
+                }
+            }
+            Err(error) if !error.use_stderr() => {}
+            // A command that is only named, not typed.
+            Err(error) if is_incomplete(error.kind()) && words.iter().all(|word| !word.starts_with('-')) => {}
+            Err(error) => wrong.push(format!("{document}: {line}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Flags of all commands by their long names.
+fn flags(command: &clap::Command, found: &mut BTreeSet<String>) {
+    found.extend(command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")));
+    command.get_subcommands().for_each(|subcommand| flags(subcommand, found));
+}
+
+#[test]
+fn every_flag_that_is_named_exists() {
+    let mut known = BTreeSet::new();
+    flags(&coturn_exporter::cli::definitions(), &mut known);
+    let mut wrong = Vec::new();
+    for (document, text) in documents() {
+        // Ours have a dot in them, those of other programs have none.
+        let candidates = text.match_indices("--").map(|(at, _)| {
+            let rest = &text[at..];
+            let end = rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
+                .unwrap_or(rest.len());
+            rest[..end].trim_end_matches('.')
+        });
+        // `--redis.tls-*` stands for several.
+        let is_known = |flag: &str| {
+            known.contains(flag) || (flag.ends_with('-') && known.iter().any(|known| known.starts_with(flag)))
+        };
+        let unknown = candidates.filter(|flag| flag.contains('.') && !is_known(flag));
+        wrong.extend(unknown.map(|flag| format!("{document}: {flag}")));
+    }
+    assert!(wrong.is_empty(), "no such flag:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_block_of_commands_is_run_or_says_why_not() {
+    let mut unused: BTreeSet<_> = OTHERS.iter().map(|(beginning, _)| *beginning).collect();
+    let mut wrong = Vec::new();
+    for block in blocks().iter().filter(|block| ["sh", "console", "bash"].contains(&block.language.as_str()))
+    {
+        let first = block.text.lines().next().unwrap_or_default();
+        if block.document == "docs/session-by-hand.md" && first != "mkdir demo && cd demo" {
+            continue;
+        }
+        let covers_all =
+            |beginning: &str| ["awk '", "openssl req -x509", "mkdir demo && cd demo"].contains(&beginning);
+        for line in commands(&block.text) {
+            let found = OTHERS.iter().find(|(beginning, _)| line.starts_with(beginning));
+            if let Some((beginning, _)) = found {
+                unused.remove(beginning);
+                if covers_all(beginning) {
+                    break;
+                }
+            } else if !line.starts_with("coturn-exporter ") {
+                wrong.push(format!("{}: {line}", block.document));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "run by no test, and no reason in OTHERS:\n{}", wrong.join("\n"));
+    assert!(unused.is_empty(), "in OTHERS and in no document: {unused:?}");
+}
+
+#[test]
+fn what_is_asked_by_hand_is_answered() {
+    use crate::common::net::statsdb::{Allocation, Statsdb};
+    use crate::common::servers::exporter::Exporter;
+    let redis = Redis::start();
+    let exporter = Exporter::watching_with(&redis.url(0), &["--web.enable-details"]);
+    Statsdb::connect(&redis, 0).open(&Allocation::new("one.example", "alice", 1), 600);
+    exporter.until_value("coturn_allocations", &[("realm", "one.example"), ("transport", "udp")], 1.0);
+    let mut run = 0;
+    let dir = TempDir::new("asked");
+    for block in blocks().iter().filter(|block| block.language == "sh") {
+        for line in commands(&block.text).iter().filter(|line| line.starts_with("curl ")) {
+            if block.document == "docs/session-by-hand.md" {
+                continue;
+            }
+            let page = dir.path().join("page").display().to_string();
+            let line =
+                line.replace("127.0.0.1:10641", &exporter.address.to_string()).replace("/tmp/page", &page);
+            let ended = command::shell(&line);
+            assert_eq!(ended.code, Some(0), "{}: {line}: {ended:?}", block.document);
+            assert!(!ended.stdout.is_empty() && !ended.stdout.contains("404"), "{line}: {ended:?}");
+            run += 1;
+        }
+    }
+    assert!(run >= 5, "only {run} were found");
+}
+
+/// Each `redis-statsdb` of the documents, in blocks and in quotes.
+fn statsdb_lines() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (document, text) in documents() {
+        for rest in text.split("redis-statsdb=\"").skip(1) {
+            let inside = rest.split('"').next().unwrap();
+            found.push((document.clone(), format!("redis-statsdb=\"{inside}\"")));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_line_for_coturn_leads_somewhere() {
+    let lines = statsdb_lines();
+    assert!(lines.len() > 8, "{lines:?}");
+    for (document, line) in lines.iter().filter(|(_, line)| !line.contains("...")) {
+        let conf = TurnserverConf::parse(line);
+        let source = conf.source().unwrap_or_else(|why| panic!("{document}: {line}: {why}"));
+        assert!(source.is_some(), "{document}: {line}");
+    }
+}
+
+#[test]
+fn prometheus_reads_every_configuration() {
+    let dir = TempDir::new("documented-prometheus");
+    let mut checked = 0;
+    for block in blocks().iter().filter(|block| block.language == "yaml") {
+        if OTHER_YAML.iter().any(|(beginning, _)| block.text.starts_with(beginning)) {
+            continue;
+        }
+        // Only the form is looked at: the files that are named are on another machine.
+        let file = dir.write("prometheus.yaml", &block.text);
+        let (content, said) =
+            promtool::run(&["check", "config", "--syntax-only", &file.display().to_string()]);
+        assert!(content, "{}: {said}\n{}", block.document, block.text);
+        checked += 1;
+    }
+    assert!(checked >= 3, "only {checked} were found");
+}
+
+#[test]
+fn redis_starts_with_every_setting() {
+    let settings: String = blocks()
+        .into_iter()
+        .filter(|block| block.document == "docs/redis.md" && block.language.is_empty())
+        .map(|block| block.text)
+        .collect();
+    assert!(settings.contains("tcp-keepalive") && settings.contains("user exporter"), "{settings}");
+    let dir = TempDir::new("documented-redis");
+    let file = dir.write("documented.conf", &settings);
+    let redis = Redis::start_with_settings(&[("include", &file.display().to_string())]);
+    for (user, asks) in [("exporter", "PING"), ("forwarder", "PUBLISH turn/x y")] {
+        let cli = format!("redis-cli -p {} --no-auth-warning --user {user} --pass PASSWORD", redis.port());
+        let ended = command::shell(&format!("{cli} {asks}"));
+        assert!(["PONG", "0"].contains(&ended.stdout.trim()), "{user}: {ended:?}");
+    }
+}
