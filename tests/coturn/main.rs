@@ -14,4 +14,5 @@ pub mod common;
 mod exact;
 mod published;
 mod reconcile;
+mod session_by_hand;
 mod turn_rest;

@@ -67,9 +67,7 @@ fn blocks() -> Vec<Block> {
                     }
                 }
             } else if let Some(block) = &mut open {
-                block
-                    .text
-                    .push_str(line.strip_prefix("  ").filter(|_| block.text.is_empty()).unwrap_or(line));
+                block.text.push_str(line);
                 block.text.push('\n');
             } else if let Some(line) = line.strip_prefix("    ") {
                 indented.push_str(line);
@@ -294,7 +292,12 @@ fn every_line_for_coturn_leads_somewhere() {
     for (document, line) in lines.iter().filter(|(_, line)| !line.contains("...")) {
         let conf = TurnserverConf::parse(line);
         let source = conf.source().unwrap_or_else(|why| panic!("{document}: {line}: {why}"));
-        assert!(source.is_some(), "{document}: {line}");
+        let url = source.unwrap_or_else(|| panic!("{document}: {line} is none")).to_string();
+        let (_, rest) = line.split_once("port=").unwrap_or_else(|| panic!("{document}: {line} has no port"));
+        let port = rest.split([' ', '"']).next().unwrap();
+        // coturn takes what is no number for 0.
+        assert!(url.ends_with(&format!(":{port}/0")), "{document}: {line} is {url}");
+        assert!(line.contains("connect_timeout=30"), "{document}: {line} lacks what doctor asks for");
     }
 }
 
