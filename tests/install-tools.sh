@@ -9,6 +9,7 @@ set -euo pipefail
 readonly TOOLS=(
   "redis-server redis-server"
   "redis-cli redis-tools"
+  "curl curl"
   "openssl openssl"
   "turnserver coturn"
   "turnutils_uclient coturn"

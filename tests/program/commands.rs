@@ -12,6 +12,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use coturn_exporter::config::TurnserverConf;
+use coturn_exporter::metrics::names;
 
 /// Commands in blocks for a shell that are not the program's, by how they begin, and where they are run, or why not.
 const OTHERS: &[(&str, &str)] = &[
@@ -59,12 +60,11 @@ fn blocks() -> Vec<Block> {
         let mut indented = String::new();
         for line in text.lines().chain([""]) {
             if let Some(language) = line.trim_start().strip_prefix("```") {
-                match open.take() {
-                    Some(block) => blocks.push(block),
-                    None => {
-                        let (document, language) = (document.clone(), language.to_owned());
-                        open = Some(Block { document, language, text: String::new() });
-                    }
+                if let Some(block) = open.take() {
+                    blocks.push(block);
+                } else {
+                    let (document, language) = (document.clone(), language.to_owned());
+                    open = Some(Block { document, language, text: String::new() });
                 }
             } else if let Some(block) = &mut open {
                 block.text.push_str(line);
@@ -216,6 +216,35 @@ fn every_flag_that_is_named_exists() {
         wrong.extend(unknown.map(|flag| format!("{document}: {flag}")));
     }
     assert!(wrong.is_empty(), "no such flag:\n{}", wrong.join("\n"));
+}
+
+/// Names that begin as metrics do: what docs/postgres.md makes in a database.
+const OTHER_NAMES: [&str; 2] = ["coturn_exporter", "coturn_ledger"];
+
+#[test]
+fn every_metric_that_is_named_exists() {
+    let families: Vec<_> = names::ALL.iter().map(|family| family.name).collect();
+    let is_known = |name: &str| {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|ending| name.strip_suffix(ending));
+        // `coturn_relayed_*` stands for several.
+        let is_beginning = name.ends_with('_') && families.iter().any(|family| family.starts_with(name));
+        is_beginning || [Some(name), base].into_iter().flatten().any(|name| families.contains(&name))
+    };
+    let mut wrong = Vec::new();
+    for (document, text) in documents() {
+        for (at, _) in text.match_indices("coturn_") {
+            let is_within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+            // A recorded series has its level in front.
+            if text[..at].ends_with(is_within) {
+                continue;
+            }
+            let name = text[at..].split(|c: char| !is_within(c)).next().unwrap();
+            if !is_known(name) && !OTHER_NAMES.contains(&name) && !name.contains(':') {
+                wrong.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "no such metric:\n{}", wrong.join("\n"));
 }
 
 #[test]
