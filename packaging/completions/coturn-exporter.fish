@@ -148,6 +148,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" 
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l session.by -d 'Whose allocations form a session: user, or client (user and client host, for a user name that clients share)' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l session.rest-separator -d 'coturn\'s rest-api-separator: what stands between timestamp and user id in a TURN REST name' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l json -d 'Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault), message, why and fix'
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l verbose -d 'Print also what is well and needs nothing done, with the ACL line of a user that may do no more than is needed'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand prune" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand prune" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
