@@ -6,18 +6,18 @@ use super::names::{self, Family};
 
 /// Families with one heading.
 #[derive(Clone, Copy, Debug)]
-pub struct Group {
+pub struct FamilyGroup {
     /// The heading.
     pub title: &'static str,
     /// What they have in common: where the numbers come from, when they are there.
     pub about: &'static str,
     /// The families, in the order of the page.
-    pub origins: &'static [Origin],
+    pub origins: &'static [FamilyOrigin],
 }
 
 /// What the documentation says of a family beyond its name, type, labels and help.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct FamilyOrigin {
     /// The family.
     pub family: Family,
     /// What its numbers are made of.
@@ -31,10 +31,10 @@ pub struct Origin {
 macro_rules! groups {
     ($($title:literal $about:literal { $($id:ident: $from:literal; $answers:literal $query:literal;)* })*) => {
         /// Every family, in the order of the page.
-        pub const GROUPS: &[Group] = &[$(Group {
+        pub const GROUPS: &[FamilyGroup] = &[$(FamilyGroup {
             title: $title,
             about: $about,
-            origins: &[$(Origin { family: names::$id, from: $from, answers: $answers, query: $query }),*],
+            origins: &[$(FamilyOrigin { family: names::$id, from: $from, answers: $answers, query: $query }),*],
         }),*];
     };
 }

@@ -13,9 +13,9 @@ const HEAD: &str = "\
 Each family on the page: what it means, where it comes from, how many series it has, and a query worth having. Written by
 `make reference` from the program's own definitions; what the numbers mean, rule by rule, is in [semantics.md](semantics.md).
 
-All series of a realm appear at 0 when it is first seen, or at the start with `--metrics.realm`. Moments are seconds since
-1970. Users and client addresses are never labels. One realm has @ series. The queries are for all exporters together; `job=\"coturn\"` stands where a
-family is not this program's alone.
+All series of a realm appear at 0 when it is first seen, or at the start with `--metrics.realm`; one realm has @ of them.
+Moments are seconds since 1970. Users and client addresses are never labels. The queries are for all exporters together;
+`job=\"coturn\"` stands where a family is not this program's alone.
 
 `coturn_session_relayed_bytes` and the `relayed` of sessions use the peer leg. coturn before 4.5.1.2 has none; there the client
 leg is used.

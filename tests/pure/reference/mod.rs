@@ -14,7 +14,7 @@ use crate::common::readers::promtool;
 use crate::common::temp_dir::TempDir;
 use crate::common::update;
 use coturn_exporter::metrics::names::{self, FamilyType};
-use coturn_exporter::metrics::origins::{GROUPS, Origin};
+use coturn_exporter::metrics::origins::{FamilyOrigin, GROUPS};
 
 /// Folders in which everything is generated.
 const FOLDERS: [&str; 2] = [shell::MAN, shell::COMPLETIONS];
@@ -72,7 +72,7 @@ fn what_is_kept_is_what_is_generated() {
     );
 }
 
-fn origins() -> impl Iterator<Item = &'static Origin> {
+fn origins() -> impl Iterator<Item = &'static FamilyOrigin> {
     GROUPS.iter().flat_map(|group| group.origins)
 }
 
@@ -111,7 +111,7 @@ fn grouped_by(query: &str) -> Vec<String> {
 #[test]
 fn every_query_names_what_exists() {
     let mut wrong = Vec::new();
-    for Origin { family, query, .. } in origins() {
+    for FamilyOrigin { family, query, .. } in origins() {
         let mut known = BTreeSet::new();
         for selected in promql::selectors(query).unwrap() {
             let Some(labels) = labels_of(&selected.metric) else {
