@@ -13,7 +13,8 @@ const HEAD: &str = "\
 Each family on the page: what it means, where it comes from, how many series it has, and a query worth having. Written by
 `make reference` from the program's own definitions; what the numbers mean, rule by rule, is in [semantics.md](semantics.md).
 
-All series of a realm appear at 0 when it is first seen, or at the start with `--metrics.realm`; one realm has @ of them.
+All series of a realm appear at 0 when it is first seen, or at the start with `--metrics.realm`; one realm has @ of them,
+and [cardinality.md](cardinality.md) says how to have fewer.
 Moments are seconds since 1970. Users and client addresses are never labels. The queries are for all exporters together;
 `job=\"coturn\"` stands where a family is not this program's alone.
 
