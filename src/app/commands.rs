@@ -2,6 +2,7 @@
 
 pub(super) mod demo;
 pub(super) mod doctor;
+pub(super) mod healthcheck;
 pub(super) mod ledger;
 pub(super) mod prune;
 pub(super) mod record;

@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::config::{Command, Config, LedgerPlace};
-use crate::http::WebConfigError;
+use crate::http::{HealthError, WebConfigError};
 use crate::net::{BindError, SystemdError};
 use crate::shutdown::{Hangup, Signals};
 use crate::sinks::postgres::PostgresError;
@@ -43,7 +43,7 @@ use crate::source::statsdb::ListenError;
 use crate::source::tls::{self, TlsError};
 use crate::store::ledger::LedgerError;
 use commands::prune::PruneFailed;
-use commands::{demo, doctor, ledger, prune, record, simulate, usage};
+use commands::{demo, doctor, healthcheck, ledger, prune, record, simulate, usage};
 pub use store::LoadError;
 use supervise::TaskExited;
 
@@ -130,6 +130,9 @@ pub enum Error {
         /// What the system says.
         error: io::Error,
     },
+    /// An exporter that is not well.
+    #[error("{0}")]
+    Health(HealthError),
     /// A question about no time at all.
     #[error("--since is not before --until: there is no time between them")]
     EmptyRange,
@@ -189,6 +192,10 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         Command::Doctor { report } => block_on(Hangup::Ends, |_| doctor::doctor(config, report)),
         Command::Prune { apply } => {
             block_on(Hangup::Ends, |_| prune::prune(config.sources, config.table, apply)).map(done)
+        }
+        Command::HealthCheck(check) => {
+            let asked = |_| async { healthcheck::healthcheck(&check, &mut io::stdout()).await };
+            block_on(Hangup::Ends, asked).map(done)
         }
         Command::Simulate(simulation) => block_on(Hangup::Ends, |_| simulate::simulate(simulation)).map(done),
         Command::Demo(demo) => {

@@ -127,6 +127,27 @@ Examples:
     },
     #[command(after_help = "\
 Examples:
+  coturn-exporter healthcheck
+  coturn-exporter healthcheck --ready --url https://127.0.0.1:10641 --timeout 2s")]
+    /// Ask an exporter on this host whether it is well, and print one line: for containers that have no HTTP client.
+    ///
+    /// A certificate is not verified and no login is sent. Exit code 0 when it is well, 1 when it is not or does not answer, 2 for
+    /// a command line that cannot be used.
+    Healthcheck {
+        /// Exporter to ask: http[s]://host:port; a path after it is asked for instead of /-/healthy. If not given, the
+        /// address in the variable COTURN_EXPORTER_WEB_LISTEN_ADDRESS or port 10641 of this host, over TLS where the file in
+        /// COTURN_EXPORTER_WEB_CONFIG_FILE asks for it.
+        #[arg(id = "url", long, value_name = "URL")]
+        url: Option<String>,
+        /// Ask whether it is also subscribed and has read all keys: /-/ready instead of /-/healthy.
+        #[arg(id = "ready", long)]
+        ready: bool,
+        /// Time for everything together.
+        #[arg(id = "timeout", long, value_name = "DURATION", default_value = "3s")]
+        timeout: String,
+    },
+    #[command(after_help = "\
+Examples:
   coturn-exporter ledger schema | psql --dbname accounting
   coturn-exporter ledger prune --from postgres://owner@db.example/accounting --keep 400d --apply")]
     /// Look after the tables of the ledger in a database.

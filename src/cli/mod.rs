@@ -5,6 +5,7 @@ mod command_args;
 mod given;
 mod read;
 mod read_coturn;
+mod read_health;
 mod read_sinks;
 mod refused;
 mod sink_args;

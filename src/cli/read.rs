@@ -10,6 +10,7 @@ use super::args::{self, Args};
 use super::command_args::{CommandArgs, LedgerArgs, SimulateArgs};
 use super::given::{Given, UsageError};
 use super::read_coturn;
+use super::read_health::read_health_check;
 use super::read_sinks::{ledger_place, read_sinks};
 use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
@@ -43,7 +44,7 @@ pub(super) fn config(
         sinks.events_secret_file.clone(),
     ];
     let log = read_log(&given, &log)?;
-    let command = read_command(&given, command, &store, &sinks)?;
+    let command = read_command(&given, command, &web, &store, &sinks)?;
     // What a command does not use is not read either: a replay must not fail for a Redis it never asks.
     let mut config = Config { log, ..Config::default() };
     match &command {
@@ -65,6 +66,7 @@ pub(super) fn config(
         Command::Usage(_) => given.refuse("usage")?,
         Command::Simulate(_) => given.refuse("simulate")?,
         Command::Demo(_) => given.refuse("demo")?,
+        Command::HealthCheck(_) => given.refuse("healthcheck")?,
         Command::LedgerSchema | Command::LedgerPrune { .. } => given.refuse("ledger")?,
     }
     let has_no_coturn = matches!(
@@ -74,6 +76,7 @@ pub(super) fn config(
             | Command::LedgerPrune { .. }
             | Command::Simulate(_)
             | Command::Demo(_)
+            | Command::HealthCheck(_)
     );
     config.coturn = if has_no_coturn { None } else { read_coturn::load(&given, &coturn)? };
     // The Redis that is watched without being asked for is for those who have named no source at all.
@@ -109,7 +112,8 @@ pub(super) fn config(
         | Command::LedgerSchema
         | Command::LedgerPrune { .. }
         | Command::Simulate(_)
-        | Command::Demo(_) => {}
+        | Command::Demo(_)
+        | Command::HealthCheck(_) => {}
     }
     if let Some(file) = &mut config.coturn {
         read_coturn::complete(&given, file, &command, &mut config.table);
@@ -130,6 +134,7 @@ pub(super) fn config(
 fn read_command(
     given: &Given<'_>,
     command: Option<CommandArgs>,
+    web: &args::WebArgs,
     store: &args::StoreArgs,
     sinks: &SinkArgs,
 ) -> Result<Command, UsageError> {
@@ -148,6 +153,9 @@ fn read_command(
             Ok(Command::Doctor { report: if verbose { ReportForm::Verbose } else { ReportForm::Short } })
         }
         Some(CommandArgs::Prune { apply }) => Ok(Command::Prune { apply }),
+        Some(CommandArgs::Healthcheck { url, ready, timeout }) => {
+            read_health_check(given, url.as_deref(), ready, &timeout, web).map(Command::HealthCheck)
+        }
         Some(CommandArgs::Simulate(args)) => read_simulation(given, args).map(Command::Simulate),
         Some(CommandArgs::Demo { port, calls, duration }) => Ok(Command::Demo(Demo {
             port: given.one("port", &port, value::port)?,

@@ -71,6 +71,22 @@ pub enum ConfigError {
         /// As typed.
         value: String,
     },
+    /// Not the URL of a web server.
+    #[error(
+        "it is not the URL of an exporter; write http[s]://host:port, for example http://127.0.0.1:10641"
+    )]
+    HealthUrl,
+    /// A path, and a flag that stands for another one.
+    #[error("--url has a path; leave it out, or leave out --ready")]
+    HealthPath,
+    /// A web config file that cannot be used.
+    #[error("{path:?}: {problem}; or name the exporter with --url")]
+    WebConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Addresses beside the sockets of systemd.
     #[error(
         "--web.systemd-socket takes the sockets that systemd hands over, and listens nowhere else; leave one of them out"

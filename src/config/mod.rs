@@ -2,6 +2,7 @@
 //! password files.
 
 mod error;
+mod health_check;
 mod listen;
 mod redis_source;
 mod redis_url;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{ConfigError, RedisUrlError, StatsdbLineError};
+pub use health_check::{HealthCheck, asks_for_tls};
 pub use listen::ListenAddress;
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
@@ -132,6 +134,8 @@ pub enum Command {
     Simulate(Simulation),
     /// Play one, and watch it.
     Demo(Demo),
+    /// Ask an exporter on this host whether it is well.
+    HealthCheck(HealthCheck),
     /// Print the SQL that makes the tables of the ledger in a database.
     LedgerSchema,
     /// List the months that a database need not keep.

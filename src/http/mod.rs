@@ -11,6 +11,7 @@ mod conn;
 mod details;
 mod gzip;
 mod head_frames;
+mod health;
 mod host;
 mod live;
 mod logins;
@@ -31,6 +32,7 @@ mod web_config;
 pub use crate::live::About;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use accept::{coding as preferred_coding, format as preferred_format};
+pub use health::{HealthError, ask as ask_health};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use host::is_trusted as is_host_trusted;
 pub use logins::LoginHashError;

@@ -42,6 +42,7 @@ fn help_is_an_answer_grouped_by_heading() {
         (&["doctor", "--help"], &REDIS),
         (&["prune", "--help"], &REDIS),
         (&["usage", "--help"], &["Store:"]),
+        (&["healthcheck", "--help"], &["--url <URL>", "--ready", "[default: 3s]"]),
         (&["help"], &REDIS),
     ] {
         let output = run(&[("COTURN_EXPORTER_REDIS_URL", "redis://:geheim@h")], arguments);

@@ -18,6 +18,7 @@ mod dependencies;
 mod details;
 mod doctor;
 mod documents;
+mod healthcheck;
 mod log_reader;
 mod prune;
 mod record;

@@ -21,9 +21,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::config::{Place, PostgresConfig, TlsWanted, Verification, socket};
 use super::error::PostgresError;
-use super::verifier::LaxVerifier;
 use crate::config::Endpoint;
-use crate::net::tls::{PemText, TlsPair, certificates, pair_error, private_key, roots, system_roots};
+use crate::net::tls::{
+    LaxVerifier, PemText, TlsPair, certificates, pair_error, private_key, roots, system_roots,
+};
 use crate::net::{fail_unconfirmed_after, keep_alive};
 
 /// How long a connection with its TLS and its login may take.

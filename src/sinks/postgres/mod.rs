@@ -7,7 +7,6 @@ mod prune;
 mod rows;
 mod schema;
 mod usage;
-mod verifier;
 
 use std::collections::HashSet;
 use std::fmt;

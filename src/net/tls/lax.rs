@@ -1,4 +1,4 @@
-//! Verifiers of certificates for those who ask for less than `verify-full`. Signatures of the handshake are always verified.
+//! A verifier of certificates for connections that ask for less than a full verification. Signatures of the handshake are always verified.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 /// A certificate of a CA that is trusted, whoever it names (`verify-ca`); without CAs any certificate (`require`).
 #[derive(Debug)]
-pub(super) struct LaxVerifier {
-    pub(super) by_ca: Option<Arc<WebPkiServerVerifier>>,
-    pub(super) provider: Arc<CryptoProvider>,
+pub(crate) struct LaxVerifier {
+    pub(crate) by_ca: Option<Arc<WebPkiServerVerifier>>,
+    pub(crate) provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for LaxVerifier {
