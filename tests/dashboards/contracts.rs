@@ -47,7 +47,7 @@ fn queries() -> Vec<(String, String)> {
         queries.push((format!("{}: {}", query.dashboard, query.place), text));
     }
     let mut files = promtool::rule_files().to_vec();
-    files.extend([promtool::fleet_rules(), promtool::fleet_alerts()]);
+    files.extend([promtool::fleet_rules(), promtool::fleet_alerts(), promtool::migration_rules()]);
     for rule in Prometheus::with_rules(&files).rules() {
         queries.push((rule.name, rule.query));
     }

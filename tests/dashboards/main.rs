@@ -19,6 +19,7 @@ mod files;
 mod fleet;
 mod history;
 mod live;
+mod migration;
 mod pair;
 mod panels;
 mod scrape;

@@ -29,6 +29,11 @@ pub fn fleet_rules() -> PathBuf {
     alerts_dir().join("coturn.fleet.rules.yaml")
 }
 
+/// The rules that record the names of other exporters.
+pub fn migration_rules() -> PathBuf {
+    alerts_dir().join("coturn.migration.rules.yaml")
+}
+
 /// Runs it; gives whether it was content, and all that it said.
 pub fn run(args: &[&str]) -> (bool, String) {
     let output = PROMTOOL.command().args(args).output();
