@@ -135,8 +135,8 @@ Examples:
     /// a command line that cannot be used.
     Healthcheck {
         /// Exporter to ask: http[s]://host:port; a path after it is asked for instead of /-/healthy. If not given, the
-        /// address in the variable COTURN_EXPORTER_WEB_LISTEN_ADDRESS or port 10641 of this host, over TLS where the file in
-        /// COTURN_EXPORTER_WEB_CONFIG_FILE asks for it.
+        /// address in the variable `COTURN_EXPORTER_WEB_LISTEN_ADDRESS` or port 10641 of this host, over TLS where the file in
+        /// `COTURN_EXPORTER_WEB_CONFIG_FILE` asks for it.
         #[arg(id = "url", long, value_name = "URL")]
         url: Option<String>,
         /// Ask whether it is also subscribed and has read all keys: /-/ready instead of /-/healthy.
