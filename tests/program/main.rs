@@ -15,6 +15,7 @@ mod api;
 mod cli;
 mod commands;
 mod dependencies;
+mod deploy;
 mod details;
 mod doctor;
 mod documents;
