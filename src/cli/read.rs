@@ -131,6 +131,7 @@ pub(super) fn config(
     Ok(Config { command, ..config })
 }
 
+/// What to do. Long, but a list: one arm for each subcommand.
 fn read_command(
     given: &Given<'_>,
     command: Option<CommandArgs>,
