@@ -127,7 +127,7 @@ Examples:
     },
     #[command(after_help = "\
 Examples:
-  coturn-exporter healthcheck
+  coturn-exporter healthcheck                           an exporter on this host
   coturn-exporter healthcheck --ready --url https://127.0.0.1:10641 --timeout 2s")]
     /// Ask an exporter on this host whether it is well, and print one line: for containers that have no HTTP client.
     ///
