@@ -84,6 +84,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "sim
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "doctor" -d 'Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "prune" -d 'List the status keys that no live allocation can own; with --apply, delete them'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "usage" -d 'Print what finished sessions used, from the ledger of --store.path; an exporter may be writing it meanwhile'
+complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "healthcheck" -d 'Ask an exporter on this host whether it is well, and print one line: for containers that have no HTTP client'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "ledger" -d 'Look after the tables of the ledger in a database'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand replay" -l until -d 'Print the metrics as of this time of the capture or of the journal, in seconds, instead of the last event\'s. A store has no moment before its snapshot' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand replay" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
@@ -178,6 +179,12 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand usage" -
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand usage" -l ledger.postgres-password-file -d 'File with the password for `PostgreSQL`' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand usage" -l wide -d 'All columns in the table, in plain numbers'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand usage" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l url -d 'Exporter to ask: http[s]://host:port; a path after it is asked for instead of /-/healthy. If not given, the address in the variable `COTURN_EXPORTER_WEB_LISTEN_ADDRESS` or port 10641 of this host, over TLS where the file in `COTURN_EXPORTER_WEB_CONFIG_FILE` asks for it' -r
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l timeout -d 'Time for everything together' -r
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l ready -d 'Ask whether it is also subscribed and has read all keys: /-/ready instead of /-/healthy'
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from schema prune" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from schema prune" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from schema prune" -l ledger.postgres-password-file -d 'File with the password for `PostgreSQL`' -r
