@@ -199,7 +199,6 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         }
         Command::Simulate(simulation) => block_on(Hangup::Ends, |_| simulate::simulate(simulation)).map(done),
         Command::Demo(demo) => {
-            open_files::raise_limit();
             block_on(Hangup::Ends, |reread| demo::demo(demo, dropped_log_lines, reread)).map(done)
         }
         Command::Usage(question) => match &question.place {
