@@ -146,6 +146,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// Microseconds of the monotonic clock, by which a service manager orders what it asked for and what it is told.
+pub fn monotonic_micros() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec)) else {
+        return 0;
+    };
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000)
+}
+
 /// The clock that counts from the boot.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::service_manager::ServiceManager;
 use super::supervise::blocking;
 use crate::config::Secret;
 use crate::reload::{Reload, Reloaded, Reread};
@@ -21,8 +22,12 @@ pub(super) fn password_files(passwords: &[Reloaded<Secret>]) -> Vec<Arc<dyn Relo
     passwords.iter().map(|file| Arc::new(file.clone()) as Arc<dyn Reload>).collect()
 }
 
-/// Never ends. `asked` is given when all are to be read, changed or not.
-pub(super) async fn look_after(files: Vec<Arc<dyn Reload>>, asked: Arc<Notify>) -> Infallible {
+/// Never ends. `asked` is given when all are to be read, changed or not; `manager` is told of that.
+pub(super) async fn look_after(
+    files: Vec<Arc<dyn Reload>>,
+    asked: Arc<Notify>,
+    manager: ServiceManager,
+) -> Infallible {
     let files = Arc::new(files);
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -31,6 +36,9 @@ pub(super) async fn look_after(files: Vec<Arc<dyn Reload>>, asked: Arc<Notify>) 
             _ = ticks.tick(), if !files.is_empty() => false,
             () = asked.notified() => true,
         };
+        if any_case {
+            manager.reloading();
+        }
         let all = Arc::clone(&files);
         let reload = move |file: &Arc<dyn Reload>| (file.flag(), file.reload(any_case));
         let found: Vec<_> = blocking(move || all.iter().map(reload).collect()).await;
@@ -39,6 +47,7 @@ pub(super) async fn look_after(files: Vec<Arc<dyn Reload>>, asked: Arc<Notify>) 
         }
         if any_case {
             log_all(&found);
+            manager.reloaded();
         }
     }
 }

@@ -317,6 +317,11 @@ impl Ingest {
         self.table.ledger_written(now, up_to);
     }
 
+    /// Allocations that live.
+    pub fn live(&self) -> usize {
+        self.table.live()
+    }
+
     /// Which caps have been reached.
     pub fn beyond(&self) -> CapsReached {
         self.table.caps_reached()

@@ -3,6 +3,7 @@
 mod commands;
 mod coturn_file;
 mod file_watch;
+mod heartbeat;
 pub mod ingest;
 mod live_board;
 mod log_once;
@@ -13,6 +14,7 @@ mod reconnect;
 mod redis_source;
 mod resync_task;
 mod serve;
+mod service_manager;
 mod signals;
 mod sinks;
 mod statsdb_source;
@@ -44,6 +46,7 @@ use crate::source::tls::{self, TlsError};
 use crate::store::ledger::LedgerError;
 use commands::prune::PruneFailed;
 use commands::{demo, doctor, healthcheck, ledger, prune, record, simulate, usage};
+use service_manager::ServiceManager;
 pub use store::LoadError;
 use supervise::TaskExited;
 
@@ -183,7 +186,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             let recording = |reread| async {
                 tokio::select! {
                     recorded = record::record(config.sources, output.as_deref(), duration) => recorded,
-                    never = file_watch::look_after(files, reread) => match never {},
+                    never = file_watch::look_after(files, reread, ServiceManager::default()) => match never {},
                 }
             };
             block_on(Hangup::Ends, recording).map(done)
@@ -215,7 +218,9 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
         }
         Command::Watch => {
             open_files::fit_connections(&mut config);
-            block_on(Hangup::Survived, |reread| serve::serve(config, dropped_log_lines, reread)).map(done)
+            let manager = ServiceManager::from_env();
+            block_on(Hangup::Survived, |reread| serve::serve(config, dropped_log_lines, reread, manager))
+                .map(done)
         }
     }
 }

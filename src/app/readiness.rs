@@ -8,6 +8,7 @@ use crate::state::SourceId;
 /// Which sources are not ready, and why; the web server shows the first reason.
 #[derive(Clone, Debug)]
 pub(super) struct SourceReadiness {
+    names: Arc<[String]>,
     reasons: Arc<Mutex<Reasons>>,
     readiness: Readiness,
 }
@@ -24,7 +25,13 @@ impl SourceReadiness {
         let reasons: Vec<_> = names.iter().map(|name| Some(format!("{name}: not connected yet"))).collect();
         let readiness = Readiness::new(reasons.first().cloned().flatten().unwrap_or_default());
         let reasons = Reasons { loading: None, of_sources: reasons };
-        Self { reasons: Arc::new(Mutex::new(reasons)), readiness }
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        Self { names, reasons: Arc::new(Mutex::new(reasons)), readiness }
+    }
+
+    /// What the sources are called, in the order of their numbers.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// What the web server asks.

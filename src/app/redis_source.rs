@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::heartbeat::{Heartbeat, TURN};
 use super::ingest::SharedTable;
 use super::readiness::SourceReadiness;
 use super::reconnect::{KeepConnected, LinkProgress, keep_connected};
@@ -40,6 +41,7 @@ pub(super) struct RedisTask {
     id: SourceId,
     shared: SharedTable,
     readiness: SourceReadiness,
+    heartbeat: Heartbeat,
     /// What was logged of the setup of its Redis.
     setup_log: SetupLog,
     /// Whether a missing key proves something there.
@@ -53,7 +55,21 @@ impl RedisTask {
         shared: SharedTable,
         readiness: SourceReadiness,
     ) -> Self {
-        Self { source, id, shared, readiness, setup_log: SetupLog::default(), trust: KeyTrust::default() }
+        Self {
+            source,
+            id,
+            shared,
+            readiness,
+            heartbeat: Heartbeat::new(),
+            setup_log: SetupLog::default(),
+            trust: KeyTrust::default(),
+        }
+    }
+
+    /// Says by this one that it has its turns, while it is subscribed.
+    #[must_use]
+    pub(super) fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
     }
 
     /// Never ends by itself; may be dropped at any time.
@@ -74,8 +90,11 @@ impl RedisTask {
         let mut resync = ResyncProgress::default();
         let mut sweeps = interval(BETWEEN_SWEEPS);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut taken, mut since_step) = (0, 0);
         loop {
+            self.heartbeat.beat();
             // Messages first: those that wait for too long are lost. But a flood must not keep the resync from its turn.
             // What a step of it must stand behind has been taken in when the step is sent.
             if since_step >= BETWEEN_STEPS {
@@ -102,6 +121,8 @@ impl RedisTask {
                     since_step = 0;
                     self.sweep_step(&mut resync);
                 }
+                // A Redis that says nothing is no loop that is stuck.
+                _ = turns.tick() => {}
             }
             // A flood is always ready; whom a step has woken would wait for this thread, and for long.
             if taken >= FRAMES_PER_CALL {
@@ -137,6 +158,7 @@ impl KeepConnected for RedisTask {
         tracing::info!(source = %self.source.name, server = %link.server, "subscribed");
         self.readiness.set(self.id, Some(format!("{}: reading the status keys", self.source.name)));
         let error = self.attend(link).await;
+        self.heartbeat.excuse();
         let lost = self.shared.now();
         self.shared.lock().link_lost(lost, self.id);
         Ok(error)

@@ -3,8 +3,10 @@
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Error;
 use super::coturn_file::{self, WatchedCoturnFile};
@@ -14,6 +16,7 @@ use super::live_board::LiveBoard;
 use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
+use super::service_manager::ServiceManager;
 use super::sinks::ReadySinks;
 use super::statsdb_source::StatsdbTask;
 use super::store::{StoreOptions, TableStore};
@@ -24,6 +27,7 @@ use crate::config::{Config, RedisSource, Secret, StoreConfig, TurnserverConf, We
 use crate::details::{Inspect, Listing};
 use crate::http::{About, Readiness, Site, WebConfig, WebLimits, WebServer};
 use crate::metrics::{MetricsPage, Observe, View};
+use crate::net::{SystemdSockets, WantedSockets};
 use crate::reload::{Reload, Reloaded};
 use crate::shutdown::{self, Hangup, Shutdown};
 use crate::source::statsdb::Listener;
@@ -41,6 +45,7 @@ pub(super) async fn serve(
     config: Config,
     dropped_log_lines: Arc<AtomicU64>,
     reread: Arc<Notify>,
+    manager: ServiceManager,
 ) -> Result<(), Error> {
     tracing::info!(version = version::VERSION, revision = about().revision, "coturn-exporter starts");
     let Parts { names, shared, readiness, listener, server, web_config } = Parts::bind(&config).await?;
@@ -69,11 +74,13 @@ pub(super) async fn serve(
     let stop = Shutdown::new();
     let mut tasks = Supervisor::new(stop.clone());
     let redis_sources: Vec<_> = config.sources.into_iter().zip((0..).map(SourceId)).collect();
-    tasks.spawn("files", async { match file_watch::look_after(files, reread).await {} });
+    let files_of = manager.clone();
+    tasks.spawn("files", async { match file_watch::look_after(files, reread, files_of).await {} });
     if let (Some(statsdb), Some(listener)) = (config.statsdb, listener) {
         let id = redis_sources.last().map_or(SourceId(0), |(_, last)| SourceId(last.0 + 1));
         let task = StatsdbTask::new(statsdb, listener, id, shared.clone(), readiness.clone());
-        tasks.spawn("statsdb listener", task.run());
+        let task = task.with_heartbeat(manager.watch(LISTENER));
+        tasks.spawn(LISTENER, task.run());
     }
     let mut loading = pin!(load(config.store, config.table, names, &page, &readiness));
     let mut waiting = Some(WaitingTasks {
@@ -82,7 +89,10 @@ pub(super) async fn serve(
         readiness: readiness.clone(),
         sinks: sinks.unwrap_or_default(),
         live,
+        manager: manager.clone(),
     });
+    let mut starting = interval(STARTING);
+    starting.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut signalled = pin!(shutdown::on_signal(Hangup::Survived));
     let mut serving = pin!(contain(server.serve(site, limits, stop.clone())));
     let mut is_serving = true;
@@ -104,11 +114,16 @@ pub(super) async fn serve(
             loaded = &mut loading, if waiting.is_some() => match loaded {
                 Ok(store) => waiting.take().into_iter().for_each(|waiting| {
                     waiting.spawn(store.as_ref(), &mut tasks);
+                    manager.ready();
                 }),
                 Err(error) => break Err(error),
             },
+            _ = starting.tick(), if waiting.is_some() => {
+                readiness.probe().no_page_yet().iter().for_each(|progress| manager.starting(progress));
+            }
         }
     };
+    manager.stopping();
     stop.trigger();
     let served = async {
         if is_serving {
@@ -136,6 +151,12 @@ pub(super) async fn serve(
 /// Why there is no page before the store is loaded.
 const LOADING: &str = "loading the store";
 
+/// How often the service manager is told how far the store is loaded.
+const STARTING: Duration = Duration::from_secs(1);
+
+/// The name of the task that coturn reports to.
+const LISTENER: &str = "statsdb listener";
+
 /// The name of the task that serves pages.
 const WEB_SERVER: &str = "web server";
 
@@ -146,16 +167,18 @@ struct WaitingTasks {
     readiness: SourceReadiness,
     sinks: ReadySinks,
     live: LiveBoard,
+    manager: ServiceManager,
 }
 
 impl WaitingTasks {
     fn spawn(self, store: Option<&TableStore>, tasks: &mut Supervisor) {
-        let Self { redis_sources, page, readiness, sinks, live } = self;
+        let Self { redis_sources, page, readiness, sinks, live, manager } = self;
         for (source, id) in redis_sources {
             let task = RedisTask::new(source, id, page.shared.clone(), readiness.clone());
+            let task = task.with_heartbeat(manager.watch("Redis source"));
             tasks.spawn("Redis source", task.run());
         }
-        tasks.spawn("passing of time", let_time_pass(page.shared.clone()));
+        tasks.spawn("passing of time", let_time_pass(page.shared.clone(), manager, readiness.clone()));
         if let Some(store) = store {
             tasks.spawn("journal", store.clone().write_journal());
             tasks.spawn("journal's flush", store.clone().flush());
@@ -252,14 +275,21 @@ impl Parts {
             names.chain(config.statsdb.iter().map(|statsdb| statsdb.name.as_str())).collect();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let shared = SharedTable::to_be_loaded(Ingest::new(config.table.clone(), &names), clock);
+        let wanted = WantedSockets {
+            web: config.web.systemd_socket,
+            statsdb: config.statsdb.as_ref().is_some_and(|statsdb| statsdb.systemd_socket),
+        };
+        let sockets = SystemdSockets::take(wanted).map_err(Error::Systemd)?;
         let listener = match &config.statsdb {
-            Some(statsdb) => Some(Listener::bind(statsdb).await.map_err(Error::Listen)?),
+            Some(statsdb) if wanted.statsdb => Some(Listener::on(statsdb, sockets.statsdb).await),
+            Some(statsdb) => Some(Listener::bind(statsdb).await),
             None => None,
         };
+        let listener = listener.transpose().map_err(Error::Listen)?;
         let web_config = config.web.config_file.as_ref().map(|file| WebConfig::load(&file.path)).transpose();
         let web_config = web_config.map_err(Error::WebConfig)?;
-        let server = if config.web.systemd_socket {
-            WebServer::of_systemd().map_err(Error::Systemd)?
+        let server = if wanted.web {
+            WebServer::on(sockets.web)
         } else {
             WebServer::bind(&config.web.listen).await.map_err(Error::Bind)?
         };
@@ -342,7 +372,8 @@ mod tests {
     async fn a_panic_under_the_lock_of_the_table_ends_the_program() {
         let (shared, _) = shared_table(10_000);
         let mut tasks = Supervisor::new(Shutdown::new());
-        tasks.spawn("passing of time", let_time_pass(shared.clone()));
+        let (manager, readiness) = (ServiceManager::default(), SourceReadiness::new(&["redis://test"]));
+        tasks.spawn("passing of time", let_time_pass(shared.clone(), manager, readiness));
         let there = tokio::time::timeout(2 * TICK, tasks.exited()).await;
         assert!(there.is_err(), "it goes on as long as nothing happens: {there:?}");
         let writer = shared.clone();

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::heartbeat::Heartbeat;
 use super::ingest::SharedTable;
 use super::readiness::SourceReadiness;
 use super::supervise::propagate;
@@ -41,6 +42,7 @@ pub(super) struct StatsdbTask {
     listener: Listener,
     context: ListenerContext,
     readiness: SourceReadiness,
+    heartbeat: Heartbeat,
     /// Each gives its number if what it reported is to be judged by its end.
     connections: JoinSet<Option<ConnectionId>>,
 }
@@ -54,7 +56,14 @@ impl StatsdbTask {
         readiness: SourceReadiness,
     ) -> Self {
         let context = ListenerContext::new(&statsdb, listener.status(), id, shared);
-        Self { statsdb, listener, context, readiness, connections: JoinSet::new() }
+        let heartbeat = Heartbeat::new();
+        Self { statsdb, listener, context, readiness, heartbeat, connections: JoinSet::new() }
+    }
+
+    /// Says by this one that it has its turns.
+    #[must_use]
+    pub(super) fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
     }
 
     /// Never ends by itself; may be dropped at any time.
@@ -73,6 +82,7 @@ impl StatsdbTask {
         // Coturn is accepted and answered before the table is there; what it reports then waits.
         let mut last_tick = None;
         loop {
+            self.heartbeat.beat();
             tokio::select! {
                 () = self.context.shared.there(), if last_tick.is_none() => last_tick = Some(self.begin()),
                 caller = self.listener.accept(), if self.connections.len() < most_open => self.open(caller),

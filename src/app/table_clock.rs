@@ -6,13 +6,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::ingest::{Ingest, SharedTable};
 use super::log_once::LogOnce;
+use super::readiness::SourceReadiness;
+use super::service_manager::ServiceManager;
 use crate::clock::Timestamp;
 use crate::state::{CapsReached, Discovery, LongLifetime};
 
 /// How often the table is given the time when no message does it.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-pub(super) async fn let_time_pass(shared: SharedTable) {
+/// Never ends by itself. Whoever supervises the process is fed here: only while the table can be changed.
+pub(super) async fn let_time_pass(shared: SharedTable, manager: ServiceManager, readiness: SourceReadiness) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut caps = Caps::default();
@@ -20,14 +23,16 @@ pub(super) async fn let_time_pass(shared: SharedTable) {
     loop {
         ticks.tick().await;
         let now = shared.now();
-        let (beyond, findings, reporting) = {
+        let (beyond, findings, reporting, live) = {
             let mut ingest = shared.lock();
             ingest.advance(now);
             let reporting = first_events.take(&ingest);
             let findings = ingest.take_findings();
             let named = |finding: Discovery| (ingest.name(finding.source()).to_owned(), finding);
-            (ingest.beyond(), findings.into_iter().map(named).collect::<Vec<_>>(), reporting)
+            let findings = findings.into_iter().map(named).collect::<Vec<_>>();
+            (ingest.beyond(), findings, reporting, ingest.live())
         };
+        manager.time_passed(shared.process_now(), live, &readiness);
         for source in reporting {
             tracing::info!(source, "coturn reports: the first event has come");
         }

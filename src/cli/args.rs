@@ -242,6 +242,11 @@ pub(super) struct StatsdbArgs {
         global = true
     )]
     pub(super) listen_address: Option<String>,
+    /// Take the socket of this listener from systemd: from a `.socket` unit with `FileDescriptorName=statsdb` that listens at
+    /// --statsdb.listen-address. What coturn reports while the exporter is restarted waits in it.
+    #[arg(id = "statsdb.systemd-socket", long, env = "COTURN_EXPORTER_STATSDB_SYSTEMD_SOCKET", value_name = "BOOL",
+        num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
+    pub(super) systemd_socket: String,
     /// File with the password that coturn must give to this listener.
     #[arg(
         id = "statsdb.password-file",

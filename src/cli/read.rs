@@ -127,7 +127,11 @@ pub(super) fn config(
     ];
     let used = files.into_iter().filter(|(is_unused, ..)| !is_unused);
     let paths = used.filter_map(|(_, id, file)| given.file(id, file.as_ref()));
-    config.exposed_password_files = paths.filter(|path| Secret::is_exposed(path)).collect();
+    // The service manager sees to who may read its own; the rights that its files show are those of the widest reader.
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+    let is_credential = |path: &Path| credentials.as_ref().is_some_and(|folder| path.starts_with(folder));
+    config.exposed_password_files =
+        paths.filter(|path| !is_credential(path) && Secret::is_exposed(path)).collect();
     Ok(Config { command, ..config })
 }
 
@@ -312,6 +316,7 @@ fn read_statsdb(
     let max_connections =
         given.one("statsdb.max-connections", &statsdb.max_connections, |v| size(v, 1..=MANY))?;
     let open = given.one("statsdb.open", &statsdb.open, value::switch)?;
+    let systemd_socket = given.one("statsdb.systemd-socket", &statsdb.systemd_socket, value::switch)?;
     let is_behind_proxy = given.one("statsdb.behind-proxy", &statsdb.behind_proxy, value::switch)?;
     let Some(listen) = listen else {
         return match given.typed("statsdb.") {
@@ -335,6 +340,7 @@ fn read_statsdb(
     let statsdb = Statsdb {
         name: format!("statsdb://{listen}"),
         listen,
+        systemd_socket,
         password: password.map(Password::File),
         tls: config::server_certificate(cert_file, key_file)
             .map_err(|problem| given.wrong("statsdb.tls-cert-file", problem))?,

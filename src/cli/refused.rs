@@ -19,6 +19,7 @@ pub(super) fn refused_flags(command: &str) -> &'static [&'static str] {
         "doctor" => &[
             "web.",
             "statsdb.open",
+            "statsdb.systemd-socket",
             "statsdb.max-connections",
             "statsdb.forward-url",
             "allocation.idle-after",

@@ -459,3 +459,54 @@ fn a_file_of_coturn_that_cannot_be_used_is_an_error_but_not_for_the_doctor() {
     );
     assert!(error("demo --coturn.config-file=t").contains("no effect on demo"));
 }
+
+/// `packaging/default/prometheus-coturn-exporter`: every flag as a comment. `NEW_DEFAULTS=1 cargo test --lib defaults_file`
+/// writes it anew.
+#[test]
+fn the_defaults_file_of_the_packages_lists_every_flag() {
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/default/prometheus-coturn-exporter");
+    const HEAD: &str = "\
+# Flags of prometheus-coturn-exporter. `systemctl restart prometheus-coturn-exporter` brings a change into force.
+#
+# As it stands, coturn on this host reports to the exporter straight away; put this line into /etc/turnserver.conf:
+#     redis-statsdb=\"ip=127.0.0.1 dbname=0 port=6390 connect_timeout=30\"
+# To watch a Redis that coturn reports to: ARGS=\"--redis.url=redis://127.0.0.1:6379/0\"
+ARGS=\"--statsdb.listen-address=127.0.0.1:6390\"
+
+# The store is /var/lib/prometheus-coturn-exporter. None:
+#COTURN_EXPORTER_STORE_PATH=
+
+# All flags. Each has a variable, which may be set here instead: COTURN_EXPORTER_WEB_LISTEN_ADDRESS for --web.listen-address.
+";
+    let command = Args::command();
+    let mut text = HEAD.to_owned();
+    let mut heading = None;
+    for flag in command.get_arguments().filter(|flag| flag.get_help_heading().is_some()) {
+        if heading != flag.get_help_heading() {
+            heading = flag.get_help_heading();
+            text.push_str(&format!("\n# {}\n", heading.unwrap()));
+        }
+        let value = flag.get_value_names().unwrap().first().unwrap();
+        let default: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if default.is_empty() { String::new() } else { format!(" ({})", default.join(",")) };
+        text.push_str(&format!("#\n#   --{}={value}{default}\n", flag.get_id()));
+        let mut line = String::from("#      ");
+        for word in flag.get_help().unwrap().to_string().split_whitespace() {
+            if line.chars().count() + word.chars().count() >= 100 {
+                text.push_str(&format!("{line}\n"));
+                line = String::from("#      ");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        text.push_str(&format!("{line}\n"));
+    }
+    if std::env::var_os("NEW_DEFAULTS").is_some() && std::env::var_os("CI").is_none() {
+        std::fs::write(PATH, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(PATH).unwrap();
+    assert_eq!(written, text, "write it anew: NEW_DEFAULTS=1 cargo test --lib defaults_file");
+    // As systemd reads it, it must be flags that can be used.
+    let args = written.lines().find_map(|line| line.strip_prefix("ARGS=\"")).unwrap().trim_end_matches('"');
+    assert!(config(args).statsdb.is_some());
+}

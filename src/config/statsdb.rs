@@ -11,6 +11,8 @@ pub struct Statsdb {
     pub name: String,
     /// Where to listen.
     pub listen: ListenAddress,
+    /// Take the socket from systemd, which listens there.
+    pub systemd_socket: bool,
     /// What coturn must say first, if anything.
     pub password: Option<Password>,
     /// TLS, if it is to be spoken.
@@ -78,6 +80,7 @@ mod tests {
         let statsdb = |listen: &str, password: Option<&str>| Statsdb {
             name: String::new(),
             listen: listen.parse().unwrap(),
+            systemd_socket: false,
             password: password.map(|password| Secret::new(password).into()),
             tls: None,
             max_connections: 1,

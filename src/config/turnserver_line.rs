@@ -86,6 +86,7 @@ mod tests {
         Statsdb {
             name: String::new(),
             listen: ":6390".parse().unwrap(),
+            systemd_socket: false,
             password: password.map(|password| Secret::new(password).into()),
             tls: None,
             max_connections: 1,

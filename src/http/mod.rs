@@ -44,7 +44,7 @@ use crate::config::{ListenAddress, TelemetryPath};
 use crate::details::{Detail, Inspect};
 use crate::live::{ShowLive, SiteFacts};
 use crate::metrics::{Render, WebRefusal, WebRefusals};
-use crate::net::{Acceptor, BindError, MOST_ENDING, SystemdError, bind, systemd_sockets};
+use crate::net::{Acceptor, BindError, MOST_ENDING, bind};
 use crate::reload::Reloaded;
 use crate::shutdown::Shutdown;
 use details::Details;
@@ -168,19 +168,13 @@ impl WebServer {
         for address in addresses {
             listeners.extend(bind(address, "--web.listen-address").await?);
         }
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        Ok(Self { listeners, addresses })
+        Ok(Self::on(listeners))
     }
 
-    /// Takes the sockets that systemd hands over.
-    ///
-    /// # Errors
-    ///
-    /// There are none, or some that cannot be used.
-    pub fn of_systemd() -> Result<Self, SystemdError> {
-        let listeners = systemd_sockets()?;
+    /// Serves on sockets that listen already.
+    pub fn on(listeners: Vec<TcpListener>) -> Self {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        Ok(Self { listeners, addresses })
+        Self { listeners, addresses }
     }
 
     /// The addresses bound, with the port the system chose where port 0 was asked for.

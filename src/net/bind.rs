@@ -48,6 +48,18 @@ pub async fn bind(address: &ListenAddress, flag: &'static str) -> Result<Vec<Tcp
     bound.map_err(|error| BindError { address: address.to_string(), flag, error })
 }
 
+/// Whether a socket that is bound to `bound` listens where `address` says.
+pub async fn stands_for(address: &ListenAddress, bound: SocketAddr) -> bool {
+    match address {
+        ListenAddress::Any { port } => bound.ip().is_unspecified() && bound.port() == *port,
+        ListenAddress::Socket(address) => *address == bound,
+        ListenAddress::Name { host, port } => {
+            let found = lookup_host((host.as_str(), *port)).await;
+            found.is_ok_and(|mut found| found.any(|address| address == bound))
+        }
+    }
+}
+
 /// Which address families an IPv6 socket takes connections of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Families {
@@ -123,6 +135,23 @@ mod tests {
     use tokio::net::TcpStream;
 
     const FLAG: &str = "--web.listen-address";
+
+    #[tokio::test]
+    async fn a_socket_stands_for_the_address_that_it_is_bound_to() {
+        for (address, bound, expected) in [
+            (":6390", "[::]:6390", true),
+            (":6390", "0.0.0.0:6390", true),
+            (":6390", "127.0.0.1:6390", false),
+            ("127.0.0.1:6390", "127.0.0.1:6390", true),
+            ("127.0.0.1:6390", "127.0.0.1:6391", false),
+            ("127.0.0.1:6390", "0.0.0.0:6390", false),
+            ("localhost:6390", "127.0.0.1:6390", true),
+            ("localhost:6390", "192.0.2.1:6390", false),
+        ] {
+            let is_same = stands_for(&address.parse().unwrap(), bound.parse().unwrap()).await;
+            assert_eq!(is_same, expected, "{address} {bound}");
+        }
+    }
 
     #[tokio::test]
     async fn every_interface_means_both_families() {

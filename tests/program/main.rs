@@ -24,6 +24,7 @@ mod log_reader;
 mod prune;
 mod record;
 mod signals;
+mod systemd;
 mod translation;
 mod turnserver_conf;
 mod usage;

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use super::simulate::{after, play};
 use crate::app::Error;
 use crate::app::serve::serve;
+use crate::app::service_manager::ServiceManager;
 use crate::config::{
     Config, CoturnFile, Demo, ListenAddress, SinksConfig, Statsdb, StoreConfig, TurnserverConf, Web,
 };
@@ -67,7 +68,7 @@ pub(in crate::app) async fn demo(
         play(service, &to).await
     };
     tokio::select! {
-        served = serve(config, dropped_log_lines, reread) => served,
+        served = serve(config, dropped_log_lines, reread, ServiceManager::default()) => served,
         played = playing => played,
         () = after(demo.duration) => Ok(()),
     }
@@ -95,6 +96,7 @@ fn config(demo: &Demo, statsdb: SocketAddr, folder: &Path) -> Config {
         statsdb: Some(Statsdb {
             name: format!("statsdb://{statsdb}"),
             listen: ListenAddress::Socket(statsdb),
+            systemd_socket: false,
             password: None,
             tls: None,
             max_connections: 100,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
+use crate::app::heartbeat::Heartbeats;
 use crate::app::resync_task::{DatedKeys, KeyValues};
 use crate::app::testing::{Lines, StandingClock, Talker, at, empty_redis, settle, shared_table, until};
 use crate::clock::ManualClock;
@@ -232,6 +233,26 @@ async fn the_source_is_received_as_far_as_the_moment_of_the_question() {
 }
 
 /// A table that is large takes a while to look at: messages, and whoever else wants the table, have their turns meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_redis_that_says_nothing_leaves_the_loop_its_turns() {
+    let _standing = StandingClock::hold();
+    let (shared, _clock) = shared_table(10_000);
+    let talker = Talker::answering(empty_redis);
+    let readiness = SourceReadiness::new(&["redis://test"]);
+    let all = Heartbeats::default();
+    let task = RedisTask::new(talker.source(), SOURCE, shared.clone(), readiness.clone())
+        .with_heartbeat(all.watch("Redis source"));
+    let following = tokio::spawn(task.run());
+    until("the end of the resync", || !readiness.is_waiting(SOURCE)).await;
+    // The Redis is asked for a sign of life every ten seconds only.
+    for second in 1..=5 {
+        tokio::time::advance(TURN).await;
+        settle().await;
+        assert_eq!(all.stuck(), None, "after {second} s");
+    }
+    following.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_are_taken_in_between_the_steps_of_a_sweep() {
     // Two steps of the sweep, and a part of a third.

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::dial::Duplex;
 use crate::config::{Password, ServerCertificate, Statsdb};
 use crate::net::tls::{PemText, ServerTls, ServerTlsError, TlsPair, server_config};
-use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer};
+use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer, stands_for};
 use crate::reload::{Reload, Reloaded};
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -48,6 +48,17 @@ pub enum ListenError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] ServerTlsError),
+    /// A socket that listens elsewhere.
+    #[error(
+        "--statsdb.systemd-socket: the socket of systemd listens on {found}, and --statsdb.listen-address says {listen}; \
+         let ListenStream= of its .socket unit say the same"
+    )]
+    Elsewhere {
+        /// Where it listens.
+        found: String,
+        /// Where it should.
+        listen: String,
+    },
 }
 
 /// Accepts coturn's connections.
@@ -95,8 +106,32 @@ impl Listener {
     ///
     /// [`ListenError`].
     pub async fn bind(statsdb: &Statsdb) -> Result<Self, ListenError> {
+        Self::serving(statsdb, bind(&statsdb.listen, "--statsdb.listen-address").await?)
+    }
+
+    /// Takes sockets that listen already, and at the address that these settings name: the name of the source, and whether it
+    /// may do without a password, follow from that.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    pub async fn on(statsdb: &Statsdb, sockets: Vec<TcpListener>) -> Result<Self, ListenError> {
+        for socket in &sockets {
+            let bound = socket.local_addr();
+            let is_meant = match &bound {
+                Ok(bound) => stands_for(&statsdb.listen, *bound).await,
+                Err(_) => false,
+            };
+            if !is_meant {
+                let found = bound.map_or_else(|error| error.to_string(), |bound| bound.to_string());
+                return Err(ListenError::Elsewhere { found, listen: statsdb.listen.to_string() });
+            }
+        }
+        Self::serving(statsdb, sockets)
+    }
+
+    fn serving(statsdb: &Statsdb, sockets: Vec<TcpListener>) -> Result<Self, ListenError> {
         let tls = statsdb.tls.clone().map(acceptor).transpose()?;
-        let sockets = bind(&statsdb.listen, "--statsdb.listen-address").await?;
         let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         Ok(Self {
             acceptor: Acceptor::new(sockets),

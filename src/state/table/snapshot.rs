@@ -116,6 +116,11 @@ impl Table {
         }
     }
 
+    /// Allocations that live.
+    pub fn live(&self) -> usize {
+        self.sources.live()
+    }
+
     /// Copies everything that is counted.
     pub fn snapshot(&self) -> Snapshot {
         let began = self.counters.created;

@@ -103,6 +103,7 @@ pub(super) fn perhaps_listener(file: &CoturnFile) -> Option<Statsdb> {
     Some(Statsdb {
         name: format!("statsdb://{address}"),
         listen: address.parse().ok()?,
+        systemd_socket: false,
         password: target.password.clone().map(Into::into),
         tls: None,
         max_connections: 1,

@@ -22,6 +22,7 @@ async fn a_listener_that_no_coturn_comes_to_says_so_once() {
     let statsdb = Statsdb {
         name: name.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        systemd_socket: false,
         password: None,
         tls: None,
         max_connections: 2,

@@ -24,6 +24,7 @@ fn statsdb() -> Statsdb {
     Statsdb {
         name: "redis://test".to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        systemd_socket: false,
         password: None,
         tls: None,
         max_connections: 10,
