@@ -31,6 +31,16 @@ REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RUSTC_VERSION = $(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
 DESCRIBED = COTURN_EXPORTER_REVISION='$(REVISION)' COTURN_EXPORTER_RUSTC='$(RUSTC_VERSION)'
 
+# What packages and releases are made with; installed below target/, at these versions.
+TOOLS = target/tools
+CARGO_DEB = 3.8.0
+CARGO_GENERATE_RPM = 0.21.1
+CARGO_CYCLONEDX = 0.5.9
+
+# `quick` builds the packages for a trial in a fraction of the time.
+PACKAGE_PROFILE ?= release
+
+.PHONY: deb rpm packages-test release reproducible
 .PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv deploy-test check fmt pictures clean
 
 help: ## Show this list
@@ -136,6 +146,30 @@ pictures: ## Draw the dashboards anew for README.md (needs node, npm, chromium, 
 	rm -rf target/pictures && mkdir -p target/pictures
 	PICTURES_HISTORY=$(CURDIR)/target/pictures $(CARGO) test --locked --test dashboards history::
 	cd dashboards/pictures && npm ci && npm run check && npm run draw -- $(CURDIR)/target/pictures $(CURDIR)/dashboards/pictures
+
+# A file for each tool at its version, as cargo-deb@3.8.0.
+$(TOOLS)/cargo-%:
+	$(CARGO) install --locked --force --root $(TOOLS) cargo-$(*)
+	touch $@
+
+deb: $(TOOLS)/cargo-deb@$(CARGO_DEB) ## Build the Debian package into target/packages
+	$(DESCRIBED) PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" $(CARGO) deb --locked --profile $(PACKAGE_PROFILE) --output target/packages/
+
+rpm: $(TOOLS)/cargo-generate-rpm@$(CARGO_GENERATE_RPM) ## Build the RPM into target/packages
+	$(DESCRIBED) $(CARGO) build --locked --profile $(PACKAGE_PROFILE) --bin coturn-exporter
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" $(CARGO) generate-rpm --profile $(PACKAGE_PROFILE) --output target/packages/
+
+# A minute beside the builds; root, as it makes namespaces. Part of RELEASE-CHECKLIST.md, not of `make test`.
+packages-test: ## Build both, then install, run, upgrade with traffic, remove and purge the Debian package (as root)
+	rm -rf target/packages
+	$(MAKE) --no-print-directory deb rpm
+	tests/packages/run.sh target/packages/*.deb target/packages/*.rpm
+
+release: $(TOOLS)/cargo-cyclonedx@$(CARGO_CYCLONEDX) ## Build the static program, its SBOM and check sums into target/dist
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" packaging/release.sh target/dist
+
+reproducible: $(TOOLS)/cargo-cyclonedx@$(CARGO_CYCLONEDX) ## Make the release of HEAD twice, at two places, and compare; PROFILE=dev is quick
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" packaging/reproducible.sh
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -21,6 +21,7 @@ mod doctor;
 mod documents;
 mod healthcheck;
 mod log_reader;
+mod packages;
 mod prune;
 mod record;
 mod signals;

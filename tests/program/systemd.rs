@@ -280,8 +280,7 @@ fn systemd_understands_the_units_and_finds_little_exposed() {
     let dir = TempDir::new("units");
     for unit in std::fs::read_dir(units()).unwrap().map(|unit| unit.unwrap().path()) {
         // The program must be there to be verified.
-        let text =
-            std::fs::read_to_string(&unit).unwrap().replace("/usr/bin/prometheus-coturn-exporter", PROGRAM);
+        let text = std::fs::read_to_string(&unit).unwrap().replace("/usr/bin/coturn-exporter", PROGRAM);
         dir.write(unit.file_name().unwrap().to_str().unwrap(), &text);
     }
     let at = |name: &str| dir.path().join(name).display().to_string();
