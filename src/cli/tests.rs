@@ -464,6 +464,7 @@ fn a_file_of_coturn_that_cannot_be_used_is_an_error_but_not_for_the_doctor() {
 /// writes it anew.
 #[test]
 fn the_defaults_file_of_the_packages_lists_every_flag() {
+    use std::fmt::Write as _;
     const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/default/prometheus-coturn-exporter");
     const HEAD: &str = "\
 # Flags of prometheus-coturn-exporter. `systemctl restart prometheus-coturn-exporter` brings a change into force.
@@ -484,22 +485,22 @@ ARGS=\"--statsdb.listen-address=127.0.0.1:6390\"
     for flag in command.get_arguments().filter(|flag| flag.get_help_heading().is_some()) {
         if heading != flag.get_help_heading() {
             heading = flag.get_help_heading();
-            text.push_str(&format!("\n# {}\n", heading.unwrap()));
+            writeln!(text, "\n# {}", heading.unwrap()).unwrap();
         }
         let value = flag.get_value_names().unwrap().first().unwrap();
         let default: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = if default.is_empty() { String::new() } else { format!(" ({})", default.join(",")) };
-        text.push_str(&format!("#\n#   --{}={value}{default}\n", flag.get_id()));
+        writeln!(text, "#\n#   --{}={value}{default}", flag.get_id()).unwrap();
         let mut line = String::from("#      ");
         for word in flag.get_help().unwrap().to_string().split_whitespace() {
             if line.chars().count() + word.chars().count() >= 100 {
-                text.push_str(&format!("{line}\n"));
+                writeln!(text, "{line}").unwrap();
                 line = String::from("#      ");
             }
             line.push(' ');
             line.push_str(word);
         }
-        text.push_str(&format!("{line}\n"));
+        writeln!(text, "{line}").unwrap();
     }
     if std::env::var_os("NEW_DEFAULTS").is_some() && std::env::var_os("CI").is_none() {
         std::fs::write(PATH, &text).unwrap();

@@ -81,7 +81,7 @@ mod tests {
             (path.as_os_str(), UnixDatagram::bind(&path).unwrap()),
             (
                 OsStr::new(&outside),
-                UnixDatagram::bind_addr(&abstract_address(outside[1..].as_bytes()).unwrap()).unwrap(),
+                UnixDatagram::bind_addr(&abstract_address(&outside.as_bytes()[1..]).unwrap()).unwrap(),
             ),
         ];
         for (name, receiver) in &receivers {
