@@ -310,7 +310,7 @@ fn the_units_name_flags_and_variables_that_there_are() {
             let flag = word
                 .starts_with("--")
                 .then(|| format!("{word} "))
-                .or_else(|| word.starts_with("COTURN_EXPORTER_").then(|| format!("[env: {word}=")));
+                .or_else(|| word.starts_with("COTURN_EXPORTER_").then(|| format!("[env: {word}")));
             if let Some(flag) = flag {
                 let is_there = help.contains(&flag) || help.contains(&flag.replace(' ', "[="));
                 assert!(is_there, "{}: {word}", unit.display());
