@@ -40,7 +40,7 @@ fn the_definitions_are_sound_and_variables_follow_from_flags() {
         assert!(flag.get_help_heading().is_some(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 51);
+    assert_eq!(count, 52);
 }
 
 #[test]

@@ -31,6 +31,17 @@ const OTHERS: &[(&str, &str)] = &[
     ("helm install", "needs a cluster; make deploy-test renders the chart"),
     ("openssl req -x509", "redis::tls runs it"),
     ("mkdir demo && cd demo", "coturn::session_by_hand runs the document"),
+    ("apt-get install ./prometheus-coturn-exporter", "make packages-test installs it, by dpkg"),
+    ("echo 'redis-statsdb=", "needs root; the line itself is read by every_line_for_coturn_leads_somewhere"),
+    ("systemctl ", "needs systemd; make packages-test has a stand-in for it"),
+    ("sed -i 's/^ARGS=", "make packages-test types it"),
+    ("install -m ", "needs root; the files are those of the packages"),
+    ("systemd-sysusers", "needs root; the package's script runs it"),
+    ("dnf install", "needs a system with RPM"),
+    ("sha256sum --check", "needs a release: make release"),
+    ("tar xzf", "needs a release: make release"),
+    ("cd coturn-exporter-", "needs a release: make release"),
+    ("./coturn-exporter --version", "needs a release: make release"),
 ];
 
 /// Blocks of YAML, by their beginning, that are no configuration of Prometheus.
