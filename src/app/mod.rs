@@ -168,13 +168,7 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
     for source in &config.sources {
         tls::check(source).map_err(Error::Tls)?;
     }
-    for file in &config.exposed_password_files {
-        tracing::warn!(
-            file = %file.display(),
-            fix = "chmod 600, and chown it to the user that runs the exporter",
-            "others may read this password file, or write it"
-        );
-    }
+    warn_of_exposed(&config.exposed_password_files);
     open_files::raise_limit();
     match config.command {
         Command::Replay { files, until } => {
@@ -222,6 +216,16 @@ pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<Exit
             block_on(Hangup::Survived, |reread| serve::serve(config, dropped_log_lines, reread, manager))
                 .map(done)
         }
+    }
+}
+
+fn warn_of_exposed(password_files: &[PathBuf]) {
+    for file in password_files {
+        tracing::warn!(
+            file = %file.display(),
+            fix = "chmod 600, and chown it to the user that runs the exporter",
+            "others may read this password file, or write it"
+        );
     }
 }
 
