@@ -24,7 +24,7 @@ RUN COTURN_EXPORTER_REVISION="$REVISION" COTURN_EXPORTER_RUSTC="$RUST_VERSION" \
     && cp /etc/ssl/certs/ca-certificates.crt /root-of-image/etc/ssl/certs/
 
 FROM scratch
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="coturn-exporter" \
       org.opencontainers.image.description="Prometheus exporter for coturn, from its Redis event stream" \

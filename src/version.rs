@@ -11,7 +11,7 @@ pub const REVISION: Option<&str> = option_env!("COTURN_EXPORTER_REVISION");
 /// The compiler's version, when the build knew it (`COTURN_EXPORTER_RUSTC`; the Makefile does).
 pub const RUSTC: Option<&str> = option_env!("COTURN_EXPORTER_RUSTC");
 
-/// The version with what else is known of the build, for `--version`: `0.1.0 (revision 1a2b3c4d, rustc 1.95.0)`.
+/// The version with what else is known of the build, for `--version`: `0.2.0 (revision 1a2b3c4d, rustc 1.95.0)`.
 pub fn line() -> &'static str {
     #[expect(
         clippy::non_std_lazy_statics,
