@@ -7,7 +7,7 @@ CARGO ?= cargo
 # Where coturn reports to after a plain `make run`: the exporter itself, no Redis needed.
 STATSDB_PORT ?= 6390
 STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect_timeout=30"
-STATSDB_NOTE = (coturn 4.17 and later refuse this ip as a peer: keep 127.0.0.1, or use an address on which no coturn relays)
+STATSDB_NOTE = Keep ip=127.0.0.1, or an address on which no coturn relays: coturn 4.17 and later refuse it as a peer.
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 

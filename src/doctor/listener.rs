@@ -71,7 +71,10 @@ pub fn judge_listener(facts: &ListenerFacts) -> Vec<Finding> {
         ListenerSeen::Refused => verdicts.push(refused(facts)),
         ListenerSeen::Exporter(exporter) => {
             verdicts.push(login(facts, exporter.has_password));
-            verdicts.push(coturn(exporter));
+            // Where clients are refused, that is the reason why none has connected.
+            if exporter.coturn_seen || exporter.refused_clients == 0 {
+                verdicts.push(coturn(exporter));
+            }
             verdicts.extend(clients(exporter.refused_clients));
         }
         ListenerSeen::Unreachable(_) | ListenerSeen::OtherProgram | ListenerSeen::Tls => {}
@@ -85,6 +88,15 @@ pub fn judge_listener(facts: &ListenerFacts) -> Vec<Finding> {
     }
     verdicts.push(line(facts));
     verdicts.into_iter().map(|verdict| of_source(verdict, &facts.name)).collect()
+}
+
+/// No flag names the listener: an exporter was found where coturn's file reports to.
+pub fn only_found(source: &str) -> Finding {
+    let message = "an exporter listens where coturn's file reports to; no flag of this command says so";
+    let verdict = Verdict::new(Severity::Advice, "listener-found", message)
+        .because("an exporter that is started with these flags alone looks for a Redis there, and finds none")
+        .fix("give doctor the flags of that exporter, --statsdb.listen-address among them");
+    of_source(verdict, source)
 }
 
 /// What coturn 4.17 does with `host` as the host of its `redis-statsdb`; `None` if that is a loopback address.
@@ -170,6 +182,10 @@ fn coturn(exporter: &ExporterSeen) -> Verdict {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let message = format!("coturn is connected from {}{more}; {last_event}", named.join(", "));
         return Verdict::new(Severity::Ok, "listener-coturn", message);
+    }
+    if exporter.coturn_seen && exporter.since_last_event.is_none() {
+        let message = "a coturn has connected, and has reported nothing yet; it does when a client allocates";
+        return Verdict::new(Severity::Info, "listener-coturn", message);
     }
     if exporter.coturn_seen {
         let message = format!("a coturn has connected, and none is connected now; {last_event}");
@@ -280,8 +296,11 @@ mod tests {
         let (severity, message) = coturn(gone.clone());
         assert_eq!(severity, Severity::Advice);
         assert!(message.contains("none is connected now; the last event came 61 s ago"), "{message}");
-        let (_, message) = coturn(ExporterSeen { since_last_event: None, ..gone });
-        assert!(message.contains("no event has come yet"), "{message}");
+        let (severity, message) = coturn(ExporterSeen { since_last_event: None, ..gone });
+        assert!(severity == Severity::Info && message.contains("reported nothing yet"), "{message}");
+        let refused = ExporterSeen { refused_clients: 1, ..ExporterSeen::default() };
+        let findings = judge_listener(&facts(None, ListenerSeen::Exporter(refused)));
+        assert!(findings.iter().all(|finding| finding.id != "listener-coturn"), "one cause, one fault");
     }
 
     #[test]

@@ -228,8 +228,9 @@ impl Figures {
         left
     }
 
-    pub(super) fn all_orphans(self) -> u64 {
-        self.orphans.into_iter().map(u64::from).sum()
+    /// Live allocations that a client refreshes without using them; what is overdue is not live, and not among them.
+    pub(super) fn leaked(self) -> u64 {
+        self.orphans.get(Orphan::Idle as usize).copied().unwrap_or(0).into()
     }
 }
 

@@ -97,15 +97,15 @@ fn footer(site: &SiteFacts<'_>) -> String {
 
 fn totals(out: &mut String, all: &Figures, rates: &PayloadRates, look: &LastLook) {
     let (to_clients, to_peers) = rates.now();
-    let orphans = all.all_orphans();
-    let class = if orphans > 0 { " class=\"bad\"" } else { "" };
+    let leaked = all.leaked();
+    let class = if leaked > 0 { " class=\"bad\"" } else { "" };
     out.push_str("<ul class=\"totals\">\n");
     for (name, value, class) in [
         ("Allocations", count(all.live.into()), ""),
         ("Sessions", count(all.sessions.into()), ""),
         ("To clients", bits_per_second(to_clients), ""),
         ("To peers", bits_per_second(to_peers), ""),
-        ("Leaked allocations", count(orphans), class),
+        ("Leaked allocations", count(leaked), class),
         ("Realms", count(look.realms), ""),
     ] {
         let _ = writeln!(out, "<li>{name} <strong{class}>{value}</strong></li>");
@@ -144,7 +144,7 @@ fn charts(out: &mut String, history: &History, rates: &PayloadRates, window: Win
             text: bits_per_second,
         },
         Chart {
-            title: "Leaked allocations",
+            title: "Orphaned allocations",
             lines: [
                 line("idle", "leak", |all| all.orphans.first().copied().unwrap_or(0)),
                 line("overdue", "leak2", |all| all.orphans.last().copied().unwrap_or(0)),

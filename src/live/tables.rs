@@ -95,9 +95,9 @@ fn write_realm(
 
 fn numbers_of(table: &mut MarkupTable<'_>, now: Figures, rates: Option<(u64, u64)>, spark: &str) {
     let rate = |rate: Option<u64>| rate.map_or_else(|| "-".to_owned(), bits_per_second);
-    let orphans = now.all_orphans();
-    let leaked = count(orphans);
-    let leaked = if orphans > 0 { format!("<strong class=\"bad\">{leaked}</strong>") } else { leaked };
+    let is_leaking = now.leaked() > 0;
+    let leaked = count(now.leaked());
+    let leaked = if is_leaking { format!("<strong class=\"bad\">{leaked}</strong>") } else { leaked };
     table.cell("Allocations", Number, &count(now.live.into()));
     table.cell("Trend", Word, spark);
     table.cell("Sessions", Number, &count(now.sessions.into()));
@@ -107,8 +107,8 @@ fn numbers_of(table: &mut MarkupTable<'_>, now: Figures, rates: Option<(u64, u64
 }
 
 pub(super) fn leaks(out: &mut String, site: &SiteFacts<'_>, history: &History, window: Window) {
-    out.push_str("<h2>Leaked allocations</h2>\n");
-    let mut table = MarkupTable::begin(out, "Leaked allocations by reason", "leaks");
+    out.push_str("<h2>Orphaned allocations</h2>\n");
+    let mut table = MarkupTable::begin(out, "Orphaned allocations by reason", "leaks");
     table.headings(&[("Reason", Word), ("Now", Number), ("Trend", Word), ("Meaning", Words)]);
     table.body();
     for (at, (reason, class)) in Orphan::ALL.into_iter().zip(["leak", "leak2"]).enumerate() {

@@ -160,7 +160,7 @@ fn twenty_exporters_add_up_to_what_was_published() {
     let database = postgres.url_of("postgres", DATABASE);
     let mut sites: Vec<_> = (0..EXPORTERS).map(|number| Site::start(number, &database)).collect();
     let targets: Vec<_> = (0..).zip(&sites).map(|(number, site)| site.target(number)).collect();
-    let fleet = Fleet::of(&targets);
+    let fleet = Fleet::of_many(&targets);
     let global = federating(fleet.prometheus.address);
     poll::until(PATIENCE, "all exporters to be known", || {
         let (known, federated) = (

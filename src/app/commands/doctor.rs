@@ -10,7 +10,7 @@ use crate::app::Error;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, CoturnFile, Endpoint, RedisSource, ReportForm, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
-use crate::doctor::listener::{ListenerSeen, denied_peer, judge_listener};
+use crate::doctor::listener::{ListenerSeen, denied_peer, judge_listener, only_found};
 use crate::doctor::turnserver::judge_turnserver;
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
 use crate::source::connect::locate;
@@ -29,6 +29,7 @@ pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<E
     let mut findings = Vec::new();
     if let Some(file) = &coturn {
         if let Some(listener) = listener_of_coturn(file).await {
+            findings.push(only_found(&listener.name));
             (sources, statsdb) = (Vec::new(), Some(listener));
         }
         let watched = sources.iter().map(coturn_facts::of_redis);
