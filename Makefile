@@ -24,7 +24,7 @@ SHORT_SOAK_REDIS_EVENTS = 3000000
 FUZZ_EVENTS ?= 10000000
 
 # How many tests of a program run at a time: most of them wait for a server, and few cores would wait with them.
-TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 3 * cores : 2 * cores)))
+TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : cores)))
 
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)

@@ -80,6 +80,12 @@ fn sessions_of_a_real_coturn_arrive_once_each() {
     exporter.until_logged(&["takes sessions and events again"]);
     postgres.kill();
     talk("c");
+    // What it has not read when it is killed is nowhere.
+    let ended = coturn.log().allocations().count() as u64;
+    exporter.until("the ends to be read", |page| match page.count("coturn_allocations_closed_total", &[]) {
+        closed if closed == ended => Ok(()),
+        closed => Err(format!("{closed} of {ended}")),
+    });
     drop(exporter);
     postgres.start_again();
     let exporter = begin();
