@@ -1,5 +1,25 @@
 //! Which flags a subcommand does not read.
 
+const HEALTHCHECK: [&str; 17] = [
+    "web.systemd-socket",
+    "web.open-health-paths",
+    "web.telemetry-path",
+    "web.max-",
+    "web.openmetrics-created",
+    "web.enable-details",
+    "web.details-host",
+    "redis.",
+    "statsdb.",
+    "coturn.",
+    "allocation.",
+    "session.",
+    "metrics.",
+    "store.",
+    "ledger.",
+    "events.",
+    "exporter.",
+];
+
 /// Beginnings of the flags that a subcommand does not read: it refuses them, and its help leaves them out.
 pub(super) fn refused_flags(command: &str) -> &'static [&'static str] {
     match command {
@@ -46,25 +66,7 @@ pub(super) fn refused_flags(command: &str) -> &'static [&'static str] {
             "exporter.",
         ],
         // It looks at the web server only.
-        "healthcheck" => &[
-            "web.systemd-socket",
-            "web.open-health-paths",
-            "web.telemetry-path",
-            "web.max-",
-            "web.openmetrics-created",
-            "web.enable-details",
-            "web.details-host",
-            "redis.",
-            "statsdb.",
-            "coturn.",
-            "allocation.",
-            "session.",
-            "metrics.",
-            "store.",
-            "ledger.",
-            "events.",
-            "exporter.",
-        ],
+        "healthcheck" => &HEALTHCHECK,
         "usage" => &[
             "web.",
             "redis.",
