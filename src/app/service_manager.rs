@@ -1,4 +1,4 @@
-//! What the service manager is told, where one has started the program and wants to know (`Type=notify` of systemd): that it
+//! What the service manager hears, where one has started the program and wants to know (`Type=notify` of systemd): that it
 //! is ready, reads its files again, stops; what it watches, in a line; and that it still takes in what comes.
 //!
 //! It is ready when it listens everywhere and the store is loaded, so that there is a page. Whether a Redis can be reached
@@ -25,11 +25,11 @@ const SIGNS: u32 = 4;
 /// The longest status line, in characters: a reason why a Redis cannot be watched may be long.
 const LONGEST_STATUS: usize = 250;
 
-/// The service manager; clones tell the same one.
+/// The service manager; clones speak to the same one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceManager {
     /// `None`: nobody wants to know.
-    told: Option<Arc<Mutex<Told>>>,
+    notifications: Option<Arc<Mutex<Notifications>>>,
     heartbeats: Heartbeats,
 }
 
@@ -46,9 +46,9 @@ impl Notify for net::NotifySocket {
     }
 }
 
-/// What it was told so far.
+/// What it has heard so far.
 #[derive(Debug)]
-struct Told {
+struct Notifications {
     socket: Box<dyn Notify>,
     phase: ServicePhase,
     /// The last status line, and when it was sent.
@@ -75,7 +75,7 @@ impl ServiceManager {
             Ok(Some(socket)) => Self::at(Box::new(socket), net::watchdog_patience()),
             Ok(None) => Self::default(),
             Err(error) => {
-                tracing::warn!(%error, "cannot use NOTIFY_SOCKET; the service manager is told nothing");
+                tracing::warn!(%error, "cannot use NOTIFY_SOCKET; the service manager hears nothing");
                 Self::default()
             }
         }
@@ -88,7 +88,7 @@ impl ServiceManager {
     }
 
     fn at(socket: Box<dyn Notify>, patience: Option<Duration>) -> Self {
-        let told = Told {
+        let notifications = Notifications {
             socket,
             phase: ServicePhase::Starting,
             status: None,
@@ -97,7 +97,7 @@ impl ServiceManager {
             stuck: LogOnce::new(),
             unreachable: LogOnce::new(),
         };
-        Self { told: Some(Arc::new(Mutex::new(told))), heartbeats: Heartbeats::default() }
+        Self { notifications: Some(Arc::new(Mutex::new(notifications))), heartbeats: Heartbeats::default() }
     }
 
     /// A loop without whose turns the watchdog is not fed.
@@ -107,68 +107,68 @@ impl ServiceManager {
 
     /// How far the start is; each time that this changes, there is more time for it.
     pub(super) fn starting(&self, progress: &str) {
-        let Some(mut told) = self.told() else { return };
+        let Some(mut notifications) = self.notifications() else { return };
         let status = one_line(progress);
-        if told.phase == ServicePhase::Starting
-            && told.status.as_ref().is_none_or(|(last, _)| *last != status)
+        if notifications.phase == ServicePhase::Starting
+            && notifications.status.as_ref().is_none_or(|(last, _)| *last != status)
         {
             let more = LOADING_STEP.as_micros();
-            told.send(&format!("STATUS={status}\nEXTEND_TIMEOUT_USEC={more}"));
-            told.status = Some((status, Timestamp::ZERO));
+            notifications.send(&format!("STATUS={status}\nEXTEND_TIMEOUT_USEC={more}"));
+            notifications.status = Some((status, Timestamp::ZERO));
         }
     }
 
     /// It listens, and there is a page.
     pub(super) fn ready(&self) {
-        let Some(mut told) = self.told() else { return };
-        if told.phase == ServicePhase::Starting {
-            told.phase = ServicePhase::Ready;
-            told.status = None;
-            told.send("READY=1");
+        let Some(mut notifications) = self.notifications() else { return };
+        if notifications.phase == ServicePhase::Starting {
+            notifications.phase = ServicePhase::Ready;
+            notifications.status = None;
+            notifications.send("READY=1");
         }
     }
 
     /// It reads its files again; [`ServiceManager::reloaded`] says that it has.
     pub(super) fn reloading(&self) {
-        let Some(mut told) = self.told() else { return };
-        if told.phase == ServicePhase::Ready {
+        let Some(mut notifications) = self.notifications() else { return };
+        if notifications.phase == ServicePhase::Ready {
             let message = format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros());
-            told.send(&message);
+            notifications.send(&message);
         }
     }
 
     /// The files were read again.
     pub(super) fn reloaded(&self) {
-        let Some(mut told) = self.told() else { return };
-        if told.phase == ServicePhase::Ready {
-            told.send("READY=1");
+        let Some(mut notifications) = self.notifications() else { return };
+        if notifications.phase == ServicePhase::Ready {
+            notifications.send("READY=1");
         }
     }
 
     /// It stops.
     pub(super) fn stopping(&self) {
-        let Some(mut told) = self.told() else { return };
-        told.phase = ServicePhase::Stopping;
-        told.send("STOPPING=1\nSTATUS=Stopping");
+        let Some(mut notifications) = self.notifications() else { return };
+        notifications.phase = ServicePhase::Stopping;
+        notifications.send("STOPPING=1\nSTATUS=Stopping");
     }
 
     /// Time has passed in the table, in which so many allocations live: a sign of life, if one is due and all loops that are
     /// watched have had a turn, and the status line, if it is another.
     pub(super) fn time_passed(&self, now: Timestamp, live: usize, readiness: &SourceReadiness) {
-        let Some(mut told) = self.told() else { return };
-        if told.phase != ServicePhase::Ready {
+        let Some(mut notifications) = self.notifications() else { return };
+        if notifications.phase != ServicePhase::Ready {
             return;
         }
-        if let Some(every) = told.watchdog
-            && told.alive.is_none_or(|alive| now.since(alive) >= every)
+        if let Some(every) = notifications.watchdog
+            && notifications.alive.is_none_or(|alive| now.since(alive) >= every)
         {
             match self.heartbeats.stuck() {
                 None => {
-                    told.alive = Some(now);
-                    told.stuck.solve();
-                    told.send("WATCHDOG=1");
+                    notifications.alive = Some(now);
+                    notifications.stuck.solve();
+                    notifications.send("WATCHDOG=1");
                 }
-                Some(task) if told.stuck.is_news(task) => {
+                Some(task) if notifications.stuck.is_news(task) => {
                     tracing::error!(
                         task,
                         "a task has no turn any more; if that lasts, the watchdog of the service manager restarts the exporter"
@@ -177,23 +177,25 @@ impl ServiceManager {
                 Some(_) => {}
             }
         }
-        if told.status.as_ref().is_some_and(|(_, sent)| now.since(*sent) < STATUS_EVERY) {
+        if notifications.status.as_ref().is_some_and(|(_, sent)| now.since(*sent) < STATUS_EVERY) {
             return;
         }
         let status = one_line(&status(live, readiness));
-        if told.status.as_ref().is_none_or(|(last, _)| *last != status) {
-            told.send(&format!("STATUS={status}"));
-            told.status = Some((status, now));
+        if notifications.status.as_ref().is_none_or(|(last, _)| *last != status) {
+            notifications.send(&format!("STATUS={status}"));
+            notifications.status = Some((status, now));
         }
     }
 
     /// What it holds is whole after each call.
-    fn told(&self) -> Option<MutexGuard<'_, Told>> {
-        self.told.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner))
+    fn notifications(&self) -> Option<MutexGuard<'_, Notifications>> {
+        self.notifications
+            .as_ref()
+            .map(|notifications| notifications.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Told {
+impl Notifications {
     fn send(&mut self, message: &str) {
         match self.socket.send(message) {
             Ok(()) => {
