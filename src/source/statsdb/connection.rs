@@ -175,7 +175,8 @@ impl Connection {
             };
             tokio::select! {
                 read = self.input.read(self.reader.space()) => match read {
-                    Ok(0) => return Err(Disconnected::ByThem),
+                    // It has said all; the answers that it waits for are not all out yet.
+                    Ok(0) => self.ending = Some(Disconnected::ByThem),
                     Ok(length) => {
                         if self.speaks.is_none() {
                             let bytes = self.reader.space().get(..length).unwrap_or_default();

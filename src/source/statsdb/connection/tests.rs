@@ -43,6 +43,21 @@ async fn whoever_hangs_up_or_says_so_has_closed_it() {
     }
 }
 
+/// As `printf ... | nc` does. Which of both is ready first, reading its end or writing to it, is left to chance.
+#[tokio::test]
+async fn whoever_has_said_all_gets_the_answers_before_the_end() {
+    for _ in 0..64 {
+        let (mut connection, mut client) = connection();
+        client.write_all(&PING.repeat(3)).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(ending(&mut connection).await, (3, Disconnected::ByThem));
+        drop(connection);
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers, "+PONG\r\n".repeat(3));
+    }
+}
+
 #[tokio::test]
 async fn who_does_not_speak_the_protocol_is_hung_up_on() {
     let (mut connection, mut client) = connection();
