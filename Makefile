@@ -23,8 +23,8 @@ SHORT_SOAK_REDIS_EVENTS = 3000000
 # How many hostile events `make fuzz` tries, also within `make test`.
 FUZZ_EVENTS ?= 10000000
 
-# How many tests of a program run at a time: most of them wait for a server, and few cores would wait with them.
-TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : cores)))
+# How many tests run at a time in each of the three lanes of tests/run.sh.
+TEST_THREADS ?= $(shell nproc)
 
 # What --version says about the build; empty when it is not known.
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
@@ -61,7 +61,7 @@ build: ## Build the release
 test: ## Run everything that must pass; installs redis-server, coturn, prometheus, chromium and valgrind if missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
+	CARGO='$(CARGO)' TEST_THREADS=$(TEST_THREADS) tests/run.sh
 	$(MAKE) --no-print-directory fuzz
 	$(MAKE) --no-print-directory instructions CHECK=1
 	$(MAKE) --no-print-directory soak SOAK_EVENTS=$(SHORT_SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SHORT_SOAK_REDIS_EVENTS)

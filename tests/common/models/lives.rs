@@ -134,6 +134,11 @@ impl Lives {
         self.living.len()
     }
 
+    /// Allocations that have ended.
+    pub fn ended(&self) -> u64 {
+        self.realms.iter().flat_map(|realm| realm.closed).sum()
+    }
+
     /// Packets of those who passed by.
     pub const fn unallocated_packets(&self) -> u64 {
         self.unallocated.received_packets + self.unallocated.sent_packets
