@@ -28,6 +28,7 @@ pub use commands::replay;
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -234,13 +235,23 @@ fn block_on<T, F>(hangup: Hangup, work: impl FnOnce(Arc<Notify>) -> F) -> Result
 where
     F: Future<Output = Result<T, Error>>,
 {
+    let reread = Arc::new(Notify::new());
+    let work = Box::pin(work(Arc::clone(&reread)));
+    block_on_boxed(hangup, reread, work)
+}
+
+/// The same for all commands: their futures are of one type, so that the runtime is compiled for it only.
+fn block_on_boxed<T>(
+    hangup: Hangup,
+    reread: Arc<Notify>,
+    work: Pin<Box<dyn Future<Output = Result<T, Error>> + '_>>,
+) -> Result<T, Error> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).enable_all().build().map_err(Error::Runtime)?;
     let result = runtime.block_on(async {
         let signals = Signals::without_meaning(hangup).map_err(Error::Signal)?;
-        let reread = Arc::new(Notify::new());
         tokio::select! {
-            result = work(Arc::clone(&reread)) => result,
+            result = work => result,
             never = signals::answer(signals, reread) => match never {},
         }
     });

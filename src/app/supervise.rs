@@ -16,7 +16,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use tokio::task::{Id, JoinError, JoinSet, spawn_blocking};
@@ -70,6 +70,11 @@ impl Supervisor {
 
     /// Runs `work`, which may be dropped at any time, until the stop signal.
     pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_boxed(name, Box::pin(work));
+    }
+
+    /// Boxed, all tasks are of one type: of each that is spawned the runtime has a copy of its machinery for each scheduler.
+    fn spawn_boxed(&mut self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let stop = self.stop.clone();
         let task = self.tasks.spawn(async move {
             tokio::select! {
