@@ -45,7 +45,6 @@ const HOUSE: &[Room] = &[
         // `rustls` and its like for the connections that are dialled here
         crates: &[
             "base64",
-            "futures_util",
             "http_body_util",
             "httpdate",
             "hyper",

@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_ok;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST};
@@ -14,13 +13,12 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::config::HealthCheck;
 use crate::net::tls::LaxVerifier;
+use crate::net::{ByteStream, connect_tcp};
 
 /// What is read of an answer; those of the health paths are a line.
 const MOST_READ: usize = 64 * 1024;
@@ -100,24 +98,16 @@ pub async fn ask(check: &HealthCheck) -> Result<String, HealthError> {
 }
 
 async fn connect_and_ask(check: &HealthCheck) -> Result<String, HealthError> {
-    let stream = connect_tcp(check).await;
+    let stream = connect_tcp(&check.host, check.port).await;
     let stream = stream.map_err(|error| HealthError::Connect { check: check.clone(), error })?;
     if !check.is_tls {
-        return exchange(check, stream).await;
+        return exchange(check, Box::new(stream)).await;
     }
     let failed = |error| HealthError::Handshake { check: check.clone(), error };
     let name = ServerName::try_from(check.host.clone()).map_err(|error| failed(io::Error::other(error)))?;
     let config = client_config().map_err(|error| failed(io::Error::other(error)))?;
-    exchange(check, TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)?).await
-}
-
-async fn connect_tcp(check: &HealthCheck) -> io::Result<TcpStream> {
-    let addresses: Vec<_> = lookup_host((check.host.as_str(), check.port)).await?.collect();
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
-    select_ok(attempts).await.map(|(stream, _)| stream)
+    let shaken = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)?;
+    exchange(check, Box::new(shaken)).await
 }
 
 fn client_config() -> Result<ClientConfig, rustls::Error> {
@@ -128,10 +118,7 @@ fn client_config() -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-async fn exchange<S>(check: &HealthCheck, stream: S) -> Result<String, HealthError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn exchange(check: &HealthCheck, stream: ByteStream) -> Result<String, HealthError> {
     let broken = |error: &(dyn std::error::Error + 'static)| HealthError::Broken {
         check: check.clone(),
         problem: with_causes(error),
@@ -144,7 +131,7 @@ where
     let authority = check.to_string();
     let authority = authority.split('/').nth(2).unwrap_or_default();
     let request = Request::get(check.path.as_str()).header(HOST, authority).header(CONNECTION, "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(&error))?;
+    let request = request.body(Full::<Bytes>::default()).map_err(|error| broken(&error))?;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|error| broken(&error))?;
     let asked = async {

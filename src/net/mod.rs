@@ -4,6 +4,7 @@
 mod accept;
 mod bind;
 mod dial;
+mod duplex;
 #[cfg(unix)]
 mod notify;
 mod options;
@@ -13,6 +14,7 @@ pub mod tls;
 pub use accept::{Accept, Acceptor};
 pub use bind::{BindError, bind, stands_for};
 pub use dial::connect_tcp;
+pub use duplex::{ByteStream, Duplex};
 #[cfg(unix)]
 pub use notify::{NotifySocket, watchdog_patience};
 pub use options::{fail_unconfirmed_after, keep_alive, set_send_buffer};

@@ -17,7 +17,7 @@ use super::error::LinkError;
 use super::server::RedisServer;
 use super::tls::{self, TlsError};
 use crate::config::Tls;
-use crate::net::connect_tcp;
+use crate::net::{ByteStream, connect_tcp};
 
 /// How long the handshake may take: a plain port waits for more (7.0.15), and so would we.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -25,17 +25,12 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The longest answer to a PING that is read; it is a line, and what it says does not matter.
 const LONGEST_LINE: u64 = 1024;
 
-/// Bytes in both directions.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
 /// Connects, with the TLS handshake where `tls` is wanted and the server is not a socket of this host.
 ///
 /// # Errors
 ///
 /// [`LinkError::Connect`] and [`LinkError::Tls`].
-pub(super) async fn dial(server: &RedisServer, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, LinkError> {
+pub(super) async fn dial(server: &RedisServer, tls: Option<&Tls>) -> Result<ByteStream, LinkError> {
     match (server, tls) {
         (RedisServer::Unix(path), _) => {
             Ok(Box::new(UnixStream::connect(path).await.map_err(LinkError::Connect)?))

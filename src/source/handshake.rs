@@ -6,11 +6,11 @@ use std::io;
 use redis::{ErrorKind, RedisError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::dial::Duplex;
 use super::error::LinkError;
 use super::reply_error::{MASTER_DOWN, error_reply, is_busy, protocol_error, unexpected_reply, wants_login};
 use crate::config::{Password, RedisSource, Secret};
 use crate::doctor::facts::MasterLink;
+use crate::net::ByteStream;
 use crate::resp::{Frame, Reader, RespValue, command};
 
 /// What Redis before 6, which knows no users, says of an AUTH with one.
@@ -33,7 +33,7 @@ enum HandshakeStep {
 ///
 /// [`LinkError`]: what the Redis refused, or that this is no Redis.
 pub(super) async fn handshake(
-    stream: &mut Box<dyn Duplex>,
+    stream: &mut ByteStream,
     reader: &mut Reader,
     source: &RedisSource,
     pattern: Option<&str>,
@@ -75,7 +75,7 @@ pub(super) async fn handshake(
 ///
 /// [`LinkError::Lost`].
 pub(super) async fn set_name(
-    stream: &mut Box<dyn Duplex>,
+    stream: &mut ByteStream,
     reader: &mut Reader,
     name: &str,
 ) -> Result<(), LinkError> {
@@ -86,7 +86,7 @@ pub(super) async fn set_name(
 }
 
 /// How a replica stands to its master; `None` where it does not say, as to a user without +role.
-async fn master_link(stream: &mut Box<dyn Duplex>, reader: &mut Reader) -> Option<MasterLink> {
+async fn master_link(stream: &mut ByteStream, reader: &mut Reader) -> Option<MasterLink> {
     let mut bytes = Vec::new();
     command(&mut bytes, &[b"ROLE"]);
     send(stream, &bytes).await.ok()?;
@@ -108,7 +108,7 @@ fn login<'a>(user: Option<&'a str>, password: &'a Secret) -> Vec<&'a [u8]> {
 }
 
 /// Sends one command and waits for its answer.
-async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]]) -> Result<(), RedisError> {
+async fn ask(stream: &mut ByteStream, reader: &mut Reader, words: &[&[u8]]) -> Result<(), RedisError> {
     let mut bytes = Vec::new();
     command(&mut bytes, words);
     send(stream, &bytes).await?;
@@ -125,12 +125,12 @@ async fn ask(stream: &mut Box<dyn Duplex>, reader: &mut Reader, words: &[&[u8]])
     }
 }
 
-async fn send(stream: &mut Box<dyn Duplex>, bytes: &[u8]) -> io::Result<()> {
+async fn send(stream: &mut ByteStream, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
 }
 
-async fn read(stream: &mut Box<dyn Duplex>, reader: &mut Reader) -> io::Result<()> {
+async fn read(stream: &mut ByteStream, reader: &mut Reader) -> io::Result<()> {
     let length = stream.read(reader.space()).await?;
     if length == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -8,13 +8,14 @@ use redis::RedisError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 
-use super::dial::{Duplex, dial};
+use super::dial::dial;
 use super::error::LinkError;
 use super::handshake::handshake;
 use super::login::{DEADLINE, in_time};
 use super::reply_error::{error_reply, protocol_error};
 use super::server::RedisServer;
 use crate::config::RedisSource;
+use crate::net::ByteStream;
 use crate::resp::{Frame, FrameLimits, Reader, RespValue, command};
 
 /// coturn's values are shorter than 2 KiB; a longer one than this is passed over.
@@ -39,7 +40,7 @@ pub(super) async fn connect(
 
 /// The end where commands are written.
 pub struct PipelineWriter {
-    stream: WriteHalf<Box<dyn Duplex>>,
+    stream: WriteHalf<ByteStream>,
     words: &'static [&'static [u8]],
     out: Vec<u8>,
 }
@@ -84,7 +85,7 @@ impl fmt::Debug for PipelineWriter {
 
 /// The end where their replies are read.
 pub(super) struct PipelineReader {
-    stream: ReadHalf<Box<dyn Duplex>>,
+    stream: ReadHalf<ByteStream>,
     reader: Reader,
 }
 
@@ -116,7 +117,7 @@ impl PipelineReader {
 impl PipelineReader {
     /// Reads these replies, and then the end of the stream.
     pub(super) fn of(answers: &'static [u8]) -> Self {
-        let stream: Box<dyn Duplex> = Box::new(tokio::io::join(answers, tokio::io::sink()));
+        let stream: ByteStream = Box::new(tokio::io::join(answers, tokio::io::sink()));
         Self { stream: split(stream).0, reader: Reader::of_replies(LIMITS) }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::connect::{connect_to, locate};
-use super::dial::{Duplex, dial};
+use super::dial::dial;
 use super::error::LinkError;
 use super::handshake::handshake;
 use super::login::in_time;
@@ -25,6 +25,7 @@ use super::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use super::reply_error::{MASTER_DOWN, error_reply};
 use super::server::RedisServer;
 use crate::config::RedisSource;
+use crate::net::ByteStream;
 use crate::resp::{Reader, command};
 
 /// What is subscribed to, to the letter: Redis' ACL compares the pattern as text (7.0.15), so the documented rule
@@ -124,7 +125,7 @@ impl Drop for Unsent<'_> {
 
 /// The messages of a subscription.
 pub struct Messages {
-    input: ReadHalf<Box<dyn Duplex>>,
+    input: ReadHalf<ByteStream>,
     pubsub: PubSub,
     pending: Arc<PendingPings>,
 }
@@ -181,7 +182,7 @@ impl Messages {
 /// Asks the subscription's other end whether it is there, and its sentinels whether it is the right one.
 #[derive(Clone)]
 pub struct LinkCheck {
-    output: Arc<tokio::sync::Mutex<WriteHalf<Box<dyn Duplex>>>>,
+    output: Arc<tokio::sync::Mutex<WriteHalf<ByteStream>>>,
     pending: Arc<PendingPings>,
     source: RedisSource,
     server: RedisServer,

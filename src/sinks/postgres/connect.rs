@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_ok;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
@@ -25,13 +24,10 @@ use crate::config::Endpoint;
 use crate::net::tls::{
     LaxVerifier, PemText, TlsPair, certificates, pair_error, private_key, roots, system_roots,
 };
-use crate::net::{fail_unconfirmed_after, keep_alive};
+use crate::net::{ByteStream, connect_tcp};
 
 /// How long a connection with its TLS and its login may take.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// Silence after which the system itself asks whether the other end is there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// `SSLRequest` of the protocol: its length, its number.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -60,32 +56,21 @@ pub(super) async fn connect(config: &PostgresConfig) -> Result<PostgresSession, 
 
 async fn dial(config: &PostgresConfig) -> Result<PostgresSession, PostgresError> {
     let failed = |error| PostgresError::Connect { server: config.place.to_string(), error };
-    match (&config.place, &config.tls) {
+    let stream: ByteStream = match (&config.place, &config.tls) {
         (Place::Unix(folder, port), _) => {
-            let stream = UnixStream::connect(socket(folder, *port)).await.map_err(failed)?;
-            log_in(config, stream).await
+            Box::new(UnixStream::connect(socket(folder, *port)).await.map_err(failed)?)
         }
-        (Place::Tcp(endpoint), None) => log_in(config, connect_tcp(endpoint).await.map_err(failed)?).await,
+        (Place::Tcp(endpoint), None) => {
+            Box::new(connect_tcp(&endpoint.host, endpoint.port).await.map_err(failed)?)
+        }
         (Place::Tcp(endpoint), Some(wanted)) => {
             // The files first: what is wrong with them is wrong with every server.
             let tls = client_config(wanted)?;
-            let stream = connect_tcp(endpoint).await.map_err(failed)?;
-            log_in(config, encrypt(stream, endpoint, wanted, tls).await?).await
+            let stream = connect_tcp(&endpoint.host, endpoint.port).await.map_err(failed)?;
+            Box::new(encrypt(stream, endpoint, wanted, tls).await?)
         }
-    }
-}
-
-async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
-    let attempts: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
-    if attempts.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
-    }
-    let (stream, _) = select_ok(attempts).await?;
-    stream.set_nodelay(true)?;
-    keep_alive(&stream, KEEPALIVE)?;
-    fail_unconfirmed_after(&stream, 2 * KEEPALIVE)?;
-    Ok(stream)
+    };
+    log_in(config, stream).await
 }
 
 /// Asks for TLS, and shakes hands.
@@ -174,10 +159,7 @@ fn read(parameter: &'static str, path: &Path) -> Result<PemText, PostgresError> 
     PemText::read(parameter, path, |path| std::fs::read(path)).map_err(PostgresError::Pem)
 }
 
-async fn log_in<S>(config: &PostgresConfig, stream: S) -> Result<PostgresSession, PostgresError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn log_in(config: &PostgresConfig, stream: ByteStream) -> Result<PostgresSession, PostgresError> {
     let mut login = Config::new();
     // Of TLS this stream has what it will ever have.
     login

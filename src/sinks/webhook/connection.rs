@@ -13,15 +13,14 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::error::WebhookError;
 use super::target::Target;
-use crate::net::connect_tcp;
 use crate::net::tls::{PemText, roots, system_roots};
+use crate::net::{ByteStream, connect_tcp};
 
 /// The name, the connection and the handshake together.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -36,11 +35,6 @@ const BODY: Duration = Duration::from_secs(1);
 const MOST_HEAD: usize = 64 * 1024;
 
 const CA_FLAG: &str = "--events.tls-ca-file";
-
-/// Bytes in both directions.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// See the file's head. Dropped, it is closed.
 #[derive(Debug)]
@@ -126,7 +120,7 @@ fn broken(target: &Target, error: &hyper::Error) -> WebhookError {
     WebhookError::Broken { receiver: target.to_string(), problem }
 }
 
-async fn dial(target: &Target, ca_file: Option<&PathBuf>) -> Result<Box<dyn Stream>, WebhookError> {
+async fn dial(target: &Target, ca_file: Option<&PathBuf>) -> Result<ByteStream, WebhookError> {
     // The files first: what is wrong with them is wrong with every connection.
     let tls = if target.is_tls { Some(client_config(target, ca_file)?) } else { None };
     let stream = connect_tcp(&target.host, target.port).await;

@@ -17,8 +17,8 @@ use super::answer::{Client, ClientCommand, CommandRefusal};
 use super::foreign::ForeignProtocol;
 use super::status::ListenerStatus;
 use crate::config::Secret;
+use crate::net::ByteStream;
 use crate::resp::{Frame, FrameLimits, Reader, write};
-use crate::source::dial::Duplex;
 
 /// coturn's commands are shorter than 2 KiB. A thousand clients, each with a command that is not whole and answers that it
 /// does not read, stay below 64 MiB.
@@ -82,8 +82,8 @@ pub enum Disconnected {
 
 /// One connection of coturn, or of any other client of the listener.
 pub struct Connection {
-    input: ReadHalf<Box<dyn Duplex>>,
-    output: WriteHalf<Box<dyn Duplex>>,
+    input: ReadHalf<ByteStream>,
+    output: WriteHalf<ByteStream>,
     reader: Reader,
     client: Client,
     /// Answers, up to `sent` on their way.
@@ -111,11 +111,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        stream: Box<dyn Duplex>,
-        password: Option<Secret>,
-        status: Arc<ListenerStatus>,
-    ) -> Self {
+    pub(super) fn new(stream: ByteStream, password: Option<Secret>, status: Arc<ListenerStatus>) -> Self {
         let (input, output) = tokio::io::split(stream);
         Self {
             input,

@@ -16,10 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::dial::Duplex;
 use crate::config::{Password, ServerCertificate, Statsdb};
 use crate::net::tls::{PemText, ServerTls, ServerTlsError, TlsPair, server_config};
-use crate::net::{Acceptor, BindError, bind, keep_alive, set_send_buffer, stands_for};
+use crate::net::{Acceptor, BindError, ByteStream, bind, keep_alive, set_send_buffer, stands_for};
 use crate::reload::{Reload, Reloaded};
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -200,7 +199,7 @@ impl ConnectionSetup {
         stream.set_nodelay(true)?;
         keep_alive(&stream, KEEPALIVE)?;
         set_send_buffer(&stream, SEND_BUFFER)?;
-        let stream: Box<dyn Duplex> = match self.tls {
+        let stream: ByteStream = match self.tls {
             Some(tls) => Box::new(timeout(HANDSHAKE, tls.current().accept(stream)).await??),
             None => Box::new(stream),
         };

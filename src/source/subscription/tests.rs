@@ -8,7 +8,7 @@ use crate::config::{Endpoint, RedisAddress};
 /// A subscription over a pipe, whose messages are taken in; gives Redis' end.
 fn subscription() -> (LinkCheck, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (input, output) = tokio::io::split(Box::new(ours) as Box<dyn Duplex>);
+    let (input, output) = tokio::io::split(Box::new(ours) as ByteStream);
     let pending = Arc::new(PendingPings::default());
     let endpoint = Endpoint { host: "192.0.2.1".to_owned(), port: 6379 };
     let mut messages =
