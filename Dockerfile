@@ -11,6 +11,8 @@ FROM rust:1.95.0-alpine AS build
 RUN apk add --no-cache build-base ca-certificates
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+# What SQLite is built with.
+COPY .cargo ./.cargo
 COPY src ./src
 # The rules of `demo` are compiled in; Cargo.toml names the benchmarks.
 COPY alerts ./alerts
