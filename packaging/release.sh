@@ -30,12 +30,22 @@ home=${CARGO_HOME:-$HOME/.cargo}
 cc=CC_${target//-/_}
 export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 "$cc=musl-gcc"
 export RUSTFLAGS="--remap-path-prefix=$PWD=/build --remap-path-prefix=$home=/cargo"
-export CFLAGS="-ffile-prefix-map=$PWD=/build -ffile-prefix-map=$home=/cargo"
+export CFLAGS="-fno-asynchronous-unwind-tables -ffile-prefix-map=$PWD=/build -ffile-prefix-map=$home=/cargo"
 COTURN_EXPORTER_REVISION=$(git rev-parse --short=12 HEAD)
 COTURN_EXPORTER_RUSTC=$(rustc --version | cut -d ' ' -f 2)
 export COTURN_EXPORTER_REVISION COTURN_EXPORTER_RUSTC
 cargo build --locked --target "$target" --profile "$profile" --bin coturn-exporter
 built=${CARGO_TARGET_DIR:-target}/$target/$([[ $profile == dev ]] && echo debug || echo "$profile")/coturn-exporter
+
+# The budget of docs/benchmarks.md; what is built without the release's optimizations is for a trial only.
+most=12000000
+size=$(stat --format=%s "$built")
+if [[ $profile == release ]] && ((size >= most)); then
+  echo "release: $built has $size bytes, and must have fewer than $most: see what has grown" \
+    '(cargo install cargo-bloat; cargo bloat --release --crates), and make it smaller' >&2
+  exit 1
+fi
+echo "release: the program has $size bytes"
 
 mkdir -p "$out"
 tree=$(mktemp -d)
