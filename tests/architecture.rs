@@ -345,6 +345,19 @@ fn only_the_clock_reads_clocks() {
     }
 }
 
+/// A child that begins to run holds the locks of the stores that other tests of the same process have just closed. The
+/// demonstration alone starts a program, and its tests start the demonstration as a program.
+#[test]
+fn nothing_in_the_library_starts_a_process() {
+    let with_processes: Vec<_> = source_files()
+        .into_iter()
+        .map(|(_, path)| path)
+        .filter(|path| read(path).contains("Command::new("))
+        .filter(|path| !path.ends_with("src/app/commands/demo/prometheus.rs"))
+        .collect();
+    assert!(with_processes.is_empty(), "{with_processes:?}");
+}
+
 #[test]
 fn every_dependency_says_why() {
     let manifest = read(&root().join("Cargo.toml"));
