@@ -157,7 +157,7 @@ impl Scraped {
     fn prometheus(&self, exporter: &Exporter, user: &str) -> Prometheus {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let config = format!(
-            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+            "global: {{scrape_interval: 2s, scrape_timeout: 2s}}\n\
              scrape_configs:\n  - job_name: coturn-exporter\n    scheme: https\n    basic_auth: {{username: {user}, \
              password_file: {}}}\n    tls_config: {{ca_file: {}, cert_file: {}, key_file: {}}}\n    static_configs: \
              [{{targets: ['{}']}}]\n",
@@ -176,7 +176,7 @@ impl Scraped {
     }
 }
 
-/// Waits until so many more scrapes have been stored.
+/// Waits until so many more scrapes have been stored. They have two seconds each: none of them may fail for a busy machine.
 fn until_scraped(prometheus: &Prometheus, more: f64) {
     let count = || prometheus.query("count_over_time(up[1h])").into_values().next().unwrap_or_default();
     let wanted = count() + more;
@@ -203,7 +203,7 @@ fn prometheus_scrapes_by_tls_with_a_certificate_and_a_login_while_all_of_them_ar
     let client = scraped.renew_client("client");
     let exporter = exporter.asked_by(scraped.scraper(&client, "prometheus:change-me"));
     let prometheus = scraped.prometheus(&exporter, "prometheus");
-    until_scraped(&prometheus, 3.0);
+    until_scraped(&prometheus, 2.0);
     let build = prometheus.query("coturn_exporter_build_info");
     assert_eq!(build.len(), 1, "{build:?}");
     let (is_over, pages) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -227,7 +227,7 @@ fn prometheus_scrapes_by_tls_with_a_certificate_and_a_login_while_all_of_them_ar
                 let is_new = login.get(exporter.address, "/metrics").is_ok_and(|page| page.status == 200);
                 if is_new && log.matches("files have changed").count() > seen { Ok(()) } else { Err(log) }
             });
-            until_scraped(&prometheus, 3.0);
+            until_scraped(&prometheus, 2.0);
         }
         is_over.store(true, Ordering::Relaxed);
     });
@@ -243,13 +243,13 @@ fn prometheus_scrapes_by_tls_with_a_certificate_and_a_login_while_all_of_them_ar
     });
     put(&scraped.dir, "password", "other");
     let next = scraped.prometheus(&exporter, "second");
-    until_scraped(&next, 3.0);
+    until_scraped(&next, 2.0);
     scraped.write_config(&[("second", "other")]);
     poll::until(PATIENCE, "the first user to be gone", || match exporter.get("/metrics") {
         Ok(page) if page.status == 401 => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    until_scraped(&next, 3.0);
+    until_scraped(&next, 2.0);
     assert!(failed(&next) < 0.5, "{}", exporter.log());
     let stranger = scraped.ca.issue_for_clients("stranger", &["prometheus.example"]);
     let stranger = scraped.scraper(&stranger, "second:other");
