@@ -41,7 +41,7 @@ CARGO_CYCLONEDX = 0.5.9
 PACKAGE_PROFILE ?= release
 
 .PHONY: deb rpm packages-test release reproducible
-.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv deploy-test check fmt pictures clean
+.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv deploy-test postgres-versions check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,11 @@ deploy-test: ## The chart, the parts of the image and of compose.yaml, the workf
 	node tests/workflows.mjs target/deploy-npm
 	target/deploy-venv/bin/python tests/chart.py target/static/$(STATIC_TARGET)/debug/coturn-exporter
 	tests/containers.sh target/static/$(STATIC_TARGET)/debug/coturn-exporter
+
+# For development: npm and a quarter of an hour. POSTGRES_VERSIONS='13 18' make postgres-versions POSTGRES_TESTS=months::
+postgres-versions: ## Run tests/postgres against the versions of PostgreSQL that Debian 12 does not have (tests/README.md)
+	tests/install-tools.sh
+	tests/postgres-versions.sh $(POSTGRES_TESTS)
 
 check: ## Formatting, lints and documentation, without tests
 	$(CARGO) fmt --check

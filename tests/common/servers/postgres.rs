@@ -163,13 +163,26 @@ impl Drop for Postgres {
     }
 }
 
-/// A program of the newest version that is installed, as a user who is not root.
-fn tool(name: &str) -> Command {
+/// The variable that names the folder with `postgres` and `initdb`.
+const PROGRAMS: &str = "POSTGRES_BIN";
+
+/// Where `postgres` and `initdb` are: in the folder of the variable, or of Debian's newest version.
+fn programs() -> PathBuf {
+    if let Some(folder) = std::env::var_os(PROGRAMS) {
+        let folder = PathBuf::from(folder);
+        assert!(folder.join("postgres").is_file(), "{PROGRAMS}={}: no postgres there", folder.display());
+        return folder;
+    }
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = installed.map(|entry| entry.path()).max_by_key(version);
     let newest = newest.expect("no PostgreSQL in /usr/lib/postgresql: install Debian's package `postgresql`");
-    let program = newest.join("bin").join(name);
+    newest.join("bin")
+}
+
+/// One of these programs, as a user who is not root.
+fn tool(name: &str) -> Command {
+    let program = programs().join(name);
     if !rustix::process::geteuid().is_root() {
         return Command::new(program);
     }
