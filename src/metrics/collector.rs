@@ -53,6 +53,8 @@ pub struct StoreFigures {
 pub struct SinkView {
     /// Its name.
     pub name: String,
+    /// What came of the last attempt in this process.
+    pub is_up: Option<bool>,
     /// What waits.
     pub pending: u64,
     /// When what waits longest happened, by the wall clock.
@@ -78,13 +80,13 @@ pub(super) fn add_families<'a, E: Encode>(page: &mut Page<'a, E>, view: &'a View
     limits(page, view.coturn.as_ref());
     sources(page, table);
     totals(page, table);
-    store(page, view.store.as_ref());
+    store(page, view.store.as_ref(), table.lost_outputs);
 }
 
 type LabelledRealms<'a> = [Labelled<&'a RealmView>];
 type LabelledSources<'a> = [Labelled<&'a SourceView>];
 
-fn store<'a, E: Encode>(page: &mut Page<'a, E>, store: Option<&'a StoreFigures>) {
+fn store<'a, E: Encode>(page: &mut Page<'a, E>, store: Option<&'a StoreFigures>, lost: u64) {
     let Some(&StoreFigures { is_ok, bytes, last_snapshot, ref sinks }) = store else { return };
     page.add(names::STORE_OK, move |out| out.flag(&[], is_ok));
     page.add(names::STORE_BYTES, move |out| out.number(&[], bytes));
@@ -93,6 +95,8 @@ fn store<'a, E: Encode>(page: &mut Page<'a, E>, store: Option<&'a StoreFigures>)
             out.value(&[], Number::Millis(moment.as_millis()));
         }
     });
+    page.add(names::LEDGER_LOST, move |out| out.number(&[], lost));
+    each_sink(page, names::SINK_UP, sinks, |sink| sink.is_up.map(|is_up| Number::Whole(is_up.into())));
     each_sink(page, names::SINK_PENDING, sinks, |sink| Some(Number::Whole(sink.pending)));
     each_sink(page, names::SINK_OLDEST, sinks, |sink| Some(Number::Millis(sink.oldest?.as_millis())));
     each_sink(page, names::SINK_DELIVERED, sinks, |sink| Some(Number::Whole(sink.delivered)));

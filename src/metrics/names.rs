@@ -242,6 +242,13 @@ families! {
     STORE_LAST_SNAPSHOT: Gauge "coturn_exporter_store_last_snapshot_timestamp_seconds" []
         "When the newest snapshot of the table was made, from which a restart begins. Absent without a store, and before \
          the first.";
+    LEDGER_LOST: Counter "coturn_exporter_ledger_lost_records_total" []
+        "Ended allocations, closed sessions and events that the ledger (--store.path) will never have: it could not be \
+         written for so long that 200000 ended allocations, as many sessions or 50000 events waited already. Sums of \
+         sessions lack them; all other metrics have them. Absent without a store.";
+    SINK_UP: Gauge "coturn_exporter_sink_up" ["sink"]
+        "1 if the last delivery was taken, 0 if it failed or was refused. The sink postgres is tried at the start, and again \
+         when its connection is lost, though nothing waits; of a web hook it is absent before its first event.";
     SINK_PENDING: Gauge "coturn_exporter_sink_pending_events" ["sink"]
         "Finished sessions (sink postgres) or events (of a web hook, by its host and port) in the ledger that the sink does \
          not have yet; 1000000 stands for that and more. Absent without --ledger.postgres-url and --events.url.";
@@ -251,7 +258,8 @@ families! {
         "Sessions or events that the sink has confirmed, ever; one that is sent again after a failure or a restart may \
          count again.";
     SINK_FAILED: Counter "coturn_exporter_sink_failed_total" ["sink"]
-        "Deliveries that failed, ever. What was in them waits and is tried again; the log says why.";
+        "Deliveries that failed, ever, among them attempts to connect to PostgreSQL while nothing waits. What was in them \
+         waits and is tried again; the log says why.";
     SINK_DROPPED: Counter "coturn_exporter_sink_dropped_total" ["sink"]
         "Sessions or events that the sink will never get: they waited for longer than --events.max-age or \
          --store.retention, more than --events.max-pending waited, or a web hook refused this one again and again.";

@@ -239,6 +239,10 @@ groups! {
         STORE_LAST_SNAPSHOT: "the moment at which a snapshot was complete";
             "Age of the newest snapshot, in seconds"
             "time() - coturn_exporter_store_last_snapshot_timestamp_seconds";
+        LEDGER_LOST: "the table, where nothing more may wait";
+            "What the ledger will never have" "increase(coturn_exporter_ledger_lost_records_total[1d]) > 0";
+        SINK_UP: "answers of the sink, or none";
+            "Sinks that take nothing" "coturn_exporter_sink_up == 0";
         SINK_PENDING: "the ledger, less what the sink has confirmed";
             "What waits, for each sink" "sum by (sink) (coturn_exporter_sink_pending_events)";
         SINK_OLDEST: "the ledger";

@@ -36,6 +36,12 @@ pub trait Sink: Send + 'static {
     /// How many it takes at once, at most.
     fn most(&self) -> usize;
 
+    /// Tries what can be tried with nothing to deliver, unless it is known to work; whether that shows that something would
+    /// be taken. Called again and again while nothing waits. One that learns it from a delivery only does nothing.
+    fn probe(&mut self, _origin: &LedgerOrigin) -> impl Future<Output = Result<bool, Self::Error>> + Send {
+        std::future::ready(Ok(false))
+    }
+
     /// Takes the first of `items`, whose numbers rise; at least one, or fails.
     fn deliver(
         &mut self,
@@ -48,6 +54,11 @@ pub trait Sink: Send + 'static {
 pub trait SinkError: Display + Send + 'static {
     /// The other side has more than this ledger has ever had: it is an older copy of the one that is known there.
     fn is_of_older_ledger(&self) -> bool {
+        false
+    }
+
+    /// The other side is not there: it stops, starts or cannot be reached. What it is at one attempt and the next is no news.
+    fn is_away(&self) -> bool {
         false
     }
 

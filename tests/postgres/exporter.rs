@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::common::models::traffic::Traffic;
 use crate::common::net::ports::Port;
 use crate::common::net::statsdb::{Allocation, Statsdb};
@@ -147,6 +149,8 @@ fn killed_twenty_times_each_session_is_one_row() {
     for life in 0..LIVES {
         let mut exporter = Exporter::start_at(at(&page), &args);
         exporter.wait_loaded();
+        // What is cut is a batch with sessions, not the one without that is tried first.
+        exporter.until_value("coturn_exporter_sink_up", &[("sink", "postgres")], 1.0);
         let words = ["COMMIT", "INSERT INTO coturn_ledger.session", "UPDATE coturn_ledger.store"];
         let cut = if random.bool() { Cut::AnswerLost } else { Cut::BeforeItIsSent };
         cutter.cut_at(words[random.usize(..words.len())], cut);
@@ -197,6 +201,47 @@ fn killed_twenty_times_each_session_is_one_row() {
     drop(exporter);
 }
 
+/// What is wrong with the way to the database is seen without a session, at once, and so is its end.
+#[test]
+fn a_wrong_password_is_seen_before_the_first_session() {
+    let mut postgres = Postgres::start();
+    postgres.sql("postgres", "CREATE ROLE turn LOGIN PASSWORD 'swordfish'");
+    postgres.sql("postgres", "CREATE DATABASE ledger OWNER turn");
+    let password = postgres.keep("password of turn", "guessed\n");
+    let url = format!("postgres://turn@{}/ledger?sslmode=disable", postgres.address());
+    let dir = TempDir::new("store");
+    let store = dir.path().join("store").to_str().unwrap().to_owned();
+    let mut args = vec!["--store.path", &store, "--ledger.postgres-url", &url];
+    args.extend(["--ledger.postgres-password-file", password.to_str().unwrap()]);
+    let (exporter, _) = listening(&args);
+    let of_postgres = [("sink", "postgres")];
+    exporter.until_logged(&["the sink takes nothing", "password authentication failed"]);
+    exporter.until_value("coturn_exporter_sink_up", &of_postgres, 0.0);
+    // It goes on to try.
+    exporter.until("the failures to be counted", |page| {
+        match page.count("coturn_exporter_sink_failed_total", &of_postgres) {
+            2.. => Ok(()),
+            failed => Err(format!("{failed} failed")),
+        }
+    });
+    let page = exporter.page();
+    assert_eq!(page.count("coturn_exporter_sink_pending_events", &of_postgres), 0);
+    assert_eq!(exporter.log().matches("the sink takes nothing").count(), 1, "{}", exporter.log());
+
+    std::fs::write(&password, "swordfish\n").unwrap();
+    exporter.signal(Signal::HUP);
+    exporter.until_value("coturn_exporter_sink_up", &of_postgres, 1.0);
+    exporter.until_logged(&["takes sessions and events again"]);
+    assert_eq!(postgres.sql("ledger", "SELECT count(*) FROM coturn_ledger.store"), "0", "nothing is written");
+    // A connection that is lost while nothing waits is noticed, too, and made again.
+    postgres.stop();
+    exporter.until_value("coturn_exporter_sink_up", &of_postgres, 0.0);
+    postgres.start_again();
+    exporter.until_value("coturn_exporter_sink_up", &of_postgres, 1.0);
+    let log = exporter.log();
+    assert!(!log.contains("swordfish") && !log.contains("guessed"), "{log}");
+}
+
 /// Sessions go on while the database is away for a minute: none is lost, none is written twice, and the page says since when.
 #[test]
 fn a_minute_without_the_database_loses_nothing() {
@@ -238,7 +283,7 @@ fn a_minute_without_the_database_loses_nothing() {
         if rows == expected { Ok(()) } else { Err(format!("{} of {}", rows.len(), expected.len())) }
     });
     let log = exporter.log();
-    assert!(log.matches("level=warn").count() <= 2, "one line for each change of state: {log}");
+    assert_eq!(log.matches("level=warn").count(), 1, "one line for each change of state: {log}");
 }
 
 /// Where the disk of the ledger is full, sessions wait in memory; with room again they go on to the database.

@@ -54,6 +54,11 @@ impl Writer {
         self.runtime.block_on(self.sink.deliver(origin, sessions))
     }
 
+    /// Looks whether it would be taken.
+    pub(crate) fn probe(&mut self, origin: &LedgerOrigin) -> Result<bool, PostgresError> {
+        self.runtime.block_on(self.sink.probe(origin))
+    }
+
     #[track_caller]
     pub(crate) fn write(&mut self, sessions: &[FinishedSession]) {
         let delivered = self.try_write(sessions).unwrap_or_else(|error| panic!("{error}"));

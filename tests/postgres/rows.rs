@@ -48,6 +48,10 @@ fn an_older_copy_of_a_ledger_is_noticed_and_writes_nothing() {
     let error = writer.try_write_of(&origin(8), &[session(2, 8)]).unwrap_err();
     assert!(matches!(error, PostgresError::LedgerIsOlder { theirs: 9 }), "{error}");
     assert!(error.is_of_older_ledger());
+    // With nothing to write as well.
+    let error = writer.probe(&origin(8)).unwrap_err();
+    assert!(error.is_of_older_ledger(), "{error}");
+    assert!(writer.probe(&origin(9)).unwrap());
     assert_eq!(rows(&postgres, "ledger"), [(1, 9, 1000)]);
     writer.write(&[session(2, 10)]);
 }
@@ -165,7 +169,8 @@ fn a_server_that_stops_or_is_killed_takes_the_rest_afterwards() {
     postgres.start_again();
     writer.write(&[session(2, 2)]);
     postgres.kill();
-    assert!(writer.try_write(&[session(3, 3)]).is_err());
+    // Its other processes end a moment later: one of them may still take this.
+    drop(writer.try_write(&[session(3, 3)]));
     postgres.start_again();
     writer.write(&[session(3, 3)]);
     assert_eq!(rows(&postgres, "ledger"), [(1, 1, 1000), (2, 2, 2000), (3, 3, 3000)]);

@@ -93,6 +93,34 @@ fn a_role_without_rights_to_make_tables_works_once_they_are_made() {
 }
 
 #[test]
+fn a_missing_right_shows_with_nothing_to_write() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    postgres.sql("ledger", &schema_sql());
+    let documented = documented("Exporters without rights on the tables");
+    postgres.sql("ledger", &documented[0]);
+    let probe = || Writer::new(&postgres.url_of("coturn_exporter", "ledger")).probe(&origin(1));
+    for right in [
+        "USAGE ON SCHEMA coturn_ledger",
+        "SELECT ON coturn_ledger.schema_version",
+        "SELECT ON coturn_ledger.store",
+        "INSERT ON coturn_ledger.store",
+        "UPDATE ON coturn_ledger.store",
+        "SELECT ON coturn_ledger.session",
+        "INSERT ON coturn_ledger.session",
+        "UPDATE ON coturn_ledger.session",
+        "EXECUTE ON FUNCTION coturn_ledger.make_months",
+    ] {
+        postgres.sql("ledger", &format!("REVOKE {right} FROM coturn_exporter"));
+        let refusal = probe().unwrap_err().to_string();
+        assert!(refusal.contains("docs/postgres.md"), "without {right}: {refusal}");
+        postgres.sql("ledger", &format!("GRANT {right} TO coturn_exporter"));
+        assert!(probe().unwrap(), "{right}");
+    }
+    assert_eq!(postgres.sql("ledger", "SELECT count(*) FROM coturn_ledger.store"), "0", "nothing is written");
+}
+
+#[test]
 fn a_role_that_owns_its_database_makes_the_tables() {
     let postgres = Postgres::start();
     let documented = documented("The short way");

@@ -1,5 +1,5 @@
-//! Hands what the ledger has to the sinks: reads the next, delivers, notes how far each has come, waits after a failure. A
-//! sink that is slow, away or wrong holds nobody else up.
+//! Hands what the ledger has to the sinks: reads the next, delivers, notes how far each has come, waits after a failure. One
+//! that can be tried with nothing to deliver is tried at once. A sink that is slow, away or wrong holds nobody else up.
 
 mod ready;
 #[cfg(test)]
@@ -17,6 +17,9 @@ use crate::sinks::{Delivered, LedgerOrigin, Sink, SinkError as _};
 use crate::store::ledger::{FinishedSession, LedgerError, LedgerEvent, SessionLedger, SinkProgress};
 
 pub(super) use ready::ReadySinks;
+
+/// What one failure has in common with the next while the other side is away.
+const AWAY: &str = "the other side is away";
 
 /// How long a sink that has everything waits for more.
 const IDLE: Duration = Duration::from_millis(250);
@@ -71,28 +74,44 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
                 continue;
             };
             taken = Some(after);
-            if items.is_empty() {
-                sleep(IDLE).await;
-                continue;
-            }
-            match self.sink.deliver(&origin, &items).await {
+            match self.attempt(&origin, &items).await {
                 Ok(delivered) => {
-                    taken = Some(self.delivered(&items, delivered, after));
-                    self.log_delivered(delivered, &mut failures, &mut gives_up);
+                    if let Some(delivered) = delivered {
+                        self.store.ledger().note_up(&self.name, delivered.dropped == 0);
+                        self.log_delivered(delivered, &mut failures, &mut gives_up);
+                    }
+                    match delivered {
+                        Some(delivered) if !items.is_empty() => {
+                            taken = Some(self.delivered(&items, delivered, after));
+                        }
+                        _ => sleep(IDLE).await,
+                    }
                 }
                 Err(error) => {
+                    self.store.ledger().note_up(&self.name, false);
                     if error.is_of_older_ledger() {
                         self.become_another().await;
                         taken = None;
                     }
                     self.note(SinkProgress { failed: 1, ..SinkProgress::default() });
-                    if failures.is_news(&error) {
-                        tracing::warn!(sink = self.name, %error, "the sink takes nothing; what is for it waits in the ledger");
-                    }
+                    self.log_failure(&error, &mut failures);
                     sleep(failures.next_wait().max(error.wait())).await;
                 }
             }
         }
+    }
+
+    /// Delivers; where nothing waits, looks whether it would be taken. `None` if that says nothing.
+    async fn attempt(
+        &mut self,
+        origin: &LedgerOrigin,
+        items: &[S::Item],
+    ) -> Result<Option<Delivered>, S::Error> {
+        if items.is_empty() {
+            let works = self.sink.probe(origin).await?;
+            return Ok(works.then(Delivered::default));
+        }
+        self.sink.deliver(origin, items).await.map(Some)
     }
 
     /// What comes after the number that the sink has, and that number. `None` while the ledger cannot be read, which it says
@@ -114,6 +133,13 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
                 Ok((LedgerOrigin { store, exporter, last_event }, items, noted))
             })
         })
+    }
+
+    fn log_failure(&self, error: &S::Error, failures: &mut Failures) {
+        let is_news = if error.is_away() { failures.is_news(&AWAY) } else { failures.is_news(error) };
+        if is_news {
+            tracing::warn!(sink = self.name, %error, "the sink takes nothing; what is for it waits in the ledger");
+        }
     }
 
     fn log_delivered(&self, delivered: Delivered, failures: &mut Failures, gives_up: &mut LogOnce) {

@@ -29,6 +29,8 @@ pub(in crate::app) struct LedgerKeeper {
     progress: Mutex<HashMap<String, SinkProgress>>,
     /// How it stood with the sinks when the ledger was last looked at.
     sinks: Mutex<Vec<SinkFigures>>,
+    /// What came of the last attempt at each sink.
+    up: Mutex<HashMap<String, bool>>,
 }
 
 impl LedgerKeeper {
@@ -42,6 +44,7 @@ impl LedgerKeeper {
             trouble: Mutex::default(),
             progress: Mutex::default(),
             sinks: Mutex::new(sinks),
+            up: Mutex::default(),
         }
     }
 
@@ -126,6 +129,14 @@ impl LedgerKeeper {
         }
     }
 
+    /// What came of the last attempt at a sink.
+    pub(in crate::app) fn note_up(&self, sink: &str, is_up: bool) {
+        let mut up = lock(&self.up);
+        if up.get(sink) != Some(&is_up) {
+            up.insert(sink.to_owned(), is_up);
+        }
+    }
+
     /// The ledger is an older copy of one that is known elsewhere; whether it has another identity now.
     pub(in crate::app) fn become_another(&self, sink: &str) -> bool {
         let renewed = self.ledger().as_mut().is_some_and(|ledger| ledger.become_another(sink).is_ok());
@@ -135,10 +146,12 @@ impl LedgerKeeper {
         renewed
     }
 
-    /// How it stands with the sinks, as it is in the file.
+    /// How it stands with the sinks: what came of the last attempt, and what is in the file.
     pub(super) fn sink_views(&self) -> Vec<SinkView> {
+        let up = lock(&self.up).clone();
         let view = |sink: &SinkFigures| SinkView {
             name: sink.name.clone(),
+            is_up: up.get(&sink.name).copied(),
             pending: sink.pending,
             oldest: sink.oldest,
             delivered: sink.delivered,

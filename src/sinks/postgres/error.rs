@@ -126,6 +126,17 @@ impl From<tokio_postgres::Error> for PostgresError {
     }
 }
 
+/// The connection broke. A login that does not come about is an error of input and output as well, of another kind.
+fn is_broken(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error as _;
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    let is_of_connection = |cause: &io::Error| {
+        [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof].contains(&cause.kind())
+    };
+    error.is_closed() || cause.is_some_and(is_of_connection)
+}
+
 /// What the server says, without its details: they quote rows.
 fn server_text(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
@@ -147,5 +158,17 @@ fn server_text(error: &tokio_postgres::Error) -> String {
 impl SinkError for PostgresError {
     fn is_of_older_ledger(&self) -> bool {
         matches!(self, Self::LedgerIsOlder { .. })
+    }
+
+    fn is_away(&self) -> bool {
+        const STOPS_OR_STARTS: [SqlState; 3] =
+            [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+        match self {
+            Self::Connect { .. } => true,
+            Self::Server(error) => {
+                error.code().map_or_else(|| is_broken(error), |code| STOPS_OR_STARTS.contains(code))
+            }
+            _ => false,
+        }
     }
 }

@@ -60,7 +60,7 @@ impl fmt::Debug for PostgresSink {
 }
 
 impl PostgresSink {
-    /// Connects when there is something to deliver.
+    /// Connects with the first probe or delivery.
     pub const fn new(config: PostgresConfig) -> Self {
         Self { config, open: None }
     }
@@ -83,6 +83,30 @@ impl PostgresSink {
         self.open = Some(open);
         Ok(Delivered { done: sessions.len(), dropped: 0 })
     }
+
+    /// Connects, and does all that a batch does, with no session in it: a missing right shows before the first session ends.
+    async fn try_out(&mut self, origin: &LedgerOrigin) -> Result<(), PostgresError> {
+        self.open = None;
+        let open = Prepared::new(&self.config).await?;
+        let client = &open.session.client;
+        client.batch_execute(BEGIN).await?;
+        have_months_made(client, &[]).await?;
+        write_rows(client, origin, 0, &Columns::new(&[])).await?;
+        client.batch_execute("ROLLBACK").await?;
+        self.open = Some(open);
+        Ok(())
+    }
+}
+
+/// Within the time that a batch has.
+async fn in_time<T>(
+    place: String,
+    what: &'static str,
+    work: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    let seconds = BATCH_TIME.as_secs();
+    let silent = |_| PostgresError::Silent { server: place, what, seconds };
+    timeout(BATCH_TIME, work).await.map_err(silent)?
 }
 
 impl Sink for PostgresSink {
@@ -93,15 +117,21 @@ impl Sink for PostgresSink {
         BATCH
     }
 
+    async fn probe(&mut self, origin: &LedgerOrigin) -> Result<bool, PostgresError> {
+        if self.open.as_ref().is_none_or(|open| open.session.client.is_closed()) {
+            let place = self.config.place.to_string();
+            in_time(place, "a batch without sessions", Box::pin(self.try_out(origin))).await?;
+        }
+        Ok(true)
+    }
+
     async fn deliver(
         &mut self,
         origin: &LedgerOrigin,
         items: &[FinishedSession],
     ) -> Result<Delivered, PostgresError> {
-        let server = self.config.place.to_string();
-        let seconds = BATCH_TIME.as_secs();
-        let silent = |_| PostgresError::Silent { server, what: "a batch of sessions", seconds };
-        timeout(BATCH_TIME, self.write(origin, items)).await.map_err(silent)?
+        let place = self.config.place.to_string();
+        in_time(place, "a batch of sessions", Box::pin(self.write(origin, items))).await
     }
 }
 
@@ -125,10 +155,16 @@ impl Prepared {
         }
         let client = &self.session.client;
         client.batch_execute(BEGIN).await?;
-        let sql = "SELECT coturn_ledger.make_months($1)";
-        client.query_typed(sql, &[(&of_new, Type::TIMESTAMPTZ_ARRAY)]).await?;
+        have_months_made(client, &of_new).await?;
         Ok(client.batch_execute("COMMIT").await?)
     }
+}
+
+/// Has the months of these moments made, within a transaction.
+async fn have_months_made(client: &Client, ends: &[SystemTime]) -> Result<(), PostgresError> {
+    let sql = "SELECT coturn_ledger.make_months($1)";
+    client.query_typed(sql, &[(&ends, Type::TIMESTAMPTZ_ARRAY)]).await?;
+    Ok(())
 }
 
 /// The day (UTC) of a moment, as a number.
@@ -144,6 +180,17 @@ async fn write_batch(
     columns: &Columns<'_>,
 ) -> Result<(), PostgresError> {
     client.batch_execute(BEGIN).await?;
+    write_rows(client, origin, newest, columns).await?;
+    Ok(client.batch_execute("COMMIT").await?)
+}
+
+/// The same, within a transaction.
+async fn write_rows(
+    client: &Client,
+    origin: &LedgerOrigin,
+    newest: u64,
+    columns: &Columns<'_>,
+) -> Result<(), PostgresError> {
     // Two who write the same ledger go one after the other.
     let sql = "INSERT INTO coturn_ledger.store AS known (store_id, exporter, last_revision) VALUES ($1::text::uuid, $2, 0) \
         ON CONFLICT (store_id) DO UPDATE SET exporter = EXCLUDED.exporter, last_seen = now() RETURNING last_revision";
@@ -161,5 +208,5 @@ async fn write_batch(
     let newest = i64::try_from(newest).unwrap_or(i64::MAX);
     let sql = "UPDATE coturn_ledger.store SET last_revision = $2 WHERE store_id = $1::text::uuid AND last_revision < $2";
     client.query_typed(sql, &[(store, Type::TEXT), (&newest, Type::INT8)]).await?;
-    Ok(client.batch_execute("COMMIT").await?)
+    Ok(())
 }

@@ -187,11 +187,6 @@ impl Table {
         self.changes.outputs().map_or(0, |outputs| outputs.next - 1)
     }
 
-    /// Outputs that are lost to the ledger because too many waited, ever.
-    pub fn lost_outputs(&self) -> u64 {
-        self.changes.outputs().map_or(0, |outputs| outputs.lost)
-    }
-
     /// A ledger has all of them up to this number.
     pub fn ledger_written(&mut self, now: Timestamp, up_to: u64) {
         self.note(now, &Input::LedgerWritten { up_to });

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub refused: u64,
     /// Records of ended allocations that gave way because the table was full.
     pub evicted: u64,
+    /// Outputs that no ledger will have: too many waited.
+    pub lost_outputs: u64,
     /// What this process and those before it came to.
     pub process: ProcessTotals,
 }
@@ -163,6 +165,7 @@ impl Table {
             folded_servers: self.servers.folded(),
             refused: self.counters.refused,
             evicted: self.counters.evicted,
+            lost_outputs: self.changes.outputs().map_or(0, |outputs| outputs.lost),
             process: self.process.clone(),
         }
     }

@@ -121,7 +121,7 @@ fn notices_that_nobody_takes_give_way_before_sessions() {
     table.advance(at(rounds + 200));
     let (opened, closed) = sessions(&table);
     assert_eq!((opened.len(), closed.len() as u64), (50_000, rounds));
-    assert_eq!(table.lost_outputs(), 100);
+    assert_eq!(table.snapshot().lost_outputs, 100);
 }
 
 /// Its process began them, and whoever listened then has been told: to a receiver they are not new.
