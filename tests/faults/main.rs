@@ -17,6 +17,7 @@ mod exporter;
 mod hostile;
 mod keys;
 mod killed_store;
+mod ledger_upgrade;
 mod redis;
 mod restarts;
 mod store;

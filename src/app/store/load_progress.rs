@@ -40,6 +40,13 @@ impl LoadProgress {
         self.show(|| format!("loading the store: {} of its journal, {batches} batches", share(bytes)));
     }
 
+    /// The ledger's tables become those of another version, in one transaction, of which nobody knows how far it is.
+    pub(super) fn upgrade(&mut self, (from, to): (u32, u32)) {
+        tracing::info!(from, to, "the ledger is of an earlier version; its tables are brought up to date");
+        let text = format!("loading the store: its ledger goes from version {from} to {to}");
+        self.readiness.set_loading(Some(text));
+    }
+
     /// How long it took so far.
     pub(super) fn duration(&self) -> Duration {
         self.clock.now().since(self.began)
@@ -85,6 +92,8 @@ mod tests {
         clock.set(Timestamp::from_millis(1_200));
         progress.journal((0, 0), 7);
         assert_eq!(shown(), "loading the store: 100 % of 0 MB of its journal, 7 batches");
+        progress.upgrade((2, 3));
+        assert_eq!(shown(), "loading the store: its ledger goes from version 2 to 3");
         assert_eq!(progress.duration(), Duration::from_millis(200));
     }
 }

@@ -69,6 +69,9 @@ pub(super) fn load(wanted: &Wanted<'_>, progress: &mut LoadProgress) -> Result<L
         (Continuity::Clean | Continuity::Killed, None) => Some(read(&directory, progress)?),
         _ => None,
     };
+    if let Some(versions) = SessionLedger::upgrade(path) {
+        progress.upgrade(versions);
+    }
     let mut ledger = SessionLedger::open(path, &sources, wanted.settings.rest_separator)?;
     // Before open sessions are closed, which is an event.
     ledger.set_sinks(wanted.config.sinks.named())?;

@@ -80,6 +80,12 @@ impl SessionLedger {
         Ok(Self { file, path, settings, last_taken, sinks, first_event, try_at, damage })
     }
 
+    /// The version of the ledger's tables in a store's directory and that which they will have, if it is an earlier one: to open
+    /// it takes a while then.
+    pub fn upgrade(directory: &Path) -> Option<(u32, u32)> {
+        schema::upgrade(&directory.join(FILE))
+    }
+
     /// The names of the sources, by their numbers in the table.
     pub fn name_sources(&mut self, sources: Vec<String>) {
         self.settings.sources = sources;

@@ -192,6 +192,14 @@ pub(in crate::store) fn connect(path: &Path, known: usize) -> Result<Connection,
     Ok(connection)
 }
 
+/// The version of the tables in a file and that which they will have, if the file is there and of an earlier version.
+pub(super) fn upgrade(path: &Path) -> Option<(u32, u32)> {
+    let mut header = Vec::with_capacity(HEADER);
+    File::open(path).ok()?.take(HEADER as u64).read_to_end(&mut header).ok()?;
+    let (version, known) = (tables_version(&header)?, u32::try_from(VERSION).ok()?);
+    (is_ours(&header) && version < known).then_some((version, known))
+}
+
 /// Opens the ledger, or makes it.
 pub(super) fn open(path: &Path) -> Result<Opened, LedgerError> {
     let file = open_file(path, true, VERSION)?;
