@@ -33,23 +33,25 @@ trap stop_jobs EXIT
 trap 'exit 130' INT TERM
 
 "$CARGO" test --locked --no-run
+"$CARGO" test --locked --doc
 
 lanes=()
 for at in "${!LANES[@]}"; do
   read -ra programs <<<"${LANES[at]}"
   "$CARGO" test --locked --no-fail-fast "${programs[@]/#/--test=}" &>"target/lane-$at.log" &
   lanes+=($!)
-  started+=($!)
 done
+mapfile -t first < <(first_lane)
+"$CARGO" test --locked --no-fail-fast --lib --bins "${first[@]}" &
+started=("${lanes[@]}" $!)
 
 # Not waited for: the step that needs it goes on with it, and says what fails.
 nice -n 19 "$CARGO" bench --locked --profile costs --bench instructions --no-run &>target/costs-build.log &
 started+=($!)
 
 failed=0
-mapfile -t first < <(first_lane)
-"$CARGO" test --locked --no-fail-fast --lib --bins "${first[@]}" || failed=1
-"$CARGO" test --locked --doc || failed=1
+# Waited for, and not in the foreground: so a signal is answered at once.
+wait "${started[${#lanes[@]}]}" || failed=1
 for at in "${!lanes[@]}"; do
   wait "${lanes[at]}" || failed=1
   cat "target/lane-$at.log"
