@@ -9,7 +9,9 @@ use clap::Parser;
 use super::command_args::CommandArgs;
 use super::sink_args::SinkArgs;
 
-/// Watches coturn's Redis event stream (redis-statsdb) and serves it as Prometheus metrics.
+/// Serves what coturn reports by its redis-statsdb as Prometheus metrics: straight to this exporter, or through a Redis.
+///
+/// A Redis is optional: with --statsdb.listen-address coturn reports to the exporter itself.
 ///
 /// Every flag can be given by the variable named beside it; lists are separated by commas there. A flag beats its
 /// variable. Durations are numbers with units: 500ms, 90s, 30m, 1h.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::refused::refused_flags;
+use super::command_flags::reads;
 use crate::config::ConfigError;
 
 /// A value that cannot be used, and where it came from.
@@ -97,16 +97,16 @@ impl Given<'_> {
 
     /// Refuses typed flags that a subcommand does not read; variables may be set for other commands and are let be.
     pub(super) fn refuse(&self, command: &'static str) -> Result<(), UsageError> {
-        match refused_flags(command).iter().find_map(|group| self.typed(group)) {
+        match self.typed(|id| !reads(command, id)) {
             Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
             None => Ok(()),
         }
     }
 
-    /// A typed flag of a group.
-    pub(super) fn typed(&self, group: &str) -> Option<&str> {
+    /// The first typed flag that is meant.
+    pub(super) fn typed(&self, is_meant: impl Fn(&str) -> bool) -> Option<&str> {
         let typed = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
-        self.matches.ids().map(clap::Id::as_str).find(|id| id.starts_with(group) && typed(id))
+        self.matches.ids().map(clap::Id::as_str).find(|id| is_meant(id) && typed(id))
     }
 
     /// Whether a value was given, by its flag or by a variable that is not empty.

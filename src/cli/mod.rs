@@ -2,12 +2,12 @@
 
 mod args;
 mod command_args;
+mod command_flags;
 mod given;
 mod read;
 mod read_coturn;
 mod read_health;
 mod read_sinks;
-mod refused;
 mod sink_args;
 mod stop;
 
@@ -44,18 +44,18 @@ pub fn definitions() -> clap::Command {
     // The flags that all share are in the subcommands from now on.
     command.build();
     command.mut_subcommands(|subcommand| {
-        let refused = refused::refused_flags(subcommand.get_name());
-        without(subcommand, refused)
+        let name = subcommand.get_name().to_owned();
+        with_flags_of(subcommand, &name)
     })
 }
 
-/// The same, down to its own subcommands, with the flags hidden that begin so.
-fn without(command: clap::Command, refused: &[&str]) -> clap::Command {
+/// The same, down to its own subcommands, with the flags hidden that `name` does not read.
+fn with_flags_of(command: clap::Command, name: &str) -> clap::Command {
     let command = command.mut_args(|arg| {
-        let is_refused = refused.iter().any(|group| arg.get_id().as_str().starts_with(group));
-        if is_refused { arg.hide(true) } else { arg }
+        let is_read = command_flags::reads(name, arg.get_id().as_str());
+        if is_read { arg } else { arg.hide(true) }
     });
-    command.mut_subcommands(|subcommand| without(subcommand, refused))
+    command.mut_subcommands(|subcommand| with_flags_of(subcommand, name))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::sink_args::SinkArgs;
 use crate::config::value::{self, count, size};
 use crate::config::{
     self, Command, Config, ConfigError, Demo, LedgerPlace, ListenAddress, Log, Password, RedisSource,
-    ReportForm, Secret, Simulation, SinksConfig, Statsdb, Tls, UsageQuery, Web,
+    ReportForm, STATSDB_PORT, Secret, Simulation, SinksConfig, Statsdb, Tls, UsageQuery, Web,
 };
 use crate::reload::Reloaded;
 use crate::simulation::Profile;
@@ -319,13 +319,13 @@ fn read_statsdb(
     let systemd_socket = given.one("statsdb.systemd-socket", &statsdb.systemd_socket, value::switch)?;
     let is_behind_proxy = given.one("statsdb.behind-proxy", &statsdb.behind_proxy, value::switch)?;
     let Some(listen) = listen else {
-        return match given.typed("statsdb.") {
+        return match given.typed(|id| id.starts_with("statsdb.")) {
             Some(flag) => Err(given.wrong(flag, ConfigError::StatsdbUnused)),
             None => Ok(None),
         };
     };
     let id = "statsdb.listen-address";
-    let listen: ListenAddress = listen.parse().map_err(|problem| given.wrong(id, problem))?;
+    let listen = ListenAddress::parse(listen, STATSDB_PORT).map_err(|problem| given.wrong(id, problem))?;
     let password = given.file("statsdb.password-file", statsdb.password_file.as_ref());
     let password = password.map(|path| Password::from_file("--statsdb.password-file", &path)).transpose();
     let password = password.map_err(|problem| given.wrong("statsdb.password-file", problem))?;

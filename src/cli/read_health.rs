@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use super::args::WebArgs;
 use super::given::{Given, UsageError};
 use crate::config::value::positive_duration;
-use crate::config::{ConfigError, HealthCheck, ListenAddress, asks_for_tls};
+use crate::config::{ConfigError, HealthCheck, ListenAddress, WEB_PORT, asks_for_tls};
 
 /// The question.
 ///
@@ -30,7 +30,7 @@ pub(super) fn read_health_check(
         };
     }
     let addresses = given.each("web.listen-address", &web.listen_address, ListenAddress::from_str)?;
-    let any = ListenAddress::Any { port: 10641 };
+    let any = ListenAddress::Any { port: WEB_PORT };
     let file = given.file("web.config.file", web.config_file.as_ref());
     let is_tls = file.map(|path| asks_for_tls(&path)).transpose();
     let is_tls = is_tls.map_err(|problem| given.wrong("web.config.file", problem))?.unwrap_or(false);

@@ -16,9 +16,15 @@ pub enum ConfigError {
         /// The most that is accepted.
         max: u64,
     },
-    /// A duration without a unit, or none at all.
+    /// No duration at all.
     #[error("{value:?} is not a duration; write a number with its unit, for example 90s, 30m or 1h")]
     Duration {
+        /// As typed.
+        value: String,
+    },
+    /// A number without a unit, which might be meant in seconds or in days.
+    #[error("{value:?} has no unit; write {value}s for seconds, or another unit: 500ms, 30m, 1h, 90d")]
+    NoUnit {
         /// As typed.
         value: String,
     },
@@ -41,10 +47,15 @@ pub enum ConfigError {
         value: String,
     },
     /// The ledger is in the store.
-    #[error("usage reads the ledger of a store: name its file, or a database with --from")]
+    #[error(
+        "it is not given; usage reads the ledger of a store: give the directory of the store, or say with --from which \
+         store or database to read"
+    )]
     NoStore,
     /// Not the URL of a database.
-    #[error("it names no database; write postgres://user@host[:port]/database")]
+    #[error(
+        "it names no database; write postgres://host[:port]/database, with user@ before the host where it needs one"
+    )]
     NoDatabase,
     /// None of a few words.
     #[error("{value:?} is not accepted; it must be one of {accepted}")]
@@ -65,11 +76,14 @@ pub enum ConfigError {
     },
     /// Not an address to listen on.
     #[error(
-        "{value:?} is not an address to listen on; write [host]:port, for example :10641, 127.0.0.1:10641 or [::1]:10641"
+        "{value:?} is not an address to listen on; write [host]:port, for example 127.0.0.1:{usual}, [::1]:{usual} or, \
+         for all addresses, :{usual}"
     )]
     ListenAddress {
         /// As typed.
         value: String,
+        /// The port that this listener usually has.
+        usual: u16,
     },
     /// Not the URL of a web server.
     #[error(
@@ -77,10 +91,10 @@ pub enum ConfigError {
     )]
     HealthUrl,
     /// A path, and a flag that stands for another one.
-    #[error("--url has a path; leave it out, or leave out --ready")]
+    #[error("it asks for /-/ready, but --url has another path; leave out that path, or --ready")]
     HealthPath,
     /// A web config file that cannot be used.
-    #[error("{path:?}: {problem}; or name the exporter with --url")]
+    #[error("cannot use {path:?}: {problem}; mend the file, or say with --url where the exporter is")]
     WebConfigFile {
         /// The file.
         path: PathBuf,
@@ -89,14 +103,17 @@ pub enum ConfigError {
     },
     /// Addresses beside the sockets of systemd.
     #[error(
-        "--web.systemd-socket takes the sockets that systemd hands over, and listens nowhere else; leave one of them out"
+        "--web.systemd-socket takes the sockets that systemd hands over, and listens nowhere else; leave out one of the two \
+         flags"
     )]
     ListenBesideSystemd,
     /// Health paths that are open anyway.
-    #[error("without --web.config.file every path is open; give it, or leave this out")]
+    #[error(
+        "without --web.config.file there are no logins, and every path is open; give that flag too, or leave this one out"
+    )]
     NoLogins,
     /// The same address twice.
-    #[error("{value:?} is given twice")]
+    #[error("{value:?} is given twice; give each address once")]
     ListenTwice {
         /// The address.
         value: String,
@@ -131,7 +148,7 @@ pub enum ConfigError {
         second: String,
     },
     /// More sources than a capture can tell apart.
-    #[error("record watches one Redis, but {given} are given; name one")]
+    #[error("record watches one Redis, but {given} are given; give the flag once")]
     ManySources {
         /// How many were given.
         given: usize,
@@ -177,10 +194,16 @@ pub enum ConfigError {
     #[error("redis-statsdb in this file cannot be used: {0}; or name the Redis with --redis.url")]
     StatsdbLine(StatsdbLineError),
     /// A password file that no source would use.
-    #[error("every Redis URL has a password of its own; drop them from the URLs, or drop the file")]
+    #[error(
+        "every --redis.url has a password already, so the one in this file would not be used; take the passwords out of the \
+         URLs, or leave this flag out"
+    )]
     PasswordFileUnused,
     /// A password file that no sentinel would get.
-    #[error("no redis+sentinel:// URL is without a sentinel-pass of its own; drop those, or drop the file")]
+    #[error(
+        "no --redis.url has sentinels without a password, so the one in this file would not be used; write \
+         redis+sentinel:// without sentinel-pass, or leave this flag out"
+    )]
     SentinelPasswordUnused,
     /// A certificate alone.
     #[error("a client certificate needs its key; give --redis.tls-key-file too")]
@@ -189,72 +212,85 @@ pub enum ConfigError {
     #[error("the key of a client certificate needs the certificate; give --redis.tls-cert-file too")]
     CertificateMissing,
     /// TLS settings that no source would use.
-    #[error("no Redis URL asks for TLS; write rediss:// or rediss+sentinel://, or leave the flag out")]
+    #[error(
+        "no --redis.url asks for TLS; write rediss:// or rediss+sentinel:// there, or leave this flag out"
+    )]
     TlsUnused,
     /// A listener that every host can write to.
     #[error(
-        "{address} can be reached from other hosts, and whoever reaches it can report allocations; set \
-         --statsdb.password-file, listen on 127.0.0.1, or say --statsdb.open"
+        "{address} can be reached from other hosts, and whoever reaches it can report allocations; give \
+         --statsdb.password-file, listen on 127.0.0.1, or allow it with --statsdb.open"
     )]
     StatsdbOpen {
         /// The address.
         address: String,
     },
     /// A flag of a listener that is not there.
-    #[error("it is about --statsdb.listen-address, which is not given; give it, or leave this out")]
+    #[error("without --statsdb.listen-address it has no effect; give that flag too, or leave this one out")]
     StatsdbUnused,
     /// A certificate without its key, or the other way round.
-    #[error("--statsdb.tls-cert-file and --statsdb.tls-key-file come together; give both")]
+    #[error(
+        "a certificate and its key come together; give both --statsdb.tls-cert-file and --statsdb.tls-key-file"
+    )]
     StatsdbPair,
     /// No column of `usage`.
-    #[error("{value:?} is no column; there are those of `usage --wide`")]
+    #[error("{value:?} is not a column; the columns are {accepted}")]
     UsageColumn {
         /// As typed.
         value: String,
+        /// Those that there are, separated by commas.
+        accepted: String,
     },
     /// Not a speed.
-    #[error("{value:?} is no speed: a number from 0.01 to 1000")]
+    #[error("{value:?} is not a speed; write a number from 0.01 to 1000, for example 10")]
     Speed {
         /// As typed.
         value: String,
     },
     /// Not an address to connect to.
-    #[error("{value:?} names no host and port; write HOST:PORT, as in 127.0.0.1:6390")]
+    #[error("{value:?} is not a host and a port; write HOST:PORT, for example 127.0.0.1:6390")]
     HostAndPort {
         /// As typed.
         value: String,
     },
     /// A flag of a database that is not named.
-    #[error("it is about --ledger.postgres-url, which is not given; give it, or leave this out")]
+    #[error("without --ledger.postgres-url it has no effect; give that flag too, or leave this one out")]
     PostgresUnused,
     /// A flag of web hooks that are not named.
-    #[error("it is about --events.url, which is not given; give it, or leave this out")]
+    #[error("without --events.url it has no effect; give that flag too, or leave this one out")]
     EventsUnused,
     /// Sinks without a ledger.
-    #[error("what it takes waits in the ledger of a store; give --store.path too")]
+    #[error(
+        "it needs a store, in which sessions and events wait until they are taken; give --store.path too"
+    )]
     SinkWithoutStore,
     /// Not the URL of a web hook.
     #[error(
-        "{host:?} is not reached by a web hook; write http://host[:port]/path or https://host[:port]/path"
+        "it is not the URL of a web hook: its host would be {host:?}; write http://host[:port]/path or \
+         https://host[:port]/path"
     )]
     WebhookUrl {
         /// What stands where the host should be, without what may be secret.
         host: String,
     },
     /// Not a name for an exporter.
-    #[error("{value:?} is no name for an exporter: 1 to 200 characters, none of them a control character")]
+    #[error(
+        "{value:?} is not a name for an exporter; write 1 to 200 characters, none of them a control character"
+    )]
     ExporterName {
         /// As typed.
         value: String,
     },
     /// A realm name that is taken.
-    #[error("{value:?} stands for all realms past the maximum and cannot be a realm's own series")]
+    #[error("{value:?} is the label of all realms beyond --metrics.max-realms, not of one; leave it out")]
     ReservedRealm {
         /// As typed.
         value: String,
     },
     /// Not the name of a family.
-    #[error("there is no family {value:?}; near it are {near} (docs/cardinality.md has those that grow)")]
+    #[error(
+        "there is no metric {value:?}; similar names are {near} (docs/cardinality.md lists those with most series)"
+    )]
     UnknownFamily {
         /// As typed.
         value: String,
@@ -271,7 +307,7 @@ pub enum ConfigError {
         value: String,
     },
     /// More realms asked for than allowed.
-    #[error("{given} realms are given, but --metrics.max-realms allows {max}; raise it or name fewer")]
+    #[error("{given} realms are given, but --metrics.max-realms is {max}; raise that, or give fewer realms")]
     TooManyRealms {
         /// How many were given.
         given: usize,

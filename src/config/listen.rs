@@ -6,6 +6,12 @@ use std::str::FromStr;
 
 use super::ConfigError;
 
+/// The port of the exporter's own pages, where no other is said.
+pub const WEB_PORT: u16 = 10641;
+
+/// The port at which coturn reports to the exporter, in all examples; there is no default.
+pub const STATSDB_PORT: u16 = 6390;
+
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
@@ -29,7 +35,18 @@ impl FromStr for ListenAddress {
     type Err = ConfigError;
 
     fn from_str(value: &str) -> Result<Self, ConfigError> {
-        let wrong = || ConfigError::ListenAddress { value: value.to_owned() };
+        Self::parse(value, WEB_PORT)
+    }
+}
+
+impl ListenAddress {
+    /// The address in `value`; `usual` is the port that an error shows in its examples.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ListenAddress`].
+    pub fn parse(value: &str, usual: u16) -> Result<Self, ConfigError> {
+        let wrong = || ConfigError::ListenAddress { value: value.to_owned(), usual };
         if let Ok(address) = value.parse() {
             return Ok(Self::Socket(address));
         }
@@ -90,6 +107,8 @@ mod tests {
         ] {
             let error = typed.parse::<ListenAddress>().unwrap_err().to_string();
             assert!(error.contains(&format!("{typed:?}")) && error.contains("127.0.0.1:10641"), "{error}");
+            let error = ListenAddress::parse(typed, STATSDB_PORT).unwrap_err().to_string();
+            assert!(error.contains("127.0.0.1:6390") && !error.contains("10641,"), "{error}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub use command::{
 };
 pub use error::{ConfigError, RedisUrlError, StatsdbLineError};
 pub use health_check::{HealthCheck, asks_for_tls};
-pub use listen::ListenAddress;
+pub use listen::{ListenAddress, STATSDB_PORT, WEB_PORT};
 pub use redis_source::{ClientCertificate, Endpoint, RedisAddress, RedisSource, Sentinels, Tls};
 pub use redis_url::{message_without_credentials, split_list as split_redis_urls, without_credentials};
 pub use secret::{Password, Secret};
@@ -123,7 +123,7 @@ pub struct WebConfigFile {
 impl Default for Web {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddress::Any { port: 10641 }],
+            listen: vec![ListenAddress::Any { port: WEB_PORT }],
             telemetry_path: TelemetryPath::default(),
             max_requests: 40,
             max_connections: 512,

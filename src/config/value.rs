@@ -37,16 +37,23 @@ pub fn size(value: &str, range: RangeInclusive<u64>) -> Result<usize, ConfigErro
 ///
 /// # Errors
 ///
-/// [`ConfigError::Duration`].
+/// [`ConfigError::Duration`], [`ConfigError::NoUnit`].
 pub fn duration(value: &str) -> Result<Duration, ConfigError> {
-    humantime::parse_duration(value).map_err(|_| ConfigError::Duration { value: value.to_owned() })
+    humantime::parse_duration(value).map_err(|_| {
+        let (is_number, value) = (value.bytes().all(|byte| byte.is_ascii_digit()), value.to_owned());
+        if is_number && !value.is_empty() {
+            ConfigError::NoUnit { value }
+        } else {
+            ConfigError::Duration { value }
+        }
+    })
 }
 
 /// A duration longer than zero.
 ///
 /// # Errors
 ///
-/// [`ConfigError::Duration`], [`ConfigError::ZeroDuration`].
+/// As [`duration`]; [`ConfigError::ZeroDuration`].
 pub fn positive_duration(value: &str) -> Result<Duration, ConfigError> {
     let duration = duration(value)?;
     if duration < Duration::from_millis(1) {
@@ -244,7 +251,10 @@ pub fn usage_columns(names: &[String], wide: bool) -> Result<UsageColumns, Confi
     }
     let place = |name: &String| {
         let place = FIGURES.iter().position(|figure| figure.name == name.trim());
-        place.ok_or_else(|| ConfigError::UsageColumn { value: name.clone() })
+        place.ok_or_else(|| ConfigError::UsageColumn {
+            value: name.clone(),
+            accepted: FIGURES.map(|figure| figure.name).join(", "),
+        })
     };
     names.iter().map(place).collect::<Result<_, _>>().map(UsageColumns::These)
 }
@@ -327,8 +337,13 @@ mod tests {
         assert_eq!(positive_duration("90s").unwrap(), Duration::from_secs(90));
         assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5400));
         assert_eq!(duration("0s").unwrap(), Duration::ZERO);
-        for value in ["", "90", "s", "-1s", "1 fortnight", "99999999999999999999s"] {
+        for value in ["", "s", "-1s", "-1", "1.5", "1 fortnight", "99999999999999999999s"] {
             assert!(matches!(duration(value), Err(ConfigError::Duration { .. })), "{value}");
+        }
+        // In seconds or in days: a guess could delete a ledger.
+        for value in ["90", "3600"] {
+            let error = positive_duration(value).unwrap_err().to_string();
+            assert!(error.contains(&format!("has no unit; write {value}s")), "{error}");
         }
         for value in ["0s", "0ms", "1us"] {
             assert!(matches!(positive_duration(value), Err(ConfigError::ZeroDuration { .. })), "{value}");

@@ -84,7 +84,7 @@ fn each_kind_of_bad_argument_is_one_line() {
         ("--redis.password-file=/nowhere/p", "--redis.password-file: cannot read \"/nowhere/p\""),
         (
             "--allocation.grace=90",
-            "--allocation.grace: \"90\" is not a duration; write a number with its unit",
+            "--allocation.grace: \"90\" has no unit; write 90s for seconds, or another unit: 500ms, 30m, 1h, 90d",
         ),
         (
             "--session.rest-separator=::",
@@ -124,9 +124,9 @@ fn a_bad_variable_is_named() {
             "redis+sentinel://a:26379,b:26379/m/0 and redis+sentinel://a:26379,b:26379/m/1 are one Redis",
         ),
         ("COTURN_EXPORTER_REDIS_TLS_KEY_FILE", "k", "the key of a client certificate needs the certificate"),
-        ("COTURN_EXPORTER_REDIS_TLS_CA_FILE", "ca", "no Redis URL asks for TLS"),
+        ("COTURN_EXPORTER_REDIS_TLS_CA_FILE", "ca", "no --redis.url asks for TLS"),
         ("COTURN_EXPORTER_REDIS_PASSWORD_FILE", "/nowhere/p", "cannot read \"/nowhere/p\""),
-        ("COTURN_EXPORTER_METRICS_REALM", "a,_other", "\"_other\" stands for"),
+        ("COTURN_EXPORTER_METRICS_REALM", "a,_other", "\"_other\" is the label of all realms"),
     ] {
         let error = error(&[(name, value)], &[]);
         assert!(error.starts_with(&format!("environment variable {name}: {says}")), "{error}");

@@ -104,7 +104,10 @@ fn nobody_and_silence_are_told_apart() {
 fn a_command_line_that_cannot_be_used_is_code_2() {
     for (arguments, says) in [
         (["--url", "127.0.0.1:10641"].as_slice(), "--url: it is not the URL of an exporter"),
-        (&["--url", "http://127.0.0.1:1/-/healthy", "--ready"], "--ready: --url has a path"),
+        (
+            &["--url", "http://127.0.0.1:1/-/healthy", "--ready"],
+            "--ready: it asks for /-/ready, but --url has another path",
+        ),
         (&["--timeout", "0s"], "--timeout: \"0s\" is too short"),
         (&["--redis.url", "redis://a"], "--redis.url has no effect on healthcheck"),
     ] {
@@ -114,5 +117,8 @@ fn a_command_line_that_cannot_be_used_is_code_2() {
     }
     let (code, said) = check(&[("COTURN_EXPORTER_WEB_CONFIG_FILE", "/nowhere/web.yml")], &[]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("COTURN_EXPORTER_WEB_CONFIG_FILE: \"/nowhere/web.yml\": No such file"), "{said}");
+    assert!(
+        said.contains("COTURN_EXPORTER_WEB_CONFIG_FILE: cannot use \"/nowhere/web.yml\": No such file"),
+        "{said}"
+    );
 }

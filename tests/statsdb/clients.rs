@@ -265,7 +265,7 @@ fn tls_is_spoken_where_there_is_a_certificate() {
 fn who_may_listen_where_is_asked_before_anything_else() {
     for (args, says) in [
         (vec!["--statsdb.listen-address", "0.0.0.0:0"], "can be reached from other hosts"),
-        (vec!["--statsdb.password-file", "x"], "--statsdb.listen-address, which is not given"),
+        (vec!["--statsdb.password-file", "x"], "without --statsdb.listen-address it has no effect"),
         (vec!["--statsdb.listen-address", "127.0.0.1:0", "--statsdb.tls-cert-file", "x"], "come together"),
     ] {
         let refused = run(&args);

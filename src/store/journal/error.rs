@@ -8,7 +8,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DirectoryError {
     /// The system refuses.
-    #[error("cannot open the store: {}: {error}; --store.path must name a directory that the exporter may write", path.display())]
+    #[error(
+        "cannot open the store: {}: {error}; --store.path is a directory of the exporter's own: let its user read and write \
+         there", path.display()
+    )]
     System {
         /// The directory, or the file within.
         path: PathBuf,

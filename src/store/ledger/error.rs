@@ -9,8 +9,22 @@ use super::file_check::FileTrouble;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
+    /// The system refuses to let it be read.
+    #[error(
+        "cannot read {}: {error}; give the directory of an exporter's store, and let this user read it and its files",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The system refuses.
-    #[error("cannot open {}: {error}; --store.path must name a place where the exporter may read and write", path.display())]
+    #[error(
+        "cannot open {}: {error}; --store.path is a directory of the exporter's own: let its user read and write there",
+        path.display()
+    )]
     System {
         /// The file.
         path: PathBuf,

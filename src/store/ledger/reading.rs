@@ -33,7 +33,8 @@ enum ReadAccess {
 
 /// Opens the ledger, or an old store, to read its sessions.
 pub(in crate::store) fn open(path: &Path) -> Result<LedgerReader, LedgerError> {
-    let mut file = File::open(path).map_err(LedgerError::system(path))?;
+    let mut file =
+        File::open(path).map_err(|error| LedgerError::Unreadable { path: path.to_owned(), error })?;
     schema::check_header(&mut file, path, VERSION)?;
     drop(file);
     let access = if beside(path, "-shm").exists() { ReadAccess::Shared } else { without_writer(path) };

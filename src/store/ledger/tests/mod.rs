@@ -415,7 +415,7 @@ fn answers_are_ordered_by_what_was_relayed_and_then_by_name() {
 fn whose_tables_are_not_these_is_said_and_not_read() {
     let place = Place::new("versions");
     let none = usage(&place.directory, &Question::default()).unwrap_err();
-    assert!(matches!(&none, LedgerError::System { path, .. } if *path == place.file()), "{none}");
+    assert!(matches!(&none, LedgerError::Unreadable { path, .. } if *path == place.file()), "{none}");
     fs::write(place.file(), b"").unwrap();
     let empty = usage(&place.directory, &Question::default()).unwrap_err();
     assert!(matches!(empty, LedgerError::Empty { .. }), "{empty}");
