@@ -13,7 +13,8 @@ pub(super) fn load(given: &Given<'_>, coturn: &CoturnArgs) -> Result<Option<Cotu
     let path = given.file(ID, coturn.config_file.as_ref());
     let file = path.map(|path| {
         let conf = TurnserverConf::load(&path)?;
-        Ok(CoturnFile { path, conf, used_for: Vec::new() })
+        let has_source_beside = given.is_set("redis.url") || given.is_set("statsdb.listen-address");
+        Ok(CoturnFile { path, conf, used_for: Vec::new(), has_source_beside })
     });
     file.transpose().map_err(|problem| given.wrong(ID, problem))
 }

@@ -75,6 +75,8 @@ pub struct CoturnFile {
     pub conf: Reloaded<TurnserverConf>,
     /// The flags whose values came from it, because they were not given.
     pub used_for: Vec<&'static str>,
+    /// A flag says where coturn reports to, whatever the file says.
+    pub has_source_beside: bool,
 }
 
 /// The store.

@@ -39,6 +39,8 @@ pub enum ListenerSeen {
     Unreachable(String),
     /// A connection, but the answers are not those of an exporter.
     OtherProgram,
+    /// A Redis answers, or what speaks like one.
+    Redis,
     /// The password is missing or wrong.
     Refused,
     /// It speaks TLS, which is not tried here.
@@ -77,7 +79,10 @@ pub fn judge_listener(facts: &ListenerFacts) -> Vec<Finding> {
             }
             verdicts.extend(clients(exporter.refused_clients));
         }
-        ListenerSeen::Unreachable(_) | ListenerSeen::OtherProgram | ListenerSeen::Tls => {}
+        ListenerSeen::Unreachable(_)
+        | ListenerSeen::OtherProgram
+        | ListenerSeen::Redis
+        | ListenerSeen::Tls => {}
     }
     if facts.password.is_some_and(|password| password.is_cut_by_coturn) {
         verdicts.push(
@@ -130,6 +135,16 @@ fn reach(facts: &ListenerFacts) -> Verdict {
             Verdict::new(Severity::Fault, "listener", message)
                 .because("what coturn reports there does not reach the exporter")
                 .fix("stop the other program, or set another --statsdb.listen-address")
+        }
+        ListenerSeen::Redis => {
+            let message = format!("what answers at {ip} port {port} is a Redis, not this exporter");
+            let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
+            Verdict::new(Severity::Fault, "listener", message)
+                .because("an exporter cannot listen where a Redis does; what coturn reports there goes to that Redis")
+                .fix(format!(
+                    "to watch that Redis: --redis.url redis://{host}:{port}/0 in place of --statsdb.listen-address; to do \
+                     without it: another --statsdb.listen-address"
+                ))
         }
         ListenerSeen::Tls => {
             let message =
@@ -276,6 +291,7 @@ mod tests {
             assert_eq!(refused, [("listener", Ok), ("listener-login", Fault), LINE]);
         }
         assert_eq!(judged(None, ListenerSeen::OtherProgram), [("listener", Fault), LINE]);
+        assert_eq!(judged(Some(false), ListenerSeen::Redis), [("listener", Fault), LINE]);
         assert_eq!(judged(None, ListenerSeen::Tls), [("listener", Info), LINE]);
         let down = ListenerSeen::Unreachable("Connection refused".to_owned());
         assert_eq!(judged(Some(true), down), [("listener", Fault), ("listener-password", Fault), LINE]);

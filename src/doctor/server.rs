@@ -23,7 +23,7 @@ pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
             .fix("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB"),
         Obstacle::Connection => fault("reachable", format!("not reachable: {text}"))
             .because("without Redis the exporter sees nothing, and what coturn reports meanwhile is lost")
-            .fix("start Redis, or set --redis.url to where it answers"),
+            .fix("start Redis, or set --redis.url to where it answers; without a Redis: --statsdb.listen-address"),
         Obstacle::Protocol => fault("reachable", format!("no Redis answers: {text}"))
             .because(sees_nothing)
             .fix("--redis.url with the port of Redis; rediss:// where that port speaks TLS"),

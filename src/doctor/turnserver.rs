@@ -22,6 +22,9 @@ pub struct TurnserverFacts {
     pub watched: Vec<WatchedPlace>,
     /// A `redis-statsdb` by which coturn reports to the first of them.
     pub line: String,
+    /// Where neither the file nor a flag says how coturn is to report: a `redis-statsdb` for an exporter without a Redis, and
+    /// the flags of that exporter.
+    pub direct: Option<DirectWay>,
     /// `realm`.
     pub realm: Option<String>,
     /// `max-allocate-lifetime`, where the file has it.
@@ -48,6 +51,15 @@ pub struct TurnserverFacts {
     pub total_quota: Option<u64>,
     /// `prometheus`.
     pub has_prometheus: bool,
+}
+
+/// How coturn reports straight to an exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectWay {
+    /// The line for the file.
+    pub line: String,
+    /// The flags of the exporter.
+    pub flags: String,
 }
 
 /// `redis-statsdb`, without its password.
@@ -127,13 +139,12 @@ fn statsdb(facts: &TurnserverFacts) -> Vec<Verdict> {
     let nothing = "coturn runs, and reports nothing: there are no numbers";
     match &facts.statsdb {
         StatsdbSetting::Missing => {
-            let fix = format!("{} in the file; then restart coturn", facts.line);
+            let fix = lines_to_choose(facts);
             vec![Verdict::new(Severity::Fault, ID, "there is no redis-statsdb").because(nothing).fix(fix)]
         }
         StatsdbSetting::Broken(problem) => {
             let message = format!("coturn cannot use redis-statsdb: {problem}");
-            let fix = format!("a line such as {} in the file; then restart coturn", facts.line);
-            vec![Verdict::new(Severity::Fault, ID, message).because(nothing).fix(fix)]
+            vec![Verdict::new(Severity::Fault, ID, message).because(nothing).fix(lines_to_choose(facts))]
         }
         StatsdbSetting::Target { host, port, db, connect_timeout, unreachable } => {
             let mut verdicts = vec![place(facts, host, *port, *db, unreachable.as_deref())];
@@ -149,6 +160,18 @@ fn statsdb(facts: &TurnserverFacts) -> Vec<Verdict> {
             }
             verdicts
         }
+    }
+}
+
+/// What to put into the file.
+fn lines_to_choose(facts: &TurnserverFacts) -> String {
+    let line = &facts.line;
+    match &facts.direct {
+        None => format!("{line} in the file; then restart coturn"),
+        Some(DirectWay { line: direct, flags }) => format!(
+            "one of these lines in the file, then restart coturn: {direct} (without a Redis; the exporter has {flags}) or \
+             {line} (a Redis that the exporter watches)"
+        ),
     }
 }
 
@@ -334,6 +357,7 @@ mod tests {
             statsdb: target("localhost", 6379, 2),
             watched: vec![redis("127.0.0.1", 2)],
             line: "redis-statsdb=\"...\"".to_owned(),
+            direct: None,
             realm: Some("turn.example".to_owned()),
             max_allocate_lifetime: Some(Duration::from_secs(3600)),
             max_lifetime: Duration::from_secs(3600),
@@ -397,6 +421,26 @@ mod tests {
             let mut facts = well();
             break_it(&mut facts);
             assert_eq!(severity(&facts, id), Some(expected), "{facts:#?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_says_how_coturn_reports_both_ways_are_offered() {
+        let way = DirectWay {
+            line: "redis-statsdb=\"direct\"".to_owned(),
+            flags: "--statsdb.listen-address x".to_owned(),
+        };
+        for statsdb in [StatsdbSetting::Missing, StatsdbSetting::Broken("x".to_owned())] {
+            let fix = |direct: Option<DirectWay>| {
+                let facts = TurnserverFacts { statsdb: statsdb.clone(), direct, ..well() };
+                let findings = judge_turnserver(&facts);
+                findings.into_iter().find(|finding| finding.id == "coturn-statsdb").unwrap().fix.unwrap()
+            };
+            let both = fix(Some(way.clone()));
+            for part in [way.line.as_str(), &way.flags, &well().line, "restart coturn"] {
+                assert!(both.contains(part), "{part}: {both}");
+            }
+            assert!(!fix(None).contains("direct") && fix(None).contains(&well().line), "{}", fix(None));
         }
     }
 

@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Role, cmd};
 
 use super::error::LinkError;
-use super::login::{credentials, log_in, login_error};
+use super::login::{Login, log_in, login_error};
 use super::reply_error::is_forbidden;
 use super::sentinel;
 use super::server::RedisServer;
@@ -46,9 +46,8 @@ pub async fn connect_to(
     server: &RedisServer,
 ) -> Result<MultiplexedConnection, LinkError> {
     let password = source.password.as_ref().map(Password::current);
-    let login = credentials(source.username.as_deref(), password.as_deref());
-    let login = login.set_db(i64::from(source.db));
-    let mut connection = log_in(server, source.tls.as_ref(), &login).await?;
+    let login = Login { username: source.username.as_deref(), password: password.as_deref(), db: source.db };
+    let mut connection = log_in(server, source.tls.as_ref(), login).await?;
     if source.has_sentinels() {
         must_be_master(&mut connection, server, source.tls.as_ref()).await?;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::RedisError;
 
+use super::reply_error::words;
 use super::server::RedisServer;
 use super::tls::TlsError;
 use crate::config::Endpoint;
@@ -36,7 +37,7 @@ pub enum LinkError {
         to: RedisServer,
     },
     /// A connection without TLS that ended before an answer came.
-    #[error("no answer that Redis would give: {0}; a port that expects TLS needs rediss:// in the URL")]
+    #[error("no Redis answers: {}; a port that expects TLS needs rediss:// in the URL", words(.0))]
     Unintelligible(RedisError),
     /// A replica without its master that answers nothing until it has it again.
     #[error("{}", without_master(*.link))]
@@ -45,25 +46,25 @@ pub enum LinkError {
         link: Option<MasterLink>,
     },
     /// A Redis that refuses every client, or every client for now.
-    #[error("Redis cannot serve this client now: {0}")]
+    #[error("Redis cannot serve this client now: {}", words(.0))]
     Unusable(RedisError),
     /// Wrong or missing password.
-    #[error("Redis refuses the login: {0}; set the password (--redis.password-file) or the ACL user")]
+    #[error("Redis refuses the login: {}; set the password (--redis.password-file) or the ACL user", words(.0))]
     Login(RedisError),
     /// The db does not exist, or the user may not change to it.
-    #[error("{0}; check the db in the URL; for a db other than 0 the ACL user needs +select")]
+    #[error("{}; check the db in the URL; for a db other than 0 the ACL user needs +select", words(.0))]
     Db(RedisError),
     /// Without PING, a connection that is dead looks like a quiet one.
-    #[error("Redis refuses PING, by which a dead connection is noticed: {0}; the ACL user needs +ping")]
+    #[error("Redis refuses PING, by which a dead connection is noticed: {}; the ACL user needs +ping", words(.0))]
     PingRefused(RedisError),
     /// The subscription is not allowed.
-    #[error("Redis refuses the subscription: {0}; the ACL user needs +psubscribe and &turn/*")]
+    #[error("Redis refuses the subscription: {}; the ACL user needs +psubscribe and &turn/*", words(.0))]
     Refused(RedisError),
     /// Something took too long.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
     /// The connection was there and is gone.
-    #[error("the connection was lost: {0}")]
+    #[error("the connection was lost: {}", words(.0))]
     Lost(RedisError),
     /// The connection was closed by Redis, without a word.
     #[error("Redis closed the connection")]
@@ -101,15 +102,15 @@ pub struct SentinelError {
 pub(super) enum SentinelProblem {
     #[error("{0}")]
     Link(LinkError),
-    #[error("it refuses the login: {0}; set its own password (--redis.sentinel-password-file)")]
+    #[error("it refuses the login: {}; set its own password (--redis.sentinel-password-file)", words(.0))]
     Login(RedisError),
-    #[error("it forbids the question: {0}; its user needs +sentinel|get-master-addr-by-name")]
+    #[error("it forbids the question: {}; its user needs +sentinel|get-master-addr-by-name", words(.0))]
     Forbidden(RedisError),
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
     #[error("it does not know this name")]
     Unknown,
-    #[error("{0}; is this a sentinel?")]
+    #[error("{}; is this a sentinel?", words(.0))]
     Command(RedisError),
 }
 

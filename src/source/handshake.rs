@@ -7,24 +7,12 @@ use redis::{ErrorKind, RedisError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::error::LinkError;
-use super::reply_error::{MASTER_DOWN, error_reply, is_busy, protocol_error, unexpected_reply, wants_login};
+use super::login::{HandshakeStep, knows_no_users, link_error};
+use super::reply_error::{MASTER_DOWN, error_reply, protocol_error, unexpected_reply};
 use crate::config::{Password, RedisSource, Secret};
 use crate::doctor::facts::MasterLink;
 use crate::net::ByteStream;
 use crate::resp::{Frame, Reader, RespValue, command};
-
-/// What Redis before 6, which knows no users, says of an AUTH with one.
-const KNOWS_NO_USERS: &str = "wrong number of arguments for 'auth' command";
-
-/// What a command of the handshake asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HandshakeStep {
-    Login,
-    Db,
-    /// A PING: PSUBSCRIBE is confirmed also by a Redis that then answers nothing, as one that is loading.
-    Presence,
-    Subscription,
-}
 
 /// Logs in, selects the db where it is not the first, and subscribes to `pattern`, if any, once a PING is answered. What
 /// the reader holds after that has been published.
@@ -52,7 +40,7 @@ pub(super) async fn handshake(
     if let Some(password) = source.password.as_ref().map(Password::current) {
         let user = source.username.as_deref();
         let mut answer = ask(stream, reader, &login(user, &password)).await;
-        if user.is_some() && answer.as_ref().is_err_and(|error| error.to_string().contains(KNOWS_NO_USERS)) {
+        if user.is_some() && answer.as_ref().is_err_and(knows_no_users) {
             answer = ask(stream, reader, &login(None, &password)).await;
         }
         answer.map_err(|error| refused(HandshakeStep::Login, error))?;
@@ -137,19 +125,4 @@ async fn read(stream: &mut ByteStream, reader: &mut Reader) -> io::Result<()> {
     }
     reader.filled(length);
     Ok(())
-}
-
-/// What an error at a step means for the connection.
-fn link_error(step: HandshakeStep, error: RedisError, is_tls: bool) -> LinkError {
-    match (step, error.kind()) {
-        (_, ErrorKind::Io | ErrorKind::Parse) if is_tls => LinkError::Unusable(error),
-        (_, ErrorKind::Io | ErrorKind::Parse) => LinkError::Unintelligible(error),
-        _ if wants_login(&error) => LinkError::Login(error),
-        // Whatever was asked: it serves no client, or none for now.
-        _ if is_busy(&error) => LinkError::Unusable(error),
-        (HandshakeStep::Login, _) => LinkError::Login(error),
-        (HandshakeStep::Db, _) => LinkError::Db(error),
-        (HandshakeStep::Presence, _) => LinkError::PingRefused(error),
-        (HandshakeStep::Subscription, _) => LinkError::Refused(error),
-    }
 }

@@ -13,7 +13,7 @@ use super::connect::connect;
 use super::error::LinkError;
 use super::forward::FORWARDER;
 use super::login::login_error;
-use super::reply_error::{is_elsewhere, is_forbidden, wants_login};
+use super::reply_error::{is_elsewhere, is_forbidden, wants_login, words};
 use super::subscription::PATTERN;
 use crate::config::RedisSource;
 use crate::doctor::facts::{
@@ -127,21 +127,13 @@ fn unreachable(error: LinkError) -> Unreachable {
             None => (Obstacle::Sentinel, error.to_string()),
         },
         error @ LinkError::Replica(_) => (Obstacle::Replica, error.to_string()),
-        error @ LinkError::Unintelligible(_) => (Obstacle::Protocol, error.to_string()),
+        LinkError::Unintelligible(error) => (Obstacle::Protocol, words(&error)),
         LinkError::Unusable(error) if matches!(error.kind(), ErrorKind::Server(_)) => {
             (Obstacle::Refusal, words(&error))
         }
         error => (Obstacle::Connection, error.to_string()),
     };
     Unreachable { obstacle, text }
-}
-
-/// An error answer in the words of Redis.
-fn words(error: &RedisError) -> String {
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        _ => error.to_string(),
-    }
 }
 
 /// On a connection of its own, which can be asked nothing else afterwards; in db 0, for what is published does not depend

@@ -12,7 +12,7 @@ use redis::{RedisError, Value, cmd, pipe};
 
 use super::connect::connect_to;
 use super::error::LinkError;
-use super::reply_error::is_forbidden;
+use super::reply_error::{is_forbidden, words};
 use super::resync::FoundKey;
 use super::server::RedisServer;
 use crate::config::RedisSource;
@@ -46,12 +46,13 @@ pub enum PruneError {
     Link(#[from] LinkError),
     /// The rights to delete are missing.
     #[error(
-        "Redis forbids deleting: {0}; the user needs ~turn/* +scan +object|idletime +unlink and +eval \
-         (or +watch +unwatch +multi +exec)"
+        "Redis forbids deleting: {}; the user needs ~turn/* +scan +object|idletime +unlink and +eval \
+         (or +watch +unwatch +multi +exec)",
+        words(.0)
     )]
     Forbidden(RedisError),
     /// A command failed.
-    #[error("a command failed: {0}")]
+    #[error("a command failed: {}", words(.0))]
     Command(RedisError),
     /// Redis does not know idle times.
     #[error(

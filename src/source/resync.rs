@@ -12,7 +12,7 @@ use redis::{RedisError, cmd};
 use super::connect::connect_to;
 use super::error::LinkError;
 use super::pipeline::{self, PipelineReader, PipelineWriter, Reply};
-use super::reply_error::{is_busy, is_elsewhere, is_forbidden, unexpected_reply, wants_login};
+use super::reply_error::{is_busy, is_elsewhere, is_forbidden, unexpected_reply, wants_login, words};
 use super::server::RedisServer;
 use crate::config::RedisSource;
 
@@ -33,21 +33,23 @@ pub enum ScanError {
     #[error(transparent)]
     Subscription(LinkError),
     /// The rights to scan are missing: no resync, now or later.
-    #[error("Redis forbids it: {0}; the ACL user needs +scan +get +object|idletime and ~turn/*")]
+    #[error("Redis forbids it: {}; the ACL user needs +scan +get +object|idletime and ~turn/*", words(.0))]
     Forbidden(RedisError),
     /// A command failed that may well work the next time.
-    #[error("a command failed: {0}")]
+    #[error("a command failed: {}", words(.0))]
     Command(RedisError),
     /// A command is unknown there, renamed, or answered by something else than its answer.
     #[error(
-        "Redis does not answer SCAN and GET as it should: {0}; use a Redis, without a proxy, that knows both and does \
-         not rename them, or none at all: --statsdb.listen-address"
+        "Redis does not answer SCAN and GET as it should: {}; use a Redis, without a proxy, that knows both and does \
+         not rename them, or none at all: --statsdb.listen-address",
+        words(.0)
     )]
     Unsupported(RedisError),
     /// The connection that asks is closed or gets no answer, again and again, while the subscription lives.
     #[error(
-        "Redis closes the connection or does not answer when it is asked for keys: {0}; use a Redis, without a proxy, \
-         that answers SCAN and GET, or none at all: --statsdb.listen-address"
+        "Redis closes the connection or does not answer when it is asked for keys: {}; use a Redis, without a proxy, \
+         that answers SCAN and GET, or none at all: --statsdb.listen-address",
+        words(.0)
     )]
     Unanswered(RedisError),
 }

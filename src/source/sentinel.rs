@@ -7,7 +7,7 @@ use redis::{RedisError, cmd};
 use tokio::time::timeout;
 
 use super::error::{LinkError, SentinelError, SentinelProblem};
-use super::login::{credentials, log_in};
+use super::login::{Login, log_in};
 use super::reply_error::is_forbidden;
 use super::server::RedisServer;
 use crate::config::{Endpoint, Password, Sentinels, Tls};
@@ -38,8 +38,8 @@ async fn ask(
     tls: Option<&Tls>,
 ) -> Result<Endpoint, SentinelProblem> {
     let password = sentinels.password.as_ref().map(Password::current);
-    let login = credentials(sentinels.username.as_deref(), password.as_deref());
-    let connecting = log_in(&RedisServer::Tcp(endpoint.clone()), tls, &login).await;
+    let login = Login { username: sentinels.username.as_deref(), password: password.as_deref(), db: 0 };
+    let connecting = log_in(&RedisServer::Tcp(endpoint.clone()), tls, login).await;
     let mut connection = connecting.map_err(|error| match error {
         LinkError::Login(error) => SentinelProblem::Login(error),
         error => SentinelProblem::Link(error),

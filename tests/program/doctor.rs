@@ -138,6 +138,18 @@ fn no_redis_is_a_finding() {
     assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]));
 }
 
+/// What answers is no Redis: the words are those of an operator, not of a client library.
+#[test]
+fn a_web_server_in_place_of_a_redis_is_a_finding_in_plain_words() {
+    let exporter = Exporter::start(&["--statsdb.listen-address", "127.0.0.1:0"]);
+    let report = Report::of(&format!("redis://{}/0", exporter.address));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]));
+    let message = report.text("reachable", "message");
+    let said = ["what comes is not what a Redis answers", "the other side closed the connection"];
+    assert!(said.iter().any(|said| message == format!("no Redis answers: {said}")), "{message}");
+    assert!(report.text("reachable", "fix").contains("the port of Redis"), "{:#?}", report.findings);
+}
+
 #[test]
 fn a_db_that_does_not_exist_is_a_finding() {
     let redis = Redis::start();
@@ -156,6 +168,11 @@ fn a_wrong_or_missing_password_is_a_finding_and_not_shown() {
             let url = redis.url_with(credentials, db);
             let report = Report::of(&url);
             assert_eq!((report.code, report.faults()), (Some(1), vec!["login"]), "{url}");
+            // In the words of Redis, and what to do.
+            let code = if credentials.is_empty() { "NOAUTH " } else { "WRONGPASS " };
+            let message = report.text("login", "message");
+            assert!(message.starts_with(&format!("the login is refused: {code}")), "{message}");
+            assert!(report.text("login", "fix").contains("--redis.password-file"), "{:#?}", report.findings);
             let text = exporter(&["doctor", "--redis.url", &url]);
             assert_eq!(text.code, Some(1));
             assert!(!text.stdout.contains("not-the-one") && text.stderr.is_empty(), "{text:?}");
@@ -499,9 +516,16 @@ fn the_listener_is_looked_at_as_a_coturn_would() {
     // Those two are what it says of itself, and of every client that is refused.
     assert_eq!(report(Some(&right)).faults(), ["listener-clients"]);
 
-    let redis = Redis::start();
-    let stranger = format!("127.0.0.1:{}", redis.port());
-    assert_eq!(Report::with(&["--statsdb.listen-address", &stranger]).faults(), ["listener"]);
+    for redis in [Redis::start(), Redis::start_with_password("right-one")] {
+        let stranger = format!("127.0.0.1:{}", redis.port());
+        for password in [&[][..], &["--statsdb.password-file", &right]] {
+            let report = Report::with(&[&["--statsdb.listen-address", &stranger], password].concat());
+            assert_eq!(report.faults(), ["listener"], "{:#?}", report.findings);
+            assert!(report.text("listener", "message").contains("is a Redis"), "{:#?}", report.findings);
+            let fix = report.text("listener", "fix");
+            assert!(fix.contains(&format!("--redis.url redis://{stranger}/0")), "{fix}");
+        }
+    }
     let nobody = format!("127.0.0.1:{}", Port::claim().number);
     let nobody = Report::with(&["--statsdb.listen-address", &nobody]);
     assert_eq!(nobody.faults(), ["listener"]);

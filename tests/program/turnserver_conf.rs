@@ -175,6 +175,12 @@ fn the_file_alone_leads_to_the_redis_or_to_the_listener() {
     assert_eq!(gone.faults(), ["reachable"], "{:#?}", gone.findings);
     let redis = Redis::start();
     assert_eq!(report(redis.port()).severity("reachable"), "ok");
+    let nothing = dir.write("nothing.conf", "realm=r.example\n").display().to_string();
+    let nothing = Report::with(&["--coturn.config-file", &nothing]);
+    let fix = nothing.text("coturn-statsdb", "fix");
+    for part in ["--statsdb.listen-address 127.0.0.1:6390", "port=6390", "port=6379"] {
+        assert!(fix.contains(part), "{part}: {fix}");
+    }
     let (_exporter, address) = listening(&[]);
     let listener = report(address.port());
     assert_eq!(listener.severity("coturn-statsdb"), "ok", "{:#?}", listener.findings);

@@ -127,7 +127,7 @@ fn coturn_file(folder: &Path, statsdb: SocketAddr, calls: usize) -> Result<Cotur
     let written = fs::write(&path, text)
         .and_then(|()| TurnserverConf::load(&path).map_err(|error| std::io::Error::other(error.to_string())));
     match written {
-        Ok(conf) => Ok(CoturnFile { path, conf, used_for: Vec::new() }),
+        Ok(conf) => Ok(CoturnFile { path, conf, used_for: Vec::new(), has_source_beside: true }),
         Err(error) => Err(Error::Demo { path, error }),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::status::{ListenerStatus, OURS};
+use super::status::{LOGIN_WANTED, ListenerStatus, OURS};
 use crate::config::Secret;
 use crate::resp::{RespValues, write};
 
@@ -205,7 +205,8 @@ impl Client {
         let argument = |place| words.bulk(place).unwrap_or_default();
         let count = words.len();
         if !self.is_known && !matches!(lower, b"auth" | b"hello" | b"quit") {
-            write::error(out, "NOAUTH Authentication required.");
+            let is_about_us = lower == b"info" && argument(1).eq_ignore_ascii_case(OURS.as_bytes());
+            write::error(out, if is_about_us { LOGIN_WANTED } else { "NOAUTH Authentication required." });
             return ClientCommand::Refused(CommandRefusal::Login);
         }
         match (lower, count) {

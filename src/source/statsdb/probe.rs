@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::status::{OURS, ReportedStatus};
+use super::status::{LOGIN_WANTED, OURS, ReportedStatus};
 use crate::clock::Timestamp;
 use crate::config::{ListenAddress, Password, Statsdb, redis_statsdb_line};
 use crate::doctor::listener::{ExporterSeen, ListenerFacts, ListenerSeen, PasswordForm};
@@ -76,7 +76,7 @@ async fn exchange(statsdb: &Statsdb, ip: &str, port: u16, now: Timestamp) -> io:
 }
 
 fn understand(answers: &str, now: Timestamp) -> ListenerSeen {
-    if answers.lines().any(|line| line.starts_with("-NOAUTH") || line.starts_with("-WRONGPASS")) {
+    if answers.lines().any(|line| line.strip_prefix('-') == Some(LOGIN_WANTED)) {
         return ListenerSeen::Refused;
     }
     match ReportedStatus::parse(answers) {
@@ -91,6 +91,7 @@ fn understand(answers: &str, now: Timestamp) -> ListenerSeen {
                 since_last_event: status.last_event.map(|last| now.since(last)),
             })
         }
+        None if answers.starts_with(['+', '-', '$']) => ListenerSeen::Redis,
         None => ListenerSeen::OtherProgram,
     }
 }
@@ -116,9 +117,14 @@ mod tests {
     #[test]
     fn an_exporter_is_told_from_a_redis() {
         for (answers, seen) in [
-            ("-NOAUTH Authentication required.\r\n+OK\r\n", ListenerSeen::Refused),
-            ("-WRONGPASS invalid\r\n-NOAUTH x\r\n+OK\r\n", ListenerSeen::Refused),
-            ("$0\r\n\r\n+OK\r\n", ListenerSeen::OtherProgram),
+            ("-NOAUTH Authentication required by coturn-exporter.\r\n+OK\r\n", ListenerSeen::Refused),
+            (
+                "-WRONGPASS invalid\r\n-NOAUTH Authentication required by coturn-exporter.\r\n+OK\r\n",
+                ListenerSeen::Refused,
+            ),
+            ("-NOAUTH Authentication required.\r\n+OK\r\n", ListenerSeen::Redis),
+            ("-WRONGPASS invalid\r\n-NOAUTH Authentication required.\r\n+OK\r\n", ListenerSeen::Redis),
+            ("$0\r\n\r\n+OK\r\n", ListenerSeen::Redis),
             ("HTTP/1.1 400 Bad Request\r\n", ListenerSeen::OtherProgram),
             (
                 "+OK\r\n$9\r\n# X\r\ncoturn_exporter:1\r\npassword:1\r\ncoturn_seen:0\r\nrefused_clients:4\r\n\

@@ -9,6 +9,10 @@ use crate::clock::Timestamp;
 /// The part's name.
 pub(super) const OURS: &str = "coturn_exporter";
 
+/// The answer to a client that asks for this part and has not logged in: a Redis with a password says the same without our
+/// name.
+pub(super) const LOGIN_WANTED: &str = "NOAUTH Authentication required by coturn-exporter.";
+
 /// Addresses that INFO names, at most.
 const MOST_NAMED: usize = 16;
 

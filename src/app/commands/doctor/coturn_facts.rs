@@ -7,8 +7,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::turnserver::StatsdbTarget;
-use crate::config::{CoturnFile, ListenAddress, RedisAddress, RedisSource, Statsdb, redis_statsdb_line};
-use crate::doctor::turnserver::{StatsdbSetting, TurnserverFacts, WatchedPlace};
+use crate::config::{
+    CoturnFile, ListenAddress, RedisAddress, RedisSource, STATSDB_PORT, Statsdb, redis_statsdb_line,
+};
+use crate::doctor::turnserver::{DirectWay, StatsdbSetting, TurnserverFacts, WatchedPlace};
 use crate::state::{SessionBy, Settings};
 
 /// How long a connection to coturn's statsdb may take.
@@ -37,6 +39,10 @@ pub(super) async fn facts(
         file: file.path.display().to_string(),
         statsdb,
         line: line(&watched),
+        direct: (!file.has_source_beside).then(|| DirectWay {
+            line: redis_statsdb_line("127.0.0.1", STATSDB_PORT, 0, false),
+            flags: format!("--statsdb.listen-address 127.0.0.1:{STATSDB_PORT}"),
+        }),
         watched,
         realm: conf.realm.clone(),
         max_allocate_lifetime: conf.max_allocate_lifetime,

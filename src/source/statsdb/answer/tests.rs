@@ -186,6 +186,12 @@ fn without_the_password_nothing_is_taken() {
     assert!(out.starts_with(b"-WRONGPASS"));
     assert!(say(&mut client, "HELLO 2").0.starts_with("-NOAUTH"));
     assert_eq!(say(&mut client, "keys *").0, noauth);
+    // By this `doctor` tells it from a Redis with a password.
+    assert_eq!(
+        say(&mut client, "INFO coturn_exporter").0,
+        "-NOAUTH Authentication required by coturn-exporter.\r\n"
+    );
+    assert_eq!(say(&mut client, "INFO").0, noauth);
     assert_eq!(say(&mut client, "AUTH coturn secret"), ("+OK\r\n".to_owned(), "LoggedIn".to_owned()));
     assert!(say(&mut client, "publish turn/x y").1.starts_with("Published"));
     // A wrong one later takes the right away again.
