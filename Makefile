@@ -8,10 +8,11 @@ CARGO ?= cargo
 STATSDB_PORT ?= 6390
 STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect_timeout=30"
 STATSDB_NOTE = Keep ip=127.0.0.1, or an address on which no coturn relays: coturn 4.17 and later refuse it as a peer.
+WEB_NOTE = Metrics: http://localhost:10641/metrics, for Prometheus on every address of this host (--web.listen-address narrows that).
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
 
-# Flags of `make demo`, for example: make demo DEMO_ARGS='--duration 3m'
+# Flags of `make demo`, for example: make demo DEMO_ARGS='--port 10642 --duration 3m'
 DEMO_ARGS ?=
 
 # How much `make soak` does, and how much of it `make test` does, which has a minute or two for it.
@@ -48,10 +49,11 @@ help: ## Show this list
 
 run: ## Build it quickly and run it for a coturn on this host; other flags in ARGS='...'
 	$(DESCRIBED) $(CARGO) build --locked --profile quick --bin coturn-exporter
+	$(if $(findstring --web.listen-address,$(ARGS)),,@echo '$(WEB_NOTE)')
 	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo '$(STATSDB_NOTE)'; echo 'Put this line into turnserver.conf and restart coturn:'; echo '    $(STATSDB_LINE)')
 	@$(DESCRIBED) $(CARGO) run --quiet --locked --profile quick --bin coturn-exporter -- $(ARGS)
 
-demo: ## Show everything at once, without a coturn: a simulated service, its leaks, the alerts where prometheus is installed
+demo: ## Show everything at once, without a coturn: a simulated service, its leaks, its alerts; flags in DEMO_ARGS='...'
 	$(DESCRIBED) $(CARGO) build --locked --profile quick --bin coturn-exporter
 	@$(DESCRIBED) $(CARGO) run --quiet --locked --profile quick --bin coturn-exporter -- demo $(DEMO_ARGS)
 

@@ -7,9 +7,10 @@ use crate::resp::command;
 pub(super) struct Server {
     /// Its relay address and port.
     pub(super) address: String,
-    /// The thread of its ids, and how many it has given.
-    pub(super) thread: u64,
-    next_id: u64,
+    /// How many ids each of its threads has given.
+    given: Vec<u64>,
+    /// The thread that the next client comes to.
+    next_thread: usize,
     /// Nothing of what it publishes until then, in milliseconds of the service's time, arrives.
     pub(super) is_cut_until: u64,
     out: Vec<u8>,
@@ -19,25 +20,29 @@ pub(super) struct Server {
 const THREAD: u64 = 1_000_000_000_000_000;
 
 impl Server {
-    pub(super) fn new(number: usize) -> Self {
-        let thread = number as u64 % 4;
+    pub(super) fn new(number: usize, threads: usize) -> Self {
         Self {
             address: format!("203.0.113.{}:3478", number + 1),
-            thread,
-            next_id: 1,
+            given: vec![0; threads.max(1)],
+            next_thread: 0,
             is_cut_until: 0,
             out: Vec::new(),
         }
     }
 
     pub(super) fn next_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.thread * THREAD + self.next_id - 1
+        let thread = self.next_thread;
+        self.next_thread = (thread + 1) % self.given.len();
+        let Some(given) = self.given.get_mut(thread) else { return 0 };
+        *given += 1;
+        thread as u64 * THREAD + *given
     }
 
-    /// Its process is another one: ids begin anew, and what was not sent is lost.
+    /// Its process is another one: ids begin anew, what was not sent is lost, and its connection is a new one.
     pub(super) fn restart(&mut self) {
-        self.next_id = 1;
+        self.given.fill(0);
+        self.next_thread = 0;
+        self.is_cut_until = 0;
         self.out.clear();
     }
 

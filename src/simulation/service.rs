@@ -79,7 +79,8 @@ impl Service {
     /// One that begins.
     pub fn new(profile: Profile) -> Self {
         let mut random = fastrand::Rng::with_seed(profile.seed);
-        let servers = (0..profile.servers.max(1)).map(Server::new).collect();
+        let threads = profile.threads();
+        let servers = (0..profile.servers.max(1)).map(|number| Server::new(number, threads)).collect();
         let calls = (0..profile.calls).map(|_| Reverse(random.u64(..millis(FIRST_CALLS)))).collect();
         let first = |every: Duration| if every.is_zero() { u64::MAX } else { millis(every) };
         let (crash_at, cut_at) = (first(profile.crash_every), first(profile.cut_every));
@@ -213,7 +214,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Settings, SourceId, Table};
+    use crate::state::{Discovery, Settings, SourceId, Table};
     use crate::wire::{Message, parse};
 
     fn profile() -> Profile {
@@ -302,6 +303,20 @@ mod tests {
         let is = |kind: fn(&Happening) -> bool| happenings.iter().any(kind);
         assert!(is(|one| matches!(one, Happening::Crashed { .. })), "{happenings:?}");
         assert!(is(|one| matches!(one, Happening::Cut { .. })), "{happenings:?}");
+    }
+
+    /// Ids that begin anew prove a restart by wall time (90 s for a login), which the demo's clock does not compress.
+    #[test]
+    fn a_server_of_the_demo_that_is_back_is_not_taken_for_two() {
+        let mut restarts = 0;
+        for seed in 0..2 {
+            let (mut table, ..) = watched(Profile { seed, ..Profile::of_demo(100, 120) }, 600);
+            for found in table.take_discoveries() {
+                assert!(!matches!(found, Discovery::AddressShared { .. }), "seed {seed}: {found:?}");
+                restarts += u32::from(matches!(found, Discovery::ServerRestarted { .. }));
+            }
+        }
+        assert!(restarts > 0, "no server died");
     }
 
     #[test]

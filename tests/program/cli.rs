@@ -2,11 +2,13 @@
 //!
 //! Every run here ends before the exporter would start its work.
 
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use crate::common::readers::golden;
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::{command, listener};
+use crate::common::temp_dir::TempDir;
 
 fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coturn-exporter"));
@@ -229,6 +231,23 @@ fn no_message_shows_the_password_of_a_url() {
     // Commas separate the URLs of a variable.
     let said = error(&[("COTURN_EXPORTER_REDIS_URL", "redis://user:a,geheim@h.example/0")], &[]);
     assert!(said.contains("REDIS_URL") && !said.contains("geheim"), "{said}");
+}
+
+/// A `make demo` beside a `make run`, whichever addresses that one listens on.
+#[test]
+fn a_demo_whose_port_is_in_use_fails_before_it_promises_anything() {
+    let dir = TempDir::new("demo-port");
+    for address in ["127.0.0.1:0", "[::]:0"] {
+        let Ok(taken) = TcpListener::bind(address) else { continue };
+        let port = taken.local_addr().unwrap().port().to_string();
+        let output = run(&[("TMPDIR", dir.path().to_str().unwrap())], &["demo", "--port", &port]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("set another --port"), "{said}");
+        assert!(!said.contains("--web"), "a flag that it does not have: {said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "it leaves something behind");
 }
 
 /// Whoever reads a log of somebody else's needs to know first which program wrote it.

@@ -9,13 +9,14 @@ mod prometheus;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::simulate::{after, play};
 use crate::app::Error;
@@ -24,12 +25,17 @@ use crate::app::service_manager::ServiceManager;
 use crate::config::{
     Config, CoturnFile, Demo, ListenAddress, SinksConfig, Statsdb, StoreConfig, TurnserverConf, Web,
 };
+use crate::doctor::shell_word;
+use crate::net::bind;
 use crate::simulation::{Profile, Service};
 use crate::state::Settings;
 use prometheus::DemoPrometheus;
 
 /// So many times as fast as the clock.
 const SPEED: u32 = 120;
+
+/// How long the exporter may take to end after its listener has.
+const STOPPING: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether the exporter listens.
 const LISTENS: Duration = Duration::from_millis(50);
@@ -44,22 +50,16 @@ pub(in crate::app) async fn demo(
     dropped_log_lines: Arc<AtomicU64>,
     reread: Arc<Notify>,
 ) -> Result<(), Error> {
+    let listen = ListenAddress::Socket((Ipv4Addr::LOCALHOST, demo.port).into());
+    // Before anything is made or printed: a `make run` may have the port.
+    drop(bind(&listen, "--port").await.map_err(Error::Bind)?);
     let folder = DemoFolder::new()?;
     let statsdb = free_port();
     let coturn = coturn_file(folder.path(), statsdb, demo.calls)?;
-    let config = Config { coturn: Some(coturn), ..config(&demo, statsdb, folder.path()) };
+    let config = Config { coturn: Some(coturn), ..config(listen, statsdb, folder.path()) };
     let prometheus = DemoPrometheus::start(folder.path(), demo.port)?;
     say(&demo, folder.path(), prometheus.as_ref());
-    let service = Service::new(Profile {
-        servers: 3,
-        calls: demo.calls,
-        speed: f64::from(SPEED),
-        // In the first minutes of the demo.
-        crash_every: Duration::from_secs(90) * SPEED,
-        cut_every: Duration::from_secs(45) * SPEED,
-        leak_one_in: 40,
-        ..Profile::default()
-    });
+    let service = Service::new(Profile::of_demo(demo.calls, SPEED));
     let to = statsdb.to_string();
     let playing = async {
         while TcpStream::connect(statsdb).await.is_err() {
@@ -67,9 +67,11 @@ pub(in crate::app) async fn demo(
         }
         play(service, &to).await
     };
+    let mut serving = pin!(serve(config, dropped_log_lines, reread, ServiceManager::default()));
     tokio::select! {
-        served = serve(config, dropped_log_lines, reread, ServiceManager::default()) => served,
-        played = playing => played,
+        served = &mut serving => served,
+        // An exporter that stops closes its listener first, and then has a store to end.
+        played = playing => timeout(STOPPING, serving).await.unwrap_or(played),
         () = after(demo.duration) => Ok(()),
     }
 }
@@ -81,7 +83,7 @@ fn free_port() -> SocketAddr {
 }
 
 /// An exporter whose limits are those of the default, on the demo's clock.
-fn config(demo: &Demo, statsdb: SocketAddr, folder: &Path) -> Config {
+fn config(listen: ListenAddress, statsdb: SocketAddr, folder: &Path) -> Config {
     let usual = Settings::default();
     let table = Settings {
         grace: usual.grace / SPEED,
@@ -90,9 +92,8 @@ fn config(demo: &Demo, statsdb: SocketAddr, folder: &Path) -> Config {
         are_rates_kept: true,
         ..usual
     };
-    let listen = vec![ListenAddress::Socket((Ipv4Addr::LOCALHOST, demo.port).into())];
     Config {
-        web: Web { listen, enable_details: true, ..Web::default() },
+        web: Web { listen: vec![listen], enable_details: true, ..Web::default() },
         statsdb: Some(Statsdb {
             name: format!("statsdb://{statsdb}"),
             listen: ListenAddress::Socket(statsdb),
@@ -152,9 +153,16 @@ fn say(demo: &Demo, folder: &Path, prometheus: Option<&DemoPrometheus>) {
         ),
     }
     println!(
-        "What each user has used:  coturn-exporter usage --store.path {}",
+        "What each user has used, in another terminal while this runs:\n  {} usage --store.path {}",
+        own_name(),
         folder.join("store").display()
     );
+}
+
+/// As this program was called, for its commands to be copied: a build in a clone is on no search path.
+fn own_name() -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    shell_word(&called.to_string_lossy())
 }
 
 /// Everything that the demo writes; it goes with it.

@@ -148,9 +148,23 @@ impl UsageAnswer<'_> {
         self.question.by.iter().map(|by| by.as_str()).chain(self.columns.iter().map(|column| column.name()))
     }
 
+    /// Why a table would be empty.
+    fn nothing(&self) -> &'static str {
+        if self.question.since.is_some() || self.question.until.is_some() {
+            "No session ended in this time, as far as the ledger has it. A session is in it some ten seconds after its last \
+             allocation has ended."
+        } else {
+            "There are no finished sessions in the ledger yet. A session is in it some ten seconds after its last allocation \
+             has ended; those that are live are on the exporter's pages."
+        }
+    }
+
     /// Aligned columns: names to the left, with everything escaped that a terminal would obey; numbers to the right; the
     /// sum of what is shown last.
     fn table(&self, answers: &[UsageSums], out: &mut impl Write) -> io::Result<()> {
+        if answers.is_empty() {
+            return writeln!(out, "{}", self.nothing());
+        }
         let keys = self.question.by.len();
         let row = |names: Vec<String>, figures: &[u64]| -> Vec<String> {
             names.into_iter().chain(self.columns.iter().map(|column| column.text(figures))).collect()
@@ -166,10 +180,8 @@ impl UsageAnswer<'_> {
                 *sum = sum.saturating_add(figure);
             }
         }
-        if !answers.is_empty() {
-            let label = (0..keys).map(|key| if key == 0 { "total".to_owned() } else { String::new() });
-            rows.push(row(label.collect(), &total));
-        }
+        let label = (0..keys).map(|key| if key == 0 { "total".to_owned() } else { String::new() });
+        rows.push(row(label.collect(), &total));
         let widths: Vec<usize> = (0..keys + self.columns.len())
             .map(|column| {
                 let cells = rows.iter().filter_map(|row| row.get(column));
@@ -255,6 +267,18 @@ longer      7000              7000              7000     1:56:40  7.00 kB
 total      14000             14000             14000     3:53:20  14.0 kB
 ";
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_ledger_without_sessions_says_why_and_is_a_heading_for_programs() {
+        let [table, csv, json] = printed(&UsageColumn::USUAL, &[]);
+        assert!(table.starts_with("There are no finished sessions in the ledger yet."), "{table}");
+        assert!(table.contains("after its last allocation has ended"), "{table}");
+        assert!(csv.starts_with("user,sessions,") && csv.lines().count() == 1, "{csv}");
+        assert_eq!(json.trim(), "[]");
+        let question = Question { by: vec![By::User], since: Some(Timestamp::ZERO), ..Question::default() };
+        let shown = UsageAnswer { question: &question, columns: Vec::new() };
+        assert!(shown.nothing().starts_with("No session ended in this time"), "{}", shown.nothing());
     }
 
     #[test]
