@@ -27,7 +27,7 @@ use std::process::{Command, ExitCode};
 use steps::Step;
 
 /// In the order of the table.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step::Framing,
     Step::ParseTraffic,
     Step::ParseStatus,
@@ -38,6 +38,7 @@ const STEPS: [Step; 11] = [
     Step::Snapshot { live: 100_000 },
     PAGE,
     Step::Page { live: 100_000 },
+    Step::Live { live: 100_000 },
     DETAILS,
 ];
 
@@ -63,7 +64,7 @@ const LIVE: u64 = 10_000;
 const fn rounds(step: Step) -> [u64; 2] {
     match step {
         Step::Snapshot { .. } => [10, 10_010],
-        Step::Page { .. } => [2, 22],
+        Step::Page { .. } | Step::Live { .. } => [2, 22],
         Step::Details { .. } => [1, 3],
         _ => [20, 60],
     }

@@ -41,7 +41,8 @@ fn events(bencher: Bencher<'_, '_>, step: Step) {
 /// Pages of 100 realms.
 #[divan::bench(args = [
     Step::Snapshot { live: 1000 }, Step::Snapshot { live: 100_000 },
-    Step::Page { live: 1000 }, Step::Page { live: 100_000 }, Step::Details { live: 100_000 },
+    Step::Page { live: 1000 }, Step::Page { live: 100_000 }, Step::Live { live: 100_000 },
+    Step::Details { live: 100_000 },
 ])]
 fn pages(bencher: Bencher<'_, '_>, step: Step) {
     repeat(bencher, step);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::ManualClock;
 use coturn_exporter::details::{Detail, answer};
+use coturn_exporter::live::{About, Board, INTERVAL, POINTS, SiteFacts, SourceSetup};
 use coturn_exporter::metrics::{Format, MetricsPage, Observe as _, Render as _};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
@@ -62,6 +63,11 @@ pub(crate) enum Step {
         /// Allocations that live.
         live: u64,
     },
+    /// A look at the table for the live page, with its copy, and the page made anew, with an hour of points.
+    Live {
+        /// Allocations that live.
+        live: u64,
+    },
     /// The first page of the details, sorted by turns as people sort it.
     Details {
         /// Allocations that live.
@@ -84,6 +90,7 @@ impl fmt::Display for Step {
             Self::Whole => f.write_str("bytes to counters"),
             Self::Snapshot { live } => write!(f, "snapshot: {live} live"),
             Self::Page { live } => write!(f, "page: {live} live"),
+            Self::Live { live } => write!(f, "live page: {live} live"),
             Self::Details { live } => write!(f, "details: {live} live"),
         }
     }
@@ -97,7 +104,7 @@ impl Step {
     pub(crate) fn items(self) -> u64 {
         match self {
             Self::Life => LIVES * ACTS as u64,
-            Self::Snapshot { .. } | Self::Page { .. } => 1,
+            Self::Snapshot { .. } | Self::Page { .. } | Self::Live { .. } => 1,
             Self::Details { .. } => QUERIES.len() as u64,
             _ => ROUND,
         }
@@ -142,6 +149,7 @@ impl Step {
                 let page = MetricsPage::of_capture(shared_table(live));
                 Box::new(move || drop(black_box(page.render(Format::Text))))
             }
+            Self::Live { live } => live_page(shared_table(live)),
             Self::Details { live } => {
                 let shared = shared_table(live);
                 Box::new(move || {
@@ -211,6 +219,29 @@ fn life(rounds: u64) -> Round {
         now = now.plus(Duration::from_secs(60));
         ingest.advance(now);
     })
+}
+
+/// The live page, ten seconds later each time.
+fn live_page(shared: SharedTable) -> Round {
+    let about = About {
+        name: "coturn-exporter".to_owned(),
+        version: "1".to_owned(),
+        revision: None,
+        documentation: None,
+    };
+    let mut board = Board::new(vec![SourceSetup::default()]);
+    let mut now = START;
+    let mut look = move || {
+        let mut table = shared.observe().table;
+        now = now.plus(INTERVAL);
+        // The table's own time stands still.
+        table.now = now;
+        board.look(&table, now, &[None], None);
+        let site = SiteFacts { about: &about, telemetry_path: "/metrics", has_details: false };
+        drop(black_box(board.page(&site, None)));
+    };
+    (0..POINTS).for_each(|_| look());
+    Box::new(look)
 }
 
 /// Samples of the page.

@@ -7,7 +7,7 @@ use super::query::Query;
 use crate::clock::Timestamp;
 use crate::escape::printable;
 use crate::markup::CellKind::{Number, State, Word};
-use crate::markup::{MarkupTable, copyable, span};
+use crate::markup::{MarkupTable, UNKNOWN_SERVER, copyable, span};
 use crate::percent::encode;
 use crate::state::rows::{AllocationRow, Sort};
 use crate::state::{Orphan, Phase};
@@ -93,7 +93,8 @@ fn write_row(table: &mut MarkupTable<'_>, row: &AllocationRow, query: &Query, no
     table.cell("Client", Word, &client);
     let transport = row.transport.as_str();
     table.cell("Transport", Word, &narrowed("transport", transport.as_bytes(), transport));
-    let server = printable(row.server.as_bytes());
+    let server =
+        if row.server.is_empty() { UNKNOWN_SERVER.to_owned() } else { printable(row.server.as_bytes()) };
     table.cell("Server", Word, &narrowed("server", row.server.as_bytes(), &server));
     table.end_row();
 }

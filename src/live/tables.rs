@@ -9,14 +9,17 @@ use super::look::{LastLook, ListenerNow, SERVERS, SourceNow};
 use super::rates::PayloadRates;
 use crate::escape::{Html, printable};
 use crate::markup::CellKind::{Number, State, Word, Words};
-use crate::markup::{ALLOCATIONS_PAGE, MarkupTable, bits_per_second, count, span};
+use crate::markup::{ALLOCATIONS_PAGE, MarkupTable, UNKNOWN_SERVER, bits_per_second, count, span};
 use crate::percent::encode;
 use crate::state::{Cause, Orphan};
 
-/// A name of the table, safe in HTML. coturn without a realm, and one that does not say its address, have an empty one.
-fn shown(name: &str) -> String {
-    if name.is_empty() { "(none)".to_owned() } else { Html(&printable(name.as_bytes())).to_string() }
+/// A name of the table, safe in HTML; `empty` stands for an empty one.
+fn shown(name: &str, empty: &str) -> String {
+    if name.is_empty() { empty.to_owned() } else { Html(&printable(name.as_bytes())).to_string() }
 }
+
+/// What stands for the realm of a coturn that has none.
+const NO_REALM: &str = "(none)";
 
 /// What tells the row of a thing from others.
 fn key(kind: &str, names: &[&str]) -> String {
@@ -78,7 +81,7 @@ fn write_realm(
     let figures: Vec<Figures> = realm.figures.iter().copied().collect();
     let points: Vec<_> =
         history.times(figures.len()).zip(figures.iter().map(|one| one.live.into())).collect();
-    let name = shown(&realm.label);
+    let name = shown(&realm.label, NO_REALM);
     let mut spark = String::new();
     let spoken = format!(
         "{} allocations now, at most {} in the last {} minutes",
@@ -179,12 +182,12 @@ pub(super) fn servers(out: &mut String, site: &SiteFacts<'_>, look: &LastLook) {
     table.headings(&[("Server", Word), ("Allocations", Number), ("Last event", Number), ("Source", Words)]);
     table.body();
     for server in &look.servers {
-        let name = shown(&server.label);
+        let name = shown(&server.label, UNKNOWN_SERVER);
         table.row("", &key("server", &[&server.source, &server.label]), "");
         table.row_heading("Server", &linked(site, "server", &server.label, &name));
         table.cell("Allocations", Number, &count(server.live));
         table.cell("Last event", Number, &format!("{} ago", span(server.silent)));
-        table.cell("Source", Words, &shown(&server.source));
+        table.cell("Source", Words, &shown(&server.source, ""));
         table.end_row();
     }
     table.end();
@@ -212,7 +215,7 @@ pub(super) fn sources(out: &mut String, look: &LastLook) {
     for source in &look.sources {
         let is_wrong = source.trouble.is_some() || !source.is_up;
         table.row(if is_wrong { "wrong" } else { "" }, &key("source", &[&source.name]), "");
-        table.row_heading("Source", &shown(&source.name));
+        table.row_heading("Source", &shown(&source.name, ""));
         table.cell("State", State, &Html(&state_of(source)).to_string());
         table.cell("Allocations", Number, &count(source.live));
         let rate = source.messages_per_second.map_or_else(|| "-".to_owned(), count);

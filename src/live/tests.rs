@@ -303,6 +303,19 @@ fn nobody_is_named_and_no_name_breaks_out() {
     assert!(page.contains("192.0.2.1"), "servers are named, as among the metrics");
 }
 
+/// coturn before 4.6 says neither its address nor the transport.
+#[test]
+fn what_coturn_has_not_said_is_called_so() {
+    let (mut table, mut board) = (table(), board());
+    tell(&mut table, 1, ("", "u", 1), &Event::New(Grant { lifetime: 600, path: None }));
+    look(&mut board, &mut table, 10);
+    let page = html(&mut board, false);
+    let servers = page.split("<h2>Servers</h2>").nth(1).unwrap().split("<h2>").next().unwrap();
+    assert!(servers.contains("address unknown") && !servers.contains("(none)"), "{servers}");
+    let realms = page.split("<h2>Realms</h2>").nth(1).unwrap().split("<h2>").next().unwrap();
+    assert!(realms.contains("(none)"), "coturn has no realm: {realms}");
+}
+
 #[test]
 fn the_page_is_made_once_for_a_look() {
     let (mut table, mut board) = (table(), board());

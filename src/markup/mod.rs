@@ -56,6 +56,9 @@ impl PageFile {
     }
 }
 
+/// What stands for a server whose address coturn has not reported: before 4.6 never, later with the next status.
+pub const UNKNOWN_SERVER: &str = "address unknown";
+
 /// The page that shows what is live.
 pub const LIVE_PAGE: &str = "/";
 /// The page of the allocations.
