@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::common::readers::promtool;
+use crate::common::readers::{promql, promtool};
 use crate::common::servers::command;
 use crate::common::servers::redis::Redis;
 use crate::common::temp_dir::TempDir;
@@ -26,6 +26,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("awk '", "coturn::reconcile runs it"),
     ("docker ", "needs an engine of containers; make deploy-test runs its parts"),
     ("cd deploy/compose/secrets", "make deploy-test makes these files"),
+    ("umask 0", "make deploy-test makes these files"),
+    ("for name in statsdb_password", "make deploy-test makes these files"),
+    ("sed \"s/password=CHANGE-ME", "make deploy-test makes these files"),
+    ("sudo chown 65534 statsdb_password", "make deploy-test makes these files"),
     ("cd -", "make deploy-test makes these files"),
     ("kubectl ", "needs a cluster; make deploy-test renders the chart"),
     ("helm install", "needs a cluster; make deploy-test renders the chart"),
@@ -305,6 +309,45 @@ fn every_block_of_commands_is_run_or_says_why_not() {
     }
     assert!(wrong.is_empty(), "run by no test, and no reason in OTHERS:\n{}", wrong.join("\n"));
     assert!(unused.is_empty(), "in OTHERS and in no document: {unused:?}");
+}
+
+/// What is typed at a query field is a query of what the page has.
+#[test]
+fn each_query_of_the_documents_selects_a_metric() {
+    let blocks = blocks();
+    let queries: Vec<_> = blocks.iter().filter(|block| block.language == "promql").collect();
+    assert!(queries.iter().any(|block| block.document == "README.md"), "{queries:?}");
+    for block in queries {
+        for part in block.text.split("\n\n") {
+            // One over several lines, or one on each.
+            let whole = promql::selectors(part).is_ok();
+            let queries = if whole { vec![part.to_owned()] } else { commands(part) };
+            for query in queries {
+                let selected = promql::selectors(&query);
+                let selected =
+                    selected.unwrap_or_else(|error| panic!("{}: {query}: {error}", block.document));
+                assert!(!selected.is_empty(), "{}: {query}", block.document);
+            }
+        }
+    }
+}
+
+/// Whoever starts it sees where it can be scraped from.
+#[test]
+fn make_run_says_who_can_scrape_it_unless_a_flag_does() {
+    let run = |args: &str| {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let ended = command::shell(&format!("make --no-print-directory --dry-run -C '{root}' run {args}"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    let says =
+        |text: &str| text.contains("every address of this host") && text.contains("--web.listen-address");
+    for args in ["", "ARGS='--redis.url redis://10.0.0.5/0'"] {
+        assert!(says(&run(args)), "{}", run(args));
+    }
+    let local = run("ARGS='--web.listen-address 127.0.0.1:10641'");
+    assert!(!says(&local), "{local}");
 }
 
 #[test]
