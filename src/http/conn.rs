@@ -148,7 +148,8 @@ async fn within_limits(
         }
         let stops = !stopping && stop.as_mut().poll(cx).is_ready();
         stopping |= stops;
-        if poll(cx, stops).is_ready() {
+        // First as if nothing were: a request that is there already is answered.
+        if poll(cx, false).is_ready() || (stops && poll(cx, true).is_ready()) {
             return Poll::Ready(End::Over);
         }
         let now = progress.get();
@@ -278,8 +279,24 @@ impl AsyncWrite for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn a_request_that_came_before_the_end_is_answered() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
+        server.readable().await.unwrap();
+        let (stream, progress) = (ClientStream::Plain(server), ConnectionProgress::of("192.0.2.1"));
+        let answer = |_| async { Response::new(Bytes::from_static(b"well")) };
+        let ended = serve(stream, &progress, &WebLimits::default(), async {}, answer).await;
+        assert_eq!(ended, None);
+        let mut got = String::new();
+        client.read_to_string(&mut got).await.unwrap();
+        assert!(got.starts_with("HTTP/1.1 200 OK\r\n") && got.ends_with("\r\n\r\nwell"), "{got:?}");
+    }
 
     #[tokio::test]
     async fn who_sends_without_end_is_read_in_turns() {

@@ -18,6 +18,7 @@ mod logins;
 mod network;
 mod page_guard;
 mod pages;
+mod patience;
 mod progress;
 mod rate;
 mod readiness;
@@ -50,7 +51,7 @@ use crate::shutdown::Shutdown;
 use details::Details;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use logins::LoginOutcome;
 use pages::{PageError, PageForm, Pages};
 use progress::{ConnectionProgress, ConnectionStage};
@@ -64,7 +65,7 @@ use std::time::Duration;
 use stream::{ClientStream, HandshakeError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// What clients may take.
 #[derive(Clone, Debug)]
@@ -77,6 +78,9 @@ pub struct WebLimits {
     pub max_requests: usize,
     /// Time that a rendering waits for one of those to end; then the answer is 503.
     pub wait: Duration,
+    /// Time that a request for the page waits while there is none yet, for a store is being loaded; then the answer is 503.
+    /// A scraper that says how long it waits itself has it until then.
+    pub first_page: Duration,
     /// Bytes of pages and details that are in memory for those who read them, but two pages in any case. For more, those who
     /// began to read first are cut off, of the address that reads the most.
     pub unsent: usize,
@@ -100,6 +104,8 @@ impl Default for WebLimits {
             max_requests: 40,
             // A fifth of the usual patience of scrapers.
             wait: Duration::from_secs(2),
+            // Loading a million allocations takes a second.
+            first_page: Duration::from_secs(5),
             // A dozen pages of a hundred realms.
             unsent: 32 << 20,
             // A head is one packet; 10 s is also Prometheus' patience with us.
@@ -380,18 +386,30 @@ impl WebShared {
                     page.map(|body| self.pages.hold(body).body_for(connection))
                 }
                 RouteAnswer::File(file) => live::file(file),
-                RouteAnswer::Page => {
-                    let form = PageForm::preferred(request.headers());
-                    let page = self.pages.render(form).await;
-                    if matches!(page, Err(PageError::Busy(_))) {
-                        refusals.add(WebRefusal::Busy);
-                    }
-                    let page = page.map(|page| (page.rendering.body_for(connection), page.coding));
-                    routes::page(form.format, page)
-                }
+                RouteAnswer::Page => self.page(request.headers(), connection).await,
             }
         };
         routes::for_method(method, response)
+    }
+
+    /// The page, or why there is none. Before the first one it waits: a scrape at a restart is answered, only later.
+    async fn page(&self, headers: &HeaderMap, connection: &Arc<ConnectionProgress>) -> Response<Bytes> {
+        let readiness = &self.site.readiness;
+        tokio::select! {
+            () = readiness.until_there_is_a_page() => {}
+            () = sleep(patience::for_first_page(headers, &self.limits)) => {}
+            () = self.shutdown.triggered() => {}
+        }
+        if let Some(progress) = readiness.no_page_yet() {
+            return routes::no_page_yet(&progress);
+        }
+        let form = PageForm::preferred(headers);
+        let page = self.pages.render(form).await;
+        if matches!(page, Err(PageError::Busy(_))) {
+            self.site.refusals.add(WebRefusal::Busy);
+        }
+        let page = page.map(|page| (page.rendering.body_for(connection), page.coding));
+        routes::page(form.format, page)
     }
 }
 

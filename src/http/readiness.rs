@@ -3,12 +3,12 @@
 //!
 //! Knows nothing of sources or sockets; it only stores the last state that was set.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// A shared note: ready, or not ready with a reason. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    state: Arc<Mutex<ReadyState>>,
+    state: watch::Sender<ReadyState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum ReadyState {
 impl Readiness {
     /// Not ready yet, for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { state: Arc::new(Mutex::new(ReadyState::NotReady(one_line(reason.into())))) }
+        Self { state: watch::Sender::new(ReadyState::NotReady(one_line(reason.into()))) }
     }
 
     /// From now on ready.
@@ -46,7 +46,7 @@ impl Readiness {
     ///
     /// The reason, in one line, when not ready.
     pub fn get(&self) -> Result<(), String> {
-        match self.state().clone() {
+        match self.state.borrow().clone() {
             ReadyState::Ready => Ok(()),
             ReadyState::NotReady(reason) | ReadyState::Loading(reason) => Err(reason),
         }
@@ -54,24 +54,26 @@ impl Readiness {
 
     /// Why there is no page yet, if so.
     pub fn no_page_yet(&self) -> Option<String> {
-        match &*self.state() {
+        match &*self.state.borrow() {
             ReadyState::Loading(progress) => Some(progress.clone()),
             ReadyState::Ready | ReadyState::NotReady(_) => None,
         }
     }
 
+    /// Waits until there is a page.
+    pub(super) async fn until_there_is_a_page(&self) {
+        // The sender is ours, so it is not gone.
+        let _ = self.state.subscribe().wait_for(|state| !matches!(state, ReadyState::Loading(_))).await;
+    }
+
     fn set(&self, to: ReadyState) {
-        let was = std::mem::replace(&mut *self.state(), to.clone());
+        let was = self.state.send_replace(to.clone());
         // Only a turn is news: the reason may change at every attempt to reconnect.
         match (was, to) {
             (ReadyState::NotReady(_) | ReadyState::Loading(_), ReadyState::Ready) => tracing::info!("ready"),
             (ReadyState::Ready, ReadyState::NotReady(reason)) => tracing::warn!(reason, "no longer ready"),
             _ => {}
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, ReadyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -53,10 +53,7 @@ pub(super) fn answer(
         return RouteAnswer::Now(refusal);
     }
     match path {
-        _ if telemetry => match readiness.no_page_yet() {
-            Some(reason) => RouteAnswer::Now(try_again(text(StatusCode::SERVICE_UNAVAILABLE, &reason))),
-            None => RouteAnswer::Page,
-        },
+        _ if telemetry => RouteAnswer::Page,
         HEALTHY => RouteAnswer::Now(probe(Ok("healthy"))),
         READY if stopping => RouteAnswer::Now(probe(Err("shutting down"))),
         READY => RouteAnswer::Now(match readiness.get() {
@@ -82,6 +79,11 @@ pub(super) fn page(format: Format, page: Result<(Bytes, Coding), PageError>) -> 
         Err(error @ PageError::Busy(_)) => text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// To who has waited in vain for the first page; how far it is.
+pub(super) fn no_page_yet(progress: &str) -> Response<Bytes> {
+    try_again(text(StatusCode::SERVICE_UNAVAILABLE, progress))
 }
 
 /// The response as it goes out: HEAD gets the same headers without the body (hyper would drop it too, at the socket).
@@ -247,18 +249,15 @@ mod tests {
         let asked = Asked::new();
         let reason = "loading the store: 41 % of 152 MB";
         asked.readiness.loading(reason);
-        for (path, status, retry_after) in
-            [("/metrics", 503, Some("2")), (READY, 503, None), (HEALTHY, 200, None)]
-        {
-            let response = asked.now(&Method::GET, path);
-            assert_eq!(response.status(), status, "{path}");
-            assert_eq!(header_of(&response, "retry-after"), retry_after, "{path}");
-            let body = String::from_utf8(response.body().to_vec()).unwrap();
-            assert_eq!(body.contains(reason), path != HEALTHY, "{path}: {body}");
+        assert!(matches!(asked.answer(&Method::GET, "/metrics"), RouteAnswer::Page), "it may come soon");
+        let ready = asked.now(&Method::GET, READY);
+        for (response, retry_after) in [(no_page_yet(reason), Some("2")), (ready, None)] {
+            assert_eq!(response.status(), 503);
+            assert_eq!(header_of(&response, "retry-after"), retry_after);
+            assert_eq!(response.body(), &format!("{reason}\n"));
         }
+        assert_eq!(asked.now(&Method::GET, HEALTHY).status(), 200);
         assert_eq!(asked.now(&Method::POST, "/metrics").status(), 405);
-        asked.readiness.not_ready("redis://a: link down");
-        assert!(matches!(asked.answer(&Method::GET, "/metrics"), RouteAnswer::Page));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::common::models::traffic::Traffic;
 use crate::common::net::flood::Flood;
+use crate::common::net::http;
 use crate::common::net::ports::Port;
 use crate::common::net::statsdb::{Allocation, Statsdb, counters};
 use crate::common::poll::{self, PATIENCE};
@@ -60,6 +61,10 @@ fn a_large_store_is_loaded_while_somebody_answers_and_nothing_is_lost() {
         assert_eq!(exporter.status("/-/healthy"), 200);
         let (mut loading, mut seen) = (0, String::new());
         let first = if is_kill { LIVE } else { LIVE + MEANWHILE };
+        // A scrape that says for how long it waits is answered by a page, once there is one.
+        let scrape = std::thread::spawn(move || {
+            http::get_with(web, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 30")
+        });
         let coturn = std::thread::spawn(move || {
             let mut statsdb = Statsdb::at(statsdb);
             for id in first + 1..=first + MEANWHILE {
@@ -82,6 +87,8 @@ fn a_large_store_is_loaded_while_somebody_answers_and_nothing_is_lost() {
             "no progress: {seen:?}"
         );
         coturn.join().expect("each command is answered");
+        let scraped = scrape.join().unwrap().expect("an answer");
+        assert_eq!(scraped.status, 200, "{}", scraped.body);
         let all = first + MEANWHILE;
         let page = exporter.page();
         assert_eq!(page.count("coturn_allocations", &[]), all);

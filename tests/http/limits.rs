@@ -3,6 +3,7 @@
 use crate::support::{Fixed, Held, NEVER, Running, SOON, patient};
 use coturn_exporter::http::WebLimits;
 use coturn_exporter::metrics::WebRefusal;
+use std::time::Duration;
 
 #[tokio::test]
 async fn for_one_connection_too_many_the_one_that_is_idle_for_longest_is_closed() {
@@ -42,6 +43,35 @@ async fn one_rendering_too_many_waits_and_is_then_a_503() {
     assert_eq!((answer.status, answer.text()), (200, "held 1\n"));
     hold.release();
     assert_eq!(server.get("/metrics").await.status, 200, "the places are free again");
+}
+
+#[tokio::test]
+async fn a_scraper_waits_for_the_first_page() {
+    let server = Running::start(Fixed::small(), WebLimits { first_page: NEVER, ..patient() }).await;
+    server.readiness.loading("loading the store");
+    let mut scraper = server.client().await;
+    scraper.ask("GET", "/metrics").await;
+    // Answered after the request of the scraper was read, for both are served by one worker.
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+    server.readiness.loading("loading the store: 41 %");
+    assert_eq!(server.get("/-/ready").await.status, 503, "a probe does not wait");
+    server.readiness.not_ready("no link");
+    let answer = scraper.answer().await;
+    assert_eq!((answer.status, answer.text()), (200, "up 1\n"));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_first_page_for_longer_than_there_is_time() {
+    for (first_page, header) in
+        [(SOON, "Accept: */*"), (Duration::from_secs(60), "X-Prometheus-Scrape-Timeout-Seconds: 0.7")]
+    {
+        let server = Running::start(Fixed::small(), WebLimits { first_page, ..patient() }).await;
+        server.readiness.loading("loading the store: 41 %");
+        let mut scraper = server.client().await;
+        scraper.ask_with("/metrics", header).await;
+        let answer = scraper.answer().await;
+        assert_eq!((answer.status, answer.text()), (503, "loading the store: 41 %\n"), "{header}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! How the server ends: what is in flight is finished, and nobody can keep it from ending.
 
-use crate::support::{Fixed, Held, LARGE, Running, SOON, patient, within};
+use crate::support::{Fixed, Held, LARGE, NEVER, Running, SOON, patient, within};
 use coturn_exporter::http::WebLimits;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -42,6 +42,19 @@ async fn a_request_in_flight_is_finished_and_nothing_new_begins() {
     let answer = in_flight.answer().await;
     assert_eq!((answer.status, answer.text()), (200, "held 1\n"));
     assert!(in_flight.until_closed().await.is_empty());
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_the_first_page_does_not_delay_the_end() {
+    let server = Running::start(Fixed::small(), WebLimits { first_page: NEVER, ..patient() }).await;
+    server.readiness.loading("loading the store");
+    let mut scraper = server.client().await;
+    scraper.ask("GET", "/metrics").await;
+    // Answered after the request of the scraper was read.
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+    server.shutdown.trigger();
+    assert_eq!(scraper.answer().await.status, 503);
     server.ended().await;
 }
 

@@ -206,13 +206,16 @@ fn what_coturn_reports_while_the_exporter_is_away_waits_in_the_socket() {
         let command = redis::cmd(command).arg(&key).arg(&status).get_packed_command();
         coturn.write_all(&command).unwrap();
     }
-    // A scrape waits too.
+    // A scrape waits too, there and until the store is loaded.
     let scrape = std::thread::spawn({
         let web = holder.web;
-        move || Scraper::default().get(web, "/-/healthy").unwrap().status
+        move || Scraper::default().get(web, "/metrics").unwrap()
     });
     holder.tell("start");
-    assert_eq!(scrape.join().unwrap(), 200);
+    let scraped = scrape.join().unwrap();
+    assert_eq!(scraped.status, 200, "{}", scraped.body);
+    let opened = Page::parse(&scraped.body).count("coturn_allocations_opened_total", &[]);
+    assert!(opened >= 1, "counters go on: {opened}");
     holder.until("coturn_allocations", 2);
     holder.until("coturn_allocations_opened_total", 2);
     // Nobody has to connect again for what comes next.
