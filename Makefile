@@ -41,7 +41,7 @@ CARGO_CYCLONEDX = 0.5.9
 # `quick` builds the packages for a trial in a fraction of the time.
 PACKAGE_PROFILE ?= release
 
-.PHONY: deb rpm packages-test release reproducible
+.PHONY: deb rpm packages-test first-machine release reproducible
 .PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv deploy-test postgres-versions check fmt pictures clean
 
 help: ## Show this list
@@ -171,6 +171,12 @@ packages-test: ## Build both, then install, run, upgrade with traffic, remove an
 	rm -rf target/packages
 	$(MAKE) --no-print-directory deb rpm
 	tests/packages/run.sh target/packages/*.deb target/packages/*.rpm
+
+# Some minutes, most of them for debootstrap; root, as it makes namespaces. Part of RELEASE-CHECKLIST.md, not of `make test`.
+first-machine: ## Type the steps of docs/deploying.md on a fresh Debian 12 and time them (as root)
+	rm -rf target/packages/*.deb
+	$(MAKE) --no-print-directory deb
+	tests/packages/first-machine.sh target/packages/*.deb
 
 release: $(TOOLS)/cargo-cyclonedx@$(CARGO_CYCLONEDX) ## Build the static program, its SBOM and check sums into target/dist
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" packaging/release.sh target/dist

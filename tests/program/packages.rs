@@ -67,11 +67,15 @@ fn what_is_packaged_is_there() {
 }
 
 #[test]
-fn the_changelog_of_the_debian_package_begins_with_this_version() {
+fn the_changelog_of_the_debian_package_begins_with_this_version_and_names_the_maintainer() {
     let changelog = std::fs::read_to_string(root().join("packaging/deb/changelog")).unwrap();
     let version = package()["version"].as_str().unwrap().to_owned();
     let expected = format!("prometheus-coturn-exporter ({version}-1) ");
     assert!(changelog.starts_with(&expected), "{}", changelog.lines().next().unwrap());
+    // Who maintains it is written in Cargo.toml.
+    let maintainer = package()["metadata"]["deb"]["maintainer"].as_str().unwrap().to_owned();
+    let signed = changelog.lines().find(|line| line.starts_with(" -- ")).unwrap();
+    assert!(signed.starts_with(&format!(" -- {maintainer}  ")), "{signed}");
 }
 
 #[test]
