@@ -256,7 +256,8 @@ mod tests {
         let folder = Folder::new("reload-pipe");
         folder.put("b", "1");
         let pipe = folder.0.join("a");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .unwrap();
         let writer = std::thread::spawn({
             let pipe = pipe.clone();
             move || fs::write(pipe, "b").unwrap()
