@@ -75,7 +75,7 @@ impl Fleet {
 
     /// The same for many, whose scrapes would take too long: one that fails just when a realm is new costs its first value.
     pub fn of_many(targets: &[(SocketAddr, String)]) -> Self {
-        Self::every(3 * SCRAPE, targets)
+        Self::every(5 * SCRAPE, targets)
     }
 
     fn every(scrape: Duration, targets: &[(SocketAddr, String)]) -> Self {
