@@ -7,8 +7,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 places=("$work/one" "$work/another/and/longer")
 masks=(0022 0077)
+# One commit, whatever is committed meanwhile.
+commit=$(git -C "$source" rev-parse HEAD)
 for turn in 0 1; do
   git clone --quiet "$source" "${places[turn]}"
+  git -C "${places[turn]}" checkout --quiet --detach "$commit"
   (umask "${masks[turn]}" && unset CARGO_TARGET_DIR &&
     "${places[turn]}/packaging/release.sh" "$work/out-$turn")
 done
