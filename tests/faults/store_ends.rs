@@ -155,7 +155,7 @@ fn a_store_on_read_only_media_is_an_error_and_can_be_read() {
     let refused = read_only(&format!("{program} {watch} --store.path {path}"));
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     let said = refused.stderr.lines().last().unwrap_or_default();
-    for words in [&path, "Read-only file system", "a directory that the exporter may write"] {
+    for words in [&path, "Read-only file system", "let its user read and write there"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     for reads in [format!("replay {path}"), format!("usage --store.path {path}")] {

@@ -73,9 +73,9 @@ impl Fleet {
         Self::every(SCRAPE, targets)
     }
 
-    /// The same for many, whose scrapes would take too long: one that fails just when a realm is new costs its first value.
+    /// As [`Self::of`], but for many, whose scrapes would take too long.
     pub fn of_many(targets: &[(SocketAddr, String)]) -> Self {
-        Self::every(5 * SCRAPE, targets)
+        Self::every(3 * SCRAPE, targets)
     }
 
     fn every(scrape: Duration, targets: &[(SocketAddr, String)]) -> Self {
