@@ -96,7 +96,12 @@ impl Given<'_> {
     }
 
     /// Refuses typed flags that a subcommand does not read; variables may be set for other commands and are let be.
+    ///
+    /// `doctor` takes them all: it is asked with the flags of the exporter that does not work.
     pub(super) fn refuse(&self, command: &'static str) -> Result<(), UsageError> {
+        if command == "doctor" {
+            return Ok(());
+        }
         match self.typed(|id| !reads(command, id)) {
             Some(flag) => Err(UsageError::NoEffect { flag: flag.to_owned(), command }),
             None => Ok(()),

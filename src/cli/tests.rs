@@ -156,7 +156,6 @@ fn usage_asks_the_ledger() {
         ("usage --store.path=s --format=xml", "--format: \"xml\" is not accepted"),
         ("usage --store.path=s --redis.url=redis://a", "--redis.url has no effect on usage"),
         ("--ledger.postgres-url=postgres://a usage --from=s", "--ledger.postgres-url has no effect on usage"),
-        ("doctor --store.path=s", "--store.path has no effect on doctor"),
         ("ledger prune --from=s --keep=1d", "--from: it names no database"),
         ("ledger prune --from=postgres://a --keep=0s", "--keep: "),
         ("ledger schema --store.path=s", "--store.path has no effect on ledger"),
@@ -235,13 +234,14 @@ fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
             .starts_with("--allocation.grace: \"90\" has no unit; write 90s")
     );
     assert!(error("doctor x").starts_with("unexpected argument 'x'"));
+    // All flags of an exporter.
+    let asked = config("doctor --statsdb.listen-address=:6390 --store.path=s --web.max-requests=1 --session.linger=1s");
+    assert_eq!(asked.sources, listener.sources);
 }
 
 #[test]
 fn flags_that_would_do_nothing_are_refused() {
     for (line, flag, command) in [
-        ("--web.max-requests=1 doctor", "web.max-requests", "doctor"),
-        ("--statsdb.max-connections=1 doctor", "statsdb.max-connections", "doctor"),
         ("prune --statsdb.listen-address=:1", "statsdb.listen-address", "prune"),
         ("prune --allocation.idle-after=1m", "allocation.idle-after", "prune"),
         ("prune --metrics.realm=x", "metrics.realm", "prune"),

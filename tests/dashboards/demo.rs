@@ -72,8 +72,8 @@ impl Demo {
 
     fn prometheus(&self) -> Result<SocketAddr, String> {
         let text = self.process.stdout();
-        let before = text.split("/alerts").next().unwrap_or_default();
-        let address = before.rsplit("http://").next().unwrap_or_default();
+        let before = text.split(" under Alerts").next().unwrap_or_default();
+        let address = before.rsplit("http://").next().unwrap_or_default().trim_end();
         address.parse().map_err(|_| text.clone())
     }
 }

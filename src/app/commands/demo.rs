@@ -145,7 +145,8 @@ fn say(demo: &Demo, folder: &Path, prometheus: Option<&DemoPrometheus>) {
     );
     match prometheus {
         Some(prometheus) => println!(
-            "  {}/alerts        CoturnAllocationsLeaked fires within two minutes, by the shipped rules on the demo's clock",
+            "  {}             under Alerts: CoturnAllocationsLeaked fires within two minutes, by the shipped rules on the demo's \
+             clock",
             prometheus.url()
         ),
         None => println!(

@@ -180,7 +180,8 @@ impl UsageAnswer<'_> {
                 *sum = sum.saturating_add(figure);
             }
         }
-        let label = (0..keys).map(|key| if key == 0 { "total".to_owned() } else { String::new() });
+        let total_of = if self.question.top.is_some() { "total of these" } else { "total" };
+        let label = (0..keys).map(|key| if key == 0 { total_of.to_owned() } else { String::new() });
         rows.push(row(label.collect(), &total));
         let widths: Vec<usize> = (0..keys + self.columns.len())
             .map(|column| {
