@@ -235,7 +235,9 @@ fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
     );
     assert!(error("doctor x").starts_with("unexpected argument 'x'"));
     // All flags of an exporter.
-    let asked = config("doctor --statsdb.listen-address=:6390 --store.path=s --web.max-requests=1 --session.linger=1s");
+    let asked = config(
+        "doctor --statsdb.listen-address=:6390 --store.path=s --web.max-requests=1 --session.linger=1s",
+    );
     assert_eq!(asked.sources, listener.sources);
 }
 
