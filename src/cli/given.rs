@@ -97,7 +97,7 @@ impl Given<'_> {
 
     /// Refuses typed flags that a subcommand does not read; variables may be set for other commands and are let be.
     ///
-    /// `doctor` takes them all: it is asked with the flags of the exporter that does not work.
+    /// In front of `doctor` stand all flags of the exporter that does not work.
     pub(super) fn refuse(&self, command: &'static str) -> Result<(), UsageError> {
         if command == "doctor" {
             return Ok(());

@@ -234,9 +234,9 @@ fn doctor_and_prune_take_the_redis_and_the_longest_lifetime() {
             .starts_with("--allocation.grace: \"90\" has no unit; write 90s")
     );
     assert!(error("doctor x").starts_with("unexpected argument 'x'"));
-    // All flags of an exporter.
+    // In front of it, all flags of an exporter.
     let asked = config(
-        "doctor --statsdb.listen-address=:6390 --store.path=s --web.max-requests=1 --session.linger=1s",
+        "--statsdb.listen-address=:6390 --store.path=s --web.max-requests=1 --session.linger=1s doctor",
     );
     assert_eq!(asked.sources, listener.sources);
 }
