@@ -240,7 +240,7 @@ where
     block_on_boxed(hangup, reread, work)
 }
 
-/// The same for all commands: their futures are of one type, so that the runtime is compiled for it only.
+/// As [`block_on`], with the futures of all commands as one type, so that the runtime is compiled for that one only.
 fn block_on_boxed<T>(
     hangup: Hangup,
     reread: Arc<Notify>,

@@ -1,4 +1,4 @@
-//! What the service manager hears, where one has started the program and wants to know (`Type=notify` of systemd): that it
+//! What the service manager is notified of, where one has started the program and wants to know (`Type=notify` of systemd): that it
 //! is ready, reads its files again, stops; what it watches, in a line; and that it still takes in what comes.
 //!
 //! It is ready when it listens everywhere and the store is loaded, so that there is a page. Whether a Redis can be reached
@@ -46,7 +46,7 @@ impl Notify for net::NotifySocket {
     }
 }
 
-/// What it has heard so far.
+/// What it was notified of so far.
 #[derive(Debug)]
 struct Notifications {
     socket: Box<dyn Notify>,
@@ -75,7 +75,7 @@ impl ServiceManager {
             Ok(Some(socket)) => Self::at(Box::new(socket), net::watchdog_patience()),
             Ok(None) => Self::default(),
             Err(error) => {
-                tracing::warn!(%error, "cannot use NOTIFY_SOCKET; the service manager hears nothing");
+                tracing::warn!(%error, "cannot use NOTIFY_SOCKET; the service manager is notified of nothing");
                 Self::default()
             }
         }

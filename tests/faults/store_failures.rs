@@ -113,8 +113,8 @@ fn is_ok(stage: &Stage) {
     });
 }
 
-/// Everything ends, and is compared. `unheard_ends`: so many may stay live for the rest of their lifetime, for an end that nobody
-/// heard is proven by a missing key only where the server has one that is seconds older, and all of this takes a few seconds.
+/// Everything ends, and is compared. `unheard_ends`: so many may stay live for the rest of their lifetime, for an end that was not
+/// received is proven by a missing key only where the server has one that is seconds older, and all of this takes a few seconds.
 fn finish(mut stage: Stage, mut lives: Lives, scrapers: Vec<Scraper>, harm: Harm, unheard_ends: u64) {
     while lives.living() > 0 {
         for at in (0..lives.living()).rev() {

@@ -184,7 +184,7 @@ async fn write_batch(
     Ok(client.batch_execute("COMMIT").await?)
 }
 
-/// The same, within a transaction.
+/// Writes the rows, within a transaction that the caller began and ends.
 async fn write_rows(
     client: &Client,
     origin: &LedgerOrigin,

@@ -201,8 +201,8 @@ impl Stage {
         self.last_pages_but(0, unallocated_packets)
     }
 
-    /// As [`Self::last_pages`], but so many allocations at most may still be live at the exporter, for it could not hear their
-    /// end; the twin has heard all.
+    /// As [`Self::last_pages`], but so many allocations at most may still be live at the exporter, for their end did not
+    /// reach it; the twin has received all.
     #[track_caller]
     pub(crate) fn last_pages_but(&self, unheard_ends: u64, unallocated_packets: u64) -> [Page; 2] {
         [(self.address(), unheard_ends), (self.twin_address(), 0)].map(|(address, unheard_ends)| {
