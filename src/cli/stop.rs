@@ -57,6 +57,7 @@ impl Stop {
             message.push_str(joint);
             message.push_str(line);
         }
+        let message = message_without_credentials(&message);
         let words = message.split(' ').map(without_credentials).collect::<Vec<_>>();
         Self { code: USAGE, text: error_line(&format!("{} (see {NAME} --help)", words.join(" "))) }
     }

@@ -328,6 +328,12 @@ pub enum RedisUrlError {
         /// The URL.
         url: String,
     },
+    /// White space or a control character.
+    #[error("{url:?} has a blank or a control character; in a password write %20 for a blank")]
+    Blank {
+        /// The URL.
+        url: String,
+    },
     /// No host, or a malformed one.
     #[error("{url:?} names no valid host; write redis://host[:port][/db], IPv6 addresses in brackets")]
     Host {

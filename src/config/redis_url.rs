@@ -22,6 +22,10 @@ impl FromStr for RedisSource {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(RedisUrlError::Scheme { url: shown });
         };
+        // No URL has one, and a message that names such a URL could not be told from the words beside it.
+        if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            return Err(RedisUrlError::Blank { url: shown });
+        }
         match scheme.to_ascii_lowercase().as_str() {
             "redis" | "valkey" => tcp(rest, None, shown),
             "rediss" | "valkeys" => tcp(rest, Some(Tls::default()), shown),
@@ -197,17 +201,16 @@ pub fn split_list(list: &str) -> Vec<String> {
 /// Errs on the side of hiding: from `://`, which may be missing, to the last `@`, what stands in the place of a port but is
 /// none (the host may have been forgotten), parameters that name a user or password, and all behind a `#`.
 pub fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return match text.rsplit_once('@') {
-            Some((_, place)) => format!("***@{}", without_login_parameters(place)),
-            None => without_login_parameters(text),
-        };
-    };
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let separator = if rest.len() < text.len() { "://" } else { "" };
     if let Some((before, place)) = rest.rsplit_once('@') {
         // An @ in a password among the parameters: what follows it is the rest of that password.
         let in_query = before.contains("pass=") || before.contains("user=");
         let place = if in_query { "" } else { place };
-        return format!("{scheme}://***@{}", without_login_parameters(place));
+        return format!("{scheme}{separator}***@{}", without_login_parameters(place));
+    }
+    if separator.is_empty() {
+        return without_login_parameters(text);
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let mut good = 0;
@@ -225,29 +228,58 @@ pub fn without_credentials(text: &str) -> String {
 
 /// `message` without the users and passwords of URLs, wherever they were typed: as the name of a file, for one.
 pub fn message_without_credentials(message: &str) -> String {
-    let words = message.split(' ').map(|word| {
-        // The forms that our own messages show, and nothing else beside them.
-        let bare = word.replace("[user:password@]", "").replace("[:port]", "");
-        let has_more = bare.contains(['@', '?', '#']) || bare.matches(':').count() > 1;
-        let is_form = bare.len() < word.len() && !has_more;
-        let has_login = word.split_once('@').is_some_and(|(before, _)| before.contains(':'));
-        if is_form || !(has_login || word.contains("://")) {
-            return word.to_owned();
-        }
-        let url = word.trim_end_matches(|end| ":;,.)'\"".contains(end));
-        without_credentials(url) + word.get(url.len()..).unwrap_or_default()
-    });
-    words.collect::<Vec<_>>().join(" ")
+    let words: Vec<&str> = message.split(' ').collect();
+    let (mut shown, mut rest) = (Vec::new(), words.as_slice());
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(words_of_url(rest));
+        shown.push(piece_without_credentials(&piece.join(" ")));
+        rest = behind;
+    }
+    shown.join(" ")
+}
+
+/// How many of `words`, from the first one on, may be one URL, whose login has blanks in it: up to the last @ before the
+/// next URL.
+fn words_of_url(words: &[&str]) -> usize {
+    let is_url = |word: &&str| word.contains("://");
+    if !words.first().is_some_and(is_url) {
+        return 1;
+    }
+    let others = words.iter().skip(1).take_while(|word| !is_url(word));
+    let has_login = |(_, word): &(usize, &&str)| word.contains('@');
+    others.enumerate().filter(has_login).last().map_or(1, |(place, _)| place + 2)
+}
+
+fn piece_without_credentials(piece: &str) -> String {
+    // The forms that our own messages show, and nothing else beside them.
+    let bare = piece.replace("[user:password@]", "").replace("[:port]", "");
+    let has_more = bare.contains(['@', '?', '#']) || bare.matches(':').count() > 1;
+    let is_form = bare.len() < piece.len() && !has_more;
+    let has_login = piece.split_once('@').is_some_and(|(before, _)| before.contains(':'));
+    let is_url = has_login || piece.contains("://") || login_parameters(piece).is_some();
+    if is_form || !is_url {
+        return piece.to_owned();
+    }
+    let url = piece.trim_end_matches(|end| ":;,.)'\"".contains(end));
+    without_credentials(url) + piece.get(url.len()..).unwrap_or_default()
 }
 
 fn without_login_parameters(place: &str) -> String {
     if let Some((place, _)) = place.split_once('#') {
         return without_login_parameters(place) + "#***";
     }
-    match place.split_once('?') {
-        Some((place, query)) if query.contains("pass") || query.contains("user") => format!("{place}?***"),
-        _ => place.to_owned(),
+    match login_parameters(place) {
+        Some(at) => format!("{}***", place.get(..=at).unwrap_or_default()),
+        None => place.to_owned(),
     }
+}
+
+/// Where the parameters of a URL begin, if some of them name a user or password. With a blank in the URL that may be in
+/// the middle of them.
+fn login_parameters(text: &str) -> Option<usize> {
+    let at = text.find(['?', '&'])?;
+    let parameters = text.get(at..).unwrap_or_default();
+    (parameters.contains("pass") || parameters.contains("user")).then_some(at)
 }
 
 #[cfg(test)]

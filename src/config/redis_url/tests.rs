@@ -110,10 +110,9 @@ fn what_is_wrong_is_said() {
         "redis://",
         "redis:///0",
         "redis://:6379",
-        "redis://a b",
+        "redis://a%20b",
         "redis://[::1",
         "redis://[x]:1",
-        "redis://h\n",
         "rediss://",
         "redis+sentinel://",
         "redis+sentinel:///mymaster",
@@ -177,6 +176,24 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
+fn a_blank_is_written_as_an_escape() {
+    for url in [
+        "redis://:a b@h",
+        "redis://h/0 ",
+        "redis://h\n",
+        "unix:///a\tb",
+        "unix:///s?pass=a\nb",
+        "redis+sentinel://a, b/m",
+    ] {
+        let error = url.parse::<RedisSource>().unwrap_err();
+        assert!(matches!(error, RedisUrlError::Blank { .. }), "{url}: {error}");
+        assert!(error.to_string().contains("%20") && !error.to_string().contains(['\t', '\n']), "{error}");
+    }
+    let source = parse("redis://:a%20b@h");
+    assert_eq!(source.password.unwrap().current().expose(), "a b");
+}
+
+#[test]
 fn no_message_and_no_debug_print_shows_a_password() {
     for url in [
         "rediss://user:geheim@h:x",
@@ -201,6 +218,7 @@ fn no_message_and_no_debug_print_shows_a_password() {
         ":geheim@h",
         "geheim@h",
         "user:ge@heim:gehe@h",
+        "/run/redis.sock?pass=a@geheim",
         "redis:user:geheim@h",
         "h:6379#geheim",
         "redis://h#geheim",
@@ -224,6 +242,13 @@ fn no_message_and_no_debug_print_shows_a_password() {
         ("cannot open unix:///[:port]?pass=geheim", "cannot open unix:///[:port]?***"),
         ("write redis://host[:port][/db], or", "write redis://host[:port][/db], or"),
         ("cannot open /run/coturn@home/x", "cannot open /run/coturn@home/x"),
+        ("cannot open /run/a?b&c: no", "cannot open /run/a?b&c: no"),
+        ("cannot open @/s?db=2&pass=geheim: no", "cannot open ***@/s?***: no"),
+        // Blanks in a URL.
+        ("cannot open redis://u:a b@ geheim c@h/0: no", "cannot open redis://***@h/0: no"),
+        ("redis://u:12 geheim@h: x, or redis://h:1 is", "redis://***@h: x, or redis://h:1 is"),
+        ("cannot open unix://@/a @/s?db=2&pass=geheim: no", "cannot open unix://***@/s?***: no"),
+        ("cannot open unix:///s?db=2 &pass=geheim: no", "cannot open unix:///s?db=2 &***: no"),
     ];
     for (message, shown) in messages {
         assert_eq!(message_without_credentials(message), shown);
