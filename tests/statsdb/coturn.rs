@@ -7,7 +7,7 @@ use crate::common::models::balance::Books;
 use crate::common::models::sums::{assert_between, legs};
 use crate::common::models::traffic::Legs;
 use crate::common::poll::{self, PATIENCE};
-use crate::common::readers::coturn_log::{Cause, CoturnLog};
+use crate::common::readers::coturn_log::{Cause, CoturnLog, sum};
 use crate::common::readers::page::Page;
 use crate::common::servers::coturn::{Coturn, Settings};
 use crate::common::servers::exporter::Exporter;
@@ -186,6 +186,49 @@ fn a_killed_server_takes_its_allocations_along_at_once_and_no_others() {
     assert!(page.count(CONNECTIONS, &[]) >= 4);
     assert_content(&coturn);
     assert_content(&other);
+}
+
+/// A coturn is killed; its next process gives out the same ids, also to clients that it refuses under the same name.
+#[test]
+fn whom_a_restarted_server_refuses_adds_nothing_to_the_dead() {
+    let (exporter, address) = listening(&[]);
+    let mut coturn =
+        Coturn::start_reporting_to(address.port(), None, Settings { max_lifetime: 3600, ..SERVER });
+    let peer = EchoPeer::start();
+    let endless = Job { kind: Kind::Tcp, user: "tcp", clients: 2, messages: ENDLESS, ..Job::default() };
+    let doomed = Uclient::start(&coturn, peer.port(), endless);
+    until_busy(&exporter, &coturn, 2);
+    coturn.kill();
+    drop(doomed);
+    exporter.until("its two to be gone", |page| match (live(page), closed(page, "abandoned")) {
+        (0, 2) => Ok(()),
+        other => Err(format!("live, abandoned: {other:?}")),
+    });
+    let (first, relayed) = (coturn.log(), legs(&exporter.page(), REALM, "relayed"));
+
+    coturn.start_reporting_again();
+    let is_refused = |id: &u64| {
+        let log = coturn.log();
+        log.sessions.get(id).is_some_and(|session| session.user == "tcp" && session.reports > 0)
+    };
+    let dead = first.sessions.iter().filter(|(_, session)| session.is_live()).map(|(id, _)| *id);
+    let dead: Vec<_> = dead.collect();
+    poll::until(PATIENCE, "one of the refused to have the id of one of the dead", || {
+        let mut refused = Uclient::start(&coturn, peer.port(), Job { password: "not this", ..endless });
+        assert!(refused.wait(PATIENCE).is_none(), "{}", refused.output());
+        if dead.iter().any(is_refused) { Ok(()) } else { Err(format!("{dead:?}: {}", coturn.log_text())) }
+    });
+    exporter.until("what they sent to count for nobody", |page| {
+        let unallocated = page.count("coturn_unallocated_packets_total", &[("direction", "received")]);
+        let lost = [&first, &coturn.log()].map(|log| sum(log.unallocated()).client.received_packets);
+        if unallocated == lost.iter().sum::<u64>() {
+            Ok(())
+        } else {
+            Err(format!("{unallocated} of {lost:?}"))
+        }
+    });
+    assert_eq!(legs(&exporter.page(), REALM, "relayed"), relayed);
+    assert_eq!(page_anomalies(&exporter.page()), 0);
 }
 
 fn page_anomalies(page: &Page) -> u64 {

@@ -11,7 +11,7 @@ use crate::state::model::series::{Anomaly, Orphan};
 use crate::state::model::session::Joining;
 use crate::state::record::events::session_serial;
 use crate::state::storage::packed::PackedTime;
-use crate::wire::{Grant, Leg};
+use crate::wire::Grant;
 
 /// How long an ended allocation waits for its totals.
 pub(super) const SETTLING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -108,6 +108,9 @@ impl Table {
 
     /// An open record ends by coturn's word: `deleted`, or a total that tells that `deleted` was lost.
     pub(super) fn end(&mut self, at: RecordId, cause: Option<Cause>) -> Applied {
+        if self.records[at].phase == Phase::Gone {
+            self.claim_for(at);
+        }
         self.note_sign(at);
         self.records[at].set(Flag::EndReported, true);
         let allocation = &self.records[at];
@@ -156,11 +159,7 @@ impl Table {
         }
         self.join_session(at, if origin == Origin::Born { Joining::Born } else { Joining::Adopted });
         self.enter(at, origin == Origin::Born);
-        let ids = self.key_ids;
-        let claimed = self.keys.unclaimed.claim(|| ids.of_key(key));
-        if !claimed.is_zero() {
-            self.count(at, Leg::Client, &claimed);
-        }
+        self.claim_for(at);
         self.judge(at);
         Some(at)
     }
@@ -277,7 +276,8 @@ impl Table {
             self.count_live(at);
         } else {
             self.clear_overdue_orphan(at);
-            if self.records[at].phase == Phase::Gone {
+            let was_gone = self.records[at].phase == Phase::Gone;
+            if was_gone {
                 self.contradict(at);
             }
             self.locate(at, granted);
@@ -288,6 +288,9 @@ impl Table {
             allocation.grant(moment, granted);
             self.join_session(at, Joining::Adopted);
             self.enter(at, false);
+            if was_gone {
+                self.claim_for(at);
+            }
         }
         self.note_sign(at);
         self.records[at].meet_status();

@@ -22,11 +22,18 @@ impl Table {
     ) -> Applied {
         let known = self.find_open(hash, key).or_else(|| self.find_closing(hash, key));
         if let Some(at) = known {
-            // Probes and refused logins report on the client leg, too: the peer leg only an allocation has.
-            let revived = leg == Leg::Peer
-                && !traffic.is_zero()
-                && self.is_plausible(known, traffic)
-                && self.revive(at);
+            if traffic.is_zero() || !self.is_plausible(known, traffic) {
+                self.count(at, leg, traffic);
+                return Applied::Updated;
+            }
+            if leg == Leg::Client && self.may_be_refused(at) {
+                return self.set_aside(key, traffic);
+            }
+            let is_gone = self.records[at].phase == Phase::Gone;
+            let revived = leg == Leg::Peer && self.revive(at);
+            if is_gone {
+                self.claim_for(at);
+            }
             self.count(at, leg, traffic);
             return if revived { Applied::Adopted } else { Applied::Updated };
         }
@@ -38,11 +45,7 @@ impl Table {
             return Applied::SetAside;
         }
         match leg {
-            Leg::Client => {
-                let unclaimed = self.keys.unclaimed.add(self.now, self.key_ids.of_key(key), traffic);
-                self.counters.unallocated.add(&unclaimed);
-                Applied::SetAside
-            }
+            Leg::Client => self.set_aside(key, traffic),
             // Only an allocation has peers: its status was lost, or came before our time.
             Leg::Peer => {
                 let granted = self.nothing_granted(key.source);
@@ -52,6 +55,35 @@ impl Table {
                 self.count(at, leg, traffic);
                 Applied::Adopted
             }
+        }
+    }
+
+    /// Whether a report of the client leg under the key of the record may be of a session without an allocation: probes and
+    /// refused logins report it, too, and a new process gives out the ids of the old one. The peer leg only an allocation
+    /// has.
+    fn may_be_refused(&self, at: RecordId) -> bool {
+        let record = &self.records[at];
+        match record.phase {
+            Phase::Gone => record.has_peer(),
+            // The total has all that it reported.
+            Phase::Closing => record.is(Flag::ClientSettled),
+            Phase::Live | Phase::Overdue => false,
+        }
+    }
+
+    /// Client traffic that may be no allocation's is kept for the status, or the peer leg, that shows whose it is.
+    fn set_aside(&mut self, key: &SourceKey<'_>, traffic: &Traffic) -> Applied {
+        let unclaimed = self.keys.unclaimed.add(self.now, self.key_ids.of_key(key), traffic);
+        self.counters.unallocated.add(&unclaimed);
+        Applied::SetAside
+    }
+
+    /// What was set aside under the key of the record is the record's.
+    pub(super) fn claim_for(&mut self, at: RecordId) {
+        let (records, realms, ids) = (&self.records, &self.realms, self.key_ids);
+        let claimed = self.keys.unclaimed.claim(|| ids.of_key(&records.key_of(realms, at)));
+        if !claimed.is_zero() {
+            self.count(at, Leg::Client, &claimed);
         }
     }
 

@@ -155,6 +155,13 @@ fn client_traffic_alone_revives_nobody() {
     say(&mut table, 3, next, 1, &delta(Leg::Peer, [0, 0, 0, 0]));
     let adopted = table.snapshot().realms[0].series.adopted;
     assert_eq!((live(&table), adopted, closed(&table, Cause::Abandoned)), (0, 0, 1));
+    table.advance(at(14));
+    assert_eq!(
+        table.snapshot().realms[0].series.relayed.client,
+        Traffic::ZERO,
+        "the dead one relayed nothing"
+    );
+    assert_eq!(table.snapshot().unallocated.received.bytes, 300);
 }
 
 #[test]

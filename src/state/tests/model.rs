@@ -36,6 +36,8 @@ struct Record {
     by_traffic: bool,
     /// Its status says which server it is of, which is the same for all.
     long_form: bool,
+    /// Its coturn reports the peer leg.
+    peer_leg: bool,
     started: Timestamp,
     last_sign: Timestamp,
     granted_at: Timestamp,
@@ -165,6 +167,7 @@ impl Model {
                 let at = self.open_record(key).unwrap_or_else(|| self.open(key, lifetime, false, false));
                 self.note_id(grant, key.id);
                 self.contradict(at);
+                let was_gone = self.is_gone(at);
                 let record = &mut self.records[at];
                 record.long_form |= grant.path.is_some();
                 if record.phase != Phase::Live {
@@ -172,11 +175,15 @@ impl Model {
                     record.overdue_orphan = false;
                     self.realms.get_mut(&record.realm).unwrap().adopted += 1;
                 }
-                (record.granted_at, record.last_sign) = (now, now);
+                record.granted_at = now;
                 record.lifetime = lifetime;
                 record.alive_until = now.plus(lifetime);
                 (record.release_pending, record.by_traffic) = (false, false);
                 self.realms.get_mut(&record.realm).unwrap().refreshes += 1;
+                if was_gone {
+                    self.claim(at);
+                }
+                self.records[at].last_sign = now;
             }
             Event::Deleted => match self.open_record(key) {
                 Some(at) => self.end(at, None),
@@ -194,20 +201,73 @@ impl Model {
     fn traffic(&mut self, key: &Key<'_>, leg: Leg, traffic: &Traffic) {
         let known = self.open_record(key).or_else(|| self.closing_record(key, None));
         let at = match known {
+            Some(at) if leg == Leg::Client && self.may_be_of_another(at, traffic) => {
+                self.hold(key, traffic);
+                return;
+            }
             Some(at) => at,
             None if traffic.is_zero() || !fits(traffic, 1000) => return,
             None if leg == Leg::Peer => self.open(key, UNKNOWN, false, true),
             None => {
-                let (realm, user, id) = owned(key);
-                let same = |held: &&mut Unclaimed| (&held.1, &held.2, held.3) == (&realm, &user, id);
-                match self.held.iter_mut().find(same) {
-                    Some(held) => held.4.add(traffic),
-                    None => self.held.push((self.now.plus(seconds(10)), realm, user, id, *traffic)),
-                }
+                self.hold(key, traffic);
                 return;
             }
         };
+        if self.is_gone(at) && !traffic.is_zero() && self.is_plausible(at, traffic) {
+            if leg == Leg::Peer {
+                self.revive(at);
+            }
+            self.claim(at);
+        }
         self.count(at, leg, traffic);
+    }
+
+    fn is_gone(&self, at: usize) -> bool {
+        matches!(self.records[at].phase, Phase::Gone { .. })
+    }
+
+    fn is_plausible(&self, at: usize, traffic: &Traffic) -> bool {
+        fits(traffic, self.now.since(self.records[at].last_sign).as_millis().max(1000))
+    }
+
+    /// A client report under the key of what ended with its process, from a coturn that would report peers, too; or of what
+    /// has had its total.
+    fn may_be_of_another(&self, at: usize, traffic: &Traffic) -> bool {
+        let record = &self.records[at];
+        let has_ended = match record.phase {
+            Phase::Gone { .. } => record.long_form || record.peer_leg,
+            Phase::Closing { settled, .. } => settled[Leg::Client as usize],
+            Phase::Live | Phase::Overdue { .. } => false,
+        };
+        has_ended && !traffic.is_zero() && self.is_plausible(at, traffic)
+    }
+
+    fn hold(&mut self, key: &Key<'_>, traffic: &Traffic) {
+        let (realm, user, id) = owned(key);
+        let same = |held: &&mut Unclaimed| (&held.1, &held.2, held.3) == (&realm, &user, id);
+        match self.held.iter_mut().find(same) {
+            Some(held) => held.4.add(traffic),
+            None => self.held.push((self.now.plus(seconds(10)), realm, user, id, *traffic)),
+        }
+    }
+
+    /// What was held of the record's key is its own.
+    fn claim(&mut self, at: usize) {
+        let Record { realm, user, id, .. } = &self.records[at];
+        let of_key = |held: &Unclaimed| (&held.1, &held.2, &held.3) == (realm, user, id);
+        if let Some(place) = self.held.iter().position(of_key) {
+            let (.., traffic) = self.held.remove(place);
+            self.count(at, Leg::Client, &traffic);
+        }
+    }
+
+    fn revive(&mut self, at: usize) {
+        if self.now <= self.records[at].alive_until {
+            self.contradict(at);
+            let record = &mut self.records[at];
+            record.phase = Phase::Live;
+            self.realms.get_mut(&record.realm).unwrap().adopted += 1;
+        }
     }
 
     fn count(&mut self, at: usize, leg: Leg, traffic: &Traffic) {
@@ -216,16 +276,8 @@ impl Model {
         if !fits(traffic, since.as_millis().max(1000)) {
             return;
         }
-        if matches!(self.records[at].phase, Phase::Gone { .. })
-            && (leg, traffic.is_zero()) == (Leg::Peer, false)
-            && self.now <= self.records[at].alive_until
-        {
-            self.contradict(at);
-            let record = &mut self.records[at];
-            record.phase = Phase::Live;
-            self.realms.get_mut(&record.realm).unwrap().adopted += 1;
-        }
         let record = &mut self.records[at];
+        record.peer_leg |= leg == Leg::Peer;
         record.counted[leg as usize].add(traffic);
         self.realms.get_mut(&record.realm).unwrap().relayed[leg as usize].add(traffic);
         if record.phase == Phase::Live
@@ -254,6 +306,7 @@ impl Model {
         let Phase::Closing { settled, client_loss, .. } = &mut record.phase else { unreachable!() };
         settled[leg as usize] = true;
         record.last_sign = self.now;
+        record.peer_leg |= leg == Leg::Peer;
         // A minute more than its age; of one whose past is not known, a day.
         let most = self.now.since(record.started).as_millis() + if record.born { 60_000 } else { 86_400_000 };
         let lost = lost(leg, total, &record.counted[leg as usize], client_loss.as_ref());
@@ -324,6 +377,9 @@ impl Model {
 
     fn end(&mut self, at: usize, cause: Option<Cause>) {
         self.contradict(at);
+        if self.is_gone(at) {
+            self.claim(at);
+        }
         self.records[at].last_sign = self.now;
         let record = &self.records[at];
         if record.phase == Phase::Live {
@@ -376,7 +432,6 @@ impl Model {
         } else {
             numbers.adopted += 1;
         }
-        let place = self.held.iter().position(|held| (&held.1, &held.2, held.3) == (&realm, &user, id));
         self.records.push(Record {
             realm,
             user,
@@ -385,6 +440,7 @@ impl Model {
             born,
             by_traffic,
             long_form: false,
+            peer_leg: false,
             started: self.now,
             last_sign: self.now,
             granted_at: self.now,
@@ -395,10 +451,7 @@ impl Model {
             counted: [Traffic::ZERO; 2],
         });
         let at = self.records.len() - 1;
-        if let Some(place) = place {
-            let (.., traffic) = self.held.remove(place);
-            self.count(at, Leg::Client, &traffic);
-        }
+        self.claim(at);
         at
     }
 

@@ -133,6 +133,46 @@ fn traffic_of_the_client_leg_revives_nobody() {
     story.tell_of(201, &key("r", "alice", 5), &delta(Leg::Client, [3, 300, 3, 300]));
     story.tell_of(201, &key("r", "alice", 5), &delta(Leg::Peer, [0, 0, 0, 0]));
     assert_eq!((live(&story), story.realm().adopted), (1, 0));
+    // Nor is it what the dead one relayed: nobody claims it.
+    story.wait(212);
+    assert_eq!(story.realm().relayed.client, Traffic::ZERO);
+    assert_eq!(story.table.snapshot().unallocated.received.bytes, 300);
+}
+
+/// What shows that the dead one lives shows, too, that the reports of its client leg a moment before were its own.
+#[test]
+fn one_of_the_dead_that_lives_has_what_it_reported_just_before() {
+    let signs = [
+        (delta(Leg::Peer, [1, 50, 1, 50]), 300),
+        (refreshed(600), 300),
+        (Event::Deleted, 300),
+        // Its total has all of it.
+        (total(Leg::Client, [4, 400, 4, 400]), 400),
+    ];
+    for (sign, client_bytes) in signs {
+        let mut story = Story::new();
+        born(&mut story, 1, 5);
+        story.tell_of(200, &key("r", "bob", 1), &new(600));
+        story.tell_of(201, &key("r", "alice", 5), &delta(Leg::Client, [3, 300, 3, 300]));
+        story.tell_of(202, &key("r", "alice", 5), &sign);
+        story.wait(300);
+        assert_eq!(story.realm().relayed.client.received.bytes, client_bytes, "{sign:?}");
+        assert_eq!(story.table.snapshot().unallocated, Traffic::ZERO, "{sign:?}");
+        assert_eq!(story.table.snapshot().anomalies.total(), 0, "{sign:?}");
+        story.ends_empty();
+    }
+}
+
+/// Coturn before 4.5.1.2 reports no peer leg: there the client leg is all that there is.
+#[test]
+fn without_a_peer_leg_a_report_of_the_client_leg_counts() {
+    let mut story = Story::new();
+    let first = story.table.connection_opened(at(1), SOURCE, [192, 0, 2, 1].into());
+    let short = Event::New(Grant { lifetime: 600, path: None });
+    story.table.apply_from(at(1), SOURCE, first, &key("r", "alice", 5), &short);
+    super::connections::close(&mut story.table, 2, first);
+    story.tell_of(4, &key("r", "alice", 5), &delta(Leg::Client, [3, 300, 3, 300]));
+    assert_eq!((live(&story), story.realm().relayed.client.received.bytes), (0, 300));
 }
 
 #[test]

@@ -219,6 +219,24 @@ fn traffic_waits_for_its_status_or_counts_apart() {
     assert_eq!(story.wait(16).table.snapshot().unallocated, traffic([2, 20, 2, 20]));
 }
 
+/// Of one that has ended and settled, nothing more comes: its server was restarted at once, and refuses a client that has the
+/// same id.
+#[test]
+fn traffic_behind_the_total_counts_apart() {
+    let mut story = Story::new();
+    story.tell(0, &new(600));
+    story.tell(5, &Event::Deleted);
+    story.tell(5, &delta(Leg::Client, [1, 10, 1, 10]));
+    story.tell(5, &total(Leg::Client, [2, 20, 2, 20]));
+    story.tell(5, &total(Leg::Peer, [1, 6, 1, 6]));
+    story.tell(8, &delta(Leg::Client, [32, 3200, 32, 3200]));
+    story.tell(8, &delta(Leg::Peer, [0, 0, 0, 0]));
+    story.wait(18);
+    assert_eq!(story.realm().relayed.client.received.bytes, 20);
+    assert_eq!(story.table.snapshot().unallocated.received.bytes, 3200);
+    story.ends_empty();
+}
+
 #[test]
 fn peer_traffic_is_proof_of_an_allocation() {
     let mut story = Story::new();
