@@ -42,7 +42,7 @@ CARGO_CYCLONEDX = 0.5.9
 PACKAGE_PROFILE ?= release
 
 .PHONY: deb rpm packages-test first-machine release reproducible
-.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv deploy-test postgres-versions check fmt pictures clean
+.PHONY: help run demo build test reference bench steps instructions soak fuzz parsers guided attacks mutants msrv aarch64-test deploy-test postgres-versions check fmt pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -180,6 +180,10 @@ first-machine: ## Type the steps of docs/deploying.md on a fresh Debian 12 and t
 
 release: $(TOOLS)/cargo-cyclonedx@$(CARGO_CYCLONEDX) ## Build the static program, its SBOM and check sums into target/dist
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" packaging/release.sh target/dist
+
+# For development: a quarter of an hour. Debian's gcc-aarch64-linux-gnu, musl-dev:arm64 and qemu-user-static.
+aarch64-test: ## The tests of the library and the replays on another processor, in a static program under QEMU
+	CARGO='$(CARGO)' tests/aarch64.sh
 
 reproducible: $(TOOLS)/cargo-cyclonedx@$(CARGO_CYCLONEDX) ## Make the release of HEAD twice, at two places, and compare; PROFILE=dev is quick
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" packaging/reproducible.sh

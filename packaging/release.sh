@@ -6,31 +6,26 @@
 # - sha256sums of both
 #
 # Two runs on one commit with one tool chain give the same bytes, wherever they are run: `packaging/reproducible.sh` shows it. It
-# builds for the processor that it runs on: aarch64 on an arm64 machine.
+# builds for the processor that it runs on, or for TARGET=aarch64-unknown-linux-musl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=$(realpath -m "${1:?packaging/release.sh DIRECTORY}")
 profile=${PROFILE:-release}
-target=$(uname -m)-unknown-linux-musl
+target=${TARGET:-$(uname -m)-unknown-linux-musl}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 name=coturn-exporter-$version-$target
 
-for tool in "musl-gcc musl-tools" "git git"; do
-  read -r command package <<<"$tool"
-  command -v "$command" >/dev/null || { echo "release: $command is missing: apt-get install $package" >&2; exit 1; }
-done
+source packaging/target.sh
+needs git git
 command -v cargo-cyclonedx >/dev/null ||
   { echo 'release: cargo-cyclonedx is missing: make release installs it' >&2; exit 1; }
-# Without rustup the tool chain must have it already.
-if command -v rustup >/dev/null; then rustup target add "$target" 2>/dev/null; fi
 
 # No path and no clock of this machine is in what is built.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 home=${CARGO_HOME:-$HOME/.cargo}
-cc=CC_${target//-/_}
-export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 "$cc=musl-gcc"
+use_target "$target" "-fno-asynchronous-unwind-tables -ffile-prefix-map=$PWD=/build -ffile-prefix-map=$home=/cargo"
+export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0
 export RUSTFLAGS="--remap-path-prefix=$PWD=/build --remap-path-prefix=$home=/cargo"
-export CFLAGS="-fno-asynchronous-unwind-tables -ffile-prefix-map=$PWD=/build -ffile-prefix-map=$home=/cargo"
 COTURN_EXPORTER_REVISION=$(git rev-parse --short=12 HEAD)
 COTURN_EXPORTER_RUSTC=$(rustc --version | cut -d ' ' -f 2)
 export COTURN_EXPORTER_REVISION COTURN_EXPORTER_RUSTC
@@ -63,4 +58,5 @@ tar --create --directory "$tree" --sort=name --format=ustar --mtime="@$SOURCE_DA
 cargo cyclonedx --quiet --format json --target "$target" --override-filename release-sbom
 sed "s|path+file://$PWD#|path+file:///build#|" release-sbom.json >"$out/$name.cdx.json"
 rm release-sbom.json
-(cd "$out" && sha256sum "$name.tar.gz" "$name.cdx.json" >sha256sums && cat sha256sums)
+# With those of another processor, where they lie there.
+(cd "$out" && sha256sum "coturn-exporter-$version"-*.tar.gz "coturn-exporter-$version"-*.cdx.json >sha256sums && cat sha256sums)
