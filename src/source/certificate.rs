@@ -1,4 +1,4 @@
-//! The certificate of a server that is not accepted: what is wrong with it, and the command that makes a right one.
+//! The certificate of a server that is not accepted: what is wrong with it, and what mends it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -67,9 +67,7 @@ impl BadCertificate {
                     "{its} is not signed by a CA in {path} (--redis.tls-ca-file); is it the right file, and does the \
                      server send its whole chain?"
                 ),
-                None => format!(
-                    "{its} is not signed by a CA that this system trusts; name its CA with --redis.tls-ca-file"
-                ),
+                None => format!("{its} is not signed by a CA that this system trusts"),
             },
             Flaw::Authority => format!(
                 "{its} is that of a CA (basicConstraints CA:TRUE, which `openssl req -x509` sets), and a CA's is never \
@@ -102,9 +100,16 @@ impl BadCertificate {
         }
     }
 
-    /// The command that makes a certificate that is accepted, with what it needs and what to do with it as a comment.
+    /// What to do: the flag for the CA, where it is only not known; else the command that makes a certificate that is
+    /// accepted, with what it needs and what to do with it as a comment.
     pub(super) fn fix(&self) -> String {
-        let Self { server: Endpoint { host, .. }, ca_file, .. } = self;
+        let Self { server: server @ Endpoint { host, .. }, ca_file, flaw } = self;
+        if let Flaw::Untrusted = flaw {
+            return format!(
+                "--redis.tls-ca-file FILE with the certificate of the CA that has signed that of {server}; on the host of \
+                 Redis it is the file of tls-ca-cert-file in redis.conf, as a rule"
+            );
+        }
         let kind = if host.parse::<IpAddr>().is_ok() { "IP" } else { "DNS" };
         let ca = ca_file.as_deref().unwrap_or("ca.crt");
         // Without basicConstraints it is no CA's; with an extension it is of version 3.
@@ -138,7 +143,8 @@ fn date(time: UnixTime) -> String {
 
 impl fmt::Display for BadCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; a right one is made by: {}", self.problem(), self.fix())
+        let joint = if matches!(self.flaw, Flaw::Untrusted) { "" } else { "a right one is made by: " };
+        write!(f, "{}; {joint}{}", self.problem(), self.fix())
     }
 }
 

@@ -178,7 +178,7 @@ fn a_certificate_that_proves_nothing_is_refused_and_the_reason_said() {
 
 #[test]
 fn a_flaw_of_the_servers_certificate_is_named_and_the_printed_command_mends_it() {
-    let (ours, strangers) = (Authority::new("ours"), Authority::new("strangers"));
+    let ours = Authority::new("ours");
     let ca = text(&ours.cert_file);
     for (host, pair, says) in [
         ("localhost", ours.pair(), "is that of a CA (basicConstraints CA:TRUE"),
@@ -187,7 +187,6 @@ fn a_flaw_of_the_servers_certificate_is_named_and_the_printed_command_mends_it()
         ("localhost", ours.issue_for_later("new", &HERE), "is not valid yet, but from 2090-01-01T00:00:00Z"),
         ("127.0.0.1", ours.issue("other", &["redis.example"]), "is not for that name, but for "),
         ("localhost", ours.issue("nobody", &[]), "is not for that name, but for no name at all"),
-        ("localhost", strangers.issue("server", &HERE), "is not signed by a CA in "),
         ("localhost", ours.issue_for_clients("client", &HERE), "is not for servers"),
     ] {
         let server = TlsRedis::open_to_all(&ours, &pair);
@@ -218,6 +217,30 @@ fn a_flaw_of_the_servers_certificate_is_named_and_the_printed_command_mends_it()
         let url = server.url(host);
         must_watch(&Exporter::start(&["--redis.url", &url, "--redis.tls-ca-file", &ca]), &server.redis, &url);
     }
+}
+
+/// Nothing is wrong with the certificate: what is missing is the flag for its CA, or the right file there.
+#[test]
+fn a_ca_that_is_not_known_is_mended_by_its_flag() {
+    let (ours, strangers) = (Authority::new("ours"), Authority::new("strangers"));
+    let server = TlsRedis::open_to_all(&ours, &strangers.issue("server", &HERE));
+    let url = server.url("localhost");
+    let given = text(&ours.cert_file);
+    for (flags, says) in [
+        (vec![], "is not signed by a CA that this system trusts"),
+        (vec!["--redis.tls-ca-file", given.as_str()], "is not signed by a CA in "),
+    ] {
+        let flags = [vec!["--redis.url", &url], flags].concat();
+        let ended = command::exporter(&[&["doctor", "--json"], flags.as_slice()].concat());
+        let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let [message, fix] = ["message", "fix"].map(|field| report["findings"][0][field].as_str().unwrap());
+        assert!(message.contains(says), "{message}");
+        assert!(fix.starts_with("--redis.tls-ca-file FILE ") && !fix.contains("openssl"), "{fix}");
+        let said = complaint(&flags);
+        assert!(said.contains(says) && said.contains(fix) && !said.contains("openssl"), "{said}");
+    }
+    let ca = text(&strangers.cert_file);
+    must_watch(&Exporter::start(&["--redis.url", &url, "--redis.tls-ca-file", &ca]), &server.redis, &url);
 }
 
 #[test]
