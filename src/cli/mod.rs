@@ -18,6 +18,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 pub use stop::Stop;
 
 use crate::config::Config;
+use crate::version::NAME;
 use args::Args;
 
 /// What the command line (program name first) and the environment ask for.
@@ -31,9 +32,32 @@ where
     T: Into<OsString> + Clone,
 {
     let mut command = definitions();
-    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| Stop::from_clap(&error))?;
-    let args = Args::from_arg_matches(&matches).map_err(|error| Stop::from_clap(&error))?;
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let matches = command.try_get_matches_from_mut(&arguments);
+    let stop = |error: &clap::Error| Stop::from_clap(error, &called(&command, &arguments));
+    let matches = matches.map_err(|error| stop(&error))?;
+    let args = Args::from_arg_matches(&matches).map_err(|error| stop(&error))?;
     read::config(args, &matches, &command).map_err(|error| Stop::usage(&error))
+}
+
+/// The program's name, then those of the subcommand that these arguments mean and of its own: what has a help of its own.
+fn called(definitions: &clap::Command, arguments: &[OsString]) -> String {
+    let (mut here, mut name) = (definitions, NAME.to_owned());
+    let mut is_value = false;
+    for argument in arguments.iter().skip(1).filter_map(|argument| argument.to_str()) {
+        if std::mem::take(&mut is_value) {
+            continue;
+        }
+        if let Some(flag) = argument.strip_prefix("--") {
+            let takes_value =
+                |known: &clap::Arg| known.get_long() == Some(flag) && known.get_action().takes_values();
+            is_value = here.get_arguments().any(takes_value);
+        } else if let Some(subcommand) = here.find_subcommand(argument) {
+            here = subcommand;
+            name = format!("{name} {}", subcommand.get_name());
+        }
+    }
+    name
 }
 
 /// All flags and subcommands, for the parser and for whoever writes of them. The help of a subcommand lists what it reads; the

@@ -24,7 +24,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    pub(super) fn from_clap(error: &clap::Error) -> Self {
+    /// `called` is the program with the subcommand whose help knows more.
+    pub(super) fn from_clap(error: &clap::Error, called: &str) -> Self {
         let text = error.render().to_string();
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return Self { code: 0, text };
@@ -59,7 +60,7 @@ impl Stop {
         }
         let message = message_without_credentials(&message);
         let words = message.split(' ').map(without_credentials).collect::<Vec<_>>();
-        Self { code: USAGE, text: error_line(&format!("{} (see {NAME} --help)", words.join(" "))) }
+        Self { code: USAGE, text: error_line(&format!("{} (see {called} --help)", words.join(" "))) }
     }
 
     pub(super) fn usage(error: &dyn Error) -> Self {

@@ -27,6 +27,29 @@ fn error(line: &str) -> String {
 }
 
 #[test]
+fn a_usage_error_names_the_help_of_the_subcommand() {
+    for (line, help) in [
+        ("--nonsense", "coturn-exporter"),
+        ("nonsense", "coturn-exporter"),
+        ("--log.level", "coturn-exporter"),
+        ("replay", "coturn-exporter replay"),
+        ("replay --nonsense x", "coturn-exporter replay"),
+        ("replay --until", "coturn-exporter replay"),
+        ("--log.level info replay", "coturn-exporter replay"),
+        ("--redis.url record doctor --nonsense", "coturn-exporter doctor"),
+        ("usage --until replay --nonsense", "coturn-exporter usage"),
+        ("ledger", "coturn-exporter ledger"),
+        ("ledger prune --nonsense", "coturn-exporter ledger prune"),
+    ] {
+        let said = error(line);
+        assert!(said.ends_with(&format!(" (see {help} --help)")), "{line}: {said}");
+        let mut words = help.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        words.push("--help".to_owned());
+        assert_eq!(parse(words).unwrap_err().code(), 0, "{help}");
+    }
+}
+
+#[test]
 fn the_definitions_are_sound_and_variables_follow_from_flags() {
     let command = Args::command();
     command.clone().debug_assert();
