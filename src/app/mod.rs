@@ -157,13 +157,26 @@ const WORKERS: usize = 2;
 /// How long renderings in progress may hold up the end.
 const LAST_RENDERINGS: Duration = Duration::from_millis(200);
 
+/// The exit code where nobody reads the output any more: what a shell has for a program that SIGPIPE ends.
+const NOBODY_READS: u8 = 128 + 13;
+
 /// Does what `config` asks for, until it is done or a signal stops it; gives the exit code. `dropped_log_lines` goes onto
 /// the page.
 ///
 /// # Errors
 ///
 /// When it cannot start, or cannot go on.
-pub fn run(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
+pub fn run(config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
+    match run_command(config, dropped_log_lines) {
+        // Whoever reads the output has seen enough: `usage | head -1` says no more of it than `ls | head -1` does.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::from(NOBODY_READS))
+        }
+        ended => ended,
+    }
+}
+
+fn run_command(mut config: Config, dropped_log_lines: Arc<AtomicU64>) -> Result<ExitCode, Error> {
     let done = |()| ExitCode::SUCCESS;
     // A mistake in a flag is an error at once; later, a file in the middle of its renewal is a reason to try again.
     for source in &config.sources {

@@ -13,6 +13,7 @@ pub mod common;
 
 mod api;
 mod cli;
+mod closed_pipe;
 mod commands;
 mod dependencies;
 mod deploy;

@@ -7,6 +7,7 @@ mod compressed_rules;
 mod prometheus;
 
 use std::fs;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -58,7 +59,7 @@ pub(in crate::app) async fn demo(
     let coturn = coturn_file(folder.path(), statsdb, demo.calls)?;
     let config = Config { coturn: Some(coturn), ..config(listen, statsdb, folder.path()) };
     let prometheus = DemoPrometheus::start(folder.path(), demo.port)?;
-    say(&demo, folder.path(), prometheus.as_ref());
+    say(&mut io::stdout(), &demo, folder.path(), prometheus.as_ref()).map_err(Error::Output)?;
     let service = Service::new(Profile::of_demo(demo.calls, SPEED));
     let to = statsdb.to_string();
     let playing = async {
@@ -133,31 +134,39 @@ fn coturn_file(folder: &Path, statsdb: SocketAddr, calls: usize) -> Result<Cotur
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the subcommand is for")]
-fn say(demo: &Demo, folder: &Path, prometheus: Option<&DemoPrometheus>) {
+/// What the subcommand is for.
+fn say(
+    out: &mut impl Write,
+    demo: &Demo,
+    folder: &Path,
+    prometheus: Option<&DemoPrometheus>,
+) -> io::Result<()> {
     let Demo { port, .. } = demo;
-    println!("A TURN service is simulated, {SPEED} times as fast as the clock. Ctrl-C ends it. Open:");
-    println!(
-        "  http://127.0.0.1:{port}/             realms, traffic and servers move at once; leaks in half a minute"
-    );
-    println!(
-        "  http://127.0.0.1:{port}/allocations  allocations that nobody closed come first, with their user"
-    );
+    writeln!(
+        out,
+        "A TURN service is simulated, {SPEED} times as fast as the clock. Ctrl-C ends it. Open:\n  \
+         http://127.0.0.1:{port}/             realms, traffic and servers move at once; leaks in half a minute\n  \
+         http://127.0.0.1:{port}/allocations  allocations that nobody closed come first, with their user"
+    )?;
     match prometheus {
-        Some(prometheus) => println!(
+        Some(prometheus) => writeln!(
+            out,
             "  {}             under Alerts: CoturnAllocationsLeaked fires within two minutes, by the shipped rules on the demo's \
              clock",
             prometheus.url()
         ),
-        None => println!(
+        None => writeln!(
+            out,
             "  http://127.0.0.1:{port}/metrics      (no `prometheus` is installed here, so no alert is shown)"
         ),
-    }
-    println!(
+    }?;
+    writeln!(
+        out,
         "What each user has used, in another terminal while this runs:\n  {} usage --store.path {}",
         own_name(),
         folder.join("store").display()
-    );
+    )?;
+    out.flush()
 }
 
 /// As this program was called, for its commands to be copied: a build in a clone is on no search path.
