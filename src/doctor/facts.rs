@@ -59,9 +59,11 @@ pub enum Obstacle {
     Connection,
     /// A connection without TLS, and bytes on it that are not the protocol of Redis.
     Protocol,
+    /// What listens there is no Redis but an exporter, to which coturn reports.
+    Listener,
     /// The TLS handshake failed.
     Tls {
-        /// The command that makes a certificate that is accepted, where the certificate is at fault.
+        /// What makes the certificate one that is accepted, where the certificate is at fault.
         fix: Option<String>,
     },
     /// Redis refuses the login.

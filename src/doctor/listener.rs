@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Finding, Severity, TURNSERVER_LINE, Verdict, of_source};
+use super::{COTURN_PASSWORD, Finding, Severity, TURNSERVER_LINE, Verdict, of_source};
 
 /// What was seen of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub struct ListenerFacts {
     pub ip: String,
     /// The port; 0 where the system chooses it.
     pub port: u16,
-    /// Whether a password is configured here, and whether it contains a blank.
+    /// Whether a password is given, and whether it contains a blank.
     pub password: Option<PasswordForm>,
+    /// Where that would have come from.
+    pub password_of: PasswordOrigin,
     /// The line for the `turnserver.conf` of a coturn on this host; `SECRET` in it stands for a password.
     pub line: String,
     /// What a client there finds.
@@ -30,6 +32,15 @@ pub struct ListenerFacts {
 pub struct PasswordForm {
     /// It contains a blank or a quote.
     pub is_cut_by_coturn: bool,
+}
+
+/// Where the password of a listener is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordOrigin {
+    /// `--statsdb.password-file`.
+    Flag,
+    /// `redis-statsdb` in coturn's file, by which the listener was found.
+    CoturnFile,
 }
 
 /// What a client finds at a listener.
@@ -47,6 +58,13 @@ pub enum ListenerSeen {
     Tls,
     /// An exporter.
     Exporter(ExporterSeen),
+}
+
+impl ListenerSeen {
+    /// Whether who connects there must say a password.
+    pub const fn wants_password(&self) -> bool {
+        matches!(self, Self::Refused | Self::Exporter(ExporterSeen { has_password: true, .. }))
+    }
 }
 
 /// What an exporter says of its listener.
@@ -158,16 +176,25 @@ fn reach(facts: &ListenerFacts) -> Verdict {
 }
 
 fn refused(facts: &ListenerFacts) -> Verdict {
-    let why = "a coturn with this password is refused, and nothing that it reports is counted";
-    if facts.password.is_some() {
-        Verdict::new(Severity::Fault, "listener-login", "the password of --statsdb.password-file is refused")
-            .because(why)
-            .fix("restart the exporter if the file has changed since it started, or give doctor its file")
-    } else {
-        Verdict::new(Severity::Fault, "listener-login", "a password is required, and none is given")
-            .because(why)
-            .fix("--statsdb.password-file FILE, the same as the exporter has")
-    }
+    let (message, fix) = match (facts.password_of, facts.password) {
+        (PasswordOrigin::Flag, Some(_)) => (
+            "the password of --statsdb.password-file is refused",
+            "restart the exporter if the file has changed since it started, or give doctor its file",
+        ),
+        (PasswordOrigin::Flag, None) => (
+            "a password is required, and none is given",
+            "--statsdb.password-file FILE, the same as the exporter has",
+        ),
+        (PasswordOrigin::CoturnFile, Some(_)) => {
+            ("the password of redis-statsdb is refused", COTURN_PASSWORD)
+        }
+        (PasswordOrigin::CoturnFile, None) => {
+            ("a password is required, and redis-statsdb has none", COTURN_PASSWORD)
+        }
+    };
+    Verdict::new(Severity::Fault, "listener-login", message)
+        .because("a coturn with this password is refused, and nothing that it reports is counted")
+        .fix(fix)
 }
 
 fn login(facts: &ListenerFacts, has_password: bool) -> Verdict {
@@ -223,8 +250,9 @@ fn clients(refused_clients: u64) -> Option<Verdict> {
 }
 
 fn line(facts: &ListenerFacts) -> Verdict {
+    let has_secret = facts.password.is_some() || facts.seen.wants_password();
     let secret =
-        if facts.password.is_some() { "; SECRET is the content of --statsdb.password-file" } else { "" };
+        if has_secret { "; SECRET is the content of the exporter's --statsdb.password-file" } else { "" };
     Verdict::new(Severity::Info, TURNSERVER_LINE, format!("what turnserver.conf needs{secret}"))
         .because(
             "coturn on this host connects so; from another host ip is an address of this one. coturn 4.17 and later \
@@ -256,6 +284,7 @@ mod tests {
             ip: "127.0.0.1".to_owned(),
             port: 6390,
             password: password.map(|is_cut_by_coturn| PasswordForm { is_cut_by_coturn }),
+            password_of: PasswordOrigin::Flag,
             line: LINE.to_owned(),
             seen,
         }
@@ -295,6 +324,24 @@ mod tests {
         assert_eq!(judged(None, ListenerSeen::Tls), [("listener", Info), LINE]);
         let down = ListenerSeen::Unreachable("Connection refused".to_owned());
         assert_eq!(judged(Some(true), down), [("listener", Fault), ("listener-password", Fault), LINE]);
+    }
+
+    #[test]
+    fn a_password_that_is_refused_is_that_of_the_flag_or_of_coturns_file() {
+        for (password_of, password, says) in [
+            (PasswordOrigin::Flag, Some(false), "of --statsdb.password-file is refused"),
+            (PasswordOrigin::Flag, None, "none is given"),
+            (PasswordOrigin::CoturnFile, Some(false), "of redis-statsdb is refused"),
+            (PasswordOrigin::CoturnFile, None, "redis-statsdb has none"),
+        ] {
+            let findings =
+                judge_listener(&ListenerFacts { password_of, ..facts(password, ListenerSeen::Refused) });
+            let [_, login, line] = findings.as_slice() else { panic!("{findings:#?}") };
+            assert!(login.message.contains(says), "{login:?}");
+            let is_of_coturn = login.fix.as_ref().unwrap().contains("in redis-statsdb");
+            assert_eq!(is_of_coturn, password_of == PasswordOrigin::CoturnFile, "{login:?}");
+            assert!(line.message.contains("SECRET is the content of the exporter's"), "{line:?}");
+        }
     }
 
     #[test]

@@ -70,12 +70,16 @@ pub struct Finding {
 /// The finding that gives the line for `turnserver.conf`.
 const TURNSERVER_LINE: &str = "turnserver-conf";
 
+/// How coturn is made to say the listener's password.
+const COTURN_PASSWORD: &str = "password=SECRET in redis-statsdb, where SECRET is the content of the exporter's \
+                               --statsdb.password-file; then restart coturn";
+
 /// Judges the facts.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let subject = &facts.subject;
     let mut verdicts = Vec::new();
     match &facts.seen {
-        Err(unreachable) => verdicts.push(server::unreachable(unreachable)),
+        Err(unreachable) => verdicts.push(server::unreachable(unreachable, subject)),
         Ok(seen) => {
             verdicts.push(server::reachable(seen, subject));
             verdicts.extend(server::version(seen));

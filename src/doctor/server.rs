@@ -13,7 +13,7 @@ const OLDEST: Version = Version { major: 5, minor: 0, patch: 0 };
 /// The first Redis with `CLIENT NO-TOUCH`.
 const NO_TOUCH: Version = Version { major: 7, minor: 2, patch: 0 };
 
-pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
+pub(super) fn unreachable(reason: &Unreachable, subject: &Subject) -> Verdict {
     let Unreachable { obstacle, text } = reason;
     let fault = |id, message| Verdict::new(Severity::Fault, id, message);
     let sees_nothing = "without it the exporter sees nothing";
@@ -27,6 +27,7 @@ pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
         Obstacle::Protocol => fault("reachable", format!("no Redis answers: {text}"))
             .because(sees_nothing)
             .fix("--redis.url with the port of Redis; rediss:// where that port speaks TLS"),
+        Obstacle::Listener => listener(subject),
         Obstacle::Tls { fix } => fault("reachable", format!("no TLS connection: {text}"))
             .because("the exporter does not use a server whose certificate it cannot verify")
             .fix(fix.clone().unwrap_or_else(|| {
@@ -44,6 +45,20 @@ pub(super) fn unreachable(reason: &Unreachable) -> Verdict {
             .because(sees_nothing)
             .fix("run doctor again when that is over; the log of Redis says why"),
     }
+}
+
+/// `--redis.url` leads to an exporter.
+fn listener(subject: &Subject) -> Verdict {
+    let address = subject.name.split_once("://").map_or(subject.name.as_str(), |(_, address)| address);
+    let address = address.split_once('/').map_or(address, |(address, _)| address);
+    let message = "what answers is no Redis: a coturn-exporter listens there (--statsdb.listen-address), to which coturn \
+                   reports";
+    Verdict::new(Severity::Fault, "reachable", message)
+        .because("it keeps no keys and passes nothing on: an exporter that watches it sees nothing")
+        .fix(format!(
+            "the flags of that exporter for doctor: --statsdb.listen-address {address} in place of --redis.url; an exporter \
+             that watches a Redis: --redis.url with the Redis"
+        ))
 }
 
 pub(super) fn reachable(seen: &Seen, subject: &Subject) -> Verdict {

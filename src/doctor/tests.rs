@@ -534,6 +534,7 @@ fn the_short_text_is_at_length_about_what_is_wrong_only() {
         listen: ":6390".to_owned(),
         ip: "127.0.0.1".to_owned(),
         port: 6390,
+        password_of: super::listener::PasswordOrigin::Flag,
         password: None,
         line: "redis-statsdb=\"\"".to_owned(),
         seen,

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Finding, Severity, Verdict, of_source};
+use super::{COTURN_PASSWORD, Finding, Severity, Verdict, of_source};
 
 /// coturn delays ends by up to so much where mobility is on.
 const MOBILITY_DELAY: Duration = Duration::from_secs(60);
@@ -18,6 +18,8 @@ pub struct TurnserverFacts {
     pub file: String,
     /// Where coturn reports to.
     pub statsdb: StatsdbSetting,
+    /// Its password beside that of the listener; `None` where it leads to no listener, or its password is not known.
+    pub password: Option<PasswordFit>,
     /// What the exporter watches.
     pub watched: Vec<WatchedPlace>,
     /// A `redis-statsdb` by which coturn reports to the first of them.
@@ -84,6 +86,19 @@ pub enum StatsdbSetting {
     },
 }
 
+/// How the password of `redis-statsdb` fits that of the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordFit {
+    /// They are the same.
+    Same,
+    /// They differ.
+    Different,
+    /// The listener has one, coturn does not say any.
+    Missing,
+    /// coturn says one, the listener has none.
+    NotAsked,
+}
+
 /// A place that the exporter watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedPlace {
@@ -93,6 +108,8 @@ pub struct WatchedPlace {
     pub endpoint: Option<(String, u16)>,
     /// The db that keys are read from; `None` for the listener, which has none.
     pub db: Option<u32>,
+    /// Who connects there must say a password.
+    pub has_password: bool,
 }
 
 impl WatchedPlace {
@@ -123,6 +140,7 @@ impl WatchedPlace {
 /// Judges the file.
 pub fn judge_turnserver(facts: &TurnserverFacts) -> Vec<Finding> {
     let mut verdicts = statsdb(facts);
+    verdicts.extend(facts.password.map(password));
     verdicts.push(realm(facts));
     verdicts.extend(users(facts));
     verdicts.extend(lifetime(facts));
@@ -207,6 +225,30 @@ fn place(facts: &TurnserverFacts, host: &str, port: u16, db: u32, unreachable: O
     Verdict::new(Severity::Fault, ID, message)
         .because("nothing that this coturn reports arrives at the exporter")
         .fix("one place in both: --redis.url or --statsdb.listen-address, and redis-statsdb (then restart coturn)")
+}
+
+/// Neither of the two is shown.
+fn password(fit: PasswordFit) -> Verdict {
+    const ID: &str = "coturn-statsdb-password";
+    let refused = |message| {
+        Verdict::new(Severity::Fault, ID, message)
+            .because("the listener refuses this coturn, and nothing that it reports is counted")
+            .fix(COTURN_PASSWORD)
+    };
+    match fit {
+        PasswordFit::Same => {
+            Verdict::new(Severity::Ok, ID, "the password of redis-statsdb is that of --statsdb.password-file")
+        }
+        PasswordFit::Different => {
+            refused("the password of redis-statsdb is another than that of --statsdb.password-file")
+        }
+        PasswordFit::Missing => refused("redis-statsdb has no password, and the listener wants one"),
+        PasswordFit::NotAsked => {
+            Verdict::new(Severity::Advice, ID, "redis-statsdb has a password, and the listener wants none")
+                .because("every client that can connect to the listener can report")
+                .fix("--statsdb.password-file FILE with that password, for the exporter")
+        }
+    }
 }
 
 fn realm(facts: &TurnserverFacts) -> Verdict {
@@ -348,13 +390,14 @@ mod tests {
 
     fn redis(host: &str, db: u32) -> WatchedPlace {
         let name = format!("redis://{host}:6379/{db}");
-        WatchedPlace { name, endpoint: Some((host.to_owned(), 6379)), db: Some(db) }
+        WatchedPlace { name, endpoint: Some((host.to_owned(), 6379)), db: Some(db), has_password: false }
     }
 
     fn well() -> TurnserverFacts {
         TurnserverFacts {
             file: "/etc/turnserver.conf".to_owned(),
             statsdb: target("localhost", 6379, 2),
+            password: Some(PasswordFit::Same),
             watched: vec![redis("127.0.0.1", 2)],
             line: "redis-statsdb=\"...\"".to_owned(),
             direct: None,
@@ -394,7 +437,7 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         type Break = fn(&mut TurnserverFacts);
-        let cases: [(&str, Severity, Break); 15] = [
+        let cases: [(&str, Severity, Break); 18] = [
             ("coturn-statsdb", Severity::Fault, |facts| facts.statsdb = StatsdbSetting::Missing),
             ("coturn-statsdb", Severity::Fault, |facts| {
                 facts.statsdb = StatsdbSetting::Broken("x".to_owned());
@@ -407,6 +450,15 @@ mod tests {
                 if let StatsdbSetting::Target { connect_timeout, .. } = &mut facts.statsdb {
                     *connect_timeout = 0;
                 }
+            }),
+            ("coturn-statsdb-password", Severity::Fault, |facts| {
+                facts.password = Some(PasswordFit::Different);
+            }),
+            ("coturn-statsdb-password", Severity::Fault, |facts| {
+                facts.password = Some(PasswordFit::Missing);
+            }),
+            ("coturn-statsdb-password", Severity::Advice, |facts| {
+                facts.password = Some(PasswordFit::NotAsked);
             }),
             ("coturn-realm", Severity::Advice, |facts| facts.realm = None),
             ("coturn-realm", Severity::Advice, |facts| facts.realm = Some("a # b".to_owned())),
@@ -450,6 +502,7 @@ mod tests {
             name: "statsdb".to_owned(),
             endpoint: Some((host.to_owned(), 6390)),
             db: None,
+            has_password: false,
         };
         for (listens, host, port, is_at) in [
             ("0.0.0.0", "192.0.2.1", 6390, Some(true)),

@@ -14,8 +14,10 @@ use super::error::LinkError;
 use super::forward::FORWARDER;
 use super::login::login_error;
 use super::reply_error::{is_elsewhere, is_forbidden, wants_login, words};
+use super::statsdb::OURS;
+use super::statsdb::probe::{is_guarded_listener, is_info_of_listener};
 use super::subscription::PATTERN;
-use crate::config::RedisSource;
+use crate::config::{RedisAddress, RedisSource};
 use crate::doctor::facts::{
     Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Rights, Role, Seen, Unreachable, Version,
 };
@@ -61,8 +63,15 @@ const DANGEROUS: [&[&str]; 8] = [
 ///
 /// Nothing could be seen: no Redis, or no login.
 pub async fn probe(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unreachable> {
-    let (connection, ping) = log_in(source).await.map_err(unreachable)?;
+    let (connection, ping) = match log_in(source).await {
+        Err(LinkError::Login(error)) => return Err(refused(source, error).await),
+        logged_in => logged_in.map_err(unreachable)?,
+    };
     let mut prober = Prober { connection };
+    if prober.ask::<String>(cmd("INFO").arg(OURS)).await.seen().is_some_and(|info| is_info_of_listener(info))
+    {
+        return Err(listener());
+    }
     // Every connection begins in db 0: the right to SELECT is not needed there.
     let select = match source.db {
         0 => Look::Seen(()),
@@ -116,6 +125,20 @@ async fn log_in(source: &RedisSource) -> Result<(MultiplexedConnection, Look<()>
 
 fn in_db_0(source: &RedisSource) -> RedisSource {
     RedisSource { db: 0, ..source.clone() }
+}
+
+/// A login that is refused, by a Redis or by the listener of an exporter.
+async fn refused(source: &RedisSource, error: RedisError) -> Unreachable {
+    match &source.address {
+        RedisAddress::Tcp(endpoint) if source.tls.is_none() && is_guarded_listener(endpoint).await => {
+            listener()
+        }
+        _ => unreachable(LinkError::Login(error)),
+    }
+}
+
+fn listener() -> Unreachable {
+    Unreachable { obstacle: Obstacle::Listener, text: "an exporter listens there".to_owned() }
 }
 
 fn unreachable(error: LinkError) -> Unreachable {

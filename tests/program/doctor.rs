@@ -17,6 +17,7 @@ use crate::common::servers::redis::{Redis, restore_idle};
 use crate::common::temp_dir::TempDir;
 
 /// What `doctor --json` said.
+#[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) code: Option<i32>,
     pub(crate) findings: Vec<Value>,
@@ -512,7 +513,9 @@ fn the_listener_is_looked_at_as_a_coturn_would() {
 
     let refused = report(Some(&wrong));
     assert_eq!(refused.faults(), ["listener-login", "listener-password"], "{:#?}", refused.findings);
-    assert_eq!(report(None).faults(), ["listener-login"]);
+    let without = report(None);
+    assert_eq!(without.faults(), ["listener-login"]);
+    assert!(without.text("turnserver-conf", "fix").contains("dbname=0 password=SECRET port="), "{without:?}");
     // Those two are what it says of itself, and of every client that is refused.
     assert_eq!(report(Some(&right)).faults(), ["listener-clients"]);
 
@@ -530,6 +533,28 @@ fn the_listener_is_looked_at_as_a_coturn_would() {
     let nobody = Report::with(&["--statsdb.listen-address", &nobody]);
     assert_eq!(nobody.faults(), ["listener"]);
     assert!(nobody.text("listener", "message").contains("refused"), "{:#?}", nobody.findings);
+}
+
+/// The listener speaks as a Redis does, and is none.
+#[test]
+fn an_exporter_in_place_of_a_redis_is_called_one() {
+    let dir = TempDir::new("passwords");
+    let file = dir.write("right", "open-sesame\n");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let guarded = file.display().to_string();
+    for flags in [&[][..], &["--statsdb.password-file", &guarded]] {
+        let (_service, address) = listening(flags);
+        for credentials in ["", ":wrong@", ":open-sesame@"] {
+            let report = Report::of(&format!("redis://{credentials}{address}/0"));
+            assert_eq!((report.code, report.faults()), (Some(1), vec!["reachable"]), "{report:?}");
+            let [message, fix] = ["message", "fix"].map(|field| report.text("reachable", field));
+            assert!(message.contains("no Redis: a coturn-exporter listens there"), "{message}");
+            assert!(
+                fix.contains(&format!("--statsdb.listen-address {address} in place of --redis.url")),
+                "{fix}"
+            );
+        }
+    }
 }
 
 /// coturn 4.17 refuses its statsdb host as a peer: an address that may be a relay's is named.

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::process::Signal;
 
@@ -185,6 +186,62 @@ fn the_file_alone_leads_to_the_redis_or_to_the_listener() {
     let listener = report(address.port());
     assert_eq!(listener.severity("coturn-statsdb"), "ok", "{:#?}", listener.findings);
     assert_eq!(listener.faults(), ["listener-coturn"], "no coturn has connected");
+    let file = dir.write("password", "open-sesame\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let (_exporter, address) = listening(&["--statsdb.password-file", &file.display().to_string()]);
+    let guarded = report(address.port());
+    assert_eq!(guarded.faults(), ["listener-login"], "{:#?}", guarded.findings);
+    assert!(guarded.text("listener-login", "message").contains("redis-statsdb has none"), "{guarded:?}");
+    assert!(guarded.text("turnserver-conf", "fix").contains("password=SECRET"), "{guarded:?}");
+}
+
+/// The password stands in two files; neither is shown.
+#[test]
+fn the_password_of_the_line_is_compared_with_that_of_the_listener() {
+    let dir = TempDir::new("two-passwords");
+    let secret = |name: &str| {
+        let path = dir.write(name, &format!("{name}-sesame\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let (right, wrong) = (secret("right"), secret("wrong"));
+    let (_guarded, guarded) = listening(&["--statsdb.password-file", &right]);
+    let (_open, open) = listening(&[]);
+    let conf = |port: u16, password: Option<&str>| {
+        let password = password.map_or_else(String::new, |password| format!("password={password} "));
+        let text = format!(
+            "redis-statsdb=\"ip=127.0.0.1 dbname=0 {password}port={port} connect_timeout=30\"\nrealm=r.example\n"
+        );
+        dir.write("turnserver.conf", &text).display().to_string()
+    };
+    let (right_word, wrong_word) = (Some("right-sesame"), Some("wrong-sesame"));
+    for (listener, word, file, severity) in [
+        (guarded, right_word, Some(&right), Some("ok")),
+        (guarded, wrong_word, Some(&right), Some("fault")),
+        (guarded, right_word, Some(&wrong), Some("fault")),
+        (guarded, None, Some(&right), Some("fault")),
+        (guarded, None, None, Some("fault")),
+        // What the listener's is, is not known.
+        (guarded, right_word, None, None),
+        (open, right_word, None, Some("advice")),
+        (open, None, None, None),
+    ] {
+        let (conf, listen) = (conf(listener.port(), word), listener.to_string());
+        let mut flags = vec!["--coturn.config-file", &conf, "--statsdb.listen-address", &listen];
+        flags.extend(file.iter().flat_map(|file| ["--statsdb.password-file", file]));
+        let report = Report::with(&flags);
+        let found = report.findings.iter().find(|finding| finding["id"] == "coturn-statsdb-password");
+        assert_eq!(found.map(|found| found["severity"].as_str().unwrap()), severity, "{word:?} {flags:?}");
+        assert!(!format!("{report:?}").contains("sesame"), "{report:?}");
+        if severity == Some("fault") {
+            assert!(report.text("coturn-statsdb-password", "fix").contains("password=SECRET"), "{report:?}");
+        }
+    }
+    // A file without a line is told the whole of it.
+    let conf = dir.write("nothing.conf", "realm=r.example\n").display().to_string();
+    let report =
+        Report::with(&["--coturn.config-file", &conf, "--statsdb.listen-address", &guarded.to_string()]);
+    assert!(report.text("coturn-statsdb", "fix").contains("password=SECRET"), "{report:?}");
 }
 
 /// The file is the one that a real coturn runs with.

@@ -10,7 +10,9 @@ use crate::app::Error;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, CoturnFile, Endpoint, RedisSource, ReportForm, Statsdb, Tls};
 use crate::doctor::facts::{Facts, Subject};
-use crate::doctor::listener::{ListenerSeen, denied_peer, judge_listener, only_found};
+use crate::doctor::listener::{
+    ListenerFacts, ListenerSeen, PasswordOrigin, denied_peer, judge_listener, only_found,
+};
 use crate::doctor::turnserver::judge_turnserver;
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
 use crate::source::connect::locate;
@@ -25,16 +27,25 @@ use crate::state::Settings;
 ///
 /// An output that takes no more; what is wrong with a Redis is a finding.
 pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<ExitCode, Error> {
-    let Config { mut sources, mut statsdb, coturn, table: settings, .. } = config;
+    let Config { mut sources, statsdb, coturn, table: settings, .. } = config;
     let mut findings = Vec::new();
+    let mut listener = match statsdb {
+        Some(statsdb) => Some(look_at(statsdb).await),
+        None => None,
+    };
     if let Some(file) = &coturn {
-        if let Some(listener) = listener_of_coturn(file).await {
-            findings.push(only_found(&listener.name));
-            (sources, statsdb) = (Vec::new(), Some(listener));
+        let mut password = None;
+        if let Some(found) = listener_of_coturn(file).await {
+            findings.push(only_found(&found.0.name));
+            (sources, listener) = (Vec::new(), Some(found));
+        } else if let Some((statsdb, facts)) = &listener {
+            password = coturn_facts::password_fit(file, statsdb, &facts.seen);
         }
         let watched = sources.iter().map(coturn_facts::of_redis);
-        let watched = watched.chain(statsdb.iter().map(coturn_facts::of_listener)).collect();
-        findings.extend(judge_turnserver(&coturn_facts::facts(file, watched, &settings).await));
+        let of_listener =
+            listener.iter().map(|(statsdb, facts)| coturn_facts::of_listener(statsdb, &facts.seen));
+        let watched = watched.chain(of_listener).collect();
+        findings.extend(judge_turnserver(&coturn_facts::facts(file, watched, password, &settings).await));
     }
     for source in sources {
         let seen = probe(&source, &ASKED).await;
@@ -46,8 +57,7 @@ pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<E
             findings.extend(denied_peer(&facts.subject.name, host));
         }
     }
-    if let Some(statsdb) = statsdb {
-        let facts = probe_listener(&statsdb, SystemClock::new().now()).await;
+    if let Some((_, facts)) = listener {
         findings.extend(judge_listener(&facts));
         findings.extend(denied_peer(&facts.name, &facts.ip));
     }
@@ -62,14 +72,19 @@ pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<E
     Ok(if ill { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+async fn look_at(statsdb: Statsdb) -> (Statsdb, ListenerFacts) {
+    let facts = probe_listener(&statsdb, SystemClock::new().now()).await;
+    (statsdb, facts)
+}
+
 /// The exporter's listener, where coturn's file is all that is known and its statsdb is no Redis.
-async fn listener_of_coturn(file: &CoturnFile) -> Option<Statsdb> {
+async fn listener_of_coturn(file: &CoturnFile) -> Option<(Statsdb, ListenerFacts)> {
     if !file.used_for.contains(&"redis.url") {
         return None;
     }
-    let listener = coturn_facts::perhaps_listener(file)?;
-    let seen = probe_listener(&listener, SystemClock::new().now()).await.seen;
-    matches!(seen, ListenerSeen::Exporter(_)).then_some(listener)
+    let (listener, facts) = look_at(coturn_facts::perhaps_listener(file)?).await;
+    let is_exporter = matches!(facts.seen, ListenerSeen::Exporter(_) | ListenerSeen::Refused);
+    is_exporter.then_some((listener, ListenerFacts { password_of: PasswordOrigin::CoturnFile, ..facts }))
 }
 
 fn subject(source: RedisSource, server: Option<&RedisServer>, settings: &Settings) -> Subject {

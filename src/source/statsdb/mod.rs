@@ -27,6 +27,7 @@ pub use answer::{ClientCommand, CommandRefusal};
 pub use connection::{Connection, ConnectionRefusal, Disconnected};
 pub use foreign::ForeignProtocol;
 pub use status::ListenerStatus;
+pub(super) use status::OURS;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);

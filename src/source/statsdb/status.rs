@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::clock::Timestamp;
 
 /// The part's name.
-pub(super) const OURS: &str = "coturn_exporter";
+pub(in crate::source) const OURS: &str = "coturn_exporter";
 
 /// The answer to a client that asks for this part and has not logged in: a Redis with a password says the same without our
 /// name.

@@ -8,18 +8,20 @@ use tokio::time::timeout;
 
 use crate::config::turnserver::StatsdbTarget;
 use crate::config::{
-    CoturnFile, ListenAddress, RedisAddress, RedisSource, STATSDB_PORT, Statsdb, redis_statsdb_line,
+    CoturnFile, ListenAddress, Password, RedisAddress, RedisSource, STATSDB_PORT, Statsdb, redis_statsdb_line,
 };
-use crate::doctor::turnserver::{DirectWay, StatsdbSetting, TurnserverFacts, WatchedPlace};
+use crate::doctor::listener::ListenerSeen;
+use crate::doctor::turnserver::{DirectWay, PasswordFit, StatsdbSetting, TurnserverFacts, WatchedPlace};
 use crate::state::{SessionBy, Settings};
 
 /// How long a connection to coturn's statsdb may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The facts of a file; `watched` is what the exporter watches.
+/// The facts of a file; `watched` is what the exporter watches, `password` how the file's fits that of the listener.
 pub(super) async fn facts(
     file: &CoturnFile,
     watched: Vec<WatchedPlace>,
+    password: Option<PasswordFit>,
     settings: &Settings,
 ) -> TurnserverFacts {
     let conf = file.conf.current();
@@ -38,6 +40,7 @@ pub(super) async fn facts(
     TurnserverFacts {
         file: file.path.display().to_string(),
         statsdb,
+        password,
         line: line(&watched),
         direct: (!file.has_source_beside).then(|| DirectWay {
             line: redis_statsdb_line("127.0.0.1", STATSDB_PORT, 0, false),
@@ -60,12 +63,31 @@ pub(super) async fn facts(
     }
 }
 
-/// By which coturn reports to the first of them; without a password, for one that is not in the file is not known here.
+/// By which coturn reports to the first of them; `SECRET` stands for a password.
 fn line(watched: &[WatchedPlace]) -> String {
-    let first = watched.iter().find_map(|place| Some((place.endpoint.as_ref()?, place.db.unwrap_or(0))));
-    let Some(((host, port), db)) = first else { return redis_statsdb_line("127.0.0.1", 6379, 0, false) };
+    let first = watched.iter().find_map(|place| Some((place.endpoint.as_ref()?, place)));
+    let Some(((host, port), place)) = first else { return redis_statsdb_line("127.0.0.1", 6379, 0, false) };
     let is_every_address = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
-    redis_statsdb_line(if is_every_address { "127.0.0.1" } else { host }, *port, db, false)
+    let host = if is_every_address { "127.0.0.1" } else { host };
+    redis_statsdb_line(host, *port, place.db.unwrap_or(0), place.has_password)
+}
+
+/// How the password of the file's `redis-statsdb` fits that of the listener; `None` where it does not lead there, or where
+/// the listener has one that is not given here.
+pub(super) fn password_fit(file: &CoturnFile, statsdb: &Statsdb, seen: &ListenerSeen) -> Option<PasswordFit> {
+    let conf = file.conf.current();
+    let target = conf.statsdb.as_ref()?.as_ref().ok()?;
+    if of_listener(statsdb, seen).is_at(&target.host, target.port) != Some(true) {
+        return None;
+    }
+    let ours = statsdb.password.as_ref().map(Password::current);
+    match (&target.password, ours.as_deref()) {
+        (Some(theirs), Some(ours)) if theirs == ours => Some(PasswordFit::Same),
+        (Some(_), Some(_)) => Some(PasswordFit::Different),
+        (None, Some(_)) => Some(PasswordFit::Missing),
+        (None, None) => seen.wants_password().then_some(PasswordFit::Missing),
+        (Some(_), None) => (!seen.wants_password()).then_some(PasswordFit::NotAsked),
+    }
 }
 
 /// What a connection to a place that is not watched says.
@@ -87,17 +109,19 @@ pub(super) fn of_redis(source: &RedisSource) -> WatchedPlace {
         RedisAddress::Tcp(endpoint) => Some((endpoint.host.clone(), endpoint.port)),
         RedisAddress::Unix { .. } | RedisAddress::Sentinel(_) => None,
     };
-    WatchedPlace { name: source.name.clone(), endpoint, db: Some(source.db) }
+    let has_password = source.password.is_some() || source.username.is_some();
+    WatchedPlace { name: source.name.clone(), endpoint, db: Some(source.db), has_password }
 }
 
-/// The listener, as a place to be compared.
-pub(super) fn of_listener(statsdb: &Statsdb) -> WatchedPlace {
+/// The listener, as a place to be compared, with what is seen of it.
+pub(super) fn of_listener(statsdb: &Statsdb, seen: &ListenerSeen) -> WatchedPlace {
     let endpoint = match &statsdb.listen {
         ListenAddress::Any { port } => ("::".to_owned(), *port),
         ListenAddress::Socket(address) => (address.ip().to_string(), address.port()),
         ListenAddress::Name { host, port } => (host.clone(), *port),
     };
-    WatchedPlace { name: statsdb.name.clone(), endpoint: Some(endpoint), db: None }
+    let has_password = statsdb.password.is_some() || seen.wants_password();
+    WatchedPlace { name: statsdb.name.clone(), endpoint: Some(endpoint), db: None, has_password }
 }
 
 /// The listener of an exporter, where the statsdb of coturn's file may be one.
