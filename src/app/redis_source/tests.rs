@@ -113,6 +113,27 @@ fn a_db_that_lacks_the_keys_of_what_lives_is_told_by_log_and_metric() {
     }
 }
 
+/// It holds none of the keys that the scan before it missed: that nothing is missed now is no proof of the right db.
+#[test]
+fn a_redis_that_was_restarted_empty_does_not_clear_the_wrong_db() {
+    let lines = Lines::default();
+    let _collecting = lines.collect();
+    let (shared, clock) = shared_table(10_000);
+    let (mut task, mut resync) = one_live(&shared, &clock);
+    let mut scanned = |seconds: u64| {
+        task.take_step(&mut resync, ResyncStep::ScanBegins);
+        clock.set(at(seconds));
+        end(&mut task, &mut resync);
+        let stats = shared.lock().view(at(seconds)).table.sources[0].stats.clone();
+        (stats.settings_ok.get("dbname").copied(), stats.gaps)
+    };
+    assert_eq!(scanned(10_101), (Some(false), 0));
+    shared.lock().link_lost(at(10_110), SOURCE);
+    shared.lock().subscribed(at(10_120), SOURCE);
+    assert_eq!(scanned(10_121), (Some(false), 1));
+    assert_eq!(lines.with("is right again"), 0, "{lines:?}");
+}
+
 fn said_of(lines: &Lines, reason: u32) -> usize {
     lines.with(&format!("reason {reason}"))
 }

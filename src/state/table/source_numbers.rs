@@ -28,10 +28,16 @@ impl Table {
         self.note(self.now, &Input::ScanSucceeded { source, outcome });
         let ScanOutcome { keys, absent, hides_db, duration } = outcome;
         let found = self.scan_ends(source);
-        let is_right_db =
+        let mut is_right_db =
             if found > 0 || keys.live > 0 { Some(true) } else { (!hides_db).then_some(absent == 0) };
         if let Some(source) = self.sources.get_mut(source) {
             let stats = &mut source.stats;
+            // Nothing is missed where nothing must be there, as after a restart of Redis: what was found wrong stays so until
+            // a key is found.
+            let was_wrong = stats.settings_ok.get(DBNAME_SETTING) == Some(&false);
+            if found == 0 && keys.live == 0 && was_wrong {
+                is_right_db = is_right_db.map(|_| false);
+            }
             (stats.resync_ok, stats.resync_duration) = (Some(true), Some(duration));
             stats.status_keys = Some(keys);
             match is_right_db {

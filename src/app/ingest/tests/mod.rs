@@ -25,6 +25,9 @@ fn a_db_without_keys_is_the_wrong_one_only_where_keys_would_show() {
         assert_eq!(judged(1, 5, Some(doubt)), Some(true), "a key that is found is proof");
     }
     assert_eq!((judged(0, 0, None), judged(1, 5, None)), (Some(true), Some(true)));
+    // An empty Redis proves nothing: what was wrong is right when a key is found.
+    assert_eq!((judged(0, 5, None), judged(0, 0, None)), (Some(false), Some(false)));
+    assert_eq!((judged(1, 0, None), judged(0, 0, None)), (Some(true), Some(true)));
 }
 
 /// Whoever may publish must not write the log: a row of rejected messages is two lines.
