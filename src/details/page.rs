@@ -45,7 +45,7 @@ impl SortedColumn {
 pub(super) fn page<R>(listing: &Listing<R>, query: &Query, table: &str, states: &[(&str, &str)]) -> String {
     let mut main = form(query);
     let _ = writeln!(main, "<div id=\"live\" data-every=\"{EVERY}\">");
-    summary(&mut main, listing, query.list);
+    summary(&mut main, listing, query);
     chosen(&mut main, query);
     main.push_str(table);
     pages(&mut main, &listing.found, query);
@@ -142,7 +142,7 @@ fn choice(out: &mut String, label: &str, field: &str, words: &[&str], chosen: Op
     out.push_str("</select></label>\n");
 }
 
-fn summary<R>(out: &mut String, listing: &Listing<R>, list: List) {
+fn summary<R>(out: &mut String, listing: &Listing<R>, query: &Query) {
     let Matched { all, idle, overdue } = listing.found.matched;
     let plural = |number: u64, one: &str, many: &str| {
         format!("{} {}", count(number), if number == 1 { one } else { many })
@@ -151,10 +151,13 @@ fn summary<R>(out: &mut String, listing: &Listing<R>, list: List) {
     let class = if orphans > 0 { " class=\"bad\"" } else { "" };
     let moment = listing.wall.rfc3339();
     let time = moment.get(11..19).unwrap_or_default();
-    let _ = match list {
+    // Rows of what has ended stay for a while; a state or a reason that is asked for says which they are.
+    let is_of_all = query.filter.state.is_none() && query.filter.reason.is_none();
+    let ended = if is_of_all { ", ended ones included" } else { "" };
+    let _ = match query.list {
         List::Allocations => write!(
             out,
-            "<p id=\"summary\"><strong{class}>{}</strong> ({} idle, {} overdue) among {} that match.",
+            "<p id=\"summary\"><strong{class}>{}</strong> ({} idle, {} overdue) among {} that match{ended}.",
             plural(orphans, "orphan", "orphans"),
             count(idle),
             count(overdue),
@@ -162,7 +165,7 @@ fn summary<R>(out: &mut String, listing: &Listing<R>, list: List) {
         ),
         List::Sessions => write!(
             out,
-            "<p id=\"summary\"><strong{class}>{}</strong> with idle orphans among {} that match.",
+            "<p id=\"summary\"><strong{class}>{}</strong> with idle orphans among {} that match{ended}.",
             plural(idle, "session", "sessions"),
             count(all)
         ),

@@ -300,7 +300,14 @@ fn the_page_puts_orphans_on_top_in_words() {
     assert!(row.contains("1795343956:leaky") && row.contains("class=\"idle\""), "{row}");
     assert!(row.contains("data-label=\"Idle\"><span>1 min 40 s</span>"), "{row}");
     assert!(row.contains("<code>000000000000000001</code>"), "{row}");
-    assert!(html.contains("1 orphan</strong> (1 idle, 0 overdue) among 8 allocations"), "{html}");
+    assert!(
+        html.contains(
+            "1 orphan</strong> (1 idle, 0 overdue) among 8 allocations that match, ended ones included."
+        ),
+        "{html}"
+    );
+    let idle = ask(Detail::AllocationsPage, "reason=idle").1;
+    assert!(idle.contains("among 1 allocation that match."), "{idle}");
 }
 
 /// The addresses of the links whose text is this.
@@ -381,7 +388,10 @@ fn sessions_have_a_page_too() {
     let (ok, html) = ask(Detail::SessionsPage, "");
     assert!(ok);
     check_markup(&html);
-    assert!(html.contains("1 session</strong> with idle orphans among 8 that match"), "{html}");
+    assert!(
+        html.contains("1 session</strong> with idle orphans among 8 that match, ended ones included."),
+        "{html}"
+    );
     let row = html.split("<tbody").nth(1).unwrap().split("</tr>").next().unwrap();
     assert!(row.contains("holds idle orphans") && row.contains("1 of 1, 1 idle"), "{row}");
     assert_eq!(links(&html, "1795343956:leaky"), ["/allocations?user=1795343956%3Aleaky"]);
