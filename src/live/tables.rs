@@ -213,7 +213,9 @@ pub(super) fn sources(out: &mut String, look: &LastLook) {
     ]);
     table.body();
     for source in &look.sources {
-        let is_wrong = source.trouble.is_some() || !source.is_up;
+        let is_wrong = source.trouble.is_some()
+            || !source.is_up
+            || source.listener.is_some_and(|listener| listener.refused_clients > 0);
         table.row(if is_wrong { "wrong" } else { "" }, &key("source", &[&source.name]), "");
         table.row_heading("Source", &shown(&source.name, ""));
         table.cell("State", State, &Html(&state_of(source)).to_string());
@@ -234,8 +236,12 @@ fn state_of(source: &SourceNow) -> String {
         return "down".to_owned();
     }
     match source.listener {
-        Some(ListenerNow { connections, .. }) => {
-            format!("up, {} of coturn's connections", count(connections))
+        Some(ListenerNow { connections, refused_clients, .. }) => {
+            let refused = match refused_clients {
+                0 => String::new(),
+                some => format!("; {} client address(es) refused for their password", count(some)),
+            };
+            format!("up, {} of coturn's connections{refused}", count(connections))
         }
         None => "up, subscribed".to_owned(),
     }

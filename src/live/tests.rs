@@ -399,6 +399,27 @@ fn a_listener_says_whether_coturn_has_come() {
     );
 }
 
+/// One coturn reports, another one is refused: numbers that come must not hide those that do not.
+#[test]
+fn a_refused_client_is_told_beside_one_that_reports() {
+    const LISTENER: &str = "source statsdb://127.0.0.1:6390";
+    let mut table = Table::new(Settings::default(), &["statsdb://127.0.0.1:6390"]);
+    table.listens(at(0), REDIS, &[], &[]);
+    table.link_up(at(0), REDIS);
+    let mut board = Board::new(vec![setup("the line")]);
+    for (refused, says) in [(0, false), (1, true), (0, false)] {
+        table.callers(REDIS, refused, true);
+        tell(&mut table, 5, ("r", "alice", 1), &new());
+        look(&mut board, &mut table, 10);
+        let page = html(&mut board, false);
+        assert!(!page.contains("No coturn") && !page.contains("Put this line"), "{page}");
+        assert_eq!(page.contains("1 client address(es) connect to statsdb://127.0.0.1:6390"), says, "{page}");
+        let state = cell(&page, LISTENER, "State");
+        assert_eq!(state.contains("; 1 client address(es) refused for their password"), says, "{state}");
+        assert_eq!(page.contains("<tr role=\"row\" class=\"wrong\""), says, "{page}");
+    }
+}
+
 #[test]
 fn the_page_has_the_facts_of_the_program_and_its_links() {
     let (mut table, mut board) = (table(), board());
