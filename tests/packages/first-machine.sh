@@ -9,6 +9,7 @@
 # FIRST_MACHINE_BASE=DIRECTORY: what an earlier debootstrap made, to be copied instead, for trials.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/stand-in.sh"
 document=$here/../../docs/deploying.md
 prometheus=http://127.0.0.1:9090
 
@@ -48,17 +49,7 @@ root=$2
 for kind in proc sysfs; do mount -t $kind none "$root/$([[ $kind == proc ]] && echo proc || echo sys)"; done
 mount --rbind /dev "$root/dev"
 mount -t tmpfs none "$root/run"
-ip link set lo up
-mkdir -p "$root/run/systemd/system" "$root/run/tools"
-cp "$root/usr/bin/systemctl" "$root/run/tools/real-systemctl"
-cp "$here/manager.py" "$root/run/tools"
-for tool in systemctl deb-systemd-invoke; do
-  { echo '#!/usr/bin/python3'; cat "$here/manager.py"; } >"$root/run/tools/$tool"
-  chmod 755 "$root/run/tools/$tool"
-  mount --bind "$root/run/tools/$tool" "$root/usr/bin/$tool"
-done
-chroot "$root" python3 /run/tools/manager.py serve 9<&- & # ends with the namespace
-until [[ -S $root/run/manager ]]; do read -rt 0.05 <> <(:) || :; done
+stand_in_for_systemd "$root" 9<&-
 
 # What is typed, in the directory of the package. apt alone has the network of the machine around.
 typed() {

@@ -8,6 +8,7 @@
 # unit; `systemd-analyze` judges that in tests/program/systemd.rs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/stand-in.sh"
 
 fail() { echo "packages: $*" >&2; exit 1; }
 
@@ -46,22 +47,12 @@ root=$tree/root
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 for dir in run tmp; do mount -t tmpfs none "$root/$dir"; done
-ip link set lo up
-# What the package's scripts ask systemd for goes to the manager.
-mkdir -p "$root/run/systemd/system" "$root/run/tools"
-cp "$here"/{manager,traffic}.py "$root/run/tools"
-cp "$deb" "$root/tmp/package.deb"
-cp "$root/usr/bin/systemctl" "$root/run/tools/real-systemctl"
-for tool in systemctl deb-systemd-invoke; do
-  { echo '#!/usr/bin/python3'; cat "$here/manager.py"; } >"$root/run/tools/$tool"
-  chmod 755 "$root/run/tools/$tool"
-  mount --bind "$root/run/tools/$tool" "$root/usr/bin/$tool"
-done
 # A policy of this machine that forbids services must not forbid this one.
 rm -f "$root/usr/sbin/policy-rc.d"
 in_root() { chroot "$root" "$@"; }
-chroot "$root" python3 /run/tools/manager.py serve & # ends with the namespace
-until [[ -S $root/run/manager ]]; do read -rt 0.05 <> <(:) || :; done
+stand_in_for_systemd "$root"
+cp "$here/traffic.py" "$root/run/tools"
+cp "$deb" "$root/tmp/package.deb"
 
 page() { curl --silent --show-error --fail --max-time 60 http://127.0.0.1:10641/metrics; }
 value() { page | awk -v name="$1" '$1 ~ "^" name "({|$)" { sum += $2 } END { print sum + 0 }'; }
