@@ -60,7 +60,7 @@ demo: ## Show everything at once, without a coturn: a simulated service, its lea
 build: ## Build the release
 	$(DESCRIBED) $(CARGO) build --locked --release
 
-test: ## Run everything that must pass; installs redis-server, coturn, prometheus, chromium and valgrind if missing
+test: ## Run everything that must pass; installs the packages of tests/install-tools.sh that are missing
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	CARGO='$(CARGO)' TEST_THREADS=$(TEST_THREADS) tests/run.sh

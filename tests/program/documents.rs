@@ -131,3 +131,22 @@ fn links_are_found_in_both_kinds_of_text() {
     assert!(anchors(&root().join("docs/semantics.md")).contains("which-keys-are-read"));
     assert_eq!(anchor_of("Is everything set up right? `doctor`"), "is-everything-set-up-right-doctor");
 }
+
+/// Whoever types `make test` as root is told before what it installs.
+#[test]
+fn the_readme_names_each_package_that_make_test_installs() {
+    let script = read(&root().join("tests/install-tools.sh"));
+    let tools =
+        script.lines().filter_map(|line| line.strip_prefix("  \"")?.strip_suffix('"')?.split_once(' '));
+    let packages: BTreeSet<&str> = tools.map(|(_, package)| package).collect();
+    assert!(packages.contains("valgrind") && packages.len() >= 17, "{packages:?}");
+    for name in ["README.md", "README.zh-CN.md"] {
+        let readme = read(&root().join(name));
+        let paragraph =
+            readme.split("\n\n").find(|text| text.starts_with("`make test` ")).expect("a paragraph");
+        let words: BTreeSet<&str> = paragraph.split('`').skip(1).step_by(2).collect();
+        let others = ["make test", "rustfmt", "clippy", "sudo"];
+        let named: BTreeSet<&str> = words.into_iter().filter(|word| !others.contains(word)).collect();
+        assert_eq!(named, packages, "{name}");
+    }
+}
