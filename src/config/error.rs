@@ -413,7 +413,7 @@ pub enum StatsdbLineError {
     /// A key that coturn does not know.
     #[error(
         "coturn does not know the key {key:?}, and then refuses the whole line; it takes ip, port, dbname, password and \
-         connect_timeout"
+         connect_timeout, from 4.14 on also tls, ca, cert and clientkey"
     )]
     Key {
         /// The key.

@@ -30,7 +30,8 @@ impl Statsdb {
             "coturn on this host connects so; from another host, ip is an address of this one.".to_owned();
         if self.tls.is_some() {
             note.push_str(
-                " The exporter speaks TLS there, which coturn does not: ip and port are those of a proxy.",
+                " The exporter speaks TLS there: coturn from 4.14 on does with tls=1 and ca=FILE in the line; for an older one ip \
+                 and port are those of a proxy.",
             );
         }
         if self.password.is_some() {
@@ -59,7 +60,10 @@ impl RedisSource {
             }
         };
         if self.tls.is_some() {
-            note.push_str(" coturn does not speak TLS to a Redis: it needs a port without, or a proxy.");
+            note.push_str(
+                " coturn from 4.14 on speaks TLS to a Redis with tls=1 and ca=FILE in the line; an older one needs a port \
+                 without, or a proxy.",
+            );
         }
         if has_password {
             note.push_str(" SECRET is the password of coturn's user there, the default user.");

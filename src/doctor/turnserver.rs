@@ -81,6 +81,8 @@ pub enum StatsdbSetting {
         db: u32,
         /// `connect_timeout` in seconds; 0 for none.
         connect_timeout: u64,
+        /// `tls`.
+        has_tls: bool,
         /// What a connection says where the exporter watches another place; `None` where that place is looked at anyway.
         unreachable: Option<String>,
     },
@@ -110,6 +112,8 @@ pub struct WatchedPlace {
     pub db: Option<u32>,
     /// Who connects there must say a password.
     pub has_password: bool,
+    /// Who connects there must speak TLS.
+    pub has_tls: bool,
 }
 
 impl WatchedPlace {
@@ -164,8 +168,10 @@ fn statsdb(facts: &TurnserverFacts) -> Vec<Verdict> {
             let message = format!("coturn cannot use redis-statsdb: {problem}");
             vec![Verdict::new(Severity::Fault, ID, message).because(nothing).fix(lines_to_choose(facts))]
         }
-        StatsdbSetting::Target { host, port, db, connect_timeout, unreachable } => {
+        StatsdbSetting::Target { host, port, db, connect_timeout, has_tls, unreachable } => {
             let mut verdicts = vec![place(facts, host, *port, *db, unreachable.as_deref())];
+            let watched = facts.watched.iter().find(|place| place.is_at(host, *port) == Some(true));
+            verdicts.extend(tls(*has_tls, watched));
             if *connect_timeout == 0 {
                 verdicts.push(
                     Verdict::new(Severity::Advice, "coturn-connect-timeout", "redis-statsdb has no connect_timeout")
@@ -178,6 +184,35 @@ fn statsdb(facts: &TurnserverFacts) -> Vec<Verdict> {
             }
             verdicts
         }
+    }
+}
+
+/// One port speaks TLS or does not.
+fn tls(has_tls: bool, watched: Option<&WatchedPlace>) -> Option<Verdict> {
+    const ID: &str = "coturn-statsdb-tls";
+    match watched {
+        Some(WatchedPlace { name, has_tls: true, .. }) if !has_tls => Some(
+            Verdict::new(Severity::Fault, ID, format!("{name} speaks TLS, and redis-statsdb does not"))
+                .because("coturn gets no connection, and nothing that it would report is counted")
+                .fix(
+                    "tls=1 ca=FILE in redis-statsdb (coturn 4.14 or later), then restart coturn; or a port without TLS in \
+                     both",
+                ),
+        ),
+        Some(WatchedPlace { name, has_tls: false, .. }) if has_tls => Some(
+            Verdict::new(Severity::Fault, ID, format!("redis-statsdb has tls, and {name} is watched without"))
+                .because("one port speaks TLS or does not: one of the two gets no connection")
+                .fix(
+                    "rediss:// in --redis.url, or --statsdb.tls-cert-file and --statsdb.tls-key-file; or no tls in \
+                     redis-statsdb (then restart coturn)",
+                ),
+        ),
+        _ if has_tls => Some(
+            Verdict::new(Severity::Info, ID, "redis-statsdb has tls: coturn before 4.14 refuses the whole line")
+                .because("it then runs, and reports nothing; the file does not say which version of coturn reads it")
+                .fix("turnserver --version shows it"),
+        ),
+        _ => None,
     }
 }
 
@@ -385,12 +420,19 @@ mod tests {
     use super::*;
 
     fn target(host: &str, port: u16, db: u32) -> StatsdbSetting {
-        StatsdbSetting::Target { host: host.to_owned(), port, db, connect_timeout: 30, unreachable: None }
+        let host = host.to_owned();
+        StatsdbSetting::Target { host, port, db, connect_timeout: 30, has_tls: false, unreachable: None }
     }
 
     fn redis(host: &str, db: u32) -> WatchedPlace {
         let name = format!("redis://{host}:6379/{db}");
-        WatchedPlace { name, endpoint: Some((host.to_owned(), 6379)), db: Some(db), has_password: false }
+        WatchedPlace {
+            name,
+            endpoint: Some((host.to_owned(), 6379)),
+            db: Some(db),
+            has_password: false,
+            has_tls: false,
+        }
     }
 
     fn well() -> TurnserverFacts {
@@ -417,6 +459,13 @@ mod tests {
         }
     }
 
+    fn speak_tls(facts: &mut TurnserverFacts, coturn: bool, redis: bool) {
+        if let StatsdbSetting::Target { has_tls, .. } = &mut facts.statsdb {
+            *has_tls = coturn;
+        }
+        facts.watched[0].has_tls = redis;
+    }
+
     fn severity(facts: &TurnserverFacts, id: &str) -> Option<Severity> {
         let findings = judge_turnserver(facts);
         for finding in &findings {
@@ -437,7 +486,7 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         type Break = fn(&mut TurnserverFacts);
-        let cases: [(&str, Severity, Break); 18] = [
+        let cases: [(&str, Severity, Break); 21] = [
             ("coturn-statsdb", Severity::Fault, |facts| facts.statsdb = StatsdbSetting::Missing),
             ("coturn-statsdb", Severity::Fault, |facts| {
                 facts.statsdb = StatsdbSetting::Broken("x".to_owned());
@@ -451,6 +500,9 @@ mod tests {
                     *connect_timeout = 0;
                 }
             }),
+            ("coturn-statsdb-tls", Severity::Fault, |facts| speak_tls(facts, true, false)),
+            ("coturn-statsdb-tls", Severity::Fault, |facts| speak_tls(facts, false, true)),
+            ("coturn-statsdb-tls", Severity::Info, |facts| speak_tls(facts, true, true)),
             ("coturn-statsdb-password", Severity::Fault, |facts| {
                 facts.password = Some(PasswordFit::Different);
             }),
@@ -503,6 +555,7 @@ mod tests {
             endpoint: Some((host.to_owned(), 6390)),
             db: None,
             has_password: false,
+            has_tls: false,
         };
         for (listens, host, port, is_at) in [
             ("0.0.0.0", "192.0.2.1", 6390, Some(true)),

@@ -54,12 +54,12 @@ fn a_statsdb_that_coturn_refuses_is_a_fault_and_no_other_is() {
     for (statsdb, is_taken) in [
         (format!("\"ip=127.0.0.1 dbname=0 port={port} connect_timeout=30\""), true),
         (format!("ip=127.0.0.1 p={port} timeout=3"), true),
-        (format!("\"host=127.0.0.1 db=0 uname=x port={port} \""), true),
+        (format!("\"host=127.0.0.1 db=0 uname=x username=y port={port} \""), true),
         (format!("\"ip=127.0.0.1 password=two words port={port}\""), false),
         (format!("\"ip=127.0.0.1 port={port}  \""), false),
         (format!("'ip=127.0.0.1 port={port}'"), false),
         (format!("\"ip=127.0.0.1 port={port}\" # local"), false),
-        (format!("\"ip=127.0.0.1 port={port} ssl=1\""), false),
+        (format!("\"ip=127.0.0.1 port={port} usr=x\""), false),
         (format!("127.0.0.1:{port}"), false),
     ] {
         assert_eq!(does_coturn_take(&statsdb), is_taken, "coturn: {statsdb}");

@@ -292,6 +292,36 @@ fn renewed_files_are_taken_up_without_a_restart() {
     must_watch(&exporter, &server.redis, &url);
 }
 
+/// As a coturn from 4.14 on has it.
+#[test]
+fn coturns_own_file_may_lead_to_a_redis_over_tls() {
+    let ours = Authority::new("ours");
+    let server = TlsRedis::open_to_all(&ours, &ours.issue("server", &HERE));
+    let dir = TempDir::new("turnserver-conf");
+    let write = |tls: &str| {
+        let port = server.port.number;
+        let text = format!(
+            "redis-statsdb=\"ip=localhost port={port} connect_timeout=30 {tls}\"\nrealm=one.example\n"
+        );
+        dir.write("turnserver.conf", &text).display().to_string()
+    };
+    let conf = write(&format!("tls=1 ca={}", text(&ours.cert_file)));
+    let url = server.url("localhost");
+    must_watch(&Exporter::start(&["--coturn.config-file", &conf]), &server.redis, &url);
+    let of_tls = |flags: &[&str]| {
+        let ended = command::exporter(&[&["doctor", "--json"], flags].concat());
+        let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|finding| finding["id"] == "coturn-statsdb-tls").unwrap_or_default()
+    };
+    let says = of_tls(&["--coturn.config-file", &conf]);
+    assert!(says["severity"] == "info" && says["message"].as_str().unwrap().contains("4.14"), "{says}");
+    let conf = write("db=0");
+    let ca = text(&ours.cert_file);
+    let flags = ["--coturn.config-file", &conf, "--redis.url", &url, "--redis.tls-ca-file", &ca];
+    assert_eq!(of_tls(&flags)["severity"], "fault");
+}
+
 #[test]
 fn doctor_and_prune_go_over_tls_too() {
     let ours = Authority::new("ours");

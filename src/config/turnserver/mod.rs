@@ -138,6 +138,7 @@ impl TurnserverConf {
         };
         let mut source: RedisSource = target.url().parse()?;
         source.password = target.password.clone().map(Secret::into);
+        source.tls.clone_from(&target.tls);
         Ok(Some(source))
     }
 
@@ -168,6 +169,7 @@ fn add(addresses: &mut Vec<String>, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Tls;
 
     #[test]
     fn a_file_is_read_as_coturn_reads_it() {
@@ -202,6 +204,10 @@ mod tests {
         let redis = source("redis-statsdb=\"ip=::1 dbname=2 password=p@ss/ port=6380\"").unwrap().unwrap();
         assert_eq!(redis.name, "redis://[::1]:6380/2");
         assert_eq!((redis.db, redis.password), (2, Some(Secret::new("p@ss/").into())));
+        assert_eq!(redis.tls, None);
+        let guarded = source("redis-statsdb=\"ip=r.example tls=1 ca=/ca.pem\"").unwrap().unwrap();
+        assert_eq!(guarded.name, "rediss://r.example:6379/0");
+        assert_eq!(guarded.tls, Some(Tls { ca_file: Some("/ca.pem".into()), client: None }));
         assert_eq!(source("realm=a").unwrap(), None);
         let error = source("redis-statsdb=\"ip=a password=two words\"").unwrap_err().to_string();
         assert!(error.contains("redis-statsdb") && !error.contains("two"), "{error}");

@@ -33,6 +33,7 @@ pub(super) async fn facts(
             port: target.port,
             db: target.db,
             connect_timeout: target.connect_timeout,
+            has_tls: target.tls.is_some(),
             unreachable: unreachable(target, &watched).await,
         },
     };
@@ -110,7 +111,8 @@ pub(super) fn of_redis(source: &RedisSource) -> WatchedPlace {
         RedisAddress::Unix { .. } | RedisAddress::Sentinel(_) => None,
     };
     let has_password = source.password.is_some() || source.username.is_some();
-    WatchedPlace { name: source.name.clone(), endpoint, db: Some(source.db), has_password }
+    let has_tls = source.tls.is_some();
+    WatchedPlace { name: source.name.clone(), endpoint, db: Some(source.db), has_password, has_tls }
 }
 
 /// The listener, as a place to be compared, with what is seen of it.
@@ -121,14 +123,15 @@ pub(super) fn of_listener(statsdb: &Statsdb, seen: &ListenerSeen) -> WatchedPlac
         ListenAddress::Name { host, port } => (host.clone(), *port),
     };
     let has_password = statsdb.password.is_some() || seen.wants_password();
-    WatchedPlace { name: statsdb.name.clone(), endpoint: Some(endpoint), db: None, has_password }
+    let (name, has_tls) = (statsdb.name.clone(), statsdb.tls.is_some());
+    WatchedPlace { name, endpoint: Some(endpoint), db: None, has_password, has_tls }
 }
 
 /// The listener of an exporter, where the statsdb of coturn's file may be one.
 pub(super) fn perhaps_listener(file: &CoturnFile) -> Option<Statsdb> {
     let conf = file.conf.current();
     let target = conf.statsdb.as_ref()?.as_ref().ok()?;
-    let StatsdbTarget { host, port, .. } = target;
+    let StatsdbTarget { host, port, tls: None, .. } = target else { return None };
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     Some(Statsdb {
         name: format!("statsdb://{address}"),
