@@ -56,8 +56,8 @@ fn listener(subject: &Subject) -> Verdict {
     Verdict::new(Severity::Fault, "reachable", message)
         .because("it keeps no keys and passes nothing on: an exporter that watches it sees nothing")
         .fix(format!(
-            "the flags of that exporter for doctor: --statsdb.listen-address {address} in place of --redis.url; an exporter \
-             that watches a Redis: --redis.url with the Redis"
+            "for doctor, the flags of that exporter: --statsdb.listen-address {address} in place of --redis.url; for an \
+             exporter that is to watch a Redis, the address of that Redis in --redis.url"
         ))
 }
 
