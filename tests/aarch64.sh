@@ -11,4 +11,6 @@ readonly TARGET=aarch64-unknown-linux-musl
 needs qemu-aarch64-static qemu-user-static
 use_target "$TARGET" ''
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER=qemu-aarch64-static
-"${CARGO:-cargo}" test --locked --no-fail-fast --target "$TARGET" --lib --test pure
+# A thirtieth of the hostile events: QEMU takes thirty times as long. It answers /proc/self/stat itself, with zeros.
+export FUZZ_EVENTS=${FUZZ_EVENTS:-30000}
+"${CARGO:-cargo}" test --locked --no-fail-fast --target "$TARGET" --lib --test pure -- --skip metrics::process::tests::reads_itself
