@@ -136,6 +136,8 @@ fn an_error_stays_one_harmless_line_and_shows_no_password() {
         let error = error(line);
         assert!(!error.contains("geheim"), "{error}");
     }
+    let stop = parse(["coturn-exporter", "redis://u:a geheim b@h"]).unwrap_err();
+    assert!(!stop.text().contains("geheim"), "{stop:?}");
 }
 
 #[test]
