@@ -181,7 +181,7 @@ first-machine: ## Type the steps of docs/deploying.md on a fresh Debian 12 and t
 release: $(TOOLS)/cargo-cyclonedx@$(CARGO_CYCLONEDX) ## Build the static program, its SBOM and check sums into target/dist
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" packaging/release.sh target/dist
 
-# For development: a quarter of an hour. Debian's gcc-aarch64-linux-gnu, musl-dev:arm64 and qemu-user-static.
+# For development: half an hour. Debian's gcc-aarch64-linux-gnu, musl-dev:arm64 and qemu-user-static.
 aarch64-test: ## The tests of the library and the replays on another processor, in a static program under QEMU
 	CARGO='$(CARGO)' tests/aarch64.sh
 
