@@ -1,14 +1,18 @@
 //! Looks at the table every ten seconds for the live page.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::readiness::SourceReadiness;
 use super::supervise::blocking;
 use crate::config::TurnserverLine;
 use crate::live::{Board, INTERVAL, ShowLive, SiteFacts, SourceSetup};
 use crate::metrics::Observe;
+
+/// How long the first look waits for the sources at most: a Redis that is there has answered.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// The board of the live page, shared by who looks and who shows.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ impl LiveBoard {
 
     /// Never ends by itself; may be dropped at any time.
     pub(super) async fn keep_looking(self, source: impl Observe + Clone, readiness: SourceReadiness) {
+        // A look before the sources are there would call them down until the next one.
+        let _ = timeout(FIRST_LOOK, readiness.probe().until_ready()).await;
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -208,6 +208,12 @@ pub enum WebFileError {
         /// The name.
         name: String,
     },
+    /// A user without a hash.
+    #[error("basic_auth_users: {name:?} has no hash; htpasswd -nBC 10 {name:?} makes one")]
+    NoHash {
+        /// The user.
+        name: String,
+    },
     /// Not a duration.
     #[error(
         "rate_limit: interval: {value:?} is not a duration; write a number with its unit, for example 1s or 100ms"

@@ -66,6 +66,12 @@ impl Readiness {
         let _ = self.state.subscribe().wait_for(|state| !matches!(state, ReadyState::Loading(_))).await;
     }
 
+    /// Waits until it is ready.
+    pub async fn until_ready(&self) {
+        // The sender is ours, so it is not gone.
+        let _ = self.state.subscribe().wait_for(|state| *state == ReadyState::Ready).await;
+    }
+
     fn set(&self, to: ReadyState) {
         let was = self.state.send_replace(to.clone());
         // Only a turn is news: the reason may change at every attempt to reconnect.

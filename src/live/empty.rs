@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::look::{LastLook, ListenerNow, SourceNow};
 use crate::escape::{Html, printable};
-use crate::markup::{copyable, count};
+use crate::markup::{copyable, count, span};
 
 /// Writes a notice for each thing that is wrong or missing.
 pub(super) fn write_notices(out: &mut String, look: &LastLook) {
@@ -77,6 +77,15 @@ fn waits_for(source: &SourceNow, name: &str) -> Option<String> {
         )),
         Some(ListenerNow { is_coturn_seen: false, .. }) => {
             Some(format!("No coturn has connected to {name} yet."))
+        }
+        Some(ListenerNow { connections: 0, .. }) => {
+            let last = source
+                .last_message
+                .map_or_else(String::new, |ago| format!(", the last event came {} ago", span(ago)));
+            Some(format!(
+                "No coturn is connected to {name} now{last}. One whose connection was cut comes back with its next event, if \
+                 its redis-statsdb leads here."
+            ))
         }
         _ if source.has_reported() => None,
         Some(_) => Some(format!(

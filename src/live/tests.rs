@@ -8,7 +8,7 @@ use super::history::{Figures, History, Point};
 use super::rates::PayloadRates;
 use super::*;
 use crate::clock::Timestamp;
-use crate::state::{Cause, Settings, SourceId, Table};
+use crate::state::{Cause, ClosedBy, Settings, SourceId, Table};
 use crate::wire::{AllocationId, Event, Grant, Key, Leg, Path, Traffic, Transport, Volume};
 
 const REDIS: SourceId = SourceId(0);
@@ -387,6 +387,7 @@ fn a_listener_says_whether_coturn_has_come() {
     assert!(page.contains("No coturn has connected to statsdb://127.0.0.1:6390 yet."), "{page}");
     assert!(page.contains("<code>the line</code>"), "{page}");
     table.callers(REDIS, 2, true);
+    let connection = table.connection_opened(at(15), REDIS, [192, 0, 2, 1].into());
     look(&mut board, &mut table, 20);
     let page = html(&mut board, false);
     assert!(
@@ -397,6 +398,15 @@ fn a_listener_says_whether_coturn_has_come() {
         page.contains("2 client address(es) connect to statsdb://127.0.0.1:6390 with no or a wrong"),
         "{page}"
     );
+    tell(&mut table, 21, ("r", "alice", 1), &new());
+    look(&mut board, &mut table, 25);
+    assert!(!html(&mut board, false).contains("coturn is connected"));
+    // It was taken elsewhere.
+    table.connection_closed(at(30), connection, ClosedBy::Other);
+    look(&mut board, &mut table, 41);
+    let page = html(&mut board, false);
+    let says = "No coturn is connected to statsdb://127.0.0.1:6390 now, the last event came 20 s ago.";
+    assert!(page.contains(says) && page.contains("<code>the line</code>"), "{page}");
 }
 
 /// One coturn reports, another one is refused: numbers that come must not hide those that do not.
@@ -406,6 +416,7 @@ fn a_refused_client_is_told_beside_one_that_reports() {
     let mut table = Table::new(Settings::default(), &["statsdb://127.0.0.1:6390"]);
     table.listens(at(0), REDIS, &[], &[]);
     table.link_up(at(0), REDIS);
+    table.connection_opened(at(0), REDIS, [192, 0, 2, 1].into());
     let mut board = Board::new(vec![setup("the line")]);
     for (refused, says) in [(0, false), (1, true), (0, false)] {
         table.callers(REDIS, refused, true);

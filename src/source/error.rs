@@ -9,9 +9,20 @@ use redis::RedisError;
 
 use super::reply_error::words;
 use super::server::RedisServer;
+use super::statsdb::NOBODY_IS_TOLD;
 use super::tls::TlsError;
 use crate::config::Endpoint;
 use crate::doctor::facts::MasterLink;
+
+fn refused_subscription(error: &RedisError) -> String {
+    let words = words(error);
+    let advice = if words.contains(NOBODY_IS_TOLD) {
+        "give --redis.url the Redis that coturn reports to, or let coturn report to --statsdb.listen-address of this exporter"
+    } else {
+        "the ACL user needs +psubscribe and &turn/*"
+    };
+    format!("Redis refuses the subscription: {words}; {advice}")
+}
 
 /// Why there is no link, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +69,7 @@ pub enum LinkError {
     #[error("Redis refuses PING, by which a dead connection is noticed: {}; the ACL user needs +ping", words(.0))]
     PingRefused(RedisError),
     /// The subscription is not allowed.
-    #[error("Redis refuses the subscription: {}; the ACL user needs +psubscribe and &turn/*", words(.0))]
+    #[error("{}", refused_subscription(.0))]
     Refused(RedisError),
     /// Something took too long.
     #[error("no answer within {} s", .0.as_secs())]

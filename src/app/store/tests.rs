@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::fs::FlockOperation;
+
 use super::unsure_marks::MarkFiles;
 use super::*;
 use crate::app::testing::until;
@@ -109,6 +111,15 @@ impl Life {
             assert!(writer.await.unwrap_err().is_cancelled());
         }
         until("all handles to be gone", || Arc::strong_count(&self.store.parts) == 1).await;
+        // A thread that marks the directory may have it still.
+        let path = self.store.parts.directory.path().to_owned();
+        drop(self);
+        until("the directory to be free", || {
+            let lock = std::fs::File::open(path.join("lock"));
+            // A test may have taken the directory away.
+            lock.map_or(true, |lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_ok())
+        })
+        .await;
     }
 }
 

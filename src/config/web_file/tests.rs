@@ -189,6 +189,7 @@ fn half_a_configuration_is_refused_with_what_is_missing() {
             "http_server_config: X-XSS-Protection",
         ),
         ("basic_auth_users: {'a:b': $2y$10$x}", "basic_auth_users: \"a:b\" cannot be a user"),
+        ("basic_auth_users:\n  alice:\n", "basic_auth_users: \"alice\" has no hash"),
         ("rate_limit: {interval: 1s}", "rate_limit: burst must be at least 1"),
         ("rate_limit: {interval: 1}", "rate_limit: interval: \"1\" is not a duration"),
     ] {

@@ -23,7 +23,7 @@ const CLIENT_AUTH_TYPES: &str = "NoClientCert, RequestClientCert, RequireAnyClie
 pub(super) struct FileKeys {
     tls_server_config: Option<TlsKeys>,
     http_server_config: Option<HttpKeys>,
-    basic_auth_users: Option<BTreeMap<String, Secret>>,
+    basic_auth_users: Option<BTreeMap<String, Option<Secret>>>,
     rate_limit: Option<RateKeys>,
 }
 
@@ -91,6 +91,11 @@ impl FileKeys {
         if let Some(name) = users.keys().find(|name| name.contains(|c: char| c == ':' || c.is_control())) {
             return Err(WebFileError::UserName { name: name.clone() });
         }
+        let with_hash = |(name, hash): (String, Option<Secret>)| match hash {
+            Some(hash) => Ok((name, hash)),
+            None => Err(WebFileError::NoHash { name }),
+        };
+        let users = users.into_iter().map(with_hash).collect::<Result<_, _>>()?;
         Ok(WebFile {
             tls: tls_server_config.map(TlsKeys::checked).transpose()?.flatten(),
             http2: http2.unwrap_or(true),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::status::{LOGIN_WANTED, ListenerStatus, OURS};
+use super::status::{LOGIN_WANTED, ListenerStatus, NOBODY_IS_TOLD, OURS};
 use crate::config::Secret;
 use crate::resp::{RespValues, write};
 
@@ -410,9 +410,14 @@ impl Client {
     }
 }
 
+/// What an exporter, or whoever takes this for a Redis, would ask.
+const SUBSCRIPTIONS: [&[u8]; 3] = [b"psubscribe", b"subscribe", b"ssubscribe"];
+
 fn unknown(out: &mut Vec<u8>, name: &[u8]) {
     let name = name.get(..ECHOED).unwrap_or(name);
-    write::error(out, &format!("ERR unknown command '{}'", name.escape_ascii()));
+    let is_subscription = SUBSCRIPTIONS.iter().any(|subscription| name.eq_ignore_ascii_case(subscription));
+    let explained = if is_subscription { format!(": {NOBODY_IS_TOLD}") } else { String::new() };
+    write::error(out, &format!("ERR unknown command '{}'{explained}", name.escape_ascii()));
 }
 
 /// Compares in a time that does not show how many bytes are right.

@@ -27,7 +27,7 @@ pub use answer::{ClientCommand, CommandRefusal};
 pub use connection::{Connection, ConnectionRefusal, Disconnected};
 pub use foreign::ForeignProtocol;
 pub use status::ListenerStatus;
-pub(super) use status::OURS;
+pub(super) use status::{NOBODY_IS_TOLD, OURS};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);

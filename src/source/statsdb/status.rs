@@ -13,6 +13,10 @@ pub(in crate::source) const OURS: &str = "coturn_exporter";
 /// name.
 pub(super) const LOGIN_WANTED: &str = "NOAUTH Authentication required by coturn-exporter.";
 
+/// What is said to a subscriber, who takes the listener for a Redis.
+pub(in crate::source) const NOBODY_IS_TOLD: &str =
+    "here a coturn-exporter listens for coturn (--statsdb.listen-address), which is no Redis";
+
 /// Addresses that INFO names, at most.
 const MOST_NAMED: usize = 16;
 

@@ -36,6 +36,11 @@ fn what_coturn_says_is_answered_as_redis_does() {
         ("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
         ("SELECT x", "-ERR DB index is out of range\r\n"),
         ("GET turn/x", "-ERR unknown command 'GET'\r\n"),
+        (
+            "PSUBSCRIBE turn/*",
+            "-ERR unknown command 'PSUBSCRIBE': here a coturn-exporter listens for coturn (--statsdb.listen-address), which is \
+             no Redis\r\n",
+        ),
         ("publish turn/x", "-ERR wrong number of arguments for 'publish' command\r\n"),
         ("QUIT", "+OK\r\n"),
     ] {
