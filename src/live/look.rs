@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::history::Figures;
 use crate::clock::Timestamp;
-use crate::state::{ServerView, SourceStats, SourceView};
+use crate::state::{DBNAME_SETTING, ServerView, SourceStats, SourceView};
 
 /// How coturn is made to report to a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,10 +111,16 @@ impl SourceNow {
     }
 }
 
+fn unfit_setting(setting: &str) -> String {
+    if setting == DBNAME_SETTING {
+        return "no live allocation has its key in this db; dbname of redis-statsdb must be the db of --redis.url".to_owned();
+    }
+    format!("the setting {setting} is not as required")
+}
+
 fn faults(stats: &SourceStats) -> Vec<String> {
     let unfit = stats.settings_ok.iter().filter(|(_, is_ok)| !**is_ok);
-    let mut faults: Vec<_> =
-        unfit.map(|(setting, _)| format!("the setting {setting} is not as required")).collect();
+    let mut faults: Vec<_> = unfit.map(|(setting, _)| unfit_setting(setting)).collect();
     if stats.resync_ok == Some(false) {
         faults.push("the status keys could not be read to their end".to_owned());
     }

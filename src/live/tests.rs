@@ -375,6 +375,13 @@ fn what_is_wrong_with_a_source_that_is_up_is_said() {
     let faults =
         "the setting timeout is not as required; the status keys could not be read to their end. &quot;";
     assert!(page.contains(faults), "{page}");
+    snapshot.sources[0].stats.settings_ok.insert("dbname".into(), false);
+    board.look(&snapshot, at(20), &[None], None);
+    let page = html(&mut board, false);
+    assert!(
+        page.contains("has its key in this db; dbname of redis-statsdb must be the db of --redis.url"),
+        "{page}"
+    );
 }
 
 #[test]

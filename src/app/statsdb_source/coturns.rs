@@ -56,14 +56,12 @@ impl Coturns {
         addresses
     }
 
-    /// A connection from `peer` turned out to be a coturn's; `starts` if its process has just begun.
-    pub(super) fn enter(&mut self, now: Timestamp, peer: IpAddr, starts: bool) -> Option<ClientNotice> {
+    /// A connection from `peer` turned out to be a coturn's.
+    pub(super) fn enter(&mut self, now: Timestamp, peer: IpAddr) -> Option<ClientNotice> {
         self.has_seen_one = true;
         if let Some(presence) = self.by_address.get_mut(&peer) {
             presence.open += 1;
-            // The one before was said to be gone, or was ended; one that was only cut does not start.
-            let is_back = presence.open == 1 && starts;
-            return is_back.then_some(ClientNotice::Connected { peer });
+            return None;
         }
         if self.by_address.len() >= ADDRESSES {
             return None;
@@ -111,25 +109,20 @@ mod tests {
     #[test]
     fn an_address_connects_once_and_is_gone_after_a_minute_without_a_connection() {
         let mut coturns = Coturns::new(at(0));
-        assert_eq!(coturns.enter(at(1), peer(1), false), Some(ClientNotice::Connected { peer: peer(1) }));
-        assert_eq!(coturns.enter(at(1), peer(1), false), None, "another of its threads");
+        assert_eq!(coturns.enter(at(1), peer(1)), Some(ClientNotice::Connected { peer: peer(1) }));
+        assert_eq!(coturns.enter(at(1), peer(1)), None, "another of its threads");
         assert_eq!(coturns.connected(), [peer(1)]);
         coturns.leave(at(2), peer(1));
         assert_eq!(coturns.advance(at(1000), false), [], "it has one");
         coturns.leave(at(1000), peer(1));
         assert_eq!((coturns.connected(), coturns.advance(at(1059), false)), (vec![], vec![]));
         // Cut when idle, and back with the next event.
-        assert_eq!(coturns.enter(at(1059), peer(1), false), None);
-        coturns.leave(at(1059), peer(1));
-        // Ended, and started again.
-        assert_eq!(coturns.enter(at(1060), peer(1), true), Some(ClientNotice::Connected { peer: peer(1) }));
-        assert_eq!(coturns.enter(at(1060), peer(1), true), None, "another of its threads");
-        coturns.leave(at(1060), peer(1));
+        assert_eq!(coturns.enter(at(1059), peer(1)), None);
         coturns.leave(at(1060), peer(1));
         assert_eq!(coturns.advance(at(1119), false), []);
         assert_eq!(coturns.advance(at(1120), false), [ClientNotice::Disconnected { peer: peer(1) }]);
         assert_eq!(coturns.advance(at(9999), false), [], "once");
-        assert_eq!(coturns.enter(at(9999), peer(1), false), Some(ClientNotice::Connected { peer: peer(1) }));
+        assert_eq!(coturns.enter(at(9999), peer(1)), Some(ClientNotice::Connected { peer: peer(1) }));
     }
 
     #[test]
@@ -141,7 +134,7 @@ mod tests {
         assert_eq!(coturns.advance(at(5000), false), []);
         assert!(!coturns.has_seen_one());
         let mut coturns = Coturns::new(at(1000));
-        coturns.enter(at(1001), peer(1), false);
+        coturns.enter(at(1001), peer(1));
         coturns.leave(at(1001), peer(1));
         assert_eq!(coturns.advance(at(1060), false), []);
         assert!(coturns.has_seen_one());
@@ -150,7 +143,7 @@ mod tests {
     #[test]
     fn strangers_fill_a_bounded_room() {
         let mut coturns = Coturns::new(at(0));
-        let named = (0..2000).filter(|host| coturns.enter(at(1), peer(*host), false).is_some()).count();
+        let named = (0..2000).filter(|host| coturns.enter(at(1), peer(*host)).is_some()).count();
         assert_eq!(named, ADDRESSES);
         coturns.leave(at(1), peer(1999));
         assert_eq!(coturns.connected().len(), ADDRESSES);

@@ -41,8 +41,7 @@ impl ListenerClients {
         match command {
             ClientCommand::Published { .. } | ClientCommand::Starting => {
                 let is_known = std::mem::replace(&mut client.is_coturn, true);
-                let starts = matches!(command, ClientCommand::Starting);
-                if is_known { None } else { self.coturns.enter(now, client.peer, starts) }
+                if is_known { None } else { self.coturns.enter(now, client.peer) }
             }
             ClientCommand::Refused(CommandRefusal::Login) => self.refused.refuse(now, client, "missing"),
             ClientCommand::Refused(CommandRefusal::Password) => self.refused.refuse(now, client, "wrong"),
