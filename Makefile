@@ -8,6 +8,8 @@ CARGO ?= cargo
 STATSDB_PORT ?= 6390
 STATSDB_LINE = redis-statsdb="ip=127.0.0.1 dbname=0 port=$(STATSDB_PORT) connect_timeout=30"
 STATSDB_NOTE = Keep ip=127.0.0.1, or an address on which no coturn relays: coturn 4.17 and later refuse it as a peer.
+# The exporter's flags may stand in front of `doctor`; they are not shown where a password may be among them.
+DOCTOR_NOTE = If nothing comes, in another terminal: target/quick/coturn-exporter $(if $(findstring @,$(ARGS)),doctor with these flags,$(subst ','\'',$(ARGS)) doctor)
 WEB_NOTE = Metrics: http://localhost:10641/metrics, for Prometheus on every address of this host (--web.listen-address narrows that).
 # Flags of the exporter for `make run`, for example: make run ARGS='--redis.url redis://10.0.0.5/0'
 ARGS ?= --statsdb.listen-address 127.0.0.1:$(STATSDB_PORT)
@@ -51,6 +53,7 @@ run: ## Build it quickly and run it for a coturn on this host; other flags in AR
 	$(DESCRIBED) $(CARGO) build --locked --profile quick --bin coturn-exporter
 	$(if $(findstring --web.listen-address,$(ARGS)),,@echo '$(WEB_NOTE)')
 	$(if $(findstring 127.0.0.1:$(STATSDB_PORT),$(ARGS)),@echo '$(STATSDB_NOTE)'; echo 'Put this line into turnserver.conf and restart coturn:'; echo '    $(STATSDB_LINE)')
+	@echo '$(DOCTOR_NOTE)'
 	@$(DESCRIBED) $(CARGO) run --quiet --locked --profile quick --bin coturn-exporter -- $(ARGS)
 
 demo: ## Show everything at once, without a coturn: a simulated service, its leaks, its alerts; flags in DEMO_ARGS='...'

@@ -38,9 +38,9 @@ fn values<'a>(text: &'a str, beginning: &str) -> BTreeMap<&'a str, u64> {
 #[test]
 fn the_document_works_as_it_is_typed() {
     let dir = TempDir::new("by-hand");
-    let release = dir.path().join("target/release");
-    std::fs::create_dir_all(&release).unwrap();
-    symlink(env!("CARGO_BIN_EXE_coturn-exporter"), release.join("coturn-exporter")).unwrap();
+    let built = dir.path().join("target/quick");
+    std::fs::create_dir_all(&built).unwrap();
+    symlink(env!("CARGO_BIN_EXE_coturn-exporter"), built.join("coturn-exporter")).unwrap();
     let commands = blocks("sh");
     assert!(commands.len() >= 5, "{commands:?}");
     let mut script = commands.join("\n");
@@ -57,7 +57,9 @@ fn the_document_works_as_it_is_typed() {
     }
     let output = shell.args(["-c", &script]).current_dir(dir.path()).output().expect("bash");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let log = |name: &str| std::fs::read_to_string(dir.path().join("demo").join(name)).unwrap_or_default();
+    let log = |name: &str| {
+        std::fs::read_to_string(dir.path().join("target/by-hand").join(name)).unwrap_or_default()
+    };
     let everything = format!("{said}\n{}\n{}", String::from_utf8_lossy(&output.stderr), log("exporter.log"));
 
     // What it prints is what the document shows. Bytes may be others, where a datagram is repeated.
@@ -74,7 +76,7 @@ fn the_document_works_as_it_is_typed() {
         said.lines().filter(|line| line.contains(" received ") && line.contains(" sent ")).collect();
     assert_eq!(by_the_log.len(), 2, "{everything}");
     let page = log("page");
-    assert!(Path::new(&dir.path().join("demo/demo.jsonl")).exists(), "{everything}");
+    assert!(Path::new(&dir.path().join("target/by-hand/demo.jsonl")).exists(), "{everything}");
     for line in by_the_log {
         let words: Vec<_> = line.split(' ').collect();
         for (direction, bytes) in [(words[1], words[2]), (words[3], words[4])] {

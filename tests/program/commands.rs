@@ -34,7 +34,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("kubectl ", "needs a cluster; make deploy-test renders the chart"),
     ("helm install", "needs a cluster; make deploy-test renders the chart"),
     ("openssl req -x509", "redis::tls runs it"),
-    ("mkdir demo && cd demo", "coturn::session_by_hand runs the document"),
+    ("rm -rf target/by-hand", "coturn::session_by_hand runs the document"),
     ("apt-get install ./prometheus-coturn-exporter", "make first-machine types it"),
     ("echo 'redis-statsdb=", "make first-machine types it"),
     ("sed -i -e '/^rule_files:", "make first-machine types it"),
@@ -294,11 +294,11 @@ fn every_block_of_commands_is_run_or_says_why_not() {
     for block in blocks().iter().filter(|block| ["sh", "console", "bash"].contains(&block.language.as_str()))
     {
         let first = block.text.lines().next().unwrap_or_default();
-        if block.document == "docs/session-by-hand.md" && first != "mkdir demo && cd demo" {
+        if block.document == "docs/session-by-hand.md" && !first.starts_with("rm -rf target/by-hand") {
             continue;
         }
         let covers_all =
-            |beginning: &str| ["awk '", "openssl req -x509", "mkdir demo && cd demo"].contains(&beginning);
+            |beginning: &str| ["awk '", "openssl req -x509", "rm -rf target/by-hand"].contains(&beginning);
         for line in commands(&block.text) {
             let found = OTHERS.iter().find(|(beginning, _)| line.starts_with(beginning));
             if let Some((beginning, _)) = found {
@@ -352,6 +352,24 @@ fn make_run_says_who_can_scrape_it_unless_a_flag_does() {
     }
     let local = run("ARGS='--web.listen-address 127.0.0.1:10641'");
     assert!(!says(&local), "{local}");
+}
+
+/// A doctor without the exporter's flags would look for a Redis.
+#[test]
+fn make_run_prints_doctor_with_the_flags_of_the_exporter_but_no_password() {
+    let run = |args: &str| {
+        let root = env!("CARGO_MANIFEST_DIR");
+        command::shell(&format!("make --no-print-directory --dry-run -C '{root}' run {args}")).stdout
+    };
+    let plain = run("");
+    let line = plain.lines().find(|line| line.contains(" doctor")).expect("a line").trim_end_matches('\'');
+    let (_, typed) = line.split_once("terminal: ").expect("a command");
+    let definitions = coturn_exporter::cli::definitions();
+    definitions.try_get_matches_from(words(typed)).unwrap_or_else(|error| panic!("{typed}: {error}"));
+    assert!(typed.contains("--statsdb.listen-address 127.0.0.1:6390 doctor"), "{typed}");
+    let other = run("ARGS='--redis.url redis://exporter:secret@10.0.0.5/0'");
+    let told: Vec<_> = other.lines().filter(|line| line.contains(" doctor")).collect();
+    assert!(told.len() == 1 && !told[0].contains("secret"), "{other}");
 }
 
 #[test]
