@@ -81,7 +81,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -s V -l ve
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "replay" -d 'Read captures, or the journal of a store, and print the metrics as of their last event; their time stamps are the clock'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "record" -d 'Write the event stream of the Redis to a capture, until interrupted'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "demo" -d 'Show everything at once: an exporter, a TURN service that is simulated on a clock that runs 120 times as fast, and, where it is installed, a Prometheus with the alert rules. Needs no coturn, no Redis, no network and no root'
-complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "simulate" -d 'Play a TURN service into an exporter or a Redis: calls of all lengths, web pages that never close what they opened, a server that dies now and then'
+complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "simulate" -d 'Play a TURN service into an exporter or a Redis: calls of all lengths, web pages that never close what they opened, a server that dies now and then. Never into one that is in use'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "doctor" -d 'Check each Redis (settings, ACL, keys, clients) and the listener, and say what to change'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "prune" -d 'List the status keys that no live allocation can own; with --apply, delete them'
 complete -c coturn-exporter -n "__fish_coturn_exporter_needs_command" -f -a "usage" -d 'Print what finished sessions used, from the ledger of --store.path; an exporter may be writing it meanwhile'
@@ -133,7 +133,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -l duration -d 'Stop after this time' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
-complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -s h -l help -d 'Print help'
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l redis.url -d 'Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]`, `unix:///path[?db=1]` or `redis+sentinel://[user:password@]host[:port],.../MASTER[/db]`; `rediss://` and `rediss+sentinel://` speak TLS; `valkey://` and `valkeys://` are other names of `redis://` and `rediss://`' -r
@@ -152,7 +152,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" 
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l session.by -d 'Whose allocations form a session: user, or client (user and client host, for a user name that clients share)' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l session.rest-separator -d 'coturn\'s rest-api-separator: what stands between timestamp and user id in a TURN REST name' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l json -d 'Print one JSON object: ok (bool) and findings, each with source, id, severity (ok, info, advice or fault), message, why and fix'
-complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l verbose -d 'Print also what is well and needs nothing done, with the ACL line of a user that may do no more than is needed'
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l verbose -d 'Say why, and give the command, also for what is marked info; of a Redis, the ACL line of a user that may do no more than is needed'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand prune" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand prune" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r

@@ -55,10 +55,12 @@ Examples:
     },
     #[command(after_help = "\
 Examples:
-  coturn-exporter simulate --speed 10 --calls 500       into an exporter on this host
-  coturn-exporter simulate --to 127.0.0.1:6379          into a Redis that an exporter watches")]
+  coturn-exporter simulate --speed 10 --to 127.0.0.1:6391    into an exporter only for this
+  coturn-exporter simulate --to 127.0.0.1:16379              into a Redis only for this")]
     /// Play a TURN service into an exporter or a Redis: calls of all lengths, web pages that never close what they opened, a
-    /// server that dies now and then.
+    /// server that dies now and then. Never into one that is in use.
+    ///
+    /// What is invented counts as real there: in the metrics, for the alerts, and in the ledger of a store.
     Simulate(SimulateArgs),
     #[command(after_help = "\
 Examples:
@@ -72,7 +74,8 @@ Examples:
         /// message, why and fix.
         #[arg(id = "json", long, conflicts_with = "verbose")]
         json: bool,
-        /// Print also what is well and needs nothing done, with the ACL line of a user that may do no more than is needed.
+        /// Say why, and give the command, also for what is marked info; of a Redis, the ACL line of a user that may do no more
+        /// than is needed.
         #[arg(id = "verbose", long)]
         verbose: bool,
     },

@@ -144,7 +144,8 @@ fn say(
     let Demo { port, .. } = demo;
     writeln!(
         out,
-        "A TURN service is simulated, {SPEED} times as fast as the clock. Ctrl-C ends it. Open:\n  \
+        "A TURN service is simulated, {SPEED} times as fast as the clock. Ctrl-C ends it.\n\
+         Ages, durations and rates are by your clock: 30 s of it are an hour of the service. Open:\n  \
          http://127.0.0.1:{port}/             realms, traffic and servers move at once; leaks in half a minute\n  \
          http://127.0.0.1:{port}/allocations  allocations that nobody closed come first, with their user"
     )?;
