@@ -158,7 +158,7 @@ impl Scraped {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let config = format!(
             "global: {{scrape_interval: 2s, scrape_timeout: 2s}}\n\
-             scrape_configs:\n  - job_name: coturn-exporter\n    scheme: https\n    basic_auth: {{username: {user}, \
+             scrape_configs:\n  - job_name: coturn\n    scheme: https\n    basic_auth: {{username: {user}, \
              password_file: {}}}\n    tls_config: {{ca_file: {}, cert_file: {}, key_file: {}}}\n    static_configs: \
              [{{targets: ['{}']}}]\n",
             at("password"),
