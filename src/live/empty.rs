@@ -48,7 +48,9 @@ fn of_source(out: &mut String, source: &SourceNow) {
         let faults = source.faults.join("; ");
         wrong(
             out,
-            &format!("Source {name}: {faults}. \"coturn-exporter doctor\" says why, and what mends it."),
+            &format!(
+                "Source {name}: {faults}. \"doctor\" with the exporter's own flags says why, and what mends it."
+            ),
         );
     }
     if let Some(sentence) = waits_for(source, &name) {
