@@ -122,25 +122,33 @@ impl WatchedPlace {
     /// Whether a coturn on this host that reports to this endpoint reports here; `None` where that does not show.
     pub fn is_at(&self, host: &str, port: u16) -> Option<bool> {
         let (own, own_port) = self.endpoint.as_ref()?;
-        let address = |host: &str| {
-            if host.eq_ignore_ascii_case("localhost") {
-                Ok(IpAddr::from([127, 0, 0, 1]))
-            } else {
-                host.parse::<IpAddr>()
-            }
-        };
         if *own_port != port {
             return Some(false);
         }
         match (address(own), address(host)) {
-            (Ok(own), Ok(host)) => {
-                Some(own == host || own.is_unspecified() || own.is_loopback() && host.is_loopback())
+            (Some(own_ip), Some(ip)) => {
+                let takes_all = own_ip.is_unspecified() && (own_ip.is_ipv6() || ip.is_ipv4());
+                if own_ip == ip || takes_all {
+                    return Some(true);
+                }
+                // A Redis may listen on several addresses, and so may a listener that has a name; one with an address listens
+                // on that alone.
+                let listens_there_only = self.db.is_none() && own.parse::<IpAddr>().is_ok();
+                (listens_there_only || !own_ip.is_loopback() || !ip.is_loopback()).then_some(false)
             }
             _ if own.eq_ignore_ascii_case(host) => Some(true),
             // A name and an address may be one host.
             _ => None,
         }
     }
+}
+
+/// Of a host, where it shows without asking anybody.
+fn address(host: &str) -> Option<IpAddr> {
+    if host.eq_ignore_ascii_case("localhost") {
+        return Some(IpAddr::from([127, 0, 0, 1]));
+    }
+    host.parse().ok()
 }
 
 /// Judges the file.

@@ -195,6 +195,27 @@ fn the_file_alone_leads_to_the_redis_or_to_the_listener() {
     assert!(guarded.text("turnserver-conf", "fix").contains("password=SECRET"), "{guarded:?}");
 }
 
+/// Two loopback addresses are two places: what listens on one is not found on the other.
+#[test]
+fn another_loopback_address_than_that_of_the_exporter_is_a_fault() {
+    let dir = TempDir::new("other-loopback");
+    let (_exporter, address) = listening(&[]);
+    let redis = Redis::start();
+    for (port, flag, place) in [
+        (address.port(), "--statsdb.listen-address", address.to_string()),
+        (redis.port(), "--redis.url", redis.url(0)),
+    ] {
+        let text = format!(
+            "redis-statsdb=\"ip=127.0.0.2 dbname=0 port={port} connect_timeout=30\"\nrealm=r.example\n"
+        );
+        let conf = dir.write("turnserver.conf", &text).display().to_string();
+        let report = Report::with(&["--coturn.config-file", &conf, flag, &place]);
+        assert_eq!(report.severity("coturn-statsdb"), "fault", "{:#?}", report.findings);
+        let message = report.text("coturn-statsdb", "message");
+        assert!(message.contains("127.0.0.2") && message.contains("nothing answers there"), "{message}");
+    }
+}
+
 /// The password stands in two files; neither is shown.
 #[test]
 fn the_password_of_the_line_is_compared_with_that_of_the_listener() {

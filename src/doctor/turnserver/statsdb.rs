@@ -1,6 +1,6 @@
 //! Judges `redis-statsdb`: whether coturn can use it, and whether it leads to what the exporter watches.
 
-use super::{DirectWay, PasswordFit, StatsdbSetting, TurnserverFacts, WatchedPlace};
+use super::{DirectWay, PasswordFit, StatsdbSetting, TurnserverFacts, WatchedPlace, address};
 use crate::doctor::{COTURN_PASSWORD, Severity, Verdict};
 
 pub(super) fn all(facts: &TurnserverFacts) -> Vec<Verdict> {
@@ -96,7 +96,9 @@ fn place(facts: &TurnserverFacts, host: &str, port: u16, db: u32, unreachable: O
             _ => Verdict::new(Severity::Ok, ID, format!("{reports}, which is {}", watched.name)),
         };
     }
-    let lost = facts.watched.iter().all(|place| place.is_at(host, port) == Some(false));
+    // Loopback is this host, so what does not answer there answers coturn neither.
+    let is_nowhere = unreachable.is_some() && address(host).is_some_and(|ip| ip.is_loopback());
+    let lost = is_nowhere || facts.watched.iter().all(|place| place.is_at(host, port) == Some(false));
     if !lost {
         let message =
             format!("{reports}; the exporter watches {names}: whether that is one place does not show");

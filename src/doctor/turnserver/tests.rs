@@ -142,7 +142,12 @@ fn the_listener_is_found_wherever_it_listens() {
     };
     for (listens, host, port, is_at) in [
         ("0.0.0.0", "192.0.2.1", 6390, Some(true)),
+        ("0.0.0.0", "::1", 6390, Some(false)),
         ("::", "127.0.0.1", 6390, Some(true)),
+        ("127.0.0.1", "127.0.0.1", 6390, Some(true)),
+        ("127.0.0.1", "127.0.0.2", 6390, Some(false)),
+        ("127.0.0.1", "::1", 6390, Some(false)),
+        ("localhost", "::1", 6390, None),
         ("127.0.0.1", "localhost", 6390, Some(true)),
         ("127.0.0.1", "192.0.2.1", 6390, Some(false)),
         ("0.0.0.0", "127.0.0.1", 6379, Some(false)),
@@ -151,4 +156,24 @@ fn the_listener_is_found_wherever_it_listens() {
     ] {
         assert_eq!(listener(listens).is_at(host, port), is_at, "{listens} {host}:{port}");
     }
+}
+
+#[test]
+fn a_redis_may_listen_on_several_loopback_addresses_unless_nothing_answers_there() {
+    let judged = |host: &str, answer: Option<&str>| {
+        let mut statsdb = target(host, 6379, 2);
+        if let StatsdbSetting::Target { unreachable, .. } = &mut statsdb {
+            *unreachable = answer.map(str::to_owned);
+        }
+        severity(&TurnserverFacts { statsdb, ..well() }, "coturn-statsdb").unwrap()
+    };
+    for host in ["127.0.0.2", "::1"] {
+        assert_eq!(judged(host, None), Severity::Info, "{host}");
+        assert_eq!(judged(host, Some("Connection refused")), Severity::Fault, "{host}");
+    }
+    assert_eq!(
+        judged("redis.example", Some("Connection refused")),
+        Severity::Info,
+        "coturn may be elsewhere"
+    );
 }
