@@ -74,6 +74,10 @@ const TURNSERVER_LINE: &str = "turnserver-conf";
 const COTURN_PASSWORD: &str = "password=SECRET in redis-statsdb, where SECRET is the content of the exporter's \
                                --statsdb.password-file; then restart coturn";
 
+/// How coturn is made to say the password of a Redis.
+const COTURN_REDIS_PASSWORD: &str = "password=SECRET in redis-statsdb, where SECRET is the password of Redis' default \
+                                     user (requirepass in redis.conf); then restart coturn";
+
 /// Judges the facts.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let subject = &facts.subject;

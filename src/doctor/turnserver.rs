@@ -22,6 +22,8 @@ pub struct TurnserverFacts {
     pub statsdb: StatsdbSetting,
     /// Its password beside that of the listener; `None` where it leads to no listener, or its password is not known.
     pub password: Option<PasswordFit>,
+    /// What the watched Redis says to its login; `None` where it leads to no watched Redis, or where that was not tried.
+    pub login: Option<RedisLogin>,
     /// What the exporter watches.
     pub watched: Vec<WatchedPlace>,
     /// A `redis-statsdb` by which coturn reports to the first of them.
@@ -103,6 +105,21 @@ pub enum PasswordFit {
     NotAsked,
 }
 
+/// What a Redis says to the login of `redis-statsdb`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisLogin {
+    /// It takes the password.
+    Accepted,
+    /// It takes the password of the default user or that of the user that the line names, not of both.
+    OfOneUser,
+    /// It refuses the password: in its words.
+    Refused(String),
+    /// It wants a password, and the line has none.
+    Missing,
+    /// The line has a password, and the default user needs none.
+    NotAsked,
+}
+
 /// A place that the exporter watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedPlace {
@@ -155,6 +172,7 @@ fn address(host: &str) -> Option<IpAddr> {
 pub fn judge_turnserver(facts: &TurnserverFacts) -> Vec<Finding> {
     let mut verdicts = statsdb::all(facts);
     verdicts.extend(facts.password.map(statsdb::password));
+    verdicts.extend(facts.login.as_ref().map(statsdb::login));
     verdicts.push(realm(facts));
     verdicts.extend(users(facts));
     verdicts.extend(lifetime(facts));

@@ -13,7 +13,7 @@ use super::connect::connect;
 use super::error::LinkError;
 use super::forward::FORWARDER;
 use super::login::login_error;
-use super::reply_error::{is_elsewhere, is_forbidden, wants_login, words};
+use super::reply_error::{is_elsewhere, is_forbidden, is_no_password_set, wants_login, words};
 use super::statsdb::OURS;
 use super::statsdb::probe::{is_guarded_listener, is_info_of_listener};
 use super::subscription::PATTERN;
@@ -22,6 +22,7 @@ use crate::doctor::facts::{
     Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Rights, Role, Seen, Unreachable, Version,
 };
 use crate::doctor::retention::Retention;
+use crate::doctor::turnserver::RedisLogin;
 
 /// A status key that no coturn makes (allocations count from 1): asking for it disturbs nobody.
 const NO_KEY: &str = "turn/user/coturn-exporter-doctor/allocation/000000000000000000/status";
@@ -104,6 +105,34 @@ pub async fn probe(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unre
             subscribe: may_subscribe(source).await,
         },
     })
+}
+
+/// What a Redis says to the login of coturn: AUTH on a connection of its own, and nothing else. Without a password HELLO, which
+/// needs no right, says whether one is wanted. `None` where it says nothing about logins, or a password is neither given nor
+/// wanted.
+pub async fn try_login(coturn: &RedisSource) -> Option<RedisLogin> {
+    let default = RedisSource { username: None, ..in_db_0(coturn) };
+    if coturn.password.is_none() {
+        let mut connection = connect(&default).await.ok()?;
+        let hello = cmd("HELLO").query_async::<Value>(&mut connection).await;
+        return hello.is_err_and(|error| wants_login(&error)).then_some(RedisLogin::Missing);
+    }
+    let as_default = authenticate(&default).await?;
+    if as_default == RedisLogin::NotAsked || coturn.username.is_none() {
+        return Some(as_default);
+    }
+    let as_user = authenticate(&in_db_0(coturn)).await?;
+    let is_one_for_both = (as_user == RedisLogin::Accepted) == (as_default == RedisLogin::Accepted);
+    Some(if is_one_for_both { as_user } else { RedisLogin::OfOneUser })
+}
+
+async fn authenticate(source: &RedisSource) -> Option<RedisLogin> {
+    match connect(source).await {
+        Ok(_) => Some(RedisLogin::Accepted),
+        Err(LinkError::Login(error)) if is_no_password_set(&error) => Some(RedisLogin::NotAsked),
+        Err(LinkError::Login(error)) => Some(RedisLogin::Refused(words(&error))),
+        Err(_) => None,
+    }
 }
 
 /// A connection that Redis lets us use, in db 0: what is wrong with the db shall not look like a wrong login. And what

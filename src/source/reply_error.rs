@@ -39,6 +39,13 @@ pub(super) fn wants_login(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
 }
 
+/// Whether an AUTH was refused because the default user has no password, in the words of Redis from 6 on and before.
+pub(super) fn is_no_password_set(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| {
+        detail.contains("called without any password configured") || detail.contains("no password is set")
+    })
+}
+
 /// Whether the server refuses every client, or every client for now, whatever the command.
 pub(super) fn is_busy(error: &RedisError) -> bool {
     matches!(error.code(), Some("LOADING" | "BUSY" | "DENIED" | MASTER_DOWN))

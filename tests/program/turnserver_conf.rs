@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::doctor::Report;
 use crate::common::net::ports::{Port, RelayPorts};
+use crate::common::net::rights::{LEAST, grant};
 use crate::common::poll::{self, PATIENCE};
 use crate::common::servers::coturn::{Coturn, Settings, TURNSERVER};
 use crate::common::servers::exporter::Exporter;
@@ -263,6 +264,66 @@ fn the_password_of_the_line_is_compared_with_that_of_the_listener() {
     let report =
         Report::with(&["--coturn.config-file", &conf, "--statsdb.listen-address", &guarded.to_string()]);
     assert!(report.text("coturn-statsdb", "fix").contains("password=SECRET"), "{report:?}");
+}
+
+/// coturn runs with a password that Redis refuses, and says so in its own log alone: `doctor` tries it.
+#[test]
+fn the_login_of_the_line_is_tried_at_the_redis_that_is_watched() {
+    let dir = TempDir::new("redis-login");
+    let (guarded, open) = (Redis::start_with_password("right-sesame"), Redis::start());
+    guarded.run(&["ACL", "SETUSER", "relay", "on", ">relay-sesame", "~*", "&*", "+@all"]);
+    let exporter = grant(&guarded, "watcher", &[LEAST]);
+    for (redis, login, severity, says) in [
+        (&guarded, "password=right-sesame", "ok", "accepts"),
+        (&guarded, "password=wrong-sesame", "fault", "wrong password in redis-statsdb: WRONGPASS"),
+        (&guarded, "", "fault", "no password in redis-statsdb"),
+        // Whom coturn logs in as depends on its version.
+        (&guarded, "username=relay password=relay-sesame", "info", "for one of"),
+        (&guarded, "username=relay password=right-sesame", "info", "for one of"),
+        (&guarded, "username=relay password=wrong-sesame", "fault", "wrong password"),
+        (&open, "password=wrong-sesame", "info", "wants none"),
+    ] {
+        let text = format!(
+            "redis-statsdb=\"ip=127.0.0.1 dbname=0 {login} port={} connect_timeout=30\"\nrealm=r.example\n",
+            redis.port()
+        );
+        let conf = dir.write("turnserver.conf", &text).display().to_string();
+        // As an administrator, with the least rights, and with a wrong password of its own.
+        let is_guarded = redis.port() == guarded.port();
+        let others = [redis.url_with(&exporter, 0), redis.url_with(":another@", 0)];
+        for url in [redis.url(0)].iter().chain(others.iter().filter(|_| is_guarded)) {
+            let report = Report::with(&["--coturn.config-file", &conf, "--redis.url", url]);
+            assert_eq!(report.severity("coturn-statsdb-login"), severity, "{login}: {:#?}", report.findings);
+            let message = report.text("coturn-statsdb-login", "message");
+            assert!(message.contains(says), "{login}: {message}");
+            assert!(!format!("{report:?}").contains("sesame"), "{report:?}");
+            if severity == "fault" {
+                assert!(report.text("coturn-statsdb-login", "fix").contains("password=SECRET"), "{report:?}");
+            }
+        }
+    }
+}
+
+/// It is logged in as coturn does, and nothing more is tried: Redis has nothing to forbid, also where a password is missing.
+#[test]
+fn the_login_that_is_tried_needs_no_right() {
+    let dir = TempDir::new("redis-login-alone");
+    let redis = Redis::start_with_password("right-sesame");
+    redis.run(&["ACL", "SETUSER", "watcher", "on", ">pw", "~*", "&*", "+@all"]);
+    redis.run(&["ACL", "SETUSER", "default", "-@all"]);
+    for (login, severity) in [("password=right-sesame", "ok"), ("", "fault")] {
+        let text = format!(
+            "redis-statsdb=\"ip=127.0.0.1 dbname=0 {login} port={} connect_timeout=30\"\nrealm=r.example\n",
+            redis.port()
+        );
+        let conf = dir.write("turnserver.conf", &text).display().to_string();
+        let url = redis.url_with("watcher:pw@", 0);
+        let report = Report::with(&["--coturn.config-file", &conf, "--redis.url", &url]);
+        assert_eq!(report.severity("coturn-statsdb-login"), severity, "{login}: {:#?}", report.findings);
+        let mut watcher = redis::Client::open(url).unwrap().get_connection().unwrap();
+        let log: Vec<redis::Value> = redis::cmd("ACL").arg("LOG").query(&mut watcher).expect("ACL LOG");
+        assert!(log.is_empty(), "{login}: {log:?}");
+    }
 }
 
 /// The file is the one that a real coturn runs with.

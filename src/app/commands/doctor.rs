@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use crate::app::Error;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, CoturnFile, Endpoint, RedisSource, ReportForm, Statsdb, Tls};
-use crate::doctor::facts::{Facts, Subject};
+use crate::doctor::facts::{Facts, Seen, Subject, Unreachable};
 use crate::doctor::listener::{
     ListenerFacts, ListenerSeen, PasswordOrigin, denied_peer, judge_listener, only_found,
 };
-use crate::doctor::turnserver::judge_turnserver;
+use crate::doctor::turnserver::{TurnserverFacts, judge_turnserver};
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
 use crate::source::connect::locate;
 use crate::source::probe::probe;
@@ -27,28 +27,34 @@ use crate::state::Settings;
 ///
 /// An output that takes no more; what is wrong with a Redis is a finding.
 pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<ExitCode, Error> {
-    let Config { mut sources, statsdb, coturn, table: settings, .. } = config;
+    let Config { sources, statsdb, coturn, table: settings, .. } = config;
     let mut findings = Vec::new();
     let mut listener = match statsdb {
         Some(statsdb) => Some(look_at(statsdb).await),
         None => None,
     };
+    let found = match &coturn {
+        Some(file) => listener_of_coturn(file).await,
+        None => None,
+    };
+    let redises = if found.is_some() { Vec::new() } else { look_at_each(sources).await };
     if let Some(file) = &coturn {
-        let mut password = None;
-        if let Some(found) = listener_of_coturn(file).await {
+        let password = listener
+            .as_ref()
+            .and_then(|(statsdb, facts)| coturn_facts::password_fit(file, statsdb, &facts.seen));
+        if let Some(found) = found {
             findings.push(only_found(&found.0.name));
-            (sources, listener) = (Vec::new(), Some(found));
-        } else if let Some((statsdb, facts)) = &listener {
-            password = coturn_facts::password_fit(file, statsdb, &facts.seen);
+            listener = Some(found);
         }
-        let watched = sources.iter().map(coturn_facts::of_redis);
+        let login = coturn_facts::login(file, &redises).await;
+        let watched = redises.iter().map(|(source, _)| coturn_facts::of_redis(source));
         let of_listener =
             listener.iter().map(|(statsdb, facts)| coturn_facts::of_listener(statsdb, &facts.seen));
         let watched = watched.chain(of_listener).collect();
-        findings.extend(judge_turnserver(&coturn_facts::facts(file, watched, password, &settings).await));
+        let facts = coturn_facts::facts(file, watched, &settings).await;
+        findings.extend(judge_turnserver(&TurnserverFacts { password, login, ..facts }));
     }
-    for source in sources {
-        let seen = probe(&source, &ASKED).await;
+    for (source, seen) in redises {
         // Where it was; if it was nowhere, no command would help.
         let server = locate(&source).await.ok();
         let facts = Facts { subject: subject(source, server.as_ref(), &settings), seen };
@@ -70,6 +76,16 @@ pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<E
     out.write_all(report.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)?;
     let ill = findings.iter().any(|finding| finding.severity == Severity::Fault);
     Ok(if ill { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// One after the other.
+async fn look_at_each(sources: Vec<RedisSource>) -> Vec<(RedisSource, Result<Seen, Unreachable>)> {
+    let mut seen = Vec::with_capacity(sources.len());
+    for source in sources {
+        let answers = probe(&source, &ASKED).await;
+        seen.push((source, answers));
+    }
+    seen
 }
 
 async fn look_at(statsdb: Statsdb) -> (Statsdb, ListenerFacts) {

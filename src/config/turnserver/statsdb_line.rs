@@ -16,6 +16,8 @@ pub struct StatsdbTarget {
     pub port: u16,
     /// `dbname`; 0 where it is missing.
     pub db: u32,
+    /// `username`. coturn up to 4.6 at least logs in as the default user all the same.
+    pub username: Option<String>,
     /// `password`, without which coturn does not log in.
     pub password: Option<Secret>,
     /// `connect_timeout` in seconds; 0 where coturn waits as long as the system does.
@@ -60,7 +62,8 @@ impl TlsWords {
 impl StatsdbTarget {
     pub(super) fn parse(value: &str) -> Result<Self, StatsdbLineError> {
         let host = "127.0.0.1".to_owned();
-        let mut target = Self { host, port: 6379, db: 0, password: None, connect_timeout: 0, tls: None };
+        let (username, password) = (None, None);
+        let mut target = Self { host, port: 6379, db: 0, username, password, connect_timeout: 0, tls: None };
         let mut tls = TlsWords::default();
         if value.starts_with('\'') {
             return Err(StatsdbLineError::SingleQuotes);
@@ -91,8 +94,9 @@ impl StatsdbTarget {
                 "connect_timeout" | "timeout" => {
                     target.connect_timeout = u64::try_from(number(value)).unwrap_or(0);
                 }
-                // Taken by all. Up to 4.6 at least coturn logs in as the default user all the same.
-                "user" | "uname" | "name" | "username" => {}
+                "user" | "uname" | "name" | "username" => {
+                    target.username = (!value.is_empty()).then(|| value.to_owned());
+                }
                 _ if tls.take(key, value) => {}
                 _ => return Err(StatsdbLineError::Key { key: key.to_owned() }),
             }
@@ -125,6 +129,7 @@ mod tests {
             host: "r.example".to_owned(),
             port: 6380,
             db: 3,
+            username: None,
             password: Some(Secret::new("x")),
             connect_timeout: 30,
             tls: None,
@@ -136,6 +141,7 @@ mod tests {
             6379,
             "one blank at the end is none too many"
         );
+        assert_eq!(StatsdbTarget::parse("uname=u").unwrap().username.as_deref(), Some("u"));
         let shown = format!("{target:?}");
         assert!(shown.contains("***") && !shown.contains("\"x\""), "{shown}");
     }

@@ -1,7 +1,7 @@
 //! Judges `redis-statsdb`: whether coturn can use it, and whether it leads to what the exporter watches.
 
-use super::{DirectWay, PasswordFit, StatsdbSetting, TurnserverFacts, WatchedPlace, address};
-use crate::doctor::{COTURN_PASSWORD, Severity, Verdict};
+use super::{DirectWay, PasswordFit, RedisLogin, StatsdbSetting, TurnserverFacts, WatchedPlace, address};
+use crate::doctor::{COTURN_PASSWORD, COTURN_REDIS_PASSWORD, Severity, Verdict};
 
 pub(super) fn all(facts: &TurnserverFacts) -> Vec<Verdict> {
     const ID: &str = "coturn-statsdb";
@@ -131,6 +131,32 @@ pub(super) fn password(fit: PasswordFit) -> Verdict {
             Verdict::new(Severity::Advice, ID, "redis-statsdb has a password, and the listener wants none")
                 .because("every client that can connect to the listener can report")
                 .fix("--statsdb.password-file FILE with that password, for the exporter")
+        }
+    }
+}
+
+/// What the Redis says to it.
+pub(super) fn login(login: &RedisLogin) -> Verdict {
+    const ID: &str = "coturn-statsdb-login";
+    let refused = |message: String| {
+        Verdict::new(Severity::Fault, ID, message)
+            .because("Redis refuses what this coturn reports (NOAUTH in coturn's log), and nothing of it is counted")
+            .fix(COTURN_REDIS_PASSWORD)
+    };
+    match login {
+        RedisLogin::Accepted => Verdict::new(Severity::Ok, ID, "Redis accepts the password of redis-statsdb"),
+        RedisLogin::OfOneUser => Verdict::new(
+            Severity::Info,
+            ID,
+            "Redis accepts the password of redis-statsdb for one of the default user and the user that it names only",
+        )
+        .because(
+            "coturn 4.6 logs in as the default user whatever its line says, a newer one as the user that the line names",
+        ),
+        RedisLogin::Refused(text) => refused(format!("wrong password in redis-statsdb: {text}")),
+        RedisLogin::Missing => refused("no password in redis-statsdb, and Redis wants one".to_owned()),
+        RedisLogin::NotAsked => {
+            Verdict::new(Severity::Info, ID, "redis-statsdb has a password, and Redis wants none")
         }
     }
 }

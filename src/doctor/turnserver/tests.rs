@@ -23,6 +23,7 @@ fn well() -> TurnserverFacts {
         file: "/etc/turnserver.conf".to_owned(),
         statsdb: target("localhost", 6379, 2),
         password: Some(PasswordFit::Same),
+        login: Some(RedisLogin::Accepted),
         watched: vec![redis("127.0.0.1", 2)],
         line: "redis-statsdb=\"...\"".to_owned(),
         direct: None,
@@ -69,7 +70,7 @@ fn a_file_that_fits_is_well() {
 #[test]
 fn each_mistake_is_named() {
     type Break = fn(&mut TurnserverFacts);
-    let cases: [(&str, Severity, Break); 21] = [
+    let cases: [(&str, Severity, Break); 25] = [
         ("coturn-statsdb", Severity::Fault, |facts| facts.statsdb = StatsdbSetting::Missing),
         ("coturn-statsdb", Severity::Fault, |facts| {
             facts.statsdb = StatsdbSetting::Broken("x".to_owned());
@@ -95,6 +96,12 @@ fn each_mistake_is_named() {
         ("coturn-statsdb-password", Severity::Advice, |facts| {
             facts.password = Some(PasswordFit::NotAsked);
         }),
+        ("coturn-statsdb-login", Severity::Fault, |facts| {
+            facts.login = Some(RedisLogin::Refused("WRONGPASS".to_owned()));
+        }),
+        ("coturn-statsdb-login", Severity::Fault, |facts| facts.login = Some(RedisLogin::Missing)),
+        ("coturn-statsdb-login", Severity::Info, |facts| facts.login = Some(RedisLogin::OfOneUser)),
+        ("coturn-statsdb-login", Severity::Info, |facts| facts.login = Some(RedisLogin::NotAsked)),
         ("coturn-realm", Severity::Advice, |facts| facts.realm = None),
         ("coturn-realm", Severity::Advice, |facts| facts.realm = Some("a # b".to_owned())),
         ("coturn-users", Severity::Advice, |facts| facts.static_users = 1),

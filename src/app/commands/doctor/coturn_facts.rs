@@ -10,18 +10,21 @@ use crate::config::turnserver::StatsdbTarget;
 use crate::config::{
     CoturnFile, ListenAddress, Password, RedisAddress, RedisSource, STATSDB_PORT, Statsdb, redis_statsdb_line,
 };
+use crate::doctor::facts::{Obstacle, Seen, Unreachable};
 use crate::doctor::listener::ListenerSeen;
-use crate::doctor::turnserver::{DirectWay, PasswordFit, StatsdbSetting, TurnserverFacts, WatchedPlace};
+use crate::doctor::turnserver::{
+    DirectWay, PasswordFit, RedisLogin, StatsdbSetting, TurnserverFacts, WatchedPlace,
+};
+use crate::source::probe::try_login;
 use crate::state::{SessionBy, Settings};
 
 /// How long a connection to coturn's statsdb may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The facts of a file; `watched` is what the exporter watches, `password` how the file's fits that of the listener.
+/// The facts of a file; `watched` is what the exporter watches. Without those of its password.
 pub(super) async fn facts(
     file: &CoturnFile,
     watched: Vec<WatchedPlace>,
-    password: Option<PasswordFit>,
     settings: &Settings,
 ) -> TurnserverFacts {
     let conf = file.conf.current();
@@ -41,7 +44,8 @@ pub(super) async fn facts(
     TurnserverFacts {
         file: file.path.display().to_string(),
         statsdb,
-        password,
+        password: None,
+        login: None,
         line: line(&watched),
         direct: (!file.has_source_beside).then(|| DirectWay {
             line: redis_statsdb_line("127.0.0.1", STATSDB_PORT, 0, false),
@@ -89,6 +93,34 @@ pub(super) fn password_fit(file: &CoturnFile, statsdb: &Statsdb, seen: &Listener
         (None, None) => seen.wants_password().then_some(PasswordFit::Missing),
         (Some(_), None) => (!seen.wants_password()).then_some(PasswordFit::NotAsked),
     }
+}
+
+/// What the watched Redis to which the file leads says to its login; `None` where it leads to none, or where the exporter has
+/// that login from the file, so that its own tells.
+pub(super) async fn login(
+    file: &CoturnFile,
+    watched: &[(RedisSource, Result<Seen, Unreachable>)],
+) -> Option<RedisLogin> {
+    let conf = file.conf.current();
+    let target = conf.statsdb.as_ref()?.as_ref().ok()?;
+    let leads_here = |source| of_redis(source).is_at(&target.host, target.port) == Some(true);
+    let (source, seen) = watched.iter().find(|(source, _)| leads_here(source))?;
+    let is_redis = match seen {
+        Ok(_) => true,
+        Err(unreachable) => unreachable.obstacle == Obstacle::Login,
+    };
+    let coturn = RedisSource { username: target.username.clone(), ..conf.source().ok()?? };
+    let is_own = is_from(file, source) && coturn.username.is_none();
+    if is_own || !is_redis {
+        return None;
+    }
+    try_login(&coturn).await
+}
+
+/// Whether the exporter logs in there by what the file says.
+pub(super) fn is_from(file: &CoturnFile, source: &RedisSource) -> bool {
+    let of_file = file.conf.current().source().ok().flatten();
+    file.used_for.contains(&"redis.url") && of_file.is_some_and(|own| own.password == source.password)
 }
 
 /// What a connection to a place that is not watched says.
