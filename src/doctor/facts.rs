@@ -97,6 +97,8 @@ pub struct Seen {
     pub excess: Look<Vec<String>>,
     /// The other connections.
     pub clients: Look<Clients>,
+    /// What became of all that was published.
+    pub published: Look<Published>,
     /// Patterns that anyone is subscribed to.
     pub patterns: Look<u64>,
     /// Dbs that were read, with their status keys; the configured one among them if it could be selected.
@@ -211,6 +213,32 @@ pub struct Clients {
     pub others: usize,
 }
 
+/// How many PUBLISH came since the statistics of Redis began, with its start or `CONFIG RESETSTAT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Those that were carried out.
+    pub accepted: u64,
+    /// Those that were refused: no login, no right. Redis before 6.2 does not count them.
+    pub refused: u64,
+}
+
+impl Published {
+    /// From the lines of `INFO commandstats`.
+    pub fn of_info(info: &str) -> Self {
+        let figures = info.lines().find_map(|line| line.strip_prefix("cmdstat_publish:")).unwrap_or_default();
+        let figure = |name: &str| {
+            let value = figures.split(',').find_map(|word| word.trim().strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse().ok()).unwrap_or_default()
+        };
+        Self { accepted: figure("calls"), refused: figure("rejected_calls") }
+    }
+
+    /// Whether none at all was carried out, and some were refused.
+    pub const fn is_refused(self) -> bool {
+        self.accepted == 0 && self.refused > 0
+    }
+}
+
 /// The status keys of a db, or the first of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Db {
@@ -233,6 +261,18 @@ mod tests {
         assert_eq!(version("7.2.4-rc1").to_string(), "7.2.4");
         assert_eq!(version("5").to_string(), "5.0.0");
         assert_eq!((Version::parse(""), Version::parse("x.1")), (None, None));
+    }
+
+    #[test]
+    fn refused_commands_are_no_calls() {
+        let of = Published::of_info;
+        let line = "cmdstat_publish:calls=3,usec=9,usec_per_call=3.00,rejected_calls=58,failed_calls=0\r\n";
+        assert_eq!(of(&format!("# Commandstats\r\n{line}")), Published { accepted: 3, refused: 58 });
+        assert_eq!(
+            of("cmdstat_publish:calls=7,usec=9,usec_per_call=3.00"),
+            Published { accepted: 7, refused: 0 }
+        );
+        assert_eq!(of("cmdstat_ping:calls=1,rejected_calls=1"), Published::default());
     }
 
     #[test]

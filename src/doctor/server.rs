@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::facts::{Clients, Look, MasterLink, Obstacle, Role, Seen, Subject, Unreachable, Version};
+use super::facts::{
+    Clients, Look, MasterLink, Obstacle, Published, Role, Seen, Subject, Unreachable, Version,
+};
 use super::rights::user_of;
-use super::{Severity, Verdict, shell_word};
+use super::{COTURN_REDIS_PASSWORD, Severity, Verdict, shell_word};
 use crate::wire::status_key::is_stale;
 
 /// The oldest Redis that works: SCAN, OBJECT IDLETIME and UNLINK as we use them.
@@ -12,6 +14,9 @@ const OLDEST: Version = Version { major: 5, minor: 0, patch: 0 };
 
 /// The first Redis with `CLIENT NO-TOUCH`.
 const NO_TOUCH: Version = Version { major: 7, minor: 2, patch: 0 };
+
+/// The finding about the connections of a coturn.
+const COTURN: &str = "coturn";
 
 pub(super) fn unreachable(reason: &Unreachable, subject: &Subject) -> Verdict {
     let Unreachable { obstacle, text } = reason;
@@ -157,6 +162,13 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         let not_judged = "who else is subscribed, whether coturn is connected";
         let mut verdicts = Vec::new();
         verdicts.extend(Verdict::unseen(&seen.clients, "clients", "CLIENT LIST", not_judged));
+        // Whose they were does not show, so it may have been no coturn.
+        verdicts.extend(
+            seen.published
+                .seen()
+                .filter(|published| published.is_refused())
+                .map(|published| refused(Severity::Advice, &format!("and refused {}", published.refused))),
+        );
         if let Some(patterns) = seen.patterns.seen().filter(|patterns| **patterns > 0) {
             let message = format!("{patterns} pattern(s) are subscribed to; by which clients is unknown");
             verdicts.push(Verdict::new(Severity::Info, "subscribers", message));
@@ -186,24 +198,48 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         );
         verdicts.push(Verdict::new(Severity::Info, "forwarders", message));
     }
-    verdicts.push(coturn(clients, subject));
+    verdicts.push(coturn(clients, seen.published.seen().copied().unwrap_or_default(), subject));
     verdicts
 }
 
-/// Whether coturn is among the connections. Only the last command of a connection shows that it has published.
-fn coturn(clients: &Clients, subject: &Subject) -> Verdict {
-    let id = "coturn";
+/// Nothing that was published since the statistics of Redis began was accepted.
+fn refused(severity: Severity, refused: &str) -> Verdict {
+    let message = format!("Redis has accepted no PUBLISH since its statistics began, {refused}");
+    Verdict::new(severity, COTURN, message)
+        .because(
+            "a coturn without a password, with a wrong one or without the right to PUBLISH reports nothing; only its own log \
+             says so (NOAUTH, NOPERM)",
+        )
+        .fix(COTURN_REDIS_PASSWORD)
+}
+
+/// Whether coturn is among the connections. Only the last command of a connection shows that it has published, or has tried to.
+fn coturn(clients: &Clients, published: Published, subject: &Subject) -> Verdict {
+    let id = COTURN;
+    if !clients.publishers.is_empty() && published.is_refused() {
+        let connections = clients.publishers.len();
+        let message = format!("and refused {}; {connections} connection(s) tried", published.refused);
+        return refused(Severity::Fault, &message);
+    }
     let (recent, silent): (Vec<_>, Vec<_>) =
         clients.publishers.iter().copied().partition(|idle| *idle <= subject.stale_after);
     if let Some(latest) = recent.iter().min() {
         let more = silent.iter().min().map_or_else(String::new, |latest| {
             format!("; {} other(s) published too, but not for {}", silent.len(), age(*latest))
         });
-        let message = format!(
-            "{} connection(s) published, last {} ago, as coturn does{more}",
-            recent.len(),
-            age(*latest)
-        );
+        let (count, latest) = (recent.len(), age(*latest));
+        if published.refused > 0 {
+            let message = format!(
+                "{count} connection(s) sent PUBLISH, last {latest} ago{more}; since its statistics began Redis has accepted {} \
+                 and refused {}",
+                published.accepted, published.refused
+            );
+            return Verdict::new(Severity::Info, id, message).because(
+                "whether those of a coturn are refused now does not show: the second number then rises while a client has \
+                 an allocation, and coturn's log has NOAUTH or NOPERM",
+            );
+        }
+        let message = format!("{count} connection(s) published, last {latest} ago, as coturn does{more}");
         return Verdict::new(Severity::Ok, id, message);
     }
     if let Some(latest) = silent.iter().min() {

@@ -19,7 +19,8 @@ use super::statsdb::probe::{is_guarded_listener, is_info_of_listener};
 use super::subscription::PATTERN;
 use crate::config::{RedisAddress, RedisSource};
 use crate::doctor::facts::{
-    Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Rights, Role, Seen, Unreachable, Version,
+    Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Published, Rights, Role, Seen, Unreachable,
+    Version,
 };
 use crate::doctor::retention::Retention;
 use crate::doctor::turnserver::RedisLogin;
@@ -92,6 +93,7 @@ pub async fn probe(source: &RedisSource, settings: &[&str]) -> Result<Seen, Unre
         retention: prober.retention().await,
         // Counted before our own subscription below.
         clients: prober.clients().await,
+        published: prober.published().await,
         patterns: prober.ask(cmd("PUBSUB").arg("NUMPAT")).await,
         excess,
         dbs,
@@ -332,6 +334,14 @@ impl Prober {
             Look::Failed(text) => return Look::Failed(text),
         };
         Look::Seen(count_clients(&list, own.seen().copied()))
+    }
+
+    async fn published(&mut self) -> Look<Published> {
+        match self.ask::<String>(cmd("INFO").arg("commandstats")).await {
+            Look::Seen(info) => Look::Seen(Published::of_info(&info)),
+            Look::Forbidden => Look::Forbidden,
+            Look::Failed(text) => Look::Failed(text),
+        }
     }
 
     /// The status keys of the configured db and of the others, and whether the others could be looked into.

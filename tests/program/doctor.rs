@@ -431,6 +431,29 @@ fn a_publisher_is_judged_by_the_age_of_its_last_command() {
     drop(coturn);
 }
 
+/// CLIENT LIST shows PUBLISH as the last command also where Redis has refused it.
+#[test]
+fn a_coturn_whose_commands_are_refused_does_not_report() {
+    let redis = Redis::start_with_password("right-one");
+    let mut stranger = redis::Client::open(redis.url_with("", 0)).unwrap().get_connection().unwrap();
+    let publish = || redis::cmd("PUBLISH").arg(&["turn/realm/one.example/x", "new"]).clone();
+    let refused = publish().query::<u64>(&mut stranger).unwrap_err();
+    assert_eq!(refused.code(), Some("NOAUTH"), "{refused}");
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.faults()), (Some(1), vec!["coturn"]), "{:#?}", report.findings);
+    assert!(report.text("coturn", "message").contains("refused 1"), "{}", report.finding("coturn"));
+    assert!(report.text("coturn", "fix").contains("password=SECRET in redis-statsdb"), "{report:?}");
+    // With the least rights nobody's connections are seen, and the numbers are.
+    let least = Report::of(&redis.url_with(&grant(&redis, "watcher", &[LEAST]), 0));
+    assert_eq!((least.code, least.severity("coturn")), (Some(0), "advice"), "{:#?}", least.findings);
+
+    redis::cmd("AUTH").arg("right-one").exec(&mut stranger).unwrap();
+    publish().exec(&mut stranger).unwrap();
+    let report = Report::of(&redis.url(0));
+    assert_eq!((report.code, report.severity("coturn")), (Some(0), "info"), "{:#?}", report.findings);
+    assert!(report.text("coturn", "message").ends_with("has accepted 1 and refused 1"), "{report:?}");
+}
+
 #[test]
 fn a_real_coturn_is_seen_with_its_keys() {
     let redis = Redis::start();

@@ -7,8 +7,8 @@ mod settings;
 use std::time::Duration;
 
 use super::facts::{
-    Clients, ConfigValues, Db, Facts, Look, MasterLink, Obstacle, Rights, Role, Seen, Subject, Unreachable,
-    Version,
+    Clients, ConfigValues, Db, Facts, Look, MasterLink, Obstacle, Published, Rights, Role, Seen, Subject,
+    Unreachable, Version,
 };
 use super::retention::Retention;
 use super::*;
@@ -56,6 +56,7 @@ fn well() -> Seen {
             forwarders: ages(&[]),
             others: 4,
         }),
+        published: Look::Seen(Published { accepted: 9, refused: 0 }),
         patterns: Look::Seen(1),
         dbs: vec![db(0, &[Some(5)])],
         other_dbs: Look::Seen(()),

@@ -94,6 +94,32 @@ fn a_publisher_is_as_good_as_its_last_command_is_young() {
 }
 
 #[test]
+fn a_publisher_that_is_refused_is_no_coturn_that_reports() {
+    let judge = |publishers: &[u64], accepted, refused, is_allowed: bool| {
+        let findings = judged(|seen| {
+            let clients = clients(publishers, &[], 0);
+            seen.clients = if is_allowed { Look::Seen(clients) } else { Look::Forbidden };
+            seen.published = Look::Seen(Published { accepted, refused });
+        });
+        findings.into_iter().find(|finding| finding.id == "coturn")
+    };
+    let severity = |finding: Option<Finding>| finding.map(|finding| finding.severity);
+    for publishers in [&[4][..], &[4, 9000], &[9000]] {
+        let finding = judge(publishers, 0, 58, true).unwrap();
+        assert_eq!(finding.severity, Severity::Fault, "{finding:?}");
+        assert!(finding.message.contains("refused 58") && finding.fix.unwrap().contains("redis-statsdb"));
+    }
+    // It may have been long ago, or another client.
+    let finding = judge(&[4], 1200, 58, true).unwrap();
+    assert_eq!(finding.severity, Severity::Info);
+    assert!(finding.message.contains("accepted 1200 and refused 58"), "{finding:?}");
+    // The statistics were reset.
+    assert_eq!(severity(judge(&[4], 0, 0, true)), Some(Severity::Ok));
+    assert_eq!(severity(judge(&[], 0, 58, false)), Some(Severity::Advice), "whoever that was");
+    assert_eq!(judge(&[], 1200, 58, false), None);
+}
+
+#[test]
 fn a_forwarding_exporter_is_no_coturn() {
     let findings = judged(|seen| seen.clients = Look::Seen(clients(&[], &[1, 130], 0)));
     let (severity, message, _) = about("forwarders", &findings);
