@@ -18,6 +18,8 @@ pub struct Subject {
     pub db: u32,
     /// The ACL user that the exporter logs in as; `None` is Redis' default user.
     pub user: Option<String>,
+    /// coturn's file, where the login is that of its `redis-statsdb`.
+    pub login_of: Option<String>,
     /// A key that is idle for longer belongs to no live allocation.
     pub stale_after: Duration,
 }
@@ -307,6 +309,7 @@ mod tests {
             redis_cli: String::new(),
             db: 0,
             user: None,
+            login_of: None,
             stale_after: Duration::ZERO,
         };
         for (name, db, url) in [

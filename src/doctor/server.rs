@@ -22,31 +22,41 @@ pub(super) fn unreachable(reason: &Unreachable, subject: &Subject) -> Verdict {
     let Unreachable { obstacle, text } = reason;
     let fault = |id, message| Verdict::new(Severity::Fault, id, message);
     let sees_nothing = "without it the exporter sees nothing";
-    match obstacle {
-        Obstacle::Login => fault("login", format!("the login is refused: {text}"))
+    match (obstacle, &subject.login_of) {
+        (Obstacle::Login, Some(file)) => {
+            let message = if text.starts_with("NOAUTH") {
+                format!("Redis wants a password, and redis-statsdb in {file} has none: {text}")
+            } else {
+                format!("wrong password in redis-statsdb in {file}: {text}")
+            };
+            fault("login", message)
+                .because("coturn is refused alike: nothing that it reports is counted, and the exporter sees nothing")
+                .fix(COTURN_REDIS_PASSWORD)
+        }
+        (Obstacle::Login, None) => fault("login", format!("the login is refused: {text}"))
             .because(sees_nothing)
             .fix("--redis.password-file FILE with the right password, or --redis.url redis://USER@HOST/DB"),
-        Obstacle::Connection => fault("reachable", format!("not reachable: {text}"))
+        (Obstacle::Connection, _) => fault("reachable", format!("not reachable: {text}"))
             .because("without Redis the exporter sees nothing, and what coturn reports meanwhile is lost")
             .fix("start Redis, or set --redis.url to where it answers; without a Redis: --statsdb.listen-address"),
-        Obstacle::Protocol => fault("reachable", format!("no Redis answers: {text}"))
+        (Obstacle::Protocol, _) => fault("reachable", format!("no Redis answers: {text}"))
             .because(sees_nothing)
             .fix("--redis.url with the port of Redis; rediss:// where that port speaks TLS"),
-        Obstacle::Listener => listener(subject),
-        Obstacle::Tls { fix } => fault("reachable", format!("no TLS connection: {text}"))
+        (Obstacle::Listener, _) => listener(subject),
+        (Obstacle::Tls { fix }, _) => fault("reachable", format!("no TLS connection: {text}"))
             .because("the exporter does not use a server whose certificate it cannot verify")
             .fix(fix.clone().unwrap_or_else(|| {
                 "--redis.url or the files of --redis.tls-ca-file, --redis.tls-cert-file and --redis.tls-key-file, as \
                  the finding says"
                     .to_owned()
             })),
-        Obstacle::Sentinel => fault("reachable", text.clone())
+        (Obstacle::Sentinel, _) => fault("reachable", text.clone())
             .because("without the master's address the exporter connects to no Redis")
             .fix("--redis.url with the sentinels' addresses and the name that they give the master"),
-        Obstacle::Replica => fault("reachable", text.clone())
+        (Obstacle::Replica, _) => fault("reachable", text.clone())
             .because("the exporter does not subscribe to a replica; it retries until the sentinels name a master")
             .fix("run doctor again when the failover is over"),
-        Obstacle::Refusal => fault("reachable", format!("Redis answers, but cannot serve clients now: {text}"))
+        (Obstacle::Refusal, _) => fault("reachable", format!("Redis answers, but cannot serve clients now: {text}"))
             .because(sees_nothing)
             .fix("run doctor again when that is over; the log of Redis says why"),
     }

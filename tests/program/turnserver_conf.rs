@@ -304,6 +304,33 @@ fn the_login_of_the_line_is_tried_at_the_redis_that_is_watched() {
     }
 }
 
+/// Where the file is all that is given, the wrong password is in the file, and no flag of ours mends it.
+#[test]
+fn a_login_from_the_file_that_is_refused_is_mended_in_the_file() {
+    let dir = TempDir::new("login-of-file");
+    let redis = Redis::start_with_password("right-sesame");
+    let own = dir.write("own", "right-sesame\n");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o600)).unwrap();
+    let flag = ["--redis.password-file", &own.display().to_string()];
+    for (login, flags, id, says) in [
+        ("password=wrong-sesame", &[][..], "login", "wrong password in redis-statsdb in "),
+        ("", &[], "login", "Redis wants a password, and redis-statsdb in "),
+        ("", &flag, "coturn-statsdb-login", "no password in redis-statsdb"),
+    ] {
+        let text = format!(
+            "redis-statsdb=\"ip=127.0.0.1 dbname=0 {login} port={} connect_timeout=30\"\nrealm=r.example\n",
+            redis.port()
+        );
+        let conf = dir.write("turnserver.conf", &text).display().to_string();
+        let report = Report::with(&[&["--coturn.config-file", &conf], flags].concat());
+        assert_eq!(report.faults(), [id], "{login}: {:#?}", report.findings);
+        assert!(report.text(id, "message").starts_with(says), "{}", report.finding(id));
+        let fix = report.text(id, "fix");
+        assert!(fix.contains("in redis-statsdb") && !fix.contains("--redis.password-file"), "{fix}");
+        assert!(!format!("{report:?}").contains("sesame"), "{report:?}");
+    }
+}
+
 /// It is logged in as coturn does, and nothing more is tried: Redis has nothing to forbid, also where a password is missing.
 #[test]
 fn the_login_that_is_tried_needs_no_right() {

@@ -57,7 +57,7 @@ pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<E
     for (source, seen) in redises {
         // Where it was; if it was nowhere, no command would help.
         let server = locate(&source).await.ok();
-        let facts = Facts { subject: subject(source, server.as_ref(), &settings), seen };
+        let facts = Facts { subject: subject(source, server.as_ref(), coturn.as_ref(), &settings), seen };
         findings.extend(judge(&facts));
         if let Some(RedisServer::Tcp(Endpoint { host, .. })) = &server {
             findings.extend(denied_peer(&facts.subject.name, host));
@@ -103,7 +103,14 @@ async fn listener_of_coturn(file: &CoturnFile) -> Option<(Statsdb, ListenerFacts
     is_exporter.then_some((listener, ListenerFacts { password_of: PasswordOrigin::CoturnFile, ..facts }))
 }
 
-fn subject(source: RedisSource, server: Option<&RedisServer>, settings: &Settings) -> Subject {
+fn subject(
+    source: RedisSource,
+    server: Option<&RedisServer>,
+    coturn: Option<&CoturnFile>,
+    settings: &Settings,
+) -> Subject {
+    let login_of = coturn.filter(|file| coturn_facts::is_from(file, &source));
+    let login_of = login_of.map(|file| file.path.display().to_string());
     let mut redis_cli = match server {
         Some(RedisServer::Tcp(Endpoint { host, port })) => {
             format!("redis-cli -h {} -p {port}", shell_word(host))
@@ -130,6 +137,7 @@ fn subject(source: RedisSource, server: Option<&RedisServer>, settings: &Setting
         redis_cli,
         db: source.db,
         user: source.username,
+        login_of,
         stale_after: settings.longest_silence(),
     }
 }

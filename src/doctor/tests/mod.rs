@@ -21,6 +21,7 @@ fn subject() -> Subject {
         redis_cli: "redis-cli -h h -p 6379".to_owned(),
         db: 0,
         user: None,
+        login_of: None,
         stale_after: HOUR,
     }
 }
