@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::facts::{Db, Seen, Subject};
-use super::{Setting, Severity, Verdict};
+use super::facts::{Db, Look, Seen, Subject};
+use super::rights::user_of;
+use super::{OTHER_DBS, Setting, Severity, Verdict, shell_word};
 use crate::wire::status_key::is_stale;
 
 /// How many of a db's status keys are of live allocations, left over, and of unknown age.
@@ -83,14 +84,25 @@ pub(super) fn dbname(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         let url = subject.url_of(*first);
         verdicts.push(verdict.because(why).fix(format!("coturn-exporter prune --redis.url {url}")));
     }
-    let what = format!("SELECT of another db than {ours}");
-    verdicts.extend(Verdict::unseen(
-        &seen.other_dbs,
-        "other-dbs",
-        &what,
-        "whether status keys are in other dbs",
-    ));
+    verdicts.extend(other_dbs(seen, subject, here));
     verdicts
+}
+
+/// Other dbs that could not be looked into; `here` says whether ours has status keys.
+fn other_dbs(seen: &Seen, subject: &Subject, here: bool) -> Option<Verdict> {
+    let what = format!("SELECT of another db than {}", subject.db);
+    let verdict = Verdict::unseen(&seen.other_dbs, OTHER_DBS, &what, "whether status keys are in other dbs")?;
+    // Where INFO is answered only dbs that hold keys are tried.
+    if here || seen.retention.seen().is_none() || seen.other_dbs != Look::Forbidden {
+        return Some(verdict);
+    }
+    let user = shell_word(&user_of(seen, subject));
+    let verdict = Verdict { severity: Severity::Advice, ..verdict };
+    Some(
+        verdict
+            .because("another db holds keys, and the one that is read has no status key: coturn may write to the other")
+            .redis(format!("ACL SETUSER {user} +select")),
+    )
 }
 
 pub(super) fn stale(seen: &Seen, subject: &Subject) -> Option<Verdict> {

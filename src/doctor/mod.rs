@@ -70,6 +70,9 @@ pub struct Finding {
 /// The finding that gives the line for `turnserver.conf`.
 const TURNSERVER_LINE: &str = "turnserver-conf";
 
+/// The finding about dbs that could not be looked into: coturn's keys may be in one of them.
+const OTHER_DBS: &str = "other-dbs";
+
 /// How coturn is made to say the listener's password.
 const COTURN_PASSWORD: &str = "password=SECRET in redis-statsdb, where SECRET is the content of the exporter's \
                                --statsdb.password-file; then restart coturn";

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Finding, Severity, TURNSERVER_LINE};
+use super::{Finding, OTHER_DBS, Severity, TURNSERVER_LINE};
 use crate::escape::printable;
 
 /// The widest line of running text; a command that fixes something is never broken.
@@ -62,7 +62,13 @@ pub fn text(findings: &[Finding], verbose: bool) -> String {
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (faults, advice) = (count(Severity::Fault), count(Severity::Advice));
-    let verdict = if faults == 0 { "Nothing is wrong" } else { "Something is wrong" };
+    let verdict = if faults > 0 {
+        "Something is wrong"
+    } else if findings.iter().any(|finding| finding.id == OTHER_DBS) {
+        "No fault was found, but other dbs, to which coturn may write, were not judged"
+    } else {
+        "Nothing is wrong"
+    };
     // Writing to a string cannot fail.
     let _ = writeln!(out, "\n{verdict}. Faults: {faults}, advice: {advice}.");
     if is_short {

@@ -312,6 +312,12 @@ fn keys_in_another_db_are_a_fault_that_names_it() {
         assert!(report.text("dbname", "fix").contains(&redis.url(3)), "{:#?}", report.findings);
         assert_eq!(Report::of(&redis.url_with(credentials, 3)).code, Some(0));
     }
+    // A user who may look into no other db knows all the same that one holds keys.
+    let least = redis.url_with(&grant(&redis, "least", &[LEAST]), 0);
+    let report = Report::of(&least);
+    assert_eq!((report.code, report.severity("other-dbs")), (Some(0), "advice"), "{:#?}", report.findings);
+    let ended = exporter(&["doctor", "--redis.url", &least]);
+    assert!(!ended.stdout.contains("Nothing is wrong"), "{}", ended.stdout);
 }
 
 #[test]

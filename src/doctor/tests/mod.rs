@@ -191,6 +191,31 @@ fn what_is_forbidden_is_said_and_is_no_fault_unless_it_is_needed() {
 }
 
 #[test]
+fn dbs_that_hold_keys_and_cannot_be_looked_into_leave_a_doubt() {
+    let judge = |keys: &[Option<u64>], knows_dbs: bool| {
+        judged(|seen| {
+            seen.dbs = vec![db(0, keys)];
+            seen.other_dbs = Look::Forbidden;
+            if !knows_dbs {
+                seen.retention = Look::Forbidden;
+            }
+        })
+    };
+    let (severity, message, fix) = about("other-dbs", &judge(&[], true));
+    assert_eq!(severity, Severity::Advice, "{message}");
+    assert_eq!(fix, "redis-cli -h h -p 6379 ACL SETUSER watcher +select");
+    assert_eq!(about("other-dbs", &judge(&[Some(1)], true)).0, Severity::Info, "ours has some");
+    assert_eq!(about("other-dbs", &judge(&[], false)).0, Severity::Info, "others may be empty");
+    for findings in [judge(&[], true), judge(&[Some(1)], true), judge(&[], false)] {
+        let text = text(&findings, false);
+        assert!(
+            !text.contains("Nothing is wrong") && text.contains("\nNo fault was found, but other dbs"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn no_touch_is_missed_only_where_it_could_be_had() {
     let at = |minor, no_touch: Look<bool>| {
         let findings = judged(|seen| {
