@@ -65,6 +65,11 @@ impl ListenerSeen {
     pub const fn wants_password(&self) -> bool {
         matches!(self, Self::Refused | Self::Exporter(ExporterSeen { has_password: true, .. }))
     }
+
+    /// Whether a coturn is connected and nobody is refused: whoever is to report has the line.
+    const fn has_only_coturn(&self) -> bool {
+        matches!(self, Self::Exporter(ExporterSeen { connected: 1.., refused_clients: 0, .. }))
+    }
 }
 
 /// What an exporter says of its listener.
@@ -109,7 +114,9 @@ pub fn judge_listener(facts: &ListenerFacts) -> Vec<Finding> {
                 .fix("another password in --statsdb.password-file, of letters and digits"),
         );
     }
-    verdicts.push(line(facts));
+    if !facts.seen.has_only_coturn() {
+        verdicts.push(line(facts));
+    }
     verdicts.into_iter().map(|verdict| of_source(verdict, &facts.name)).collect()
 }
 
@@ -303,7 +310,7 @@ mod tests {
     fn each_state_of_a_listener_has_its_findings() {
         use Severity::{Advice, Fault, Info, Ok};
         const LINE: (&str, Severity) = ("turnserver-conf", Info);
-        let all_well = [("listener", Ok), ("listener-login", Ok), ("listener-coturn", Ok), LINE];
+        let all_well = [("listener", Ok), ("listener-login", Ok), ("listener-coturn", Ok)];
         assert_eq!(judged(None, well()), all_well);
         let exporter = |has_password, coturn_seen, refused_clients| {
             let connected = u64::from(coturn_seen);
@@ -313,7 +320,12 @@ mod tests {
         };
         assert_eq!(judged(Some(false), exporter(true, true, 0)), all_well);
         assert_eq!(judged(Some(false), well())[1], ("listener-login", Advice));
-        assert_eq!(judged(None, exporter(false, false, 0))[2], ("listener-coturn", Fault));
+        assert_eq!(judged(None, exporter(false, false, 0))[2..], [("listener-coturn", Fault), LINE]);
+        assert_eq!(
+            judged(None, exporter(false, true, 2)).last(),
+            Some(&LINE),
+            "another coturn may be refused"
+        );
         assert_eq!(judged(None, exporter(false, true, 2))[3], ("listener-clients", Fault));
         for password in [None, Some(false)] {
             let refused = judged(password, ListenerSeen::Refused);
@@ -367,8 +379,9 @@ mod tests {
     }
 
     #[test]
-    fn the_line_for_coturn_comes_last() {
-        let line = |password| judge_listener(&facts(password, well())).pop().unwrap();
+    fn the_line_for_coturn_comes_last_while_none_is_connected() {
+        let none = || ListenerSeen::Exporter(ExporterSeen::default());
+        let line = |password| judge_listener(&facts(password, none())).pop().unwrap();
         assert_eq!(line(None).fix.unwrap(), LINE);
         assert!(line(Some(false)).message.contains("SECRET") && !line(None).message.contains("SECRET"));
         assert!(line(None).why.unwrap().contains("4.17"));

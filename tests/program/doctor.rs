@@ -538,7 +538,12 @@ fn the_listener_is_looked_at_as_a_coturn_would() {
             some => Err(some.to_string()),
         }
     });
-    assert_eq!(report(Some(&right)).severity("listener-coturn"), "ok");
+    let connected = report(Some(&right));
+    assert_eq!(connected.severity("listener-coturn"), "ok");
+    assert!(
+        connected.findings.iter().all(|finding| finding["id"] != "turnserver-conf"),
+        "nothing is to be done"
+    );
 
     let refused = report(Some(&wrong));
     assert_eq!(refused.faults(), ["listener-login", "listener-password"], "{:#?}", refused.findings);
