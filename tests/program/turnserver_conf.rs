@@ -78,6 +78,10 @@ fn a_statsdb_that_coturn_refuses_is_a_fault_and_no_other_is() {
             "doctor: {statsdb}: {:#?}",
             report.findings
         );
+        if !is_taken {
+            let message = report.text("coturn-statsdb", "message");
+            assert!(!message.contains("port=6379"), "one line to write, that of the fix: {message}");
+        }
         let words = report.findings.iter().map(ToString::to_string).collect::<String>();
         assert!(!words.contains("two"), "a part of a password: {words}");
     }

@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::config::turnserver::StatsdbTarget;
 use crate::config::{
-    CoturnFile, ListenAddress, Password, RedisAddress, RedisSource, STATSDB_PORT, Statsdb, redis_statsdb_line,
+    CoturnFile, ListenAddress, Password, RedisAddress, RedisSource, STATSDB_PORT, Statsdb, StatsdbLineError,
+    redis_statsdb_line,
 };
 use crate::doctor::facts::{Obstacle, Seen, Unreachable};
 use crate::doctor::listener::ListenerSeen;
@@ -30,6 +31,10 @@ pub(super) async fn facts(
     let conf = file.conf.current();
     let statsdb = match &conf.statsdb {
         None => StatsdbSetting::Missing,
+        // The fix has the line to write, with the port that is right here.
+        Some(Err(StatsdbLineError::Word { word })) => {
+            StatsdbSetting::Broken(format!("the word {word:?} is no key=value"))
+        }
         Some(Err(problem)) => StatsdbSetting::Broken(problem.to_string()),
         Some(Ok(target)) => StatsdbSetting::Target {
             host: target.host.clone(),
