@@ -100,7 +100,7 @@ pub struct Seen {
     /// The other connections.
     pub clients: Look<Clients>,
     /// What became of all that was published.
-    pub published: Look<Published>,
+    pub published: Look<PublishCount>,
     /// Patterns that anyone is subscribed to.
     pub patterns: Look<u64>,
     /// Dbs that were read, with their status keys; the configured one among them if it could be selected.
@@ -217,14 +217,14 @@ pub struct Clients {
 
 /// How many PUBLISH came since the statistics of Redis began, with its start or `CONFIG RESETSTAT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishCount {
     /// Those that were carried out.
     pub accepted: u64,
     /// Those that were refused: no login, no right. Redis before 6.2 does not count them.
     pub refused: u64,
 }
 
-impl Published {
+impl PublishCount {
     /// From the lines of `INFO commandstats`.
     pub fn of_info(info: &str) -> Self {
         let figures = info.lines().find_map(|line| line.strip_prefix("cmdstat_publish:")).unwrap_or_default();
@@ -267,14 +267,14 @@ mod tests {
 
     #[test]
     fn refused_commands_are_no_calls() {
-        let of = Published::of_info;
+        let of = PublishCount::of_info;
         let line = "cmdstat_publish:calls=3,usec=9,usec_per_call=3.00,rejected_calls=58,failed_calls=0\r\n";
-        assert_eq!(of(&format!("# Commandstats\r\n{line}")), Published { accepted: 3, refused: 58 });
+        assert_eq!(of(&format!("# Commandstats\r\n{line}")), PublishCount { accepted: 3, refused: 58 });
         assert_eq!(
             of("cmdstat_publish:calls=7,usec=9,usec_per_call=3.00"),
-            Published { accepted: 7, refused: 0 }
+            PublishCount { accepted: 7, refused: 0 }
         );
-        assert_eq!(of("cmdstat_ping:calls=1,rejected_calls=1"), Published::default());
+        assert_eq!(of("cmdstat_ping:calls=1,rejected_calls=1"), PublishCount::default());
     }
 
     #[test]

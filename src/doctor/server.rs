@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::facts::{
-    Clients, Look, MasterLink, Obstacle, Published, Role, Seen, Subject, Unreachable, Version,
+    Clients, Look, MasterLink, Obstacle, PublishCount, Role, Seen, Subject, Unreachable, Version,
 };
 use super::rights::user_of;
 use super::{COTURN_REDIS_PASSWORD, Severity, Verdict, shell_word};
@@ -173,12 +173,11 @@ pub(super) fn clients(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         verdicts.extend(Verdict::unseen(&seen.clients, "clients", "CLIENT LIST", not_judged));
         // Whose they were does not show, so it may have been no coturn.
-        verdicts.extend(
-            seen.published
-                .seen()
-                .filter(|published| published.is_refused())
-                .map(|published| refused(Severity::Advice, &format!("and refused {}", published.refused))),
-        );
+        let published = seen.published.seen().copied().unwrap_or_default();
+        if published.is_refused() {
+            let own = "doctor sends one itself where its login is refused";
+            verdicts.push(refused(Severity::Advice, &format!("and refused {}; {own}", published.refused)));
+        }
         if let Some(patterns) = seen.patterns.seen().filter(|patterns| **patterns > 0) {
             let message = format!("{patterns} pattern(s) are subscribed to; by which clients is unknown");
             verdicts.push(Verdict::new(Severity::Info, "subscribers", message));
@@ -224,7 +223,7 @@ fn refused(severity: Severity, refused: &str) -> Verdict {
 }
 
 /// Whether coturn is among the connections. Only the last command of a connection shows that it has published, or has tried to.
-fn coturn(clients: &Clients, published: Published, subject: &Subject) -> Verdict {
+fn coturn(clients: &Clients, published: PublishCount, subject: &Subject) -> Verdict {
     let id = COTURN;
     if !clients.publishers.is_empty() && published.is_refused() {
         let connections = clients.publishers.len();

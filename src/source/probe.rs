@@ -19,7 +19,7 @@ use super::statsdb::probe::{is_guarded_listener, is_info_of_listener};
 use super::subscription::PATTERN;
 use crate::config::{RedisAddress, RedisSource};
 use crate::doctor::facts::{
-    Clients, ConfigValues, Db, Look, MasterLink, Obstacle, Published, Rights, Role, Seen, Unreachable,
+    Clients, ConfigValues, Db, Look, MasterLink, Obstacle, PublishCount, Rights, Role, Seen, Unreachable,
     Version,
 };
 use crate::doctor::retention::Retention;
@@ -336,9 +336,9 @@ impl Prober {
         Look::Seen(count_clients(&list, own.seen().copied()))
     }
 
-    async fn published(&mut self) -> Look<Published> {
+    async fn published(&mut self) -> Look<PublishCount> {
         match self.ask::<String>(cmd("INFO").arg("commandstats")).await {
-            Look::Seen(info) => Look::Seen(Published::of_info(&info)),
+            Look::Seen(info) => Look::Seen(PublishCount::of_info(&info)),
             Look::Forbidden => Look::Forbidden,
             Look::Failed(text) => Look::Failed(text),
         }

@@ -7,7 +7,7 @@ mod settings;
 use std::time::Duration;
 
 use super::facts::{
-    Clients, ConfigValues, Db, Facts, Look, MasterLink, Obstacle, Published, Rights, Role, Seen, Subject,
+    Clients, ConfigValues, Db, Facts, Look, MasterLink, Obstacle, PublishCount, Rights, Role, Seen, Subject,
     Unreachable, Version,
 };
 use super::retention::Retention;
@@ -57,7 +57,7 @@ fn well() -> Seen {
             forwarders: ages(&[]),
             others: 4,
         }),
-        published: Look::Seen(Published { accepted: 9, refused: 0 }),
+        published: Look::Seen(PublishCount { accepted: 9, refused: 0 }),
         patterns: Look::Seen(1),
         dbs: vec![db(0, &[Some(5)])],
         other_dbs: Look::Seen(()),

@@ -99,7 +99,7 @@ fn a_publisher_that_is_refused_is_no_coturn_that_reports() {
         let findings = judged(|seen| {
             let clients = clients(publishers, &[], 0);
             seen.clients = if is_allowed { Look::Seen(clients) } else { Look::Forbidden };
-            seen.published = Look::Seen(Published { accepted, refused });
+            seen.published = Look::Seen(PublishCount { accepted, refused });
         });
         findings.into_iter().find(|finding| finding.id == "coturn")
     };
