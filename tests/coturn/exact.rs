@@ -48,7 +48,8 @@ fn the_page_is_what_coturn_logged() {
 
     // 1500 echoed messages are 6000 packets on both legs: each client makes coturn report while it runs.
     let udp = Job { clients: 3, messages: 1500, ..Job::default() };
-    let relay = Job { kind: Kind::TcpRelay, clients: 2, messages: 300, length: 500, ..tcp };
+    // As many of a relay, so that it does not end before the others have begun.
+    let relay = Job { kind: Kind::TcpRelay, clients: 2, messages: 1500, length: 500, ..tcp };
     let mut clients = [
         Uclient::start(&one, peer.port(), udp),
         Uclient::start(&one, peer.port(), Job { clients: 2, ..tcp }),
