@@ -55,7 +55,10 @@ fn an_exporter_survives_them_and_says_what_they_do() {
 #[test]
 fn a_recording_survives_those_of_no_meaning_and_is_whole_when_its_terminal_is_closed() {
     let (redis, dir) = (Redis::start(), TempDir::new("signals"));
-    let mut recorder = record(Command::new(PROGRAM), &dir, &redis);
+    // The tests may have it ignored themselves, as under nohup.
+    let mut hung_up = Command::new("env");
+    hung_up.args(["--default-signal=HUP", PROGRAM]);
+    let mut recorder = record(hung_up, &dir, &redis);
     for (signal, name) in [(Signal::USR1, "signal=SIGUSR1"), (Signal::USR2, "signal=SIGUSR2")] {
         recorder.signal(signal);
         until_logged(&recorder, name);
