@@ -4,7 +4,7 @@ needs() {
   command -v "$1" >/dev/null || { echo "$0: $1 is missing: apt-get install $2" >&2; exit 1; }
 }
 
-# use_target TARGET FLAGS: Cargo builds for TARGET from now on when it is told `--target TARGET`; C files get FLAGS, too.
+# use_target TARGET FLAGS: prepares `cargo build --target TARGET`; C files are compiled with FLAGS, too.
 use_target() {
   local target=$1 flags=$2
   local own=$(uname -m)-unknown-linux-musl processor=${target%%-*} name=${target//-/_}
@@ -12,7 +12,7 @@ use_target() {
     needs musl-gcc musl-tools
     export "CC_$name=musl-gcc"
   elif [[ $processor == aarch64 ]]; then
-    # GCC for that processor, told to take musl for its C library.
+    # GCC for that processor, with musl as its C library.
     local compiler=aarch64-linux-gnu-gcc specs=/usr/lib/aarch64-linux-musl/musl-gcc.specs
     needs "$compiler" gcc-aarch64-linux-gnu
     [[ -e $specs ]] || {

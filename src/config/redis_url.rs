@@ -22,7 +22,7 @@ impl FromStr for RedisSource {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(RedisUrlError::Scheme { url: shown });
         };
-        // No URL has one, and a message that names such a URL could not be told from the words beside it.
+        // No URL has one, and in a message nothing shows where such a URL ends.
         if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
             return Err(RedisUrlError::Blank { url: shown });
         }

@@ -146,3 +146,17 @@ impl fmt::Display for SentinelError {
 }
 
 impl std::error::Error for SentinelError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::reply_error::error_reply;
+
+    #[test]
+    fn a_listener_is_no_redis_that_lacks_a_right() {
+        let advice = |detail: &str| LinkError::Refused(error_reply(detail.as_bytes())).to_string();
+        let text = advice(&format!("ERR unknown command 'PSUBSCRIBE': {NOBODY_IS_TOLD}"));
+        assert!(text.contains("a coturn-exporter listens") && !text.contains("+psubscribe"), "{text}");
+        assert!(advice("NOPERM no").ends_with("NOPERM no; the ACL user needs +psubscribe and &turn/*"));
+    }
+}

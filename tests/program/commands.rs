@@ -368,8 +368,8 @@ fn make_run_prints_doctor_with_the_flags_of_the_exporter_but_no_password() {
     definitions.try_get_matches_from(words(typed)).unwrap_or_else(|error| panic!("{typed}: {error}"));
     assert!(typed.contains("--statsdb.listen-address 127.0.0.1:6390 doctor"), "{typed}");
     let other = run("ARGS='--redis.url redis://exporter:secret@10.0.0.5/0'");
-    let told: Vec<_> = other.lines().filter(|line| line.contains(" doctor")).collect();
-    assert!(told.len() == 1 && !told[0].contains("secret"), "{other}");
+    let named: Vec<_> = other.lines().filter(|line| line.contains(" doctor")).collect();
+    assert!(named.len() == 1 && !named[0].contains("secret"), "{other}");
 }
 
 #[test]
