@@ -26,8 +26,8 @@ use crate::config::Statsdb;
 use crate::net::MOST_ENDING;
 use crate::source::forward::Forward;
 use crate::source::statsdb::{ConnectionRefusal, IncomingConnection, Listener};
-use crate::state::{ConnectionId, SourceId};
-use closed_connections::ClosedConnections;
+use crate::state::SourceId;
+use closed_connections::{ClosedConnection, ClosedConnections};
 use forwarding::Forwarder;
 use listener_context::ListenerContext;
 use suspicious_clients::Suspicion;
@@ -43,8 +43,8 @@ pub(super) struct StatsdbTask {
     context: ListenerContext,
     readiness: SourceReadiness,
     heartbeat: Heartbeat,
-    /// Each gives its number if what it reported is to be judged by its end.
-    connections: JoinSet<Option<ConnectionId>>,
+    /// Each gives itself if what it reported is to be judged by its end.
+    connections: JoinSet<Option<ClosedConnection>>,
 }
 
 impl StatsdbTask {
@@ -76,7 +76,7 @@ impl StatsdbTask {
             forwarding.spawn(Forwarder::new(forward, to, self.context.shared.clone()).run());
         }
         let most_open = self.statsdb.max_connections.saturating_add(MOST_ENDING);
-        let mut closed = ClosedConnections::new(self.context.shared.clone());
+        let mut closed = ClosedConnections::new(self.context.clone());
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Coturn is accepted and answered before the table is there; what it reports then waits.

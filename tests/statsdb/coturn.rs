@@ -188,6 +188,41 @@ fn a_killed_server_takes_its_allocations_along_at_once_and_no_others() {
     assert_content(&other);
 }
 
+/// Each death of a coturn with calls is one line, and so is each return, however many connections it opens.
+#[test]
+fn each_death_and_each_return_is_one_line_of_the_log() {
+    const GONE: &str = "coturn is gone";
+    const BACK: &str = "coturn has connected";
+    let (exporter, address) = listening(&[]);
+    let mut coturn =
+        Coturn::start_reporting_to(address.port(), None, Settings { max_lifetime: 3600, ..SERVER });
+    let peer = EchoPeer::start();
+    let endless = Job { clients: 2, messages: ENDLESS, ..Job::default() };
+    let count = |line: &str| exporter.log().matches(line).count();
+    let until_said = |line: &str, times: usize| {
+        poll::until(PATIENCE, line, || match count(line) {
+            said if said >= times => Ok(()),
+            said => Err(format!("{said} of {times}")),
+        });
+    };
+    for death in 1..=2 {
+        let doomed = Uclient::start(&coturn, peer.port(), endless);
+        until_busy(&exporter, &coturn, 4);
+        coturn.kill();
+        drop(doomed);
+        until_said(GONE, death);
+        coturn.start_reporting_again();
+        until_said(BACK, death + 1);
+    }
+    wait_for_all(&mut [Uclient::start(&coturn, peer.port(), Job { clients: 2, messages: 200, ..endless })]);
+    exporter.until("its last clients to be known", |page| {
+        let opened = page.count("coturn_allocations_opened_total", &IN_REALM);
+        if opened == 12 { Ok(()) } else { Err(format!("{opened} opened")) }
+    });
+    assert!(exporter.page().count(CONNECTIONS, &[]) > 1, "of each thread");
+    assert_eq!((count(GONE), count(BACK)), (2, 3), "{}", exporter.log());
+}
+
 /// A coturn is killed; its next process gives out the same ids, also to clients that it refuses under the same name.
 #[test]
 fn whom_a_restarted_server_refuses_adds_nothing_to_the_dead() {

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::before_the_table::WaitingCommand;
 use super::client_notices::{ClientNotice, ClientState};
+use super::closed_connections::ClosedConnection;
 use super::connection_slots::ListenerSlot;
 use super::forwarding;
 use super::listener_context::ListenerContext;
@@ -64,7 +65,7 @@ impl ListenerContext {
         reception: ConnectionSetup,
         caller: IncomingConnection,
         slot: ListenerSlot,
-    ) -> Option<ConnectionId> {
+    ) -> Option<ClosedConnection> {
         let peer = caller.peer;
         let mut connection = ConnectionContext {
             peer: peer.ip().to_canonical(),
@@ -280,7 +281,7 @@ impl ListenerContext {
     }
 
     /// A connection is gone, and perhaps the process that held it.
-    fn finish(&self, connection: &ConnectionContext, end: &ConnectionEnd) -> Option<ConnectionId> {
+    fn finish(&self, connection: &ConnectionContext, end: &ConnectionEnd) -> Option<ClosedConnection> {
         let refusal = match end {
             ConnectionEnd::Refused(reason) => Some(*reason),
             ConnectionEnd::Ended(Disconnected::Unread) => Some(ConnectionRefusal::Unread),
@@ -297,10 +298,12 @@ impl ListenerContext {
             }
         }
         let ended = if let ConnectionEnd::Ended(ended) = end { *ended } else { Disconnected::ByUs };
-        self.close(connection.id?, ended)
+        let closed = ClosedConnection { id: connection.id?, peer: connection.peer };
+        self.close(closed.id, ended).then_some(closed)
     }
 
-    fn close(&self, id: ConnectionId, ended: Disconnected) -> Option<ConnectionId> {
+    /// Gives whether the end says something about the process that held the connection.
+    fn close(&self, id: ConnectionId, ended: Disconnected) -> bool {
         let by = if ended == Disconnected::ByThem && !self.is_behind_proxy {
             ClosedBy::Peer
         } else {
@@ -312,7 +315,7 @@ impl ListenerContext {
         if reports && ended != Disconnected::ByThem {
             ingest.interrupted(now, self.id, id);
         }
-        (reports && by == ClosedBy::Peer).then_some(id)
+        reports && by == ClosedBy::Peer
     }
 }
 

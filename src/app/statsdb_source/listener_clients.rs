@@ -63,6 +63,11 @@ impl ListenerClients {
         self.refused.leave(now, client, is_cut_off)
     }
 
+    /// By its closed connections the coturn at `peer` has died.
+    pub(super) fn die(&mut self, now: Timestamp, peer: IpAddr) {
+        self.coturns.die(now, peer);
+    }
+
     /// Lets time pass.
     pub(super) fn advance(&mut self, now: Timestamp) -> Vec<ClientNotice> {
         let mut notices = self.refused.advance(now);

@@ -2,6 +2,7 @@
 
 mod absence;
 mod early;
+mod returns;
 
 use std::io::Write as _;
 use std::net::TcpStream;
