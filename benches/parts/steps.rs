@@ -10,7 +10,7 @@ use std::time::Duration;
 use coturn_exporter::app::ingest::{Ingest, SharedTable};
 use coturn_exporter::clock::ManualClock;
 use coturn_exporter::details::{Detail, answer};
-use coturn_exporter::live::{About, Board, INTERVAL, POINTS, SiteFacts, SourceSetup};
+use coturn_exporter::live::{About, Board, INTERVAL, LookKind, POINTS, SiteFacts, SourceSetup};
 use coturn_exporter::metrics::{Format, MetricsPage, Observe as _, Render as _};
 use coturn_exporter::resp::Reader;
 use coturn_exporter::source::pubsub::{LIMITS, PubSub, PubSubItem, Published};
@@ -236,7 +236,7 @@ fn live_page(shared: SharedTable) -> Round {
         now = now.plus(INTERVAL);
         // The table's own time stands still.
         table.now = now;
-        board.look(&table, now, &[None], None);
+        board.look(LookKind::Regular, &table, now, &[None], None);
         let site = SiteFacts { about: &about, telemetry_path: "/metrics", has_details: false };
         drop(black_box(board.page(&site, None)));
     };

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::http::Readiness;
 use crate::state::SourceId;
 
@@ -10,6 +12,7 @@ use crate::state::SourceId;
 pub(super) struct SourceReadiness {
     names: Arc<[String]>,
     reasons: Arc<Mutex<Reasons>>,
+    changes: watch::Sender<()>,
     readiness: Readiness,
 }
 
@@ -26,7 +29,7 @@ impl SourceReadiness {
         let readiness = Readiness::new(reasons.first().cloned().flatten().unwrap_or_default());
         let reasons = Reasons { loading: None, of_sources: reasons };
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        Self { names, reasons: Arc::new(Mutex::new(reasons)), readiness }
+        Self { names, reasons: Arc::new(Mutex::new(reasons)), changes: watch::Sender::new(()), readiness }
     }
 
     /// What the sources are called, in the order of their numbers.
@@ -47,15 +50,23 @@ impl SourceReadiness {
     /// The source is ready, or not for this reason.
     pub(super) fn set(&self, source: SourceId, reason: Option<String>) {
         let mut reasons = self.reasons();
-        if let Some(place) = reasons.of_sources.get_mut(source.0 as usize) {
-            *place = reason;
-        }
+        let Some(place) = reasons.of_sources.get_mut(source.0 as usize).filter(|place| **place != reason)
+        else {
+            return;
+        };
+        *place = reason;
         self.show(&reasons);
+        self.changes.send_replace(());
     }
 
     /// Why each source is not ready, in the order of their numbers.
     pub(super) fn troubles(&self) -> Vec<Option<String>> {
         self.reasons().of_sources.clone()
+    }
+
+    /// Tells when one of [`Self::troubles`] is another one.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// How far the store is loaded; `None` when it is.

@@ -3,10 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::SiteFacts;
-use super::history::{Figures, History};
+use super::history::{Figures, History, LookKind};
 use super::look::{LastLook, SERVERS, ServerNow, SourceNow, SourceSetup};
 use super::page;
 use crate::clock::Timestamp;
@@ -18,6 +17,8 @@ pub struct Board {
     setups: Vec<SourceSetup>,
     pub(super) history: History,
     look: Option<LastLook>,
+    /// When the last regular look was, and how many messages each source had accepted by then.
+    accepted: Option<(Timestamp, Vec<u64>)>,
     /// The page that was made since the last look.
     made: Option<Arc<[u8]>>,
 }
@@ -25,21 +26,20 @@ pub struct Board {
 impl Board {
     /// A board of sources in the order of their numbers, at which nobody has looked.
     pub fn new(setups: Vec<SourceSetup>) -> Self {
-        Self { setups, history: History::default(), look: None, made: None }
+        Self { setups, history: History::default(), look: None, accepted: None, made: None }
     }
 
     /// Takes in what the table is like. `wall` is its moment by the wall clock, `troubles` says of each source why it is
     /// not ready, `is_store_ok` whether the store is, where there is one.
     pub fn look(
         &mut self,
+        kind: LookKind,
         snapshot: &Snapshot,
         wall: Timestamp,
         troubles: &[Option<String>],
         is_store_ok: Option<bool>,
     ) {
-        let before = self.history.points().back().map(|point| point.at);
-        let past = before.map(|before| snapshot.now.since(before));
-        self.history.add(snapshot);
+        self.history.add(snapshot, kind);
         let known: BTreeSet<Arc<str>> =
             self.history.realms().iter().map(|realm| Arc::clone(&realm.label)).collect();
         let count = |realms: usize| u64::try_from(realms).unwrap_or(u64::MAX);
@@ -48,10 +48,13 @@ impl Board {
         let sources = sources.map(|(at, source)| SourceNow {
             setup: self.setups.get(at).cloned().unwrap_or_default(),
             trouble: troubles.get(at).cloned().flatten(),
-            messages_per_second: self.rate(at, source, past),
+            messages_per_second: self.rate(at, source, snapshot.now),
             ..SourceNow::of(source, snapshot.now)
         });
         let sources = sources.collect();
+        if kind == LookKind::Regular {
+            self.accepted = Some((snapshot.now, snapshot.sources.iter().map(accepted).collect()));
+        }
         let mut servers: Vec<&ServerView> = snapshot.servers.iter().collect();
         servers.sort_by(|a, b| (Reverse(a.live), &a.label).cmp(&(Reverse(b.live), &b.label)));
         self.look = Some(LastLook {
@@ -82,10 +85,14 @@ impl Board {
         self.history.realms().iter().fold(all, |left, realm| left.without(realm.now()))
     }
 
-    fn rate(&self, at: usize, source: &SourceView, past: Option<Duration>) -> Option<u64> {
-        let before = self.look.as_ref()?.sources.get(at)?.messages;
-        let millis = u64::try_from(past?.as_millis()).unwrap_or(u64::MAX);
-        let count: u64 = source.stats.messages.iter().sum();
-        count.saturating_sub(before).saturating_mul(1000).checked_div(millis)
+    /// Messages per second of the source with this number, since the last regular look.
+    fn rate(&self, at: usize, source: &SourceView, now: Timestamp) -> Option<u64> {
+        let (since, before) = self.accepted.as_ref()?;
+        let millis = u64::try_from(now.since(*since).as_millis()).unwrap_or(u64::MAX);
+        accepted(source).saturating_sub(*before.get(at)?).saturating_mul(1000).checked_div(millis)
     }
+}
+
+fn accepted(source: &SourceView) -> u64 {
+    source.stats.messages.iter().sum()
 }

@@ -73,20 +73,38 @@ struct Present<'a> {
     is_new: bool,
 }
 
+/// What becomes of the point of a look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LookKind {
+    /// It stays: one every [`INTERVAL`].
+    #[default]
+    Regular,
+    /// The point of the next look takes its place.
+    Between,
+}
+
 /// The last hour.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     points: VecDeque<Point>,
+    /// Of the look that the last point belongs to.
+    last: LookKind,
     realms: Vec<RealmHistory>,
-    /// `None` before the first look: what was counted before it belongs to no interval.
+    /// At the last regular look. `None` before the first: what was counted before it belongs to no interval.
     before: Option<BTreeMap<Arc<str>, Counted>>,
 }
 
 impl History {
     /// Takes the point of a moment. One that is not later than the last is left out.
-    pub(super) fn add(&mut self, snapshot: &Snapshot) {
+    pub(super) fn add(&mut self, snapshot: &Snapshot, kind: LookKind) {
         if self.points.back().is_some_and(|last| last.at >= snapshot.now) {
             return;
+        }
+        if std::mem::replace(&mut self.last, kind) == LookKind::Between {
+            self.points.pop_back();
+            for realm in &mut self.realms {
+                realm.figures.pop_back();
+            }
         }
         let mut all = Figures::default();
         let mut ended = [0_u32; Cause::ALL.len()];
@@ -106,7 +124,9 @@ impl History {
             let is_new = self.before.as_ref().is_some_and(|before| !before.contains_key(&realm.label));
             present.push(Present { label: &realm.label, figures, is_new });
         }
-        self.before = Some(counted);
+        if kind == LookKind::Regular {
+            self.before = Some(counted);
+        }
         if self.points.len() == POINTS {
             self.points.pop_front();
         }

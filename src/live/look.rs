@@ -53,9 +53,7 @@ pub(super) struct SourceNow {
     /// Why it is not ready, if so.
     pub(super) trouble: Option<String>,
     pub(super) live: u64,
-    /// Accepted since it was first watched.
-    pub(super) messages: u64,
-    /// Accepted in a second, since the look before.
+    /// Accepted in a second, since the last regular look before.
     pub(super) messages_per_second: Option<u64>,
     pub(super) last_message: Option<Duration>,
     pub(super) gaps: u64,
@@ -92,7 +90,6 @@ impl SourceNow {
             is_up: source.up,
             trouble: None,
             live: source.live,
-            messages: stats.messages.iter().sum(),
             messages_per_second: None,
             last_message: stats.last_message.map(|last| now.since(last)),
             gaps: stats.gaps,

@@ -16,7 +16,7 @@ mod tables;
 use std::sync::Arc;
 
 pub use board::Board;
-pub use history::{INTERVAL, POINTS, REALMS};
+pub use history::{INTERVAL, LookKind, POINTS, REALMS};
 pub use look::SourceSetup;
 
 /// Where the live page comes from.

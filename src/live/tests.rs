@@ -59,7 +59,7 @@ fn board() -> Board {
 
 fn look(board: &mut Board, table: &mut Table, seconds: u64) {
     table.advance(at(seconds));
-    board.look(&table.snapshot(), at(seconds), &[None], None);
+    board.look(LookKind::Regular, &table.snapshot(), at(seconds), &[None], None);
 }
 
 fn about() -> About {
@@ -215,7 +215,7 @@ fn what_was_relayed_before_the_first_look_is_in_no_rate() {
     tell(&mut table, 5, busy, &Event::Traffic(Leg::Peer, reported(900_000, 900_000)));
     let add = |history: &mut History, table: &mut Table, seconds| {
         table.advance(at(seconds));
-        history.add(&table.snapshot());
+        history.add(&table.snapshot(), LookKind::Regular);
     };
     add(&mut history, &mut table, 10);
     assert_eq!(PayloadRates::of_all(&history).now(), (0, 0));
@@ -237,6 +237,43 @@ fn what_was_relayed_before_the_first_look_is_in_no_rate() {
     assert_eq!(history.points().len(), points);
 }
 
+/// A source that flaps makes many of them.
+#[test]
+fn looks_between_two_points_show_what_is_now_and_leave_nothing_behind() {
+    let (mut table, mut regular, mut often) = (table(), board(), board());
+    let between = |board: &mut Board, table: &mut Table, seconds| {
+        table.advance(at(seconds));
+        board.look(LookKind::Between, &table.snapshot(), at(seconds), &[None], None);
+    };
+    for point in 1..=POINTS as u64 + 10 {
+        let now = 10 * point;
+        for board in [&mut regular, &mut often] {
+            look(board, &mut table, now);
+        }
+        let user = format!("user-{point}");
+        let known = ("one.example", user.as_str(), point);
+        tell(&mut table, now + 1, known, &new());
+        tell(&mut table, now + 2, known, &Event::Traffic(Leg::Peer, reported(10_000, 2_000)));
+        if point == 5 {
+            tell(&mut table, now + 2, ("late.example", "user", 1), &new_for(40_000));
+        }
+        between(&mut often, &mut table, now + 4);
+        tell(&mut table, now + 5, known, &Event::Deleted);
+        between(&mut often, &mut table, now + 6);
+        if point == 5 {
+            let page = html(&mut often, false);
+            assert_eq!(cell(&page, "realm late.example", "Allocations"), "1");
+            assert_eq!(often.history.ended().iter().sum::<u64>(), 5);
+            assert_eq!((often.history.points().len(), regular.history.points().len()), (6, 5));
+        }
+    }
+    assert_ne!(html(&mut often, false), html(&mut regular, false));
+    for board in [&mut regular, &mut often] {
+        look(board, &mut table, 10 * (POINTS as u64 + 11));
+    }
+    assert_eq!(html(&mut often, false), html(&mut regular, false));
+}
+
 #[test]
 fn a_new_realm_has_its_rate_from_its_first_point_on() {
     let (mut table, mut board) = (table(), board());
@@ -255,10 +292,10 @@ fn a_coturn_that_reports_no_peers_is_measured_at_its_clients() {
     let old = ("one.example", "old", 1);
     tell(&mut table, 0, old, &new());
     table.advance(at(10));
-    history.add(&table.snapshot());
+    history.add(&table.snapshot(), LookKind::Regular);
     tell(&mut table, 15, old, &Event::Traffic(Leg::Client, reported(1_000, 5_000)));
     table.advance(at(20));
-    history.add(&table.snapshot());
+    history.add(&table.snapshot(), LookKind::Regular);
     assert_eq!(PayloadRates::of_all(&history).now(), (4_000, 800), "what clients sent goes to peers");
 }
 
@@ -348,7 +385,7 @@ fn an_empty_page_says_why() {
     assert!(page.contains(line) && page.contains("a note"), "{page}");
 
     let down = "redis://127.0.0.1:6379/0: connection refused".to_owned();
-    board.look(&table.snapshot(), at(20), &[Some(down)], Some(false));
+    board.look(LookKind::Regular, &table.snapshot(), at(20), &[Some(down)], Some(false));
     let page = html(&mut board, false);
     let sentence = "<p>Source redis://127.0.0.1:6379/0 is down: connection refused.</p>";
     assert!(page.contains(sentence) && !page.contains("Put this line"), "{page}");
@@ -370,13 +407,13 @@ fn what_is_wrong_with_a_source_that_is_up_is_said() {
     stats.settings_ok.insert("timeout".into(), false);
     stats.settings_ok.insert("tcp-keepalive".into(), true);
     stats.resync_ok = Some(false);
-    board.look(&snapshot, at(10), &[None], None);
+    board.look(LookKind::Regular, &snapshot, at(10), &[None], None);
     let page = html(&mut board, false);
     let faults =
         "the setting timeout is not as required; the status keys could not be read to their end. &quot;";
     assert!(page.contains(faults), "{page}");
     snapshot.sources[0].stats.settings_ok.insert("dbname".into(), false);
-    board.look(&snapshot, at(20), &[None], None);
+    board.look(LookKind::Regular, &snapshot, at(20), &[None], None);
     let page = html(&mut board, false);
     assert!(
         page.contains("has its key in this db; dbname of redis-statsdb must be the db of --redis.url"),
