@@ -46,7 +46,7 @@ impl TableStore {
         self.write(&frozen, &boundary, false)?;
         directory.mark_clean(&boundary)?;
         // Not sooner: pages show what the store has.
-        self.note_covered(&view);
+        self.note_safe(&view);
         ledger.close();
         Ok(())
     }

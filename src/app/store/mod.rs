@@ -94,8 +94,9 @@ struct StoreParts {
     journal: Mutex<Option<Journal>>,
     marks: UnsureMarks,
     ledger: LedgerKeeper,
-    /// What the page shows where it can show no more.
-    covered: Mutex<View>,
+    /// What the page shows where it can show no more: the store has it, or it was answered before, under a mark. Never less,
+    /// for a counter that falls is added up once more.
+    safe_view: Mutex<View>,
     /// The journal is closed: the table may change, and nobody is answered from it any more.
     is_closed: AtomicBool,
     schedule: Mutex<SnapshotSchedule>,
@@ -165,7 +166,7 @@ impl TableStore {
             journal: Mutex::new(Some(journal)),
             marks,
             ledger: LedgerKeeper::new(ledger, config, now, wall),
-            covered: Mutex::new(view),
+            safe_view: Mutex::new(view),
             is_closed: AtomicBool::new(false),
             schedule: Mutex::new(SnapshotSchedule::new(now, batches > 0)),
             journal_log: Mutex::default(),
@@ -177,7 +178,7 @@ impl TableStore {
     }
 
     fn log_loaded(&self, path: &std::path::Path, batches: u64, took: Duration) {
-        let view = lock(&self.parts.covered);
+        let view = lock(&self.parts.safe_view);
         let sum =
             |count: fn(&crate::state::SourceView) -> u64| view.table.sources.iter().map(count).sum::<u64>();
         tracing::info!(
@@ -364,7 +365,7 @@ impl TableStore {
         if !marks.remove(|| queue.failures() == failures && queue.failed().is_none())? {
             return Err(io::Error::other("the journal has failed again meanwhile"));
         }
-        self.note_covered(&view);
+        self.note_safe(&view);
         Ok(())
     }
 
@@ -378,11 +379,11 @@ impl TableStore {
         })
     }
 
-    /// This was answered, or may be, and the store has it.
-    fn note_covered(&self, view: &View) {
-        let mut covered = lock(&self.parts.covered);
-        if view.table.now >= covered.table.now {
-            covered.clone_from(view);
+    /// This may be answered at any time from now on.
+    fn note_safe(&self, view: &View) {
+        let mut safe_view = lock(&self.parts.safe_view);
+        if view.table.now >= safe_view.table.now {
+            safe_view.clone_from(view);
         }
     }
 
@@ -435,12 +436,12 @@ impl TableStore {
 
 impl Observe for TableStore {
     fn observe(&self) -> View {
-        let StoreParts { shared, marks, covered, is_closed, counter, .. } = &*self.parts;
+        let StoreParts { shared, marks, safe_view, is_closed, counter, .. } = &*self.parts;
         let now = shared.now();
         let (mut view, ticket) = {
             let mut ingest = shared.lock();
             if is_closed.load(Ordering::Relaxed) {
-                let mut view = lock(covered).clone();
+                let mut view = lock(safe_view).clone();
                 view.store = Some(self.figures());
                 return view;
             }
@@ -448,10 +449,10 @@ impl Observe for TableStore {
             ingest.advance(now);
             (ingest.view(shared.to_wall(now)), self.hand_over(&mut ingest))
         };
-        if self.is_covered(ticket, JOURNAL_PATIENCE) {
-            self.note_covered(&view);
-        } else if !marks.ensure(MARK_PATIENCE) {
-            view = lock(covered).clone();
+        if self.is_covered(ticket, JOURNAL_PATIENCE) || marks.ensure(MARK_PATIENCE) {
+            self.note_safe(&view);
+        } else {
+            view = lock(safe_view).clone();
         }
         view.store = Some(self.figures());
         view

@@ -242,6 +242,23 @@ async fn a_journal_that_has_failed_is_mended_by_a_snapshot() {
     life.kill().await;
 }
 
+/// A counter that falls is added up once more by whoever scrapes it.
+#[tokio::test]
+async fn what_was_answered_under_a_mark_is_answered_to_the_end() {
+    let folder = Folder::new("to-the-end");
+    let mut life = Life::begin(&folder.0, &NAMES).await;
+    life.allocation(1, "new lifetime=600");
+    assert_eq!(life.page().await, (1, 0, 0, false), "marked first");
+    life.store.parts.is_closed.store(true, Ordering::Relaxed);
+    life.allocation(2, "new lifetime=600");
+    assert_eq!(life.page().await, (1, 0, 0, false), "while the last snapshot is written");
+
+    life.store.parts.is_closed.store(false, Ordering::Relaxed);
+    Arc::get_mut(&mut life.store.parts).unwrap().marks = UnsureMarks::new(NoMarks, true);
+    assert_eq!(life.page().await, (1, 0, 0, false), "while marks are taken back");
+    life.kill().await;
+}
+
 /// No mark can be made.
 struct NoMarks;
 
@@ -297,7 +314,7 @@ async fn sources_in_another_order_keep_their_allocations_and_their_names_in_the_
     life.write();
     life.allocation(1, "refreshed lifetime=600");
     assert_eq!(life.page().await, (1, 0, 0, true), "the one that is known");
-    let names = lock(&life.store.parts.covered)
+    let names = lock(&life.store.parts.safe_view)
         .table
         .sources
         .iter()
