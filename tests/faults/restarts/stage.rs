@@ -198,27 +198,32 @@ impl Stage {
     /// The pages of both, once nobody waits for anything any more.
     #[track_caller]
     pub(crate) fn last_pages(&self, unallocated_packets: u64) -> [Page; 2] {
-        self.last_pages_but(0, unallocated_packets)
+        [self.address(), self.twin_address()].map(|address| last_page(address, 0, unallocated_packets))
     }
 
-    /// As [`Self::last_pages`], but so many allocations at most may still be live at the exporter, for their end did not
-    /// reach it; the twin has received all.
+    /// As [`Self::last_pages`] of an exporter that may lack some of what the twin has received: packets of nobody, and so
+    /// many ends at most, whose allocations are live there still.
     #[track_caller]
     pub(crate) fn last_pages_but(&self, unheard_ends: u64, unallocated_packets: u64) -> [Page; 2] {
-        [(self.address(), unheard_ends), (self.twin_address(), 0)].map(|(address, unheard_ends)| {
-            poll::until(PATIENCE, "the last to be settled, what nobody claimed to be given up", || {
-                let page = scrape(address, false).ok_or_else(|| "no page".to_owned())?;
-                let sessions = |what: &str| page.count(&format!("coturn_sessions_{what}_total"), &[]);
-                let unsettled = (sessions("opened") + sessions("adopted")).saturating_sub(sessions("closed"));
-                let seen = page.count("coturn_unallocated_packets_total", &[]);
-                if unsettled <= unheard_ends && seen >= unallocated_packets {
-                    Ok(page)
-                } else {
-                    Err(format!("{unsettled} sessions, {unheard_ends} may stay; {seen} packets of {unallocated_packets}"))
-                }
-            })
-        })
+        [last_page(self.address(), unheard_ends, 0), last_page(self.twin_address(), 0, unallocated_packets)]
     }
+}
+
+#[track_caller]
+fn last_page(address: SocketAddr, unheard_ends: u64, unallocated_packets: u64) -> Page {
+    poll::until(PATIENCE, "the last to be settled, what nobody claimed to be given up", || {
+        let page = scrape(address, false).ok_or_else(|| "no page".to_owned())?;
+        let sessions = |what: &str| page.count(&format!("coturn_sessions_{what}_total"), &[]);
+        let unsettled = (sessions("opened") + sessions("adopted")).saturating_sub(sessions("closed"));
+        let seen = page.count("coturn_unallocated_packets_total", &[]);
+        if unsettled <= unheard_ends && seen >= unallocated_packets {
+            Ok(page)
+        } else {
+            Err(format!(
+                "{unsettled} sessions, {unheard_ends} may stay; {seen} packets of {unallocated_packets}"
+            ))
+        }
+    })
 }
 
 impl Publish for Stage {
