@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::history::Figures;
 use crate::clock::Timestamp;
-use crate::state::{DBNAME_SETTING, ServerView, SourceStats, SourceView};
+use crate::state::{DBNAME_FIX, DBNAME_SETTING, ServerView, SourceStats, SourceView};
 
 /// How coturn is made to report to a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl SourceNow {
 
 fn unfit_setting(setting: &str) -> String {
     if setting == DBNAME_SETTING {
-        return "no live allocation has its key in this db; dbname of redis-statsdb must be the db of --redis.url".to_owned();
+        return format!("no live allocation has its key in this db; {DBNAME_FIX}");
     }
     format!("the setting {setting} is not as required")
 }

@@ -57,5 +57,5 @@ pub use table::restore::Restored;
 pub use table::resync::{KeyCheck, Scanned, Sweep};
 pub use table::rows;
 pub use table::snapshot::{CapsReached, RealmView, ServerView, Snapshot, SourceView};
-pub use table::source_numbers::DBNAME_SETTING;
+pub use table::source_numbers::{DBNAME_FIX, DBNAME_SETTING};
 pub use table::{Applied, Table};

@@ -6,6 +6,7 @@ use std::error::Error;
 use crate::app::log_once::LogOnce;
 use crate::doctor::retention::{Doubt, Retention};
 use crate::doctor::{Setting, SettingState};
+use crate::state::DBNAME_FIX;
 
 /// Of one source, from link to link.
 #[derive(Debug, Default)]
@@ -48,12 +49,11 @@ impl SetupLog {
         match is_right {
             Some(true) => self.setting_is_right(source, setting, None),
             Some(false) if self.settings.entry(setting).or_default().is_news(String::new()) => {
-                let fix = "the db of redis-statsdb in --redis.url, or dbname in redis-statsdb";
                 tracing::warn!(
                     source,
                     setting,
                     live_without_key,
-                    fix,
+                    fix = DBNAME_FIX,
                     "no live allocation has its key in this db: does redis-statsdb name another dbname?"
                 );
             }

@@ -12,6 +12,9 @@ use crate::wire::Rejection;
 /// The setting of Redis that is judged by what a scan finds: whether it is the db that coturn's keys are in.
 pub const DBNAME_SETTING: &str = "dbname";
 
+/// What to change where that is not as it should be.
+pub const DBNAME_FIX: &str = "dbname of redis-statsdb must be the db of --redis.url";
+
 impl Table {
     /// A message was not understood; it changes nothing else.
     pub fn rejected(&mut self, now: Timestamp, source: SourceId, reason: Rejection) {
