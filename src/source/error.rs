@@ -17,12 +17,15 @@ use crate::doctor::facts::MasterLink;
 fn refused_subscription(error: &RedisError) -> String {
     let words = words(error);
     let advice = if words.contains(NOBODY_IS_TOLD) {
-        "give --redis.url the Redis that coturn reports to, or let coturn report to --statsdb.listen-address of this exporter"
+        NO_REDIS_THERE
     } else {
         "the ACL user needs +psubscribe and &turn/*"
     };
     format!("Redis refuses the subscription: {words}; {advice}")
 }
+
+/// What to do where the listener of an exporter was taken for a Redis.
+const NO_REDIS_THERE: &str = "give --redis.url the Redis that coturn reports to, or let coturn report to --statsdb.listen-address of this exporter";
 
 /// Why there is no link, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,9 @@ pub enum LinkError {
     /// Wrong or missing password.
     #[error("Redis refuses the login: {}; set the password (--redis.password-file) or the ACL user", words(.0))]
     Login(RedisError),
+    /// Wrong or missing password of a listener.
+    #[error("the login is refused: {}: {NOBODY_IS_TOLD}; {NO_REDIS_THERE}", words(.0))]
+    LoginOfListener(RedisError),
     /// The db does not exist, or the user may not change to it.
     #[error("{}; check the db in the URL; for a db other than 0 the ACL user needs +select", words(.0))]
     Db(RedisError),
@@ -157,6 +163,10 @@ mod tests {
         let advice = |detail: &str| LinkError::Refused(error_reply(detail.as_bytes())).to_string();
         let text = advice(&format!("ERR unknown command 'PSUBSCRIBE': {NOBODY_IS_TOLD}"));
         assert!(text.contains("a coturn-exporter listens") && !text.contains("+psubscribe"), "{text}");
+        let error = error_reply(b"WRONGPASS no.");
+        let text = LinkError::LoginOfListener(error).to_string();
+        assert!(text.starts_with("the login is refused: WRONGPASS no: here a coturn-exporter"), "{text}");
+        assert!(text.ends_with(NO_REDIS_THERE), "{text}");
         assert!(advice("NOPERM no").ends_with("NOPERM no; the ACL user needs +psubscribe and &turn/*"));
     }
 }

@@ -24,6 +24,7 @@ use super::login::in_time;
 use super::pubsub::{LIMITS, PubSub, PubSubItem, Published};
 use super::reply_error::{MASTER_DOWN, error_reply};
 use super::server::RedisServer;
+use super::statsdb::probe::is_guarded_listener;
 use crate::config::RedisSource;
 use crate::net::ByteStream;
 use crate::resp::{Reader, command};
@@ -59,7 +60,10 @@ pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
     let server = locate(source).await?;
     let mut stream = in_time(dial(&server, source.tls.as_ref())).await??;
     let mut reader = Reader::of_replies(LIMITS);
-    in_time(handshake(&mut stream, &mut reader, source, Some(PATTERN))).await??;
+    match in_time(handshake(&mut stream, &mut reader, source, Some(PATTERN))).await? {
+        Err(LinkError::Login(error)) => return Err(login_refused(source, &server, error).await),
+        greeted => greeted?,
+    }
     if source.has_sentinels() {
         // A master that is demoted drops its subscribers: one that is still the master now will not fool us later.
         connect_to(source, &server).await?;
@@ -72,6 +76,16 @@ pub async fn subscribe(source: &RedisSource) -> Result<Link, LinkError> {
         check: LinkCheck { output, pending, source: source.clone(), server: server.clone() },
         server,
     })
+}
+
+/// A refused login: with a password, the listener of an exporter says what a Redis says.
+async fn login_refused(source: &RedisSource, server: &RedisServer, error: RedisError) -> LinkError {
+    match server {
+        RedisServer::Tcp(endpoint) if source.tls.is_none() && is_guarded_listener(endpoint).await => {
+            LinkError::LoginOfListener(error)
+        }
+        _ => LinkError::Login(error),
+    }
 }
 
 /// Those who wait for a PONG, in the order of their PINGs.

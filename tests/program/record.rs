@@ -13,6 +13,7 @@ use crate::common::poll::{self, PATIENCE};
 use crate::common::readers::capture;
 use crate::common::readers::page::Page;
 use crate::common::servers::exporter::Exporter;
+use crate::common::servers::listener::listening;
 use crate::common::servers::process::Process;
 use crate::common::servers::redis::Redis;
 use crate::common::temp_dir::TempDir;
@@ -131,6 +132,27 @@ fn a_redis_that_was_never_reached_gives_no_capture() {
         !dir.path().join("stream.jsonl").exists(),
         "an empty capture would say that nothing was published"
     );
+}
+
+/// Its words are those of a Redis; what they mean is not.
+#[test]
+fn a_listener_with_a_password_is_no_redis_that_refuses_the_login() {
+    let dir = TempDir::new("record-listener");
+    let password = dir.write("password", "open-sesame\n");
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (_service, address) = listening(&["--statsdb.password-file", password.to_str().unwrap()]);
+    for credentials in ["", ":wrong@"] {
+        let url = format!("redis://{credentials}{address}/0");
+        let mut recorder = record(&dir, &url, &["--duration", "2s"]);
+        assert_eq!(recorder.wait(PATIENCE).code(), Some(1), "{}", recorder.output());
+        let log = recorder.stderr();
+        assert!(log.contains("here a coturn-exporter listens for coturn"), "{log}");
+        assert!(!log.contains("Redis refuses the login"), "{log}");
+    }
+    let redis = Redis::start_with_password("secret");
+    let mut recorder = record(&dir, &redis.url_with("", 0), &["--duration", "2s"]);
+    assert_eq!(recorder.wait(PATIENCE).code(), Some(1), "{}", recorder.output());
+    assert!(recorder.stderr().contains("Redis refuses the login"), "{}", recorder.stderr());
 }
 
 #[test]
