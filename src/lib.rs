@@ -73,5 +73,6 @@ pub mod sinks;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod validity;
 pub mod version;
 pub mod wire;

@@ -25,6 +25,8 @@ const HOUSE: &[Room] = &[
     Room { name: "clock", rooms: &[], crates: &["humantime", "rustix"] },
     Room { name: "percent", rooms: &[], crates: &["percent_encoding"] },
     Room { name: "version", rooms: &[], crates: &["once_cell"] },
+    // Pure: when a certificate of our own is valid, and what is wrong with that.
+    Room { name: "validity", rooms: &["clock"], crates: &[] },
     Room { name: "shutdown", rooms: &[], crates: &["tokio"] },
     Room { name: "reload", rooms: &[], crates: &[] },
     Room { name: "wire", rooms: &[], crates: &["memchr", "thiserror"] },
@@ -61,7 +63,7 @@ const HOUSE: &[Room] = &[
     Room { name: "escape", rooms: &[], crates: &[] },
     Room {
         name: "net",
-        rooms: &["config"],
+        rooms: &["clock", "config", "validity"],
         crates: &[
             "futures_util",
             "listenfd",
@@ -78,7 +80,11 @@ const HOUSE: &[Room] = &[
     // Pure: what a service would send.
     Room { name: "simulation", rooms: &["resp"], crates: &["fastrand"] },
     // Pure: what `source` sees of a Redis comes in as its facts.
-    Room { name: "doctor", rooms: &["escape", "wire"], crates: &["serde", "serde_json"] },
+    Room {
+        name: "doctor",
+        rooms: &["clock", "escape", "validity", "wire"],
+        crates: &["serde", "serde_json"],
+    },
     Room {
         name: "source",
         rooms: &["clock", "config", "doctor", "net", "reload", "resp"],
@@ -154,6 +160,7 @@ const HOUSE: &[Room] = &[
             "metrics",
             "net",
             "escape",
+            "validity",
             "reload",
             "shutdown",
             "simulation",

@@ -134,6 +134,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l web.config.file -d 'File with TLS, client certificates, users and headers of the web server, in the format of all Prometheus exporters; read again when it changes' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand doctor" -l redis.url -d 'Redis that coturn reports to; repeatable. `redis://[user:password@]host[:port][/db]`, `unix:///path[?db=1]` or `redis+sentinel://[user:password@]host[:port],.../MASTER[/db]`; `rediss://` and `rediss+sentinel://` speak TLS; `valkey://` and `valkeys://` are other names of `redis://` and `rediss://`' -r
@@ -182,6 +183,7 @@ complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand usage" -
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand usage" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l url -d 'Exporter to ask: http[s]://host:port; a path after it is asked for instead of /-/healthy. If not given, the address in the variable `COTURN_EXPORTER_WEB_LISTEN_ADDRESS` or port 10641 of this host, over TLS where the file in `COTURN_EXPORTER_WEB_CONFIG_FILE` asks for it' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l timeout -d 'Time for everything together' -r
+complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l web.config.file -d 'File with TLS, client certificates, users and headers of the web server, in the format of all Prometheus exporters; read again when it changes' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l log.level -d 'Least important lines to write: debug, info, warn or error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l log.format -d 'Form of the lines: logfmt or json. They go to standard error' -r
 complete -c coturn-exporter -n "__fish_coturn_exporter_using_subcommand healthcheck" -l ready -d 'Ask whether it is also subscribed and has read all keys: /-/ready instead of /-/healthy'

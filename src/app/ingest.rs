@@ -329,7 +329,7 @@ impl Ingest {
 
     /// Copies everything that is served.
     pub fn view(&self, wall: Timestamp) -> View {
-        View { table: self.table.snapshot(), store: None, coturn: None, wall }
+        View { table: self.table.snapshot(), store: None, coturn: None, certificates: Vec::new(), wall }
     }
 
     /// What the present process came to so far: to be told before each [`Self::view`].

@@ -8,6 +8,7 @@ pub mod ingest;
 mod live_board;
 mod log_once;
 mod open_files;
+mod own_certificates;
 mod process_counter;
 mod readiness;
 mod reconnect;

@@ -13,6 +13,7 @@ use super::coturn_file::{self, WatchedCoturnFile};
 use super::file_watch;
 use super::ingest::{Ingest, SharedTable};
 use super::live_board::LiveBoard;
+use super::own_certificates::WatchedCertificate;
 use super::process_counter::ProcessCounter;
 use super::readiness::SourceReadiness;
 use super::redis_source::RedisTask;
@@ -57,8 +58,9 @@ pub(super) async fn serve(
     let sinks = config.store.as_ref().map(|store| ReadySinks::new(&store.sinks)).transpose()?;
     let counter = ProcessCounter { dropped_log_lines, ..ProcessCounter::default() };
     let coturn = config.coturn.as_ref().map(|file| file.conf.clone());
-    let page = PageSource { shared: shared.clone(), counter: counter.clone(), store: Arc::default(), coturn };
-    let mut files = files(&config.password_files, web_config.as_ref(), listener.as_ref());
+    let certificates = certificates(web_config.as_ref(), listener.as_ref());
+    let mut files = files(&config.password_files, &certificates);
+    let page = PageSource { shared: shared.clone(), counter, store: Arc::default(), coturn, certificates };
     if let Some(file) = &config.coturn {
         coturn_file::log_at_start(file);
         files.push(Arc::new(WatchedCoturnFile::new(file)));
@@ -219,6 +221,8 @@ struct PageSource {
     store: Arc<OnceLock<TableStore>>,
     /// coturn's own file, if it is read.
     coturn: Option<Reloaded<TurnserverConf>>,
+    /// What the listener and the web server show.
+    certificates: Vec<Arc<WatchedCertificate>>,
 }
 
 impl PageSource {
@@ -237,7 +241,9 @@ impl Observe for PageSource {
             self.counter.count(&mut self.shared.lock(), now);
             self.shared.observe()
         };
-        View { coturn: self.coturn.as_ref().map(|conf| coturn_file::limits(&conf.current())), ..view }
+        let certificates = self.certificates.iter().filter_map(|certificate| certificate.view()).collect();
+        let coturn = self.coturn.as_ref().map(|conf| coturn_file::limits(&conf.current()));
+        View { coturn, certificates, ..view }
     }
 }
 
@@ -341,15 +347,23 @@ fn live_board(config: &Config, listener: Option<&Listener>) -> LiveBoard {
     LiveBoard::new(redis, statsdb.map(|(statsdb, listener)| statsdb.turnserver_line(listener.addresses())))
 }
 
-/// What is read again when it changes.
-fn files(
-    passwords: &[Reloaded<Secret>],
+/// What the web server and the listener show, looked at a first time; the web config file is among them also without TLS.
+fn certificates(
     web: Option<&Reloaded<WebConfig>>,
     listener: Option<&Listener>,
-) -> Vec<Arc<dyn Reload>> {
-    let web = web.map(|file| Arc::new(file.clone()) as Arc<dyn Reload>);
-    let others = web.into_iter().chain(listener.and_then(Listener::certificate));
-    file_watch::password_files(passwords).into_iter().chain(others).collect()
+) -> Vec<Arc<WatchedCertificate>> {
+    let statsdb = listener.and_then(Listener::tls).map(WatchedCertificate::of_statsdb);
+    let all: Vec<_> = web.map(WatchedCertificate::of_web).into_iter().chain(statsdb).collect();
+    for certificate in &all {
+        certificate.look();
+    }
+    all
+}
+
+/// What is read again when it changes.
+fn files(passwords: &[Reloaded<Secret>], certificates: &[Arc<WatchedCertificate>]) -> Vec<Arc<dyn Reload>> {
+    let certificates = certificates.iter().map(|files| Arc::clone(files) as Arc<dyn Reload>);
+    file_watch::password_files(passwords).into_iter().chain(certificates).collect()
 }
 
 fn about() -> About {

@@ -68,7 +68,13 @@ pub(super) struct WebArgs {
     pub(super) systemd_socket: String,
     /// File with TLS, client certificates, users and headers of the web server, in the format of all Prometheus exporters;
     /// read again when it changes.
-    #[arg(id = "web.config.file", long, env = "COTURN_EXPORTER_WEB_CONFIG_FILE", value_name = "FILE")]
+    #[arg(
+        id = "web.config.file",
+        long,
+        env = "COTURN_EXPORTER_WEB_CONFIG_FILE",
+        value_name = "FILE",
+        global = true
+    )]
     pub(super) config_file: Option<OsString>,
     /// Answer /-/healthy and /-/ready also to those who are no user of --web.config.file.
     #[arg(

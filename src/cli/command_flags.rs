@@ -14,6 +14,8 @@ const READ_BY: [(&str, &[&str]); 9] = [
             "statsdb.password-file",
             "statsdb.behind-proxy",
             "statsdb.tls-",
+            // For its certificate.
+            "web.config.file",
             "coturn.",
             "allocation.max-lifetime",
             "allocation.grace",

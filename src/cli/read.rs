@@ -61,6 +61,10 @@ pub(super) fn config(
             // It listens nowhere, so it may look at any address.
             let statsdb = args::StatsdbArgs { open: "true".to_owned(), forward_url: None, ..statsdb };
             config.statsdb = read_statsdb(&given, &statsdb, &mut config.password_files)?;
+            // Its certificate is looked at; nothing else of the web server is.
+            let path = given.file("web.config.file", web.config_file.as_ref());
+            config.web.config_file =
+                path.map(|path| config::WebConfigFile { path, open_health_paths: false });
         }
         Command::Prune { .. } => given.refuse("prune")?,
         Command::Usage(_) => given.refuse("usage")?,

@@ -3,6 +3,7 @@
 //!
 //! Ids and field names are a contract: scripts read them.
 
+pub mod certificate;
 pub mod facts;
 mod key_loss;
 mod keys;

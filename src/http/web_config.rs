@@ -11,7 +11,7 @@ use super::logins::{LoginHashError, Logins};
 use super::rate::RequestRate;
 use super::stream::HTTP2;
 use crate::config::web_file::{ClientCertificates, PemSource, WebFile, WebFileError, WebTls};
-use crate::net::tls::{PemError, PemText, ServerTls, ServerTlsError, TlsPair, server_config};
+use crate::net::tls::{OwnCertificate, PemError, PemText, ServerTls, ServerTlsError, TlsPair, server_config};
 use crate::reload::{FileReader, Reloaded, folder_of};
 
 const FLAG: &str = "--web.config.file";
@@ -20,6 +20,7 @@ const FLAG: &str = "--web.config.file";
 #[derive(Debug)]
 pub struct WebConfig {
     pub(super) tls: Option<Arc<ServerConfig>>,
+    certificate: Option<OwnCertificate>,
     pub(super) logins: Option<Logins>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) rate: Option<Arc<RequestRate>>,
@@ -68,6 +69,28 @@ impl WebConfig {
         })
     }
 
+    /// The certificate; `None` without TLS, or where it does not say when it is valid.
+    pub const fn certificate(&self) -> Option<&OwnCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// The certificate that a server with this file would show, without its key.
+    ///
+    /// # Errors
+    ///
+    /// [`WebConfigError`].
+    pub fn certificate_of(path: &Path) -> Result<Option<OwnCertificate>, WebConfigError> {
+        let mut files = FileReader::default();
+        let found = parse(path, &mut files).and_then(|file| match &file.tls {
+            Some(tls) => {
+                let pem = pem(path, &mut files, &tls.certificate, CERT_FILE)?;
+                Ok(OwnCertificate::of(place(path, &tls.certificate), &pem)?)
+            }
+            None => Ok(None),
+        });
+        found.map_err(|problem| WebConfigError { path: path.to_owned(), problem: problem.into() })
+    }
+
     /// Whether connections are of TLS.
     pub(super) const fn speaks_tls(&self) -> bool {
         self.tls.is_some()
@@ -93,11 +116,12 @@ fn read(
     files: &mut FileReader,
     used: Option<&WebConfig>,
 ) -> Result<WebConfig, WebConfigProblem> {
-    let text = files.read(path).map_err(WebConfigProblem::Unreadable)?;
-    let WebFile { tls, http2, headers, users, rate_limit } =
-        WebFile::parse(&text).map_err(WebConfigProblem::File)?;
+    let WebFile { tls, http2, headers, users, rate_limit } = parse(path, files)?;
     let strictness = tls.as_ref().map_or(0, |tls| tls.clients.strictness());
-    let tls = tls.map(|tls| read_tls(folder_of(path), files, &tls, http2)).transpose()?;
+    let (tls, certificate) = match tls.map(|tls| read_tls(path, files, &tls, http2)).transpose()? {
+        Some((tls, certificate)) => (Some(tls), certificate),
+        None => (None, None),
+    };
     let logins_before = used.and_then(|used| used.logins.as_ref());
     let logins = (!users.is_empty()).then(|| Logins::new(users, logins_before)).transpose()?;
     let header = |(header, value): (crate::config::web_file::WebHeader, String)| {
@@ -107,6 +131,7 @@ fn read(
     let same_rate = used.and_then(|used| used.rate.clone()).filter(|rate| Some(rate.limit) == rate_limit);
     let config = WebConfig {
         tls,
+        certificate,
         logins,
         headers: headers.into_iter().filter_map(header).collect(),
         rate: same_rate.or_else(|| rate_limit.map(RequestRate::new).map(Arc::new)),
@@ -118,18 +143,44 @@ fn read(
     }
 }
 
+fn parse(path: &Path, files: &mut FileReader) -> Result<WebFile, WebConfigProblem> {
+    let text = files.read(path).map_err(WebConfigProblem::Unreadable)?;
+    WebFile::parse(&text).map_err(WebConfigProblem::File)
+}
+
+/// The key of a web config file that names the certificate.
+const CERT_FILE: &str = "cert_file";
+
+/// What stands in the web config file `path`, or in the file that it names.
+fn pem(
+    path: &Path,
+    files: &mut FileReader,
+    source: &PemSource,
+    named_by: &'static str,
+) -> Result<PemText, PemError> {
+    match source {
+        PemSource::File(_) => PemText::read(named_by, &place(path, source), |path| files.read(path)),
+        PemSource::Inline { at, text } => Ok(PemText::inline(at, text.expose())),
+    }
+}
+
+/// The file that it stands in.
+fn place(path: &Path, source: &PemSource) -> PathBuf {
+    match source {
+        PemSource::File(named) => folder_of(path).join(named),
+        PemSource::Inline { .. } => path.to_owned(),
+    }
+}
+
 fn read_tls(
-    folder: &Path,
+    path: &Path,
     files: &mut FileReader,
     tls: &WebTls,
     http2: bool,
-) -> Result<Arc<ServerConfig>, WebConfigProblem> {
-    let mut text = |source: &PemSource, named_by: &'static str| match source {
-        PemSource::File(path) => PemText::read(named_by, &folder.join(path), |path| files.read(path)),
-        PemSource::Inline { at, text } => Ok(PemText::inline(at, text.expose())),
-    };
+) -> Result<(Arc<ServerConfig>, Option<OwnCertificate>), WebConfigProblem> {
+    let mut text = |source: &PemSource, named_by: &'static str| pem(path, files, source, named_by);
     // All of them, also where one cannot be read: each may become readable.
-    let (certificate, key) = (text(&tls.certificate, "cert_file"), text(&tls.key, "key_file"));
+    let (certificate, key) = (text(&tls.certificate, CERT_FILE), text(&tls.key, "key_file"));
     let client_cas = match &tls.clients {
         ClientCertificates::VerifiedIfGiven(trusted) | ClientCertificates::Verified(trusted) => {
             Some(text(&trusted.cas, "client_ca_file"))
@@ -137,7 +188,8 @@ fn read_tls(
         _ => None,
     };
     let pair = TlsPair { certificate: certificate?, key: key? };
+    let own = OwnCertificate::of(place(path, &tls.certificate), &pair.certificate)?;
     let protocols: &[&str] = if http2 { &[HTTP2, "http/1.1"] } else { &["http/1.1"] };
     let tls = ServerTls { pair, choices: Some(tls), client_cas: client_cas.transpose()?, protocols };
-    Ok(server_config(&tls)?)
+    Ok((server_config(&tls)?, own))
 }

@@ -22,8 +22,21 @@ pub struct View {
     pub store: Option<StoreFigures>,
     /// The limits of coturn; `None` where its file is not read.
     pub coturn: Option<CoturnLimits>,
+    /// The certificates that the process shows.
+    pub certificates: Vec<CertificateView>,
     /// The wall clock at that moment; time stamps are moved onto it.
     pub wall: Timestamp,
+}
+
+/// When a certificate that the process shows is valid, by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateView {
+    /// Who shows it: `statsdb` or `web`.
+    pub listener: &'static str,
+    /// From when on.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
 }
 
 /// The limits that coturn's file sets.
@@ -81,6 +94,7 @@ pub(super) fn add_families<'a, E: Encode>(page: &mut Page<'a, E>, view: &'a View
     sources(page, table);
     totals(page, table);
     store(page, view.store.as_ref(), table.lost_outputs);
+    certificates(page, &view.certificates);
 }
 
 type LabelledRealms<'a> = [Labelled<&'a RealmView>];
@@ -102,6 +116,22 @@ fn store<'a, E: Encode>(page: &mut Page<'a, E>, store: Option<&'a StoreFigures>,
     each_sink(page, names::SINK_DELIVERED, sinks, |sink| Some(Number::Whole(sink.delivered)));
     each_sink(page, names::SINK_FAILED, sinks, |sink| Some(Number::Whole(sink.failed)));
     each_sink(page, names::SINK_DROPPED, sinks, |sink| Some(Number::Whole(sink.dropped)));
+}
+
+fn certificates<'a, E: Encode>(page: &mut Page<'a, E>, certificates: &'a [CertificateView]) {
+    type MomentOf = fn(&CertificateView) -> Timestamp;
+    let families: [(Family, MomentOf); 2] = [
+        (names::CERTIFICATE_NOT_BEFORE, |certificate| certificate.not_before),
+        (names::CERTIFICATE_NOT_AFTER, |certificate| certificate.not_after),
+    ];
+    for (family, moment) in families.into_iter().filter(|_| !certificates.is_empty()) {
+        page.add(family, move |out| {
+            for certificate in certificates {
+                let label = out.label("listener", certificate.listener);
+                out.value(&[&label], Number::Millis(moment(certificate).as_millis()));
+            }
+        });
+    }
 }
 
 fn each_sink<'a, E: Encode>(

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::clock::{Clock, SystemClock, Timestamp, WallTime};
 use crate::state::ProcessTotals;
 use crate::version;
-pub use collector::{CoturnLimits, SinkView, StoreFigures, View};
+pub use collector::{CertificateView, CoturnLimits, SinkView, StoreFigures, View};
 pub use disabled::DisabledFamilies;
 use encode::open_metrics::OpenMetricsEncoder;
 use encode::protobuf::ProtobufEncoder;

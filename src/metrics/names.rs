@@ -263,6 +263,13 @@ families! {
     SINK_DROPPED: Counter "coturn_exporter_sink_dropped_total" ["sink"]
         "Sessions or events that the sink will never get: they waited for longer than --events.max-age or \
          --store.retention, more than --events.max-pending waited, or a web hook refused this one again and again.";
+    CERTIFICATE_NOT_BEFORE: Gauge "coturn_exporter_tls_certificate_not_before_timestamp_seconds" ["listener"]
+        "From when on the certificate that the exporter shows is valid, in seconds since 1970. listener as in \
+         coturn_exporter_tls_certificate_not_after_timestamp_seconds. Absent without TLS.";
+    CERTIFICATE_NOT_AFTER: Gauge "coturn_exporter_tls_certificate_not_after_timestamp_seconds" ["listener"]
+        "Until when the certificate that the exporter shows is valid, in seconds since 1970; of a file with several, the \
+         first. listener statsdb: to coturn (--statsdb.tls-cert-file); web: to Prometheus (--web.config.file). Absent \
+         without TLS.";
     DROPPED_LOG_LINES: Counter "coturn_exporter_dropped_log_lines_total" []
         "Lines of the exporter's log that were lost: 1 MiB of them waited for a reader of standard error that had \
          stopped, or standard error could not be written. The log says where lines are missing. No other number is \

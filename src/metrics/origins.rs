@@ -256,6 +256,15 @@ groups! {
         SINK_DROPPED: "the ledger, where it gives something up";
             "What a sink will never get" "sum by (sink) (increase(coturn_exporter_sink_dropped_total[1d])) > 0";
     }
+    "Certificates"
+    "The certificates that the exporter shows, as they are in use; absent without TLS." {
+        CERTIFICATE_NOT_BEFORE: "the first certificate of the file, read again when it changes";
+            "Lifetimes of the certificates, in days"
+            "(coturn_exporter_tls_certificate_not_after_timestamp_seconds\n\
+             - coturn_exporter_tls_certificate_not_before_timestamp_seconds) / 86400";
+        CERTIFICATE_NOT_AFTER: "the same";
+            "Days that are left" "(coturn_exporter_tls_certificate_not_after_timestamp_seconds - time()) / 86400";
+    }
     "The process"
     "The exporter itself; `process_*` from the kernel, as of every Prometheus client." {
         DROPPED_LOG_LINES: "the queue of the log";

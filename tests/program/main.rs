@@ -12,6 +12,7 @@
 pub mod common;
 
 mod api;
+mod certificates;
 mod cli;
 mod closed_pipe;
 mod commands;

@@ -26,14 +26,14 @@ fn hash(password: &str) -> String {
 }
 
 /// Puts a file in the place of another, as tools that renew certificates do.
-fn put(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+pub(crate) fn put(dir: &TempDir, name: &str, text: &str) -> PathBuf {
     let next = dir.write(&format!("{name}.next"), text);
     let path = dir.path().join(name);
     std::fs::rename(next, &path).unwrap();
     path
 }
 
-fn put_pair(dir: &TempDir, name: &str, pair: &Pair) {
+pub(crate) fn put_pair(dir: &TempDir, name: &str, pair: &Pair) {
     for (ending, path) in [("crt", &pair.cert_file), ("key", &pair.key_file)] {
         put(dir, &format!("{name}.{ending}"), &std::fs::read_to_string(path).unwrap());
     }

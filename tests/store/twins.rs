@@ -402,7 +402,7 @@ impl Observe for Seen {
 
 fn page(table: &Table) -> String {
     let table = table.snapshot();
-    let view = View { wall: table.now, table, store: None, coturn: None };
+    let view = View { wall: table.now, table, store: None, coturn: None, certificates: Vec::new() };
     String::from_utf8(MetricsPage::of_capture(Seen(Mutex::new(Some(view)))).render(Format::Text)).unwrap()
 }
 

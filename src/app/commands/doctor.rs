@@ -8,18 +8,23 @@ use std::process::ExitCode;
 
 use crate::app::Error;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, CoturnFile, Endpoint, RedisSource, ReportForm, Statsdb, Tls};
+use crate::config::{Config, CoturnFile, Endpoint, RedisSource, ReportForm, Statsdb, Tls, WebConfigFile};
+use crate::doctor::certificate::{CertificateFacts, CertificateUser, judge_certificate};
 use crate::doctor::facts::{Facts, Seen, Subject, Unreachable};
 use crate::doctor::listener::{
     ListenerFacts, ListenerSeen, PasswordOrigin, denied_peer, judge_listener, only_found,
 };
 use crate::doctor::turnserver::{TurnserverFacts, judge_turnserver};
 use crate::doctor::{ASKED, Severity, json, judge, shell_word, text};
+use crate::http::WebConfig;
+use crate::net::tls::OwnCertificate;
 use crate::source::connect::locate;
 use crate::source::probe::probe;
 use crate::source::server::RedisServer;
+use crate::source::statsdb::own_certificate;
 use crate::source::statsdb::probe::probe as probe_listener;
 use crate::state::Settings;
+use crate::validity::Validity;
 
 /// Looks at the sources one after the other.
 ///
@@ -27,8 +32,9 @@ use crate::state::Settings;
 ///
 /// An output that takes no more; what is wrong with a Redis is a finding.
 pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<ExitCode, Error> {
-    let Config { sources, statsdb, coturn, table: settings, .. } = config;
+    let Config { sources, statsdb, coturn, table: settings, web, .. } = config;
     let mut findings = Vec::new();
+    let certificates = certificates(statsdb.as_ref(), web.config_file);
     let mut listener = match statsdb {
         Some(statsdb) => Some(look_at(statsdb).await),
         None => None,
@@ -67,6 +73,7 @@ pub(in crate::app) async fn doctor(config: Config, form: ReportForm) -> Result<E
         findings.extend(judge_listener(&facts));
         findings.extend(denied_peer(&facts.name, &facts.ip));
     }
+    findings.extend(certificates.iter().map(judge_certificate));
     let report = match form {
         ReportForm::Json => json(&findings).map_err(|error| Error::Output(error.into()))?,
         ReportForm::Verbose => text(&findings, true),
@@ -86,6 +93,38 @@ async fn look_at_each(sources: Vec<RedisSource>) -> Vec<(RedisSource, Result<See
         seen.push((source, answers));
     }
     seen
+}
+
+/// Those that an exporter with these flags shows.
+fn certificates(statsdb: Option<&Statsdb>, web: Option<WebConfigFile>) -> Vec<CertificateFacts> {
+    let now = SystemClock::new().now();
+    let listener = statsdb.and_then(|statsdb| {
+        let found = own_certificate(statsdb.tls.as_ref()?).map_err(|error| error.to_string());
+        Some(CertificateFacts {
+            source: statsdb.name.clone(),
+            user: CertificateUser::Statsdb,
+            seen: found.and_then(|found| found.as_ref().map(known).ok_or_else(|| NO_TIMES.to_owned())),
+            now,
+        })
+    });
+    let web = web.and_then(|WebConfigFile { path, .. }| {
+        // Without TLS there is nothing to judge.
+        let found = WebConfig::certificate_of(&path).map_err(|error| error.to_string()).transpose()?;
+        let source = path.display().to_string();
+        Some(CertificateFacts {
+            source,
+            user: CertificateUser::Web,
+            seen: found.as_ref().map(known).map_err(Clone::clone),
+            now,
+        })
+    });
+    listener.into_iter().chain(web).collect()
+}
+
+const NO_TIMES: &str = "it does not say when it is valid";
+
+fn known(certificate: &OwnCertificate) -> (String, Validity) {
+    (certificate.path.display().to_string(), certificate.validity)
 }
 
 async fn look_at(statsdb: Statsdb) -> (Statsdb, ListenerFacts) {

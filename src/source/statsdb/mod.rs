@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Password, ServerCertificate, Statsdb};
-use crate::net::tls::{PemText, ServerTls, ServerTlsError, TlsPair, server_config};
+use crate::net::tls::{OwnCertificate, PemError, PemText, ServerTls, ServerTlsError, TlsPair, server_config};
 use crate::net::{Acceptor, BindError, ByteStream, bind, keep_alive, set_send_buffer, stands_for};
-use crate::reload::{Reload, Reloaded};
+use crate::reload::{FileReader, Reloaded};
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use answer::Client as AnsweredClient;
@@ -65,7 +65,7 @@ pub enum ListenError {
 pub struct Listener {
     acceptor: Acceptor<TcpListener>,
     addresses: Vec<SocketAddr>,
-    tls: Option<Reloaded<TlsAcceptor>>,
+    tls: Option<Reloaded<ListenerTls>>,
     password: Option<Password>,
     status: Arc<ListenerStatus>,
 }
@@ -76,18 +76,51 @@ impl std::fmt::Debug for Listener {
     }
 }
 
+const CERT_FLAG: &str = "--statsdb.tls-cert-file";
+const KEY_FLAG: &str = "--statsdb.tls-key-file";
+
+/// TLS with a certificate of ours.
+pub struct ListenerTls {
+    acceptor: TlsAcceptor,
+    certificate: Option<OwnCertificate>,
+}
+
+impl std::fmt::Debug for ListenerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListenerTls").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl ListenerTls {
+    /// The certificate; `None` where it does not say when it is valid.
+    pub const fn certificate(&self) -> Option<&OwnCertificate> {
+        self.certificate.as_ref()
+    }
+}
+
+/// The certificate that a listener with these files would show, without its key; `None` where it does not say when it is valid.
+///
+/// # Errors
+///
+/// [`PemError`].
+pub fn own_certificate(files: &ServerCertificate) -> Result<Option<OwnCertificate>, PemError> {
+    let path = &files.cert_file;
+    let pem = PemText::read(CERT_FLAG, path, |path| FileReader::default().read(path))?;
+    OwnCertificate::of(path.clone(), &pem)
+}
+
 /// TLS with this certificate, which may change.
-fn acceptor(certificate: ServerCertificate) -> Result<Reloaded<TlsAcceptor>, ServerTlsError> {
-    const CERT_FLAG: &str = "--statsdb.tls-cert-file";
-    const KEY_FLAG: &str = "--statsdb.tls-key-file";
+fn listener_tls(certificate: ServerCertificate) -> Result<Reloaded<ListenerTls>, ServerTlsError> {
+    let ServerCertificate { cert_file: path, key_file } = certificate;
     Reloaded::new(CERT_FLAG, move |files, _| {
-        let sources = [(CERT_FLAG, &certificate.cert_file), (KEY_FLAG, &certificate.key_file)];
+        let sources = [(CERT_FLAG, &path), (KEY_FLAG, &key_file)];
         // Both, also where one cannot be read: each may become readable.
         let [certificate, key] =
             sources.map(|(flag, path)| PemText::read(flag, path, |path| files.read(path)));
         let pair = TlsPair { certificate: certificate?, key: key? };
+        let own = OwnCertificate::of(path.clone(), &pair.certificate)?;
         let tls = ServerTls { pair, choices: None, client_cas: None, protocols: &[] };
-        server_config(&tls).map(TlsAcceptor::from)
+        Ok(ListenerTls { acceptor: server_config(&tls)?.into(), certificate: own })
     })
 }
 
@@ -131,7 +164,7 @@ impl Listener {
     }
 
     fn serving(statsdb: &Statsdb, sockets: Vec<TcpListener>) -> Result<Self, ListenError> {
-        let tls = statsdb.tls.clone().map(acceptor).transpose()?;
+        let tls = statsdb.tls.clone().map(listener_tls).transpose()?;
         let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         Ok(Self {
             acceptor: Acceptor::new(sockets),
@@ -147,9 +180,9 @@ impl Listener {
         &self.addresses
     }
 
-    /// Its certificate, where it has one.
-    pub fn certificate(&self) -> Option<Arc<dyn Reload>> {
-        self.tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Reload>)
+    /// Its TLS, where it speaks that.
+    pub fn tls(&self) -> Option<&Reloaded<ListenerTls>> {
+        self.tls.as_ref()
     }
 
     /// The next connection. May be dropped at any time: no connection is lost by that.
@@ -178,7 +211,7 @@ impl Listener {
 /// What is needed to set up a connection with a client; from [`Listener::setup`].
 #[derive(Clone)]
 pub struct ConnectionSetup {
-    tls: Option<Reloaded<TlsAcceptor>>,
+    tls: Option<Reloaded<ListenerTls>>,
     password: Option<Password>,
     status: Arc<ListenerStatus>,
 }
@@ -201,7 +234,7 @@ impl ConnectionSetup {
         keep_alive(&stream, KEEPALIVE)?;
         set_send_buffer(&stream, SEND_BUFFER)?;
         let stream: ByteStream = match self.tls {
-            Some(tls) => Box::new(timeout(HANDSHAKE, tls.current().accept(stream)).await??),
+            Some(tls) => Box::new(timeout(HANDSHAKE, tls.current().acceptor.accept(stream)).await??),
             None => Box::new(stream),
         };
         let password = self.password.map(|password| (*password.current()).clone());

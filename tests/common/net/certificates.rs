@@ -1,6 +1,7 @@
 //! Certificates of the test's own: a CA, and what it signs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -9,6 +10,7 @@ use rcgen::{
 
 use crate::common::servers::process::Tool;
 use crate::common::temp_dir::TempDir;
+use coturn_exporter::clock::{Clock as _, SystemClock};
 
 const OPENSSL: Tool = Tool { program: "openssl", package: "openssl" };
 
@@ -64,6 +66,16 @@ impl Authority {
         let mut params = Self::params(names);
         params.not_before = date_time_ymd(2090, 1, 1);
         params.not_after = date_time_ymd(2091, 1, 1);
+        self.sign(file, &params)
+    }
+
+    /// One of a year that ends in so many days.
+    pub fn issue_ending_in(&self, days: u32, file: &str, names: &[&str]) -> Pair {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let now = date_time_ymd(1970, 1, 1) + Duration::from_millis(SystemClock::new().now().as_millis());
+        let mut params = Self::params(names);
+        params.not_after = now + DAY * days;
+        params.not_before = params.not_after - DAY * 365;
         self.sign(file, &params)
     }
 

@@ -96,6 +96,7 @@ pub fn values(name: &str, label: &str) -> Option<Vec<String>> {
         (_, "direction") => each(&Direction::ALL, Direction::as_str),
         (_, "setting") => each(&SETTINGS, coturn_exporter::doctor::Setting::as_str),
         (_, "state") => each(&["live", "stale"], |state| state),
+        (_, "listener") => each(&["statsdb", "web"], |listener| listener),
         (_, "label") => each(&["realm", "server"], |label| label),
         ("coturn_exporter_messages_total", "kind") => each(&Kind::ALL, Kind::as_str),
         ("coturn_exporter_accounting_anomalies_total", "kind") => each(&Anomaly::ALL, Anomaly::as_str),
