@@ -124,7 +124,7 @@ fn certificates<'a, E: Encode>(page: &mut Page<'a, E>, certificates: &'a [Certif
         (names::CERTIFICATE_NOT_BEFORE, |certificate| certificate.not_before),
         (names::CERTIFICATE_NOT_AFTER, |certificate| certificate.not_after),
     ];
-    for (family, moment) in families.into_iter().filter(|_| !certificates.is_empty()) {
+    for (family, moment) in families {
         page.add(family, move |out| {
             for certificate in certificates {
                 let label = out.label("listener", certificate.listener);
