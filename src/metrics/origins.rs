@@ -262,7 +262,7 @@ groups! {
             "Lifetimes of the certificates, in days"
             "(coturn_exporter_tls_certificate_not_after_timestamp_seconds\n\
              - coturn_exporter_tls_certificate_not_before_timestamp_seconds) / 86400";
-        CERTIFICATE_NOT_AFTER: "the same";
+        CERTIFICATE_NOT_AFTER: "the first certificate of the file, read again when it changes";
             "Days that are left" "(coturn_exporter_tls_certificate_not_after_timestamp_seconds - time()) / 86400";
     }
     "The process"
