@@ -114,13 +114,24 @@ fn sent(webhook: &Webhook, path: &str, name: &str, job: &str, label: &str) -> BT
     ours.map(|labels| (word(&labels[label]), word(&labels["instance"]))).collect()
 }
 
-/// What an inhibit rule's source explains is held back for its own exporter of its own cluster, and for no other.
+/// Whatever explains another alert does so within one exporter: each rule tells exporters apart by the same labels.
 #[test]
-fn what_another_alert_explains_is_held_back_in_its_own_cluster_only() {
+fn each_inhibit_rule_has_the_same_labels() {
+    let text = text();
+    let equal: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("equal: ")).collect();
+    assert_eq!(equal.len(), text.matches("- source_matchers:").count());
+    assert!(equal.iter().all(|labels| *labels == equal[0]), "{equal:?}");
+}
+
+/// What an inhibit rule's source explains is held back for its own exporter of its own cluster, and for no other, not even
+/// the other one of a hot pair.
+#[test]
+fn what_another_alert_explains_is_held_back_for_its_own_exporter_only() {
     let webhook = Webhook::start();
     let alertmanager = Alertmanager::start(&of_this_test(&webhook));
-    // Each with another of the labels that may tell clusters apart; the others are absent.
+    // Each with another of the labels that may tell exporters apart; the others are absent.
     let cases = [
+        ("CoturnExporterDown", "CoturnNumbersIncomplete", "/tickets", "replica"),
         ("CoturnExporterDown", "CoturnSourceDown", "/pager", "cluster"),
         ("CoturnSourceDown", "CoturnNoMessages", "/tickets", "namespace"),
         ("CoturnAllocationsAbandoned", "CoturnStaleKeys", "/digest", "region"),
