@@ -125,6 +125,7 @@ pub(super) async fn serve(
             }
         }
     };
+    let is_task_lost = matches!(ended, Err(Error::Task(_)));
     manager.stopping();
     stop.trigger();
     let served = async {
@@ -135,7 +136,8 @@ pub(super) async fn serve(
     };
     let stored = async {
         tasks.finish().await.map_err(Error::Task)?;
-        if let Some(store) = page.store.get() {
+        // After a panic the table may be half changed: the next start goes on from what was written before.
+        if let Some(store) = page.store.get().filter(|_| !is_task_lost) {
             store.clone().finish().await;
         }
         Ok(())

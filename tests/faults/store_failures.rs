@@ -259,6 +259,45 @@ fn a_segment_that_is_removed_and_an_end_then() {
     all_ends(Harm::SegmentRemoved);
 }
 
+/// Whoever restarts the exporter while the disk has no room has pages all the same, and a ledger without open sessions
+/// once there is room.
+#[test]
+fn a_disk_that_is_still_full_at_the_next_start() {
+    let _turn = turns::take();
+    let mut random = random();
+    let mut stage = Stage::through_redis();
+    let scrapers = scrapers(2, &stage);
+    let mut lives = Lives::new(RULES, random.u64(..));
+    pass(&mut stage, &mut lives, &mut random);
+    stage.settle();
+    is_ok(&stage);
+    stage.exporter().limit_files(Some(ROOM));
+    for harm in [Harm::Full(ROOM), Harm::FullForLedger] {
+        until_it_fails(harm, &mut stage, &mut lives, &mut random);
+    }
+    stage.settle();
+    stage.end(true);
+
+    stage.file_limit = Some(ROOM);
+    stage.begin_anew();
+    until_it_fails(Harm::FullForLedger, &mut stage, &mut lives, &mut random);
+    stage.settle();
+    let page = scrape(stage.address(), false).expect("a page");
+    assert!(page.count("coturn_allocations_opened_total", &[]) > 0, "it counts");
+    stage.exporter().limit_files(None);
+    is_ok(&stage);
+    stage.end(true);
+    stage.file_limit = None;
+    stage.begin();
+    let page = scrape(stage.address(), false).expect("a page");
+    assert!(
+        page.count("coturn_allocations_opened_total", &[]) > 0,
+        "it goes on from what the disk had room for"
+    );
+    pass(&mut stage, &mut lives, &mut random);
+    finish(stage, lives, scrapers, Harm::Full(ROOM), 0);
+}
+
 /// A disk that has room again heals by itself: a snapshot makes good what the journal lacks, and the next kill is as any
 /// other.
 #[test]

@@ -299,7 +299,7 @@ fn a_full_disk_holds_sessions_up_and_loses_none() {
     let listen = at(&listener).to_string();
     let ledger = ["--store.path", &store, "--ledger.postgres-url", &database, "--session.linger", "200ms"];
     let args = [&["--statsdb.listen-address", &listen], &ledger[..]].concat();
-    let exporter = Exporter::start_heedless_of_limits_at(at(&page), &args);
+    let exporter = Exporter::start_heedless_of_limits_at(at(&page), None, &args);
     exporter.wait_loaded();
     let mut coturn = Statsdb::at(at(&listener));
     let mut expected = BTreeMap::new();

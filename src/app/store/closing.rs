@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{LAST_OUTPUTS, LAST_WRITE, StoreParts, TableStore};
+use super::{LAST_OUTPUTS, LAST_WRITE, StoreParts, TableStore, lock};
 use crate::app::supervise::blocking;
 
 impl TableStore {
@@ -16,8 +16,13 @@ impl TableStore {
         // A ledger that somebody else has locked must not cost the snapshot.
         let _ = timeout(LAST_OUTPUTS, blocking(move || ledger.take_outputs())).await;
         let store = self.clone();
-        match timeout(LAST_WRITE, blocking(move || store.write_last())).await {
-            Ok(Ok(())) => tracing::debug!("the store is closed"),
+        let last_write = Instant::now() + LAST_WRITE;
+        match timeout_at(last_write, blocking(move || store.write_last())).await {
+            Ok(Ok(())) => {
+                tracing::debug!("the store is closed");
+                // One that takes too long leaves its write-ahead log beside it, and nothing is lost.
+                let _ = timeout_at(last_write, blocking(move || self.parts.ledger.close())).await;
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, next = self.next_start(), "the store cannot be closed");
             }
@@ -27,11 +32,11 @@ impl TableStore {
 
     /// What the next start does if there is no clean end.
     fn next_start(&self) -> &'static str {
-        if self.parts.marks.are_set() { "its counters begin at 0" } else { "it replays the journal" }
+        if self.parts.marks.may_be_found() { "its counters begin at 0" } else { "it replays the journal" }
     }
 
     fn write_last(&self) -> io::Result<()> {
-        let StoreParts { shared, queue, is_closed, directory, ledger, counter, .. } = &*self.parts;
+        let StoreParts { shared, queue, is_closed, directory, ledger, counter, marks, .. } = &*self.parts;
         let hangs = || io::Error::other("the journal cannot be closed");
         let (frozen, view, boundary) = {
             let now = shared.now();
@@ -42,12 +47,18 @@ impl TableStore {
             is_closed.store(true, Ordering::Relaxed);
             (ingest.freeze(), ingest.view(shared.to_wall(now)), queue.close(self.moments()))
         };
+        if let Some(journal) = lock(&self.parts.journal).take() {
+            // The stop came before the thread that writes.
+            queue.work(journal);
+        }
         let boundary = boundary.recv().map_err(|_| hangs())?;
         self.write(&frozen, &boundary, false)?;
-        directory.mark_clean(&boundary)?;
+        if ledger.has_lost_rows() {
+            return Err(io::Error::other("the ledger cannot be written"));
+        }
+        marks.end(|| directory.mark_clean(&boundary))?;
         // Not sooner: pages show what the store has.
         self.note_safe(&view);
-        ledger.close();
         Ok(())
     }
 }

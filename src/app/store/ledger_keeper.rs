@@ -1,6 +1,7 @@
 //! The ledger beside the table: what ended is taken into it, each once, and leaves it when it is old enough.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,12 +32,15 @@ pub(in crate::app) struct LedgerKeeper {
     sinks: Mutex<Vec<SinkFigures>>,
     /// What came of the last attempt at each sink.
     up: Mutex<HashMap<String, bool>>,
+    /// [`SessionLedger::has_lost_rows`], for those who cannot wait for the file.
+    has_lost_rows: AtomicBool,
 }
 
 impl LedgerKeeper {
     pub(super) fn new(ledger: SessionLedger, config: &StoreConfig, now: Timestamp, wall: Timestamp) -> Self {
         let sinks = ledger.sink_figures().unwrap_or_default();
         Self {
+            has_lost_rows: AtomicBool::new(ledger.has_lost_rows()),
             ledger: Mutex::new(Some(ledger)),
             retention: config.retention,
             bounds: config.sinks.event_bounds,
@@ -48,18 +52,18 @@ impl LedgerKeeper {
         }
     }
 
-    /// Takes what ended. `covered` gives outputs above a number that the journal has as well: a ledger that has more than the
+    /// Takes what ended. `outputs` gives those above a number that the journal has as well: a ledger that has more than the
     /// journal would, after a kill, skip something else under the same number. `None` where the journal cannot have them.
     pub(super) fn take(
         &self,
         shared: &SharedTable,
-        covered: impl Fn(u64, usize) -> Option<Vec<(u64, Output)>>,
+        outputs: impl Fn(u64, usize) -> Option<Vec<(u64, Output)>>,
     ) {
         let mut ledger = self.ledger();
         let Some(ledger) = ledger.as_mut() else { return };
         while ledger.may_try(shared.now()) {
             let before = ledger.last_taken();
-            let Some(outputs) = covered(before, AT_ONCE) else { return };
+            let Some(outputs) = outputs(before, AT_ONCE) else { return };
             let now = shared.now();
             let times = WallTime { now, wall: shared.to_wall(now) };
             match ledger.take(times, &outputs) {
@@ -72,6 +76,7 @@ impl LedgerKeeper {
                     return;
                 }
             }
+            self.has_lost_rows.store(ledger.has_lost_rows(), Ordering::Relaxed);
             if lock(&self.trouble).solve() {
                 tracing::info!("the ledger is written again");
             }
@@ -84,6 +89,11 @@ impl LedgerKeeper {
     /// Whether the ledger takes what ends.
     pub(super) fn is_ok(&self) -> bool {
         !lock(&self.trouble).is_there()
+    }
+
+    /// Sessions of a table that is lost are still open in the file: the next process must begin anew as well.
+    pub(super) fn has_lost_rows(&self) -> bool {
+        self.has_lost_rows.load(Ordering::Relaxed)
     }
 
     /// Removes what is too old, unless the clock that says so is in doubt.

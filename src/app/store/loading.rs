@@ -129,8 +129,8 @@ fn go_on(
     }
     // What is not in the journal must be in a snapshot before anybody is answered: numbers that begin above those of the
     // ledger, and the table of an old store.
-    let made = first_snapshot(&directory, &mut journal, &mut table, &clock);
-    let needs_snapshot = made.is_err();
+    let made = first_snapshot(&directory, &mut journal, &mut table, &clock, ledger.has_lost_rows());
+    let needs_snapshot = made.is_err() || ledger.has_lost_rows();
     match (made, taken_over) {
         (Ok(()), taken_over) => {
             drop(table.take_recorded(Vec::new()));
@@ -240,11 +240,12 @@ fn first_snapshot(
     journal: &mut Journal,
     table: &mut Table,
     clock: &SystemClock,
+    stays_unsure: bool,
 ) -> io::Result<()> {
     let boundary = journal.roll(moments(clock))?;
     write_snapshot(directory, &boundary, &table.freeze(), || true)?;
     // It was begun as unsure if that did not succeed at once.
-    directory.mark_sure()
+    if stays_unsure { Ok(()) } else { directory.mark_sure() }
 }
 
 fn log_notice(notice: &OpenNotice) {

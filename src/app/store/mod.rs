@@ -97,7 +97,7 @@ struct StoreParts {
     /// What the page shows where it can show no more: the store has it, or it was answered before, under a mark. Never less,
     /// for a counter that falls is added up once more.
     safe_view: Mutex<View>,
-    /// The journal is closed: the table may change, and nobody is answered from it any more.
+    /// The journal is closed: the table may change, and no page is answered from it any more.
     is_closed: AtomicBool,
     schedule: Mutex<SnapshotSchedule>,
     /// What was logged of the journal, and of the directory.
@@ -272,7 +272,7 @@ impl TableStore {
             ticks.tick().await;
             let StoreParts { shared, directory, queue, marks, schedule, .. } = &*self.parts;
             let now = shared.now();
-            let is_unsure = queue.failed().is_some() || marks.are_set();
+            let is_unsure = queue.failed().is_some() || marks.may_be_found();
             let last = directory.last_snapshot().map_or(0, |snapshot| snapshot.bytes);
             let is_due = {
                 let mut schedule = lock(schedule);
@@ -319,11 +319,11 @@ impl TableStore {
             let ticket = if outputs.is_empty() { None } else { Some(self.hand_over(&mut ingest)) };
             (outputs, ticket)
         };
-        let is_covered = ticket.is_none_or(|ticket| self.is_covered(ticket, BACKGROUND_PATIENCE));
-        (is_covered || self.parts.marks.are_set()).then_some(outputs)
+        let is_written = ticket.is_none_or(|ticket| self.is_written(ticket, BACKGROUND_PATIENCE));
+        (is_written || self.parts.marks.are_set()).then_some(outputs)
     }
 
-    fn is_covered(&self, ticket: Option<Ticket>, patience: Duration) -> bool {
+    fn is_written(&self, ticket: Option<Ticket>, patience: Duration) -> bool {
         ticket.is_some_and(|ticket| self.parts.queue.wait(ticket, patience))
     }
 
@@ -333,8 +333,9 @@ impl TableStore {
 
     /// A snapshot of the table as it is; makes good what the journal lacks.
     fn make_snapshot(&self, is_unsure: bool) -> io::Result<()> {
-        let StoreParts { queue, marks, .. } = &*self.parts;
+        let StoreParts { queue, marks, ledger, .. } = &*self.parts;
         let failed = || io::Error::other("the journal cannot be written");
+        let may_be_sure = !ledger.has_lost_rows();
         let gap = if queue.failed().is_some() {
             // A gap in the journal never stands without a mark.
             marks.set()?;
@@ -362,8 +363,8 @@ impl TableStore {
         };
         self.write(&frozen, &boundary, true)?;
         let Some(view) = view else { return Ok(()) };
-        if !marks.remove(|| queue.failures() == failures && queue.failed().is_none())? {
-            return Err(io::Error::other("the journal has failed again meanwhile"));
+        if !marks.remove(|| may_be_sure && queue.failures() == failures && queue.failed().is_none())? {
+            return Err(io::Error::other("the store is still unsure"));
         }
         self.note_safe(&view);
         Ok(())
@@ -417,14 +418,14 @@ impl TableStore {
                 error,
                 "the store cannot be written; serving on, and a restart before it can be will begin its counters at 0"
             ),
-            None if !marks.are_set() && log.solve() => tracing::info!("the store is written again"),
+            None if !marks.may_be_found() && log.solve() => tracing::info!("the store is written again"),
             _ => {}
         }
     }
 
     fn figures(&self) -> StoreFigures {
         let StoreParts { queue, marks, ledger, directory_log, directory, bytes, .. } = &*self.parts;
-        let is_written = queue.failed().is_none() && !marks.are_set();
+        let is_written = queue.failed().is_none() && !marks.may_be_found();
         StoreFigures {
             is_ok: is_written && ledger.is_ok() && !lock(directory_log).is_there(),
             bytes: bytes.load(Ordering::Relaxed),
@@ -449,7 +450,7 @@ impl Observe for TableStore {
             ingest.advance(now);
             (ingest.view(shared.to_wall(now)), self.hand_over(&mut ingest))
         };
-        if self.is_covered(ticket, JOURNAL_PATIENCE) || marks.ensure(MARK_PATIENCE) {
+        if self.is_written(ticket, JOURNAL_PATIENCE) || marks.ensure(MARK_PATIENCE) {
             self.note_safe(&view);
         } else {
             view = lock(safe_view).clone();
@@ -460,8 +461,9 @@ impl Observe for TableStore {
 }
 
 impl TableStore {
-    /// What was looked at is in the store before it is shown.
-    fn covered<T>(&self, listing: Listing<T>) -> Listing<T> {
+    /// What was looked at, once it is in the store or the store is marked, if that can be had in time: whoever reads it adds
+    /// up nothing.
+    fn looked_at<T>(&self, listing: Listing<T>) -> Listing<T> {
         let ticket = {
             let mut ingest = self.parts.shared.lock();
             // A mark that is set now would spoil a clean end.
@@ -470,7 +472,7 @@ impl TableStore {
             }
             self.hand_over(&mut ingest)
         };
-        if !self.is_covered(ticket, JOURNAL_PATIENCE) {
+        if !self.is_written(ticket, JOURNAL_PATIENCE) {
             self.parts.marks.ensure(MARK_PATIENCE);
         }
         listing
@@ -479,11 +481,11 @@ impl TableStore {
 
 impl Inspect for TableStore {
     fn allocations(&self, wanted: RowQuery) -> Listing<AllocationRow> {
-        self.covered(self.parts.shared.allocations(wanted))
+        self.looked_at(self.parts.shared.allocations(wanted))
     }
 
     fn sessions(&self, wanted: RowQuery) -> Listing<SessionRow> {
-        self.covered(self.parts.shared.sessions(wanted))
+        self.looked_at(self.parts.shared.sessions(wanted))
     }
 }
 

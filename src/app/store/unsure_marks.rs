@@ -51,12 +51,26 @@ struct MarkParts {
     changed: Condvar,
 }
 
+/// What is being done about all marks, beside the threads of [`UnsureMarks::ensure`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum MarkWork {
+    #[default]
+    Nothing,
+    /// [`UnsureMarks::set`] is at it.
+    Setting,
+    Removing,
+    /// The store is closed: none is set any more.
+    Ended,
+}
+
 #[derive(Debug, Default)]
 struct MarkState {
     is_set: bool,
-    /// Threads that are setting them.
+    /// They could not be taken back, so that the next process may find one.
+    is_left: bool,
+    /// Threads that are setting them for [`UnsureMarks::ensure`].
     setting: u8,
-    is_being_removed: bool,
+    work: MarkWork,
     /// One outside of the directory is of use: the store has begun, so that another boot is unsure without it.
     counts_outside: bool,
 }
@@ -70,11 +84,13 @@ impl UnsureMarks {
 
     /// Sets a mark, or finds one set; false if that does not succeed in this time.
     pub(super) fn ensure(&self, patience: Duration) -> bool {
-        let is_removed = |state: &mut MarkState| state.is_being_removed;
+        let is_removed = |state: &mut MarkState| state.work == MarkWork::Removing;
         let waited = self.parts.changed.wait_timeout_while(self.state(), patience, is_removed);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.is_being_removed {
-            return false;
+        match state.work {
+            MarkWork::Removing => return false,
+            MarkWork::Ended => return state.is_set,
+            MarkWork::Nothing | MarkWork::Setting => {}
         }
         if !state.is_set && state.setting == 0 {
             let counts_outside = state.counts_outside;
@@ -112,10 +128,22 @@ impl UnsureMarks {
     ///
     /// What the system says.
     pub(super) fn set(&self) -> io::Result<()> {
-        self.parts.files.set()?;
+        {
+            let mut state = self.state();
+            if state.work == MarkWork::Ended {
+                return Err(io::Error::other("the store is closed"));
+            }
+            state.work = MarkWork::Setting;
+        }
+        let set = self.parts.files.set();
         let mut state = self.state();
-        (state.is_set, state.counts_outside) = (true, true);
-        Ok(())
+        state.work = MarkWork::Nothing;
+        if set.is_ok() {
+            (state.is_set, state.counts_outside) = (true, true);
+        }
+        drop(state);
+        self.parts.changed.notify_all();
+        set
     }
 
     /// Takes the marks back, if `is_sure` still; false if it is not, or if they are being set. Blocks as long as the disk
@@ -127,23 +155,45 @@ impl UnsureMarks {
     pub(super) fn remove(&self, is_sure: impl FnOnce() -> bool) -> io::Result<bool> {
         {
             let mut state = self.state();
-            if state.setting > 0 || !is_sure() {
+            if state.setting > 0 || state.work == MarkWork::Ended || !is_sure() {
                 return Ok(false);
             }
-            state.is_being_removed = true;
+            state.work = MarkWork::Removing;
         }
         let removed = self.parts.files.remove();
+        // What is there then is not known.
+        let is_set = removed.is_err() && self.parts.files.set().is_ok();
         let mut state = self.state();
-        state.is_being_removed = false;
-        state.is_set &= removed.is_err();
+        (state.work, state.is_set, state.is_left) = (MarkWork::Nothing, is_set, removed.is_err());
         drop(state);
         self.parts.changed.notify_all();
         removed.map(|()| true)
     }
 
+    /// The end of the store, which takes them back as well: waits until nobody changes them, and none is set after that.
+    ///
+    /// # Errors
+    ///
+    /// Those of `end`; they are still there then.
+    pub(super) fn end(&self, end: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let is_changed = |state: &mut MarkState| state.setting > 0 || state.work != MarkWork::Nothing;
+        let waited = self.parts.changed.wait_while(self.state(), is_changed);
+        waited.unwrap_or_else(PoisonError::into_inner).work = MarkWork::Ended;
+        end()?;
+        let mut state = self.state();
+        (state.is_set, state.is_left) = (false, false);
+        Ok(())
+    }
+
     /// Whether one is set.
     pub(super) fn are_set(&self) -> bool {
         self.state().is_set
+    }
+
+    /// Whether the next process may find one.
+    pub(super) fn may_be_found(&self) -> bool {
+        let state = self.state();
+        state.is_set || state.is_left
     }
 
     fn state(&self) -> MutexGuard<'_, MarkState> {
@@ -161,11 +211,16 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(1);
 
+    /// Each call waits for a word.
+    type Words = Mutex<Receiver<io::Result<()>>>;
+
     #[derive(Default)]
     struct Files {
         /// Each call within the directory waits for a word; without a channel it succeeds at once.
-        within: Option<Mutex<Receiver<io::Result<()>>>>,
+        within: Option<Words>,
         outside_fails: bool,
+        /// The same of each removal.
+        removal: Option<Words>,
         removals: Arc<AtomicU32>,
     }
 
@@ -180,7 +235,7 @@ mod tests {
 
         fn remove(&self) -> io::Result<()> {
             self.removals.fetch_add(1, Ordering::SeqCst);
-            Ok(())
+            self.removal.as_ref().map_or(Ok(()), |word| word.lock().unwrap().recv().unwrap())
         }
     }
 
@@ -229,5 +284,70 @@ mod tests {
         assert!(marks.are_set() && removals.load(Ordering::SeqCst) == 0);
         assert!(marks.remove(|| true).unwrap());
         assert!(!marks.are_set() && removals.load(Ordering::SeqCst) == 1);
+    }
+
+    /// A sync that fails may have taken them back all the same.
+    #[test]
+    fn marks_that_could_not_be_taken_back_are_set_again_or_by_the_next_who_asks() {
+        let (removal, removals) = channel();
+        let (word, within) = channel();
+        let [removed, within] = [removals, within].map(|words| Some(Mutex::new(words)));
+        let files = Files { within, removal: removed, outside_fails: true, ..Files::default() };
+        let marks = UnsureMarks::new(files, true);
+        let fails = || Err(io::ErrorKind::StorageFull.into());
+        word.send(Ok(())).unwrap();
+        marks.set().unwrap();
+
+        removal.send(fails()).unwrap();
+        word.send(Ok(())).unwrap();
+        marks.remove(|| true).unwrap_err();
+        assert!(marks.are_set() && marks.may_be_found());
+
+        removal.send(fails()).unwrap();
+        word.send(fails()).unwrap();
+        marks.remove(|| true).unwrap_err();
+        assert!(!marks.are_set() && marks.may_be_found());
+        word.send(fails()).unwrap();
+        assert!(!marks.ensure(PATIENCE), "nobody is answered under a mark that is not there");
+        word.send(Ok(())).unwrap();
+        assert!(marks.ensure(PATIENCE));
+
+        removal.send(Ok(())).unwrap();
+        let mut is_removed = false;
+        while !is_removed {
+            is_removed = marks.remove(|| true).unwrap();
+        }
+        assert!(!marks.may_be_found());
+    }
+
+    #[test]
+    fn the_end_waits_for_who_sets_one_and_none_is_set_after_it() {
+        let (word, within) = channel();
+        let files = Files { within: Some(Mutex::new(within)), outside_fails: true, ..Files::default() };
+        let marks = UnsureMarks::new(files, true);
+        assert!(!marks.ensure(SHORT), "it is being set");
+        let (ended, end) = channel();
+        let other = marks.clone();
+        let ending = std::thread::spawn(move || {
+            other.end(|| {
+                ended.send(()).unwrap();
+                Ok(())
+            })
+        });
+        assert!(end.recv_timeout(SHORT).is_err(), "not while one is being set");
+        word.send(Ok(())).unwrap();
+        ending.join().unwrap().unwrap();
+        end.recv().unwrap();
+        assert!(!marks.ensure(SHORT) && !marks.may_be_found());
+        marks.set().unwrap_err();
+        assert!(!marks.remove(|| true).unwrap());
+    }
+
+    #[test]
+    fn an_end_that_fails_leaves_the_marks() {
+        let marks = UnsureMarks::new(Files::default(), true);
+        marks.set().unwrap();
+        marks.end(|| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(marks.ensure(SHORT) && marks.may_be_found(), "pages go on under it");
     }
 }

@@ -165,8 +165,9 @@ impl Directory {
     pub fn mark_unsure(&self) -> io::Result<()> {
         let mut file = self.lock_state();
         // The marker folders do not outlive a boot, after which only a life that has begun is unsure without a mark.
-        let is_begun = file.state.stage == LifeStage::Running;
-        let within = if file.state.is_unsure {
+        let is_begun = file.synced.stage == LifeStage::Running;
+        let is_marked = file.state.is_unsure && (is_begun || file.synced.is_unsure);
+        let within = if is_marked {
             Ok(())
         } else {
             let state = DirectoryState { is_unsure: true, ..file.state };

@@ -3,8 +3,8 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -12,19 +12,23 @@ use rustix::fs::OFlags;
 #[derive(Debug)]
 pub(super) struct Markers {
     files: Vec<PathBuf>,
+    /// Who runs this process.
+    user: u32,
 }
 
 impl Markers {
-    /// The store's id is random, so nobody else can make a mark in a folder that all may write.
+    /// The store's id is random, so that stores do not share marks.
     pub(super) fn new(folders: &[PathBuf], store_id: [u8; 16]) -> Self {
         let id = u128::from_be_bytes(store_id);
         let name = format!("coturn-exporter-unsure-{id:032x}");
-        Self { files: folders.iter().map(|folder| folder.join(&name)).collect() }
+        let files = folders.iter().map(|folder| folder.join(&name)).collect();
+        Self { files, user: rustix::process::geteuid().as_raw() }
     }
 
-    /// Whether any is set.
+    /// Whether any is set, by this user or root. All may write in these folders and read the name of one that was there;
+    /// and this user could not remove what another one has made.
     pub(super) fn are_set(&self) -> bool {
-        self.files.iter().any(|file| fs::symlink_metadata(file).is_ok())
+        self.files.iter().any(|file| self.counts(file))
     }
 
     /// Sets all that can be set.
@@ -40,7 +44,7 @@ impl Markers {
             let mut options = OpenOptions::new();
             match options.write(true).create_new(true).mode(0o600).custom_flags(nofollow).open(file) {
                 Ok(_) => is_set = true,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_set = true,
+                Err(_) if self.counts(file) => is_set = true,
                 Err(error) => failed = error,
             }
         }
@@ -53,5 +57,31 @@ impl Markers {
             // One that stays makes the next life unsure: counters from 0, nothing wrong.
             let _ = fs::remove_file(file);
         }
+    }
+
+    fn counts(&self, file: &Path) -> bool {
+        fs::symlink_metadata(file).is_ok_and(|found| [self.user, 0].contains(&found.uid()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_user_is_no_mark_and_may_be_in_the_way_of_one() {
+        let folder = std::env::temp_dir().join(format!("coturn-exporter-markers-{}", std::process::id()));
+        drop(fs::remove_dir_all(&folder));
+        fs::create_dir(&folder).unwrap();
+        let ours = Markers::new(std::slice::from_ref(&folder), [7; 16]);
+        ours.set().unwrap();
+        assert!(ours.are_set());
+        // Root's count for everybody.
+        let owner = if ours.user == 0 { 65_534 } else { ours.user };
+        std::os::unix::fs::chown(&ours.files[0], Some(owner), None).unwrap();
+        let others = Markers { user: owner + 1, ..ours };
+        assert!(!others.are_set());
+        others.set().unwrap_err();
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -124,7 +124,10 @@ pub(super) struct StateFile {
     generation: u64,
     /// Which copy is the newest.
     newest: u64,
+    /// What the file says.
     pub(super) state: DirectoryState,
+    /// What it said when it was last synced: what is left after a loss of power.
+    pub(super) synced: DirectoryState,
 }
 
 impl StateFile {
@@ -141,7 +144,7 @@ impl StateFile {
         disk.sync(&file)?;
         disk.rename(&folder.handle, &unfinished, STATE)?;
         folder.sync()?;
-        Ok(Self { file, generation: 1, newest: 0, state })
+        Ok(Self { file, generation: 1, newest: 0, state, synced: state })
     }
 
     /// Reads the file, and changes nothing.
@@ -159,7 +162,7 @@ impl StateFile {
                 (Err(BlockProblem::Newer(version)), _) => return Err(newer(folder, version)),
                 (Err(_), Ok((generation, state))) => (generation, 1, state),
             };
-        Ok(Self { file, generation, newest, state })
+        Ok(Self { file, generation, newest, state, synced: state })
     }
 
     /// Writes another state over the old one, first over the older copy. When it is synced, so are both.
@@ -172,6 +175,7 @@ impl StateFile {
         (self.newest, self.state) = (first, state);
         if is_synced {
             disk.sync(&self.file)?;
+            self.synced = state;
         }
         // What is said stands in one copy; the other is against damage.
         if disk.write_reserved(&self.file, &block, second * BLOCK_BYTES as u64).is_ok() && is_synced {

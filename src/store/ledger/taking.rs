@@ -57,17 +57,21 @@ impl TakeSettings {
 }
 
 /// Writes what is new among the outputs in one transaction, with the number of the last; gives the number of the last that
-/// is in the file.
+/// is in the file. `lost_at`: the open sessions that are there are closed first, as of then.
 pub(super) fn take(
     connection: &mut Connection,
     settings: &TakeSettings,
     times: WallTime,
+    lost_at: Option<Timestamp>,
     outputs: &[(u64, Output)],
 ) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked anew each time: after a write that failed the file may have more than was believed.
     let before = last_taken(&transaction)?;
     let events = EventWriter::new(&transaction, settings.keeps_events)?;
+    if let Some(wall) = lost_at {
+        close_rows(&transaction, &events, wall)?;
+    }
     let writer = OutputWriter { transaction: &transaction, settings, times, events };
     let mut last = before;
     for (number, output) in outputs.iter().filter(|(number, _)| *number > before) {
@@ -98,6 +102,16 @@ pub(super) fn close_open(
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let events = EventWriter::new(&transaction, keeps_events)?;
+    close_rows(&transaction, &events, wall)?;
+    events.finish()?;
+    transaction.commit()
+}
+
+fn close_rows(
+    transaction: &Transaction<'_>,
+    events: &EventWriter<'_>,
+    wall: Timestamp,
+) -> rusqlite::Result<()> {
     let open: Vec<i64> = {
         let mut statement =
             transaction.prepare("SELECT serial FROM session WHERE is_open ORDER BY serial")?;
@@ -113,8 +127,7 @@ pub(super) fn close_open(
         events.changed(EventKind::SessionClosed, number, serial, rows::wall_millis(wall))?;
     }
     transaction.execute("DELETE FROM member", [])?;
-    events.finish()?;
-    transaction.commit()
+    Ok(())
 }
 
 /// The number of the last output that is in the file.

@@ -37,9 +37,9 @@ impl Exporter {
     }
 
     /// Starts it where it is expected, life after life, as one who is told by an error, and not killed by a signal, where a
-    /// file may not grow.
-    pub fn start_heedless_of_limits_at(address: SocketAddr, args: &[&str]) -> Self {
-        Self::launch(heedless(), &address.to_string(), &[], args)
+    /// file may not grow. `limit`: none beyond so many bytes, from its start on.
+    pub fn start_heedless_of_limits_at(address: SocketAddr, limit: Option<u64>, args: &[&str]) -> Self {
+        Self::launch(heedless(limit), &address.to_string(), &[], args)
     }
 
     /// Starts it where no more files than these may be open at one time.
@@ -251,9 +251,11 @@ impl Exporter {
 }
 
 /// The program, as one that ignores the signal of a file that may not grow.
-fn heedless() -> Command {
+fn heedless(limit: Option<u64>) -> Command {
+    // In blocks of 512 bytes, and so that it can be raised again.
+    let limit = limit.map_or_else(String::new, |bytes| format!("ulimit -S -f {}; ", bytes / 512));
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
+    command.args(["-c", &format!("trap '' XFSZ; {limit}exec \"$0\" \"$@\""), PROGRAM]);
     command
 }
 

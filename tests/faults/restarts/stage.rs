@@ -36,6 +36,8 @@ pub(crate) struct Stage {
     exporter: Option<Exporter>,
     /// More arguments of its next life.
     pub(crate) args: Vec<String>,
+    /// No file grows beyond so many bytes, from the start of its next life on.
+    pub(crate) file_limit: Option<u64>,
     _twin: Exporter,
     /// To the Redis, or to the exporter and its twin.
     publishers: Vec<Statsdb>,
@@ -59,7 +61,7 @@ impl Stage {
 
     fn new(way: Way) -> Self {
         let (port, twin_port, dir) = (Port::claim(), Port::claim(), TempDir::new("continuity"));
-        let twin = start(&way, 1, &twin_port, &[]);
+        let twin = start(&way, 1, &twin_port, None, &[]);
         twin.wait_ready();
         let mut stage = Self {
             way,
@@ -68,6 +70,7 @@ impl Stage {
             dir,
             exporter: None,
             args: Vec::new(),
+            file_limit: None,
             _twin: twin,
             publishers: Vec::new(),
             marks: [0; 2],
@@ -96,7 +99,7 @@ impl Stage {
     pub(crate) fn begin(&mut self) {
         let store = self.store().display().to_string();
         let args = [&["--store.path".to_owned(), store], &self.args[..]].concat();
-        let exporter = start(&self.way, 0, &self.port, &args);
+        let exporter = start(&self.way, 0, &self.port, self.file_limit, &args);
         exporter.wait_ready();
         self.exporter = Some(exporter);
         self.publishers = match &self.way {
@@ -254,7 +257,7 @@ fn connected(port: &Port) -> Statsdb {
 }
 
 /// Number `at` of the two.
-fn start(way: &Way, at: usize, port: &Port, more: &[String]) -> Exporter {
+fn start(way: &Way, at: usize, port: &Port, file_limit: Option<u64>, more: &[String]) -> Exporter {
     let mut args = match way {
         Way::Redis(redis) => vec!["--redis.url".to_owned(), redis.url(0)],
         Way::Straight(ports) => {
@@ -263,5 +266,6 @@ fn start(way: &Way, at: usize, port: &Port, more: &[String]) -> Exporter {
     };
     args.extend_from_slice(more);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    Exporter::start_heedless_of_limits_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number)), &args)
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
+    Exporter::start_heedless_of_limits_at(address, file_limit, &args)
 }

@@ -80,6 +80,30 @@ fn before_a_life_has_begun_a_mark_outside_is_not_enough() {
     directory.mark_unsure().unwrap();
 }
 
+/// What a sync that failed leaves to a loss of power is not known.
+#[test]
+fn what_was_written_and_not_synced_is_no_mark_and_no_beginning() {
+    type Step = fn(&Directory) -> std::io::Result<()>;
+    let steps: [(&str, Step); 2] =
+        [("begun", |directory| directory.begin_life(9, false, false)), ("marked", Directory::mark_unsure)];
+    for (name, step) in steps {
+        let folder = killed(&format!("not-synced-{name}"));
+        let (directory, journal, found) = go_on(&folder, Continuity::Killed, 5);
+        end_cleanly(&directory, journal, &found, 6);
+        drop(directory);
+        let faults = Faults::default();
+        let directory = folder.open_with(&faults).unwrap();
+        faults.die_after(1, 0);
+        step(&directory).unwrap_err();
+        faults.die_after(0, 0);
+        assert!(directory.mark_unsure().is_err(), "{name}, but the disk may have the clean end");
+        faults.heal();
+        directory.mark_unsure().unwrap();
+        drop(directory);
+        assert_eq!(folder.open().continuity(), MARKED);
+    }
+}
+
 #[test]
 fn a_mark_needs_no_room() {
     let folder = killed("mark-full");

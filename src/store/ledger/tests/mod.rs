@@ -266,15 +266,42 @@ fn sessions_whose_table_is_lost_are_closed_as_partial() {
     ledger.take(times(100), &outputs).unwrap();
     let partial = || figure(&usage(&place.directory, &Question::default()).unwrap()[0], "partial_sessions");
     assert_eq!((place.sums(), partial()), ((1, 2000), 0));
-    break_it(&ledger, true);
-    ledger.close_open_rows(on_the_wall(at(2000))).unwrap_err();
-    break_it(&ledger, false);
     ledger.close_open_rows(on_the_wall(at(2000))).unwrap();
+    assert!(!ledger.has_lost_rows());
     assert_eq!((place.sums(), partial()), ((2, 4000), 1));
     assert_eq!((count(&ledger, "member"), ledger.last_taken()), (0, 3));
     ledger.close_open_rows(on_the_wall(at(2000))).unwrap();
     ledger.take(times(101), &ended(4, [30], 95)).unwrap();
     assert_eq!((place.sums(), partial()), ((3, 6000), 1));
+}
+
+/// The exporter must start on a disk that is still full.
+#[test]
+fn sessions_of_a_lost_table_that_cannot_be_closed_are_closed_by_the_first_batch_that_can_be_written() {
+    let place = Place::new("lost-full");
+    let mut ledger = place.open();
+    let outputs = [(1, Output::Allocation(overdue(20, 20, 90)))];
+    ledger.take(times(100), &outputs).unwrap();
+    break_it(&ledger, true);
+    ledger.close_open_rows(on_the_wall(at(2000))).unwrap();
+    assert!(ledger.has_lost_rows() && ledger.may_try(at(0)));
+    ledger.take(times(2001), &ended(2, [30], 1990)).unwrap_err();
+    assert!(ledger.has_lost_rows());
+    assert_eq!((place.sums(), count(&ledger, "member")), ((0, 0), 1));
+    break_it(&ledger, false);
+    // One of the new table's, which stays open.
+    let mut more = ended(2, [30], 1990);
+    more.push((4, Output::Allocation(overdue(40, 40, 1990))));
+    ledger.take(times(2010), &more).unwrap();
+    assert!(!ledger.has_lost_rows());
+    assert_eq!((place.sums(), count(&ledger, "member")), ((2, 4000), 1));
+    // Nothing new is enough, too.
+    break_it(&ledger, true);
+    ledger.close_open_rows(on_the_wall(at(3000))).unwrap();
+    break_it(&ledger, false);
+    ledger.take(times(3001), &[]).unwrap();
+    assert!(!ledger.has_lost_rows());
+    assert_eq!((place.sums(), count(&ledger, "member")), ((3, 6000), 0));
 }
 
 #[test]
