@@ -48,7 +48,7 @@ trap 'rm -rf "$tree"' EXIT
 mkdir -p "$tree/$name"
 cp "$built" README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$tree/$name"
 cp -r --parents packaging/default packaging/systemd packaging/sysusers.d packaging/man packaging/completions \
-  dashboards/*.json dashboards/provisioning alerts/*.yaml alerts/README.md alerts/runbooks docs/*.md "$tree/$name"
+  dashboards/*.json dashboards/README.md dashboards/provisioning alerts/*.yaml alerts/README.md alerts/runbooks docs/*.md "$tree/$name"
 # The rights of the files are those that they get here, not those of the checkout.
 find "$tree" -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} +
 chmod 755 "$tree/$name/coturn-exporter"
