@@ -250,6 +250,14 @@ impl ClientCertificates {
             Self::Verified(_) => 4,
         }
     }
+
+    /// Whether a certificate must be for one of certain names.
+    pub const fn has_names(&self) -> bool {
+        match self {
+            Self::NotAsked | Self::Asked | Self::Any => false,
+            Self::VerifiedIfGiven(trusted) | Self::Verified(trusted) => !trusted.names.is_empty(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ struct KnownLogins {
     right: Mutex<HashMap<String, hmac::Tag>>,
     wrong: Mutex<VecDeque<hmac::Tag>>,
     waiting: Mutex<HashMap<ClientNetwork, usize>>,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 /// What a login comes to.
@@ -117,18 +117,25 @@ impl Logins {
         if let Some(outcome) = self.known.recall(&user, &tag) {
             return outcome;
         }
-        let Some(_waiting) = Waiting::begin(&self.known, network) else { return LoginOutcome::Busy };
+        let Some(waiting) = Waiting::begin(&self.known, network) else { return LoginOutcome::Busy };
         // Closed by nobody.
-        let Ok(_turn) = self.known.turn.acquire().await else { return LoginOutcome::Busy };
+        let turn = Arc::clone(&self.known.turn).acquire_owned().await;
+        let Ok(turn) = turn else { return LoginOutcome::Busy };
         // Another request of the same scraper may have been first.
         if let Some(outcome) = self.known.recall(&user, &tag) {
             return outcome;
         }
         let (is_user, hash) = (hash.is_some(), hash.unwrap_or(&self.decoy).to_owned());
-        let verified = tokio::task::spawn_blocking(move || bcrypt::verify(&*password, &hash));
-        let is_right = matches!(verified.await, Ok(Ok(true))) && is_user;
-        self.known.keep(user, tag, is_right);
-        if is_right { LoginOutcome::Right } else { LoginOutcome::Wrong }
+        let known = Arc::clone(&self.known);
+        let verified = tokio::task::spawn_blocking(move || {
+            // A stream that is reset, or a connection that breaks, stops no thread: the turn and the place are given back
+            // when the hash is there.
+            let _held = (turn, waiting);
+            let is_right = matches!(bcrypt::verify(&*password, &hash), Ok(true)) && is_user;
+            known.keep(user, tag, is_right);
+            is_right
+        });
+        if matches!(verified.await, Ok(true)) { LoginOutcome::Right } else { LoginOutcome::Wrong }
     }
 }
 
@@ -160,7 +167,7 @@ impl KnownLogins {
             right: Mutex::default(),
             wrong: Mutex::default(),
             waiting: Mutex::default(),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -224,13 +231,13 @@ impl LoginTag {
 }
 
 /// A place among those that wait for their hash, until it is dropped.
-struct Waiting<'a> {
-    known: &'a KnownLogins,
+struct Waiting {
+    known: Arc<KnownLogins>,
     network: ClientNetwork,
 }
 
-impl<'a> Waiting<'a> {
-    fn begin(known: &'a KnownLogins, network: ClientNetwork) -> Option<Self> {
+impl Waiting {
+    fn begin(known: &Arc<KnownLogins>, network: ClientNetwork) -> Option<Self> {
         let mut waiting = known.waiting();
         let all: usize = waiting.values().sum();
         let of_one = waiting.entry(network).or_default();
@@ -241,11 +248,12 @@ impl<'a> Waiting<'a> {
             return None;
         }
         *of_one += 1;
-        Some(Self { known, network })
+        drop(waiting);
+        Some(Self { known: Arc::clone(known), network })
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         let mut waiting = self.known.waiting();
         if let Some(of_one) = waiting.get_mut(&self.network) {
@@ -341,6 +349,31 @@ mod tests {
         assert_eq!(check(&logins, "alice:geheim").await, LoginOutcome::Right, "it is known now");
         drop(waiting);
         assert!(logins.known.waiting().is_empty());
+    }
+
+    /// Or whoever resets their streams would have as many hashes computed as they like.
+    #[tokio::test]
+    async fn who_goes_away_while_the_hash_is_computed_keeps_the_turn_until_it_is_there() {
+        // Some seconds in a build without optimizations.
+        let slow = Secret::new(bcrypt::hash_with_salt("geheim", 11, [7; 16]).unwrap().to_string());
+        let logins = Arc::new(Logins::new(BTreeMap::from([("alice".to_owned(), slow)]), None).unwrap());
+        let asks = {
+            let logins = Arc::clone(&logins);
+            tokio::spawn(async move { check(&logins, "alice:wrong").await })
+        };
+        while logins.known.turn.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        asks.abort();
+        assert!(asks.await.unwrap_err().is_cancelled());
+        assert_eq!(logins.known.turn.available_permits(), 0);
+        assert_eq!(logins.known.waiting().len(), 1);
+        drop(logins.known.turn.acquire().await.unwrap());
+        // Dropped just after the turn.
+        while !logins.known.waiting().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(logins.known.wrong().len(), 1, "what came of it is kept");
     }
 
     #[test]

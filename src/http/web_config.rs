@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use super::logins::{LoginHashError, Logins};
 use super::rate::RequestRate;
 use super::stream::HTTP2;
-use crate::config::web_file::{ClientCertificates, PemSource, WebFile, WebFileError, WebTls};
+use crate::config::web_file::{ClientCertificates, PemSource, TlsVersion, WebFile, WebFileError, WebTls};
 use crate::net::tls::{OwnCertificate, PemError, PemText, ServerTls, ServerTlsError, TlsPair, server_config};
 use crate::reload::{FileReader, Reloaded, folder_of};
 
@@ -24,8 +24,28 @@ pub struct WebConfig {
     pub(super) logins: Option<Logins>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) rate: Option<Arc<RequestRate>>,
-    /// How strict it is with the certificates of clients.
-    strictness: u8,
+    /// How strict it is with clients.
+    strictness: ClientStrictness,
+}
+
+/// What a client must have to be let in.
+#[derive(Clone, Copy, Debug, Default)]
+struct ClientStrictness {
+    /// [`ClientCertificates::strictness`].
+    certificates: u8,
+    /// The certificate must be for one of certain names.
+    has_names: bool,
+    min_version: Option<TlsVersion>,
+}
+
+impl ClientStrictness {
+    const fn of(tls: &WebTls) -> Self {
+        Self {
+            certificates: tls.clients.strictness(),
+            has_names: tls.clients.has_names(),
+            min_version: Some(tls.min_version),
+        }
+    }
 }
 
 /// Why the file cannot be used.
@@ -100,10 +120,16 @@ impl WebConfig {
     fn no_laxer_than(self, used: &Self) -> Result<Self, WebConfigProblem> {
         let what = if self.speaks_tls() != used.speaks_tls() {
             "TLS is switched on or off"
-        } else if self.strictness < used.strictness {
+        } else if self.strictness.certificates < used.strictness.certificates {
             "client_auth_type lets more clients in"
+        } else if used.strictness.has_names && !self.strictness.has_names {
+            "client_allowed_sans has no names any more"
+        } else if self.strictness.min_version < used.strictness.min_version {
+            "min_version lets older versions of TLS in"
         } else if self.logins.is_none() && used.logins.is_some() {
             "basic_auth_users has no users any more"
+        } else if self.rate.is_none() && used.rate.is_some() {
+            "rate_limit is not there any more"
         } else {
             return Ok(self);
         };
@@ -117,7 +143,7 @@ fn read(
     used: Option<&WebConfig>,
 ) -> Result<WebConfig, WebConfigProblem> {
     let WebFile { tls, http2, headers, users, rate_limit } = parse(path, files)?;
-    let strictness = tls.as_ref().map_or(0, |tls| tls.clients.strictness());
+    let strictness = tls.as_ref().map(ClientStrictness::of).unwrap_or_default();
     let (tls, certificate) = match tls.map(|tls| read_tls(path, files, &tls, http2)).transpose()? {
         Some((tls, certificate)) => (Some(tls), certificate),
         None => (None, None),

@@ -291,7 +291,10 @@ async fn nothing_is_given_up_while_it_is_in_use() {
     let setting = Setting::new();
     let users = "basic_auth_users: {alice: $2y$04$abcdefghijklmnopqrstuuBi9iuwV5hNUWdkNWdCHW9s2IgBDPeYm}\n";
     let ca = format!("  client_ca_file: {}\n", setting.ca.cert_file.display());
-    let strict = format!("  client_auth_type: RequireAndVerifyClientCert\n{ca}");
+    let only_ca = format!("  client_auth_type: RequireAndVerifyClientCert\n{ca}");
+    let (names, version) = ("  client_allowed_sans: [prometheus.example]\n", "  min_version: TLS13\n");
+    let strict = format!("{only_ca}{names}{version}");
+    let users = &format!("{users}rate_limit: {{interval: 1s, burst: 5}}\n");
     let all = setting.with_tls(&strict) + users;
     let config = setting.load(&all).unwrap();
     for (text, says) in [
@@ -303,6 +306,12 @@ async fn nothing_is_given_up_while_it_is_in_use() {
             setting.with_tls(&format!("  client_auth_type: VerifyClientCertIfGiven\n{ca}")) + users,
             "client_auth_type lets",
         ),
+        (
+            setting.with_tls(&format!("{only_ca}{version}")) + users,
+            "client_allowed_sans has no names any more",
+        ),
+        (setting.with_tls(&format!("{only_ca}{names}")) + users, "min_version lets older versions"),
+        (all.replace("rate_limit: {interval: 1s, burst: 5}\n", ""), "rate_limit is not there"),
     ] {
         setting.write("web.yml", &text);
         let Reread::Failed { problem, .. } = config.reload(false) else { panic!("{text}") };
