@@ -16,6 +16,7 @@ pub(super) fn all(seen: &Seen, subject: &Subject) -> Vec<Verdict> {
     verdicts.extend(settings::cluster_enabled(&known.values));
     verdicts.extend(settings::maxmemory_policy(&known.values));
     verdicts.extend(refused_writes(&known));
+    verdicts.extend(refused_otherwise(&known));
     verdicts.extend(evicted(&known));
     if known.is_cluster().is_none() || known.may_evict().is_none() {
         verdicts.push(unknown(seen, subject));
@@ -32,6 +33,22 @@ fn refused_writes(known: &Retention) -> Option<Verdict> {
             "coturn's status keys may be among them: after a gap or a start live allocations are not found",
         )
         .fix("CONFIG SET maxmemory with a larger value, then CONFIG RESETSTAT");
+    Some(verdict)
+}
+
+fn refused_otherwise(known: &Retention) -> Option<Verdict> {
+    let refused = Some(known.refused_otherwise).filter(|refused| *refused > 0)?;
+    let message =
+        format!("Redis has refused {refused} command(s), for it could not save its data or lacked replicas");
+    let verdict = Verdict::new(Severity::Advice, "refused-writes", message)
+        .because(
+            "it passes on coturn's events then, but coturn's status keys may be missing: after a gap or a start live \
+             allocations are not found",
+        )
+        .fix(
+            "INFO persistence and INFO replication say whether it goes on: room on its disk, or CONFIG SET \
+             stop-writes-on-bgsave-error no; its replicas; then CONFIG RESETSTAT",
+        );
     Some(verdict)
 }
 

@@ -15,6 +15,9 @@ pub struct Retention {
     pub evicted: u64,
     /// Writes refused for lack of memory since it started.
     pub refused_writes: u64,
+    /// Writes, and PINGs, refused since then because it cannot save its data (`MISCONF`) or has too few replicas
+    /// (`NOREPLICAS`). It passes on what is published all the same.
+    pub refused_otherwise: u64,
 }
 
 impl Retention {
@@ -36,6 +39,7 @@ impl Retention {
             },
         };
         let count = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let errors = |name: &str| count(field(name).as_deref().and_then(|of| of.strip_prefix("count=")));
         let values = [
             (Setting::ClusterEnabled.as_str(), cluster.map(str::to_owned)),
             (settings::MAXMEMORY, field("maxmemory")),
@@ -45,7 +49,8 @@ impl Retention {
             values: values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
             evicted: count(field("evicted_keys").as_deref()),
             // Redis 6.2 and later.
-            refused_writes: count(field("errorstat_OOM").as_deref().and_then(|of| of.strip_prefix("count="))),
+            refused_writes: errors("errorstat_OOM"),
+            refused_otherwise: errors("errorstat_MISCONF").saturating_add(errors("errorstat_NOREPLICAS")),
         }
     }
 
@@ -64,6 +69,11 @@ impl Retention {
     /// Its `maxmemory-policy`, where that is known.
     pub fn policy(&self) -> Option<&str> {
         self.values.get(Setting::MaxmemoryPolicy.as_str())
+    }
+
+    /// Writes refused since it started, for whatever reason.
+    pub const fn all_refused(&self) -> u64 {
+        self.refused_writes.saturating_add(self.refused_otherwise)
     }
 
     /// Whether it may evict keys that have no time to live, as coturn's; `None` where that is not known.
@@ -115,7 +125,10 @@ impl Doubt {
         match self {
             Self::Cluster => NO_CLUSTER,
             Self::Eviction => "CONFIG SET maxmemory-policy volatile-lru, or CONFIG SET maxmemory 0",
-            Self::Loss => "more memory for Redis: CONFIG SET maxmemory",
+            Self::Loss => {
+                "INFO errorstats says why: for OOM CONFIG SET maxmemory, for MISCONF room on the disk of Redis, for NOREPLICAS \
+                 its replicas"
+            }
             Self::UnknownMemory | Self::Unknown => "+info for the ACL user, or a Redis that answers INFO",
         }
     }
@@ -126,7 +139,7 @@ impl fmt::Display for Doubt {
         f.write_str(match self {
             Self::Cluster => "Redis Cluster: this node refuses the keys of other nodes' slots",
             Self::Eviction => "Redis may evict status keys when its memory is full",
-            Self::Loss => "Redis has recently evicted keys, or refused them for lack of memory",
+            Self::Loss => "Redis has recently evicted keys, or refused writes",
             Self::UnknownMemory => "INFO gives no answer: whether Redis evicts keys is not known",
             Self::Unknown => "INFO gives no answer: whether Redis takes and keeps all keys is not known",
         })

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::error::LinkError;
 use super::login::{HandshakeStep, knows_no_users, link_error};
-use super::reply_error::{MASTER_DOWN, error_reply, protocol_error, unexpected_reply};
+use super::reply_error::{MASTER_DOWN, cannot_save, error_reply, protocol_error, unexpected_reply};
 use crate::config::{Password, RedisSource, Secret};
 use crate::doctor::facts::MasterLink;
 use crate::net::ByteStream;
@@ -48,6 +48,7 @@ pub(super) async fn handshake(
     for (step, words) in steps {
         match ask(stream, reader, &words).await {
             Ok(()) => {}
+            Err(error) if matches!(step, HandshakeStep::Presence) && cannot_save(&error) => {}
             Err(error) if error.code() == Some(MASTER_DOWN) => {
                 return Err(LinkError::MasterDown { link: master_link(stream, reader).await });
             }

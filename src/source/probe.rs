@@ -13,7 +13,7 @@ use super::connect::connect;
 use super::error::LinkError;
 use super::forward::FORWARDER;
 use super::login::login_error;
-use super::reply_error::{is_elsewhere, is_forbidden, is_no_password_set, wants_login, words};
+use super::reply_error::{cannot_save, is_elsewhere, is_forbidden, is_no_password_set, wants_login, words};
 use super::statsdb::OURS;
 use super::statsdb::probe::{is_guarded_listener, is_info_of_listener};
 use super::subscription::PATTERN;
@@ -144,6 +144,7 @@ async fn log_in(source: &RedisSource) -> Result<(MultiplexedConnection, Look<()>
     // A Redis that wants a password says so to the first command only.
     match cmd("PING").query_async::<Value>(&mut connection).await {
         Ok(_) => Ok((connection, Look::Seen(()))),
+        Err(error) if cannot_save(&error) => Ok((connection, Look::Seen(()))),
         Err(error) if wants_login(&error) || !matches!(error.kind(), ErrorKind::Server(_)) => {
             Err(login_error(error, source.tls.as_ref()))
         }

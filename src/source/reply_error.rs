@@ -52,6 +52,12 @@ pub(super) fn is_busy(error: &RedisError) -> bool {
         || error.detail().is_some_and(|detail| detail.starts_with("max number of clients"))
 }
 
+/// Whether it is the answer to a PING of a Redis that takes no writes, for it cannot save its data. It is there, and passes on
+/// what is published (7.0.15).
+pub(super) fn cannot_save(error: &RedisError) -> bool {
+    error.code() == Some("MISCONF")
+}
+
 /// Whether another node of a cluster answers for the key: some slots may have moved.
 pub(super) fn is_elsewhere(error: &RedisError) -> bool {
     matches!(error.code(), Some("MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN"))

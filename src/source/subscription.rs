@@ -22,7 +22,7 @@ use super::error::LinkError;
 use super::handshake::handshake;
 use super::login::in_time;
 use super::pubsub::{LIMITS, PubSub, PubSubItem, Published};
-use super::reply_error::{MASTER_DOWN, error_reply};
+use super::reply_error::{MASTER_DOWN, cannot_save, error_reply};
 use super::server::RedisServer;
 use super::statsdb::probe::is_guarded_listener;
 use crate::config::RedisSource;
@@ -185,10 +185,14 @@ impl Messages {
                 let _ = pending.answer(Ok(()));
                 Ok(())
             }
-            PubSubItem::Error(text) => match pending.answer(Err(error_reply(text))) {
-                Err(Err(error)) => Err(lost(error)),
-                _ => Ok(()),
-            },
+            PubSubItem::Error(text) => {
+                let error = error_reply(text);
+                let answer = if cannot_save(&error) { Ok(()) } else { Err(error) };
+                match pending.answer(answer) {
+                    Err(Err(error)) => Err(lost(error)),
+                    _ => Ok(()),
+                }
+            }
         })
     }
 }

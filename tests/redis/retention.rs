@@ -9,6 +9,7 @@ use crate::common::readers::page::Page;
 use crate::common::servers::cluster::Cluster;
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::redis::{Redis, restore_idle};
+use crate::common::temp_dir::TempDir;
 
 const REALM: &str = "one.example";
 const LIVE: [(&str, &str); 2] = [("realm", REALM), ("transport", "udp")];
@@ -269,6 +270,44 @@ fn where_keys_are_refused_for_want_of_memory_no_live_allocation_ends_for_that() 
     let (faults, findings) = doctor(&redis.url(0));
     let [(id, _)] = &faults[..] else { panic!("{findings:#?}") };
     assert_eq!(id, "maxmemory");
+}
+
+/// It refuses writes and PINGs, and passes on what is published.
+#[test]
+fn a_redis_that_cannot_save_its_data_is_heard_and_no_live_allocation_ends_for_want_of_its_key() {
+    let dir = TempDir::new("unsaved");
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let redis = Redis::start_with_settings(&[("dir", data.to_str().unwrap()), ("save", "3600 1")]);
+    let exporter = Exporter::watching(&redis.url(0));
+    let mut coturn = Heedless::connect(&redis);
+    assert!(coturn.open(&allocation(1)));
+    let_it_age(&redis, &allocation(1));
+    let mut connection = redis.connect(0);
+    std::fs::remove_dir_all(&data).unwrap();
+    redis.run(&["BGSAVE"]);
+    poll::until(PATIENCE, "Redis to refuse a PING", || {
+        match redis::cmd("PING").query::<String>(&mut connection) {
+            Err(error) if error.code() == Some("MISCONF") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    for id in 2..=5 {
+        assert!(!coturn.open(&allocation(id)), "it is not taken");
+    }
+    exporter.until_value("coturn_allocations", &LIVE, 5.0);
+    gap(&exporter, &redis);
+    assert_all_live(&exporter, 5);
+    exporter.until_logged(&[NOTHING_PROVEN, "refused writes", "MISCONF"]);
+    let (faults, findings) = doctor(&redis.url(0));
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(findings.iter().any(|finding| finding["id"] == "refused-writes"), "{findings:#?}");
+    // A start meanwhile.
+    let second = Exporter::watching(&redis.url(0));
+    assert_all_live(&second, 1);
+    coturn.publish(&allocation(6), &allocation(6).status("new", 600));
+    exporter.until_value("coturn_allocations", &LIVE, 6.0);
+    second.until_value("coturn_allocations", &LIVE, 2.0);
 }
 
 /// Rights as they were documented before INFO was among them.

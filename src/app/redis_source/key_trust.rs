@@ -19,7 +19,7 @@ impl KeyTrust {
     /// Why a missing key proves nothing at `now`, if so. A live allocation sets its key at least once in `longest`.
     pub(super) fn judge(&mut self, now: Timestamp, seen: &Retention, longest: Duration) -> Option<Doubt> {
         let evicted = has_news(&mut self.evicted, seen.evicted) && seen.counts_evictions();
-        let refused = has_news(&mut self.refused_writes, seen.refused_writes);
+        let refused = has_news(&mut self.refused_writes, seen.all_refused());
         let evicts = seen.may_evict();
         if evicted || refused || evicts == Some(true) {
             self.lost_until = Some(now.plus(longest));
@@ -112,6 +112,10 @@ mod tests {
         assert_eq!(judge(7600, &well(5, 3)), None);
         assert_eq!(judge(7700, &well(5, 1)), Some(Doubt::Loss), "restarted, and refused again");
         assert_eq!(judge(11_300, &well(0, 0)), None);
+        let unsaved = |text| Retention::of_info(&format!("redis_mode:standalone\nmaxmemory:0\n{text}"));
+        for text in ["errorstat_MISCONF:count=4", "errorstat_NOREPLICAS:count=4"] {
+            assert_eq!(doubt(&unsaved(text)), Some(Doubt::Loss), "{text}");
+        }
         assert_eq!(judge(11_400, &well(2, 0)), Some(Doubt::Loss));
         let volatile = |evicted| of("standalone", "1000", "volatile-lru", evicted, 0);
         assert_eq!(judge(15_000, &volatile(2)), None);

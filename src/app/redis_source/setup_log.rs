@@ -86,7 +86,7 @@ impl SetupLog {
             redis_mode,
             maxmemory_policy = seen.policy(),
             evicted_keys = seen.evicted,
-            refused_writes = seen.refused_writes,
+            refused_writes = seen.all_refused(),
             fix = doubt.fix(),
             "a missing status key proves nothing here: none of the live allocations is ended because its key is missing, and \
              a start finds only those whose key is here"

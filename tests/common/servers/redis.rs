@@ -217,7 +217,7 @@ impl Redis {
     pub fn kill_clients(&self, kind: &str) -> u64 {
         let mut kill = redis::cmd("CLIENT");
         kill.arg(&["KILL", "TYPE", kind, "SKIPME", "yes"]);
-        kill.query(&mut self.connect(0)).expect("CLIENT KILL")
+        kill.query(&mut self.connect_silent()).expect("CLIENT KILL")
     }
 
     /// How many connections subscribe to something.
