@@ -84,6 +84,8 @@ impl Table {
         if let Some(source) = self.sources.get_mut(source) {
             // Should it come back, its keys are met anew, however old: they have not ended by coturn's word.
             source.known = false;
+            // What was counted of them is forgotten before that.
+            source.is_remembered = false;
         }
         for at in self.all_places() {
             let is_open = |record: &Allocation| record.source() == source && record.phase != Phase::Closing;

@@ -160,3 +160,27 @@ fn a_source_that_comes_back_has_its_allocations_again() {
     table.scan_begins(at(401), REDIS);
     assert_eq!(table.check_key(at(401), REDIS, &key("r", "alice", 1), Some(secs(200))), KeyCheck::Read);
 }
+
+/// What was counted of them is remembered for a day only.
+#[test]
+fn of_a_source_that_comes_back_after_days_nothing_is_counted_twice() {
+    const LATER: u64 = BEGIN + 3 * 24 * 3600;
+    let (mut table, _) = begun();
+    let relayed = |table: &mut Table| {
+        let snapshot = table.snapshot();
+        let realm = snapshot.realms.iter().find(|realm| &*realm.label == "r").unwrap();
+        (realm.series.relayed.client.received.bytes, realm.series.unseen.client.received.bytes)
+    };
+    let before = relayed(&mut table);
+    table.restarted(at(BEGIN));
+    table.adopt_settings(at(BEGIN), settings(), &["listener"]);
+    table.restarted(at(LATER));
+    table.adopt_settings(at(LATER), settings(), &SOURCES);
+    table.scan_begins(at(LATER + 1), REDIS);
+    scan_is_over(&mut table, LATER + 1);
+    tell(&mut table, LATER + 2, "alice", 1, &refreshed(600));
+    tell(&mut table, LATER + 3, "alice", 1, &Event::Deleted);
+    tell(&mut table, LATER + 3, "alice", 1, &total(Leg::Client, [15, 1500, 25, 2500]));
+    tell(&mut table, LATER + 3, "alice", 1, &total(Leg::Peer, [15, 1500, 25, 2500]));
+    assert_eq!(relayed(&mut table), (before.0, before.1 + 1500), "1000 of them were counted before it went");
+}
