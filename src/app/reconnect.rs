@@ -57,6 +57,11 @@ pub(super) struct Failures {
 }
 
 impl Failures {
+    /// None yet, with waits by this schedule.
+    pub(super) fn with(backoff: Backoff) -> Self {
+        Self { logged: LogOnce::default(), backoff }
+    }
+
     /// One more; whether to log it.
     #[must_use]
     pub(super) fn is_news(&mut self, error: &impl Display) -> bool {
@@ -70,7 +75,8 @@ impl Failures {
 
     /// The row is over.
     pub(super) fn end(&mut self) {
-        *self = Self::default();
+        self.logged = LogOnce::default();
+        self.backoff.restart();
     }
 
     /// The row is over; whether one of it was logged.

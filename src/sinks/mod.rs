@@ -15,6 +15,10 @@ pub struct LedgerOrigin {
     pub exporter: String,
     /// The number of the ledger's last event.
     pub last_event: u64,
+    /// The number of its last event that belongs to the ledger that it was copied from; 0 for others.
+    pub copied_event: u64,
+    /// The number of the last event that this sink has taken.
+    pub taken: u64,
 }
 
 /// What became of the first of what was handed over.
@@ -55,6 +59,11 @@ pub trait SinkError: Display + Send + 'static {
     /// The other side has more than this ledger has ever had: it is an older copy of the one that is known there.
     fn is_of_older_ledger(&self) -> bool {
         false
+    }
+
+    /// The other side has nothing after the event of this number any more, though it had taken more.
+    fn has_only(&self) -> Option<u64> {
+        None
     }
 
     /// The other side is not there: it stops, starts or cannot be reached. What it is at one attempt and the next is no news.

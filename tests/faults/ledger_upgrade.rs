@@ -100,7 +100,7 @@ fn an_older_ledger_is_upgraded_while_somebody_answers_and_a_kill_is_no_harm() {
     assert_eq!(exporter.page().count("coturn_exporter_store_ok", &[]), 1);
     assert_eq!(exporter.page().count("coturn_allocations_opened_total", &[]), 1);
     drop(exporter);
-    assert_eq!(number(&ledger, "PRAGMA user_version"), 3);
+    assert_eq!(number(&ledger, "PRAGMA user_version"), 4);
     assert_eq!(
         number(&ledger, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"),
         1

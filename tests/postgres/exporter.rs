@@ -286,6 +286,56 @@ fn a_minute_without_the_database_loses_nothing() {
     assert_eq!(log.matches("level=warn").count(), 1, "one line for each change of state: {log}");
 }
 
+/// The database is emptied while the exporter runs, as by one that takes its place after a failover, and while it does not.
+#[test]
+fn a_database_that_lost_its_rows_has_all_of_them_again() {
+    let mut postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let database = postgres.url_of("postgres", "ledger");
+    let dir = TempDir::new("store");
+    let store = dir.path().join("store").to_str().unwrap().to_owned();
+    let args = ["--store.path", &store, "--ledger.postgres-url", &database, "--session.linger", "200ms"];
+    let mut expected = BTreeMap::new();
+    for life in 0..2 {
+        let (mut exporter, address) = listening(&args);
+        if life == 1 {
+            // Nothing new is needed for it.
+            all_there(&postgres, &expected, &exporter);
+        }
+        let mut coturn = Statsdb::at(address);
+        for id in life * 10..life * 10 + 10 {
+            let allocation = Allocation::new("r", &format!("user{id}"), id + 1);
+            coturn.open(&allocation, 600);
+            let (client, peer) = traffic(id);
+            coturn.close(&allocation, client, peer);
+            expected.insert(format!("user{id}"), (1, peer.received_bytes + peer.sent_bytes));
+        }
+        all_there(&postgres, &expected, &exporter);
+        if life == 0 {
+            let sql = "DELETE FROM coturn_ledger.session WHERE revision > 5; UPDATE coturn_ledger.store SET last_revision = 5";
+            postgres.sql("ledger", sql);
+            // Its sessions of the database end as well.
+            postgres.kill();
+            postgres.start_again();
+            exporter.until_logged(&["the sink lacks what it had taken", "revision 5"]);
+            all_there(&postgres, &expected, &exporter);
+            postgres.sql("ledger", "DROP SCHEMA coturn_ledger CASCADE");
+        }
+        assert_eq!(exporter.stop(Signal::TERM).code(), Some(0), "{}", exporter.log());
+    }
+}
+
+fn all_there(postgres: &Postgres, expected: &BTreeMap<String, (u64, u64)>, exporter: &Exporter) {
+    poll::until(PATIENCE, "all rows", || {
+        let rows = in_database(postgres)?;
+        if rows == *expected {
+            Ok(())
+        } else {
+            Err(format!("{} of {}\n{}", rows.len(), expected.len(), exporter.log()))
+        }
+    });
+}
+
 /// Where the disk of the ledger is full, sessions wait in memory; with room again they go on to the database.
 #[test]
 fn a_full_disk_holds_sessions_up_and_loses_none() {

@@ -21,7 +21,13 @@ pub(crate) fn config(url: &str) -> PostgresConfig {
 }
 
 pub(crate) fn origin(last_event: u64) -> LedgerOrigin {
-    LedgerOrigin { store: STORE.to_owned(), exporter: "here".to_owned(), last_event }
+    LedgerOrigin {
+        store: STORE.to_owned(),
+        exporter: "here".to_owned(),
+        last_event,
+        copied_event: 0,
+        taken: 0,
+    }
 }
 
 /// The sink beside a test that waits for it.

@@ -4,8 +4,8 @@ use super::made_up::{STORE, Writer, config, origin, rows, session};
 use crate::common::servers::postgres::Postgres;
 use crate::common::servers::postgres_cutter::{Cut, PostgresCutter};
 use coturn_exporter::clock::Timestamp;
-use coturn_exporter::sinks::SinkError as _;
 use coturn_exporter::sinks::postgres::PostgresError;
+use coturn_exporter::sinks::{LedgerOrigin, SinkError as _};
 use coturn_exporter::store::ledger::{FinishedSession, SUMS};
 
 #[test]
@@ -54,6 +54,28 @@ fn an_older_copy_of_a_ledger_is_noticed_and_writes_nothing() {
     assert!(writer.probe(&origin(9)).unwrap());
     assert_eq!(rows(&postgres, "ledger"), [(1, 9, 1000)]);
     writer.write(&[session(2, 10)]);
+}
+
+/// Put back from a backup, a standby that lacked the last rows, or a new one: it is told what it lacks.
+#[test]
+fn a_database_that_has_less_than_it_had_is_noticed_and_is_given_it_again() {
+    let postgres = Postgres::start();
+    postgres.create_database("ledger");
+    let mut writer = Writer::new(&postgres.url_of("postgres", "ledger"));
+    writer.write(&[session(1, 4)]);
+    let after = |taken| LedgerOrigin { taken, ..origin(9) };
+    let error = writer.try_write_of(&after(8), &[session(2, 9)]).unwrap_err();
+    assert!(matches!(error, PostgresError::DatabaseIsOlder { theirs: 4, taken: 8 }), "{error}");
+    assert_eq!((error.has_only(), error.is_of_older_ledger()), (Some(4), false));
+    // With nothing to write as well.
+    assert_eq!(writer.probe(&after(8)).unwrap_err().has_only(), Some(4));
+    assert_eq!(rows(&postgres, "ledger"), [(1, 4, 1000)]);
+    writer.try_write_of(&after(4), &[session(3, 8), session(2, 9)]).unwrap();
+    assert_eq!(rows(&postgres, "ledger").len(), 3);
+    // The copy of another ledger is given nothing of that one's, which has an identity of its own there.
+    let of_copy = LedgerOrigin { store: STORE.replace("0001", "0003"), copied_event: 8, ..after(8) };
+    writer.try_write_of(&of_copy, &[session(5, 9)]).unwrap();
+    assert_eq!(rows(&postgres, "ledger").len(), 4);
 }
 
 #[test]

@@ -105,7 +105,13 @@ fn write_ledger(folder: &Path, sessions: &[FinishedSession]) -> LedgerOrigin {
         transaction.execute(&sql, values).unwrap();
     }
     transaction.commit().unwrap();
-    LedgerOrigin { store, exporter: folder.display().to_string(), last_event: LEDGERS * SESSIONS }
+    LedgerOrigin {
+        store,
+        exporter: folder.display().to_string(),
+        last_event: LEDGERS * SESSIONS,
+        copied_event: 0,
+        taken: 0,
+    }
 }
 
 #[test]

@@ -13,7 +13,13 @@ use crate::receiver::Receiver;
 pub(crate) const STORE: &str = "6f1c8b52-3f0e-4b6a-8d7e-0a4f5e0c9b11";
 
 pub(crate) fn origin() -> LedgerOrigin {
-    LedgerOrigin { store: STORE.to_owned(), exporter: "turn-eu-1".to_owned(), last_event: 1000 }
+    LedgerOrigin {
+        store: STORE.to_owned(),
+        exporter: "turn-eu-1".to_owned(),
+        last_event: 1000,
+        copied_event: 0,
+        taken: 0,
+    }
 }
 
 pub(crate) fn event(number: u64, session: u64) -> LedgerEvent {

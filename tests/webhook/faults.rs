@@ -164,6 +164,20 @@ async fn one_bad_event_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn an_event_is_given_up_after_refusals_in_a_row_only() {
+    // Each second answer is that of a receiver that starts.
+    let receiver = Receiver::start(|_, before| match before {
+        0..40 if before % 2 == 0 => Reply::Status(400),
+        0..40 => Reply::Status(503),
+        _ => Reply::Status(200),
+    });
+    let events = events(1);
+    let deliveries = deliver_all(&mut sink(&receiver, 1), &events, 40).await;
+    assert!(deliveries.dropped.is_empty(), "{:#?}", deliveries.texts());
+    assert_eq!(deliveries.failures.len(), 40);
+}
+
+#[tokio::test]
 async fn a_batch_that_is_too_large_is_sent_one_by_one() {
     let receiver =
         Receiver::start(|request, _| Reply::Status(if request.numbers().len() > 1 { 413 } else { 200 }));

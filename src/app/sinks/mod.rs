@@ -14,6 +14,7 @@ use super::reconnect::Failures;
 use super::store::TableStore;
 use super::supervise::blocking;
 use crate::sinks::{Delivered, LedgerOrigin, Sink, SinkError as _};
+use crate::source::backoff::Backoff;
 use crate::store::ledger::{FinishedSession, LedgerError, LedgerEvent, SessionLedger, SinkProgress};
 
 pub(super) use ready::ReadySinks;
@@ -23,6 +24,10 @@ const AWAY: &str = "the other side is away";
 
 /// How long a sink that has everything waits for more.
 const IDLE: Duration = Duration::from_millis(250);
+
+/// The first wait after a failure, at most, and the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What sinks take, and how it is read.
 pub(super) trait Item: Sized + Send + Sync + 'static {
@@ -53,6 +58,9 @@ impl Item for LedgerEvent {
     }
 }
 
+/// Whose they are, what is to be delivered, and the number after which it comes; `None` while the ledger is closed.
+type Next<T> = Option<Result<(LedgerOrigin, Vec<T>, u64), LedgerError>>;
+
 /// One sink and its place in the ledger.
 pub(super) struct SinkTask<S> {
     /// Its name in the ledger, on the page and in the log.
@@ -66,13 +74,26 @@ pub(super) struct SinkTask<S> {
 impl<S: Sink<Item: Item>> SinkTask<S> {
     /// Delivers again and again. Never ends by itself; may be dropped at any time.
     pub(super) async fn run(mut self) {
-        let (mut failures, mut gives_up) = (Failures::default(), LogOnce::<()>::new());
+        let mut failures = Failures::with(Backoff::between(FIRST_WAIT, LONGEST_WAIT));
+        let (mut gives_up, mut unreadable) = (LogOnce::<()>::new(), LogOnce::<String>::new());
         let mut taken = None;
         loop {
-            let Some((origin, items, after)) = self.next(taken).await else {
-                sleep(IDLE).await;
-                continue;
+            let (origin, items, after) = match self.next(taken).await {
+                Some(Ok(next)) => next,
+                Some(Err(error)) => {
+                    self.store.ledger().note_up(&self.name, false);
+                    if unreadable.is_news(error.to_string()) {
+                        tracing::error!(sink = self.name, %error, "what is for the sink cannot be read");
+                    }
+                    sleep(failures.next_wait()).await;
+                    continue;
+                }
+                None => {
+                    sleep(IDLE).await;
+                    continue;
+                }
             };
+            unreadable.solve();
             taken = Some(after);
             match self.attempt(&origin, &items).await {
                 Ok(delivered) => {
@@ -88,6 +109,16 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
                     }
                 }
                 Err(error) => {
+                    if let Some(theirs) = error.has_only().filter(|theirs| *theirs < after) {
+                        tracing::warn!(
+                            sink = self.name,
+                            %error,
+                            "the sink lacks what it had taken; what the ledger still has of that is delivered again"
+                        );
+                        self.go_back(theirs).await;
+                        taken = Some(theirs);
+                        continue;
+                    }
                     self.store.ledger().note_up(&self.name, false);
                     if error.is_of_older_ledger() {
                         self.become_another().await;
@@ -114,23 +145,20 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
         self.sink.deliver(origin, items).await.map(Some)
     }
 
-    /// What comes after the number that the sink has, and that number. `None` while the ledger cannot be read, which it says
-    /// itself.
-    fn next(
-        &self,
-        taken: Option<u64>,
-    ) -> impl Future<Output = Option<(LedgerOrigin, Vec<S::Item>, u64)>> + Send + use<S> {
+    /// What comes after the number that the sink has.
+    fn next(&self, taken: Option<u64>) -> impl Future<Output = Next<S::Item>> + Send + use<S> {
         let (store, name, exporter) = (self.store.clone(), self.name.clone(), self.exporter.clone());
         let most = self.sink.most();
         blocking(move || {
             store.ledger().read(|ledger| {
-                let noted = match taken {
+                let taken = match taken {
                     Some(taken) => taken,
                     None => ledger.taken_by(&name)?,
                 };
-                let items = S::Item::read(ledger, noted, most)?;
+                let items = S::Item::read(ledger, taken, most)?;
                 let (store, last_event) = (ledger.store_id()?, ledger.last_event()?);
-                Ok((LedgerOrigin { store, exporter, last_event }, items, noted))
+                let copied_event = ledger.copied_event()?;
+                Ok((LedgerOrigin { store, exporter, last_event, copied_event, taken }, items, taken))
             })
         })
     }
@@ -172,6 +200,11 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
 
     fn note(&self, progress: SinkProgress) {
         self.store.ledger().note_progress(&self.name, progress);
+    }
+
+    fn go_back(&self, to: u64) -> impl Future<Output = ()> + Send + use<S> {
+        let (store, sink) = (self.store.clone(), self.name.clone());
+        blocking(move || store.ledger().go_back(&sink, to))
     }
 
     fn become_another(&self) -> impl Future<Output = ()> + Send + use<S> {

@@ -114,20 +114,20 @@ impl LedgerKeeper {
         let forget = || self.ledger().as_mut().is_some_and(|ledger| ledger.forget_before(horizon, wall));
         while may_go && forget() {}
         // One that cannot be written says so at the next batch.
-        let trim = || {
-            self.ledger()
-                .as_mut()
-                .is_some_and(|ledger| ledger.trim_events(self.bounds, wall).unwrap_or(false))
-        };
+        // Nor does the age of events count by a clock that is in doubt.
+        let age = if is_believed { self.bounds.age } else { Duration::MAX };
+        let bounds = EventBounds { age, ..self.bounds };
+        let trim =
+            || self.ledger().as_mut().is_some_and(|ledger| ledger.trim_events(bounds, wall).unwrap_or(false));
         while trim() {}
     }
 
-    /// Reads something; `None` where it cannot be read, or is closed.
+    /// Reads something; `None` where the ledger is closed.
     pub(in crate::app) fn read<T>(
         &self,
         read: impl FnOnce(&SessionLedger) -> Result<T, LedgerError>,
-    ) -> Option<T> {
-        read(self.ledger().as_ref()?).ok()
+    ) -> Option<Result<T, LedgerError>> {
+        self.ledger().as_ref().map(read)
     }
 
     /// A sink has come so far; it is written with the next batch.
@@ -149,11 +149,23 @@ impl LedgerKeeper {
 
     /// The ledger is an older copy of one that is known elsewhere; whether it has another identity now.
     pub(in crate::app) fn become_another(&self, sink: &str) -> bool {
+        // What was delivered until now was delivered as the one that it was.
+        self.keep_progress();
         let renewed = self.ledger().as_mut().is_some_and(|ledger| ledger.become_another(sink).is_ok());
         if renewed && let Some(progress) = lock(&self.progress).get_mut(sink) {
             progress.taken = 0;
         }
         renewed
+    }
+
+    /// A sink lacks what came after the event of this number, though it had it: it is delivered again.
+    pub(in crate::app) fn go_back(&self, sink: &str, to: u64) {
+        self.keep_progress();
+        if let Some(progress) = lock(&self.progress).get_mut(sink) {
+            progress.taken = 0;
+        }
+        // One that cannot be written finds the same after a restart.
+        drop(self.ledger().as_mut().map(|ledger| ledger.go_back(sink, to)));
     }
 
     /// How it stands with the sinks: what came of the last attempt, and what is in the file.
@@ -182,7 +194,7 @@ impl LedgerKeeper {
 
     /// Looks how it stands with the sinks.
     pub(super) fn look_at_sinks(&self) {
-        if let Some(figures) = self.read(SessionLedger::sink_figures) {
+        if let Some(Ok(figures)) = self.read(SessionLedger::sink_figures) {
             *lock(&self.sinks) = figures;
         }
     }
@@ -213,4 +225,41 @@ impl LedgerKeeper {
 /// What these hold is whole after each call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SinksConfig;
+    use crate::store::ledger::{FILE, SinkContents};
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[test]
+    fn events_do_not_go_by_a_clock_that_has_jumped() {
+        let folder = std::env::temp_dir().join(format!("coturn-exporter-keeper-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&folder));
+        std::fs::create_dir(&folder).unwrap();
+        let mut ledger = SessionLedger::open(&folder, &["one"], b':').unwrap();
+        ledger.set_sinks(vec![("hook".to_owned(), SinkContents::Events)]).unwrap();
+        let (began, wall) = (Timestamp::ZERO, Timestamp::ZERO.plus(20_000 * DAY));
+        let file = rusqlite::Connection::open(folder.join(FILE)).unwrap();
+        let at = i64::try_from(wall.as_millis()).unwrap();
+        file.execute("INSERT INTO event VALUES (1, 'session.opened', 1, ?1, '{}')", [at]).unwrap();
+        let waiting =
+            || -> u32 { file.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).unwrap() };
+        let config = StoreConfig { path: folder.clone(), retention: 90 * DAY, sinks: SinksConfig::default() };
+        assert!(config.sinks.event_bounds.age < 30 * DAY);
+        let keeper = LedgerKeeper::new(ledger, &config, began, wall);
+
+        let jumped = wall.plus(30 * DAY);
+        for hours in [1, 23] {
+            let passed = Duration::from_secs(hours * 3600);
+            keeper.sweep(began.plus(passed), jumped.plus(passed));
+            assert_eq!(waiting(), 1, "{hours} h after the jump");
+        }
+        keeper.sweep(began.plus(2 * DAY), jumped.plus(2 * DAY));
+        assert_eq!(waiting(), 0, "the clocks have gone side by side for a day");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

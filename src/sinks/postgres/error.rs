@@ -107,6 +107,17 @@ pub enum PostgresError {
         /// The newest revision there.
         theirs: u64,
     },
+    /// They have less of it than they had.
+    #[error(
+        "the database has revision {theirs} of this ledger, of which {taken} were written: it is another one, was put back from \
+         a backup, or is a standby that lacked the last of them"
+    )]
+    DatabaseIsOlder {
+        /// The newest revision there.
+        theirs: u64,
+        /// The newest that was written.
+        taken: u64,
+    },
 }
 
 impl PostgresError {
@@ -158,6 +169,13 @@ fn server_text(error: &tokio_postgres::Error) -> String {
 impl SinkError for PostgresError {
     fn is_of_older_ledger(&self) -> bool {
         matches!(self, Self::LedgerIsOlder { .. })
+    }
+
+    fn has_only(&self) -> Option<u64> {
+        match self {
+            Self::DatabaseIsOlder { theirs, .. } => Some(*theirs),
+            _ => None,
+        }
     }
 
     fn is_away(&self) -> bool {

@@ -192,15 +192,21 @@ async fn write_rows(
     columns: &Columns<'_>,
 ) -> Result<(), PostgresError> {
     // Two who write the same ledger go one after the other.
-    let sql = "INSERT INTO coturn_ledger.store AS known (store_id, exporter, last_revision) VALUES ($1::text::uuid, $2, 0) \
+    let sql = "INSERT INTO coturn_ledger.store AS known (store_id, exporter, last_revision) VALUES ($1::text::uuid, $2, $3) \
         ON CONFLICT (store_id) DO UPDATE SET exporter = EXCLUDED.exporter, last_seen = now() RETURNING last_revision";
     let store: &(dyn ToSql + Sync) = &origin.store;
     let exporter = origin.exporter.replace('\0', "\u{fffd}");
-    let rows = client.query_typed(sql, &[(store, Type::TEXT), (&exporter, Type::TEXT)]).await?;
+    let copied = i64::try_from(origin.copied_event).unwrap_or(i64::MAX);
+    let values: [(&(dyn ToSql + Sync), Type); 3] =
+        [(store, Type::TEXT), (&exporter, Type::TEXT), (&copied, Type::INT8)];
+    let rows = client.query_typed(sql, &values).await?;
     let theirs: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     let theirs = u64::try_from(theirs).unwrap_or(0);
     if theirs > origin.last_event {
         return Err(PostgresError::LedgerIsOlder { theirs });
+    }
+    if theirs < origin.taken {
+        return Err(PostgresError::DatabaseIsOlder { theirs, taken: origin.taken });
     }
     let (sql, parameters) = columns.statement();
     let parameters: Vec<_> = std::iter::once((store, Type::TEXT)).chain(parameters).collect();

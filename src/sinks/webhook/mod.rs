@@ -218,10 +218,15 @@ impl Sink for WebhookSink {
             let Some((first, last)) = events.first().zip(events.last()) else {
                 return Ok(Delivered::default());
             };
+            // In a row: whatever else comes of a request begins anew.
+            let refused = self.refused.take();
             let answer = self.request(origin, events).await?;
             match Meaning::of(answer.status) {
                 Meaning::Taken => return Ok(Delivered { done: events.len(), dropped: 0 }),
-                Meaning::Refused if events.len() == 1 => return self.refuse(first.number, &answer),
+                Meaning::Refused if events.len() == 1 => {
+                    self.refused = refused;
+                    return self.refuse(first.number, &answer);
+                }
                 // One of them will be the one that is not wanted.
                 Meaning::Refused => self.alone_up_to = last.number,
                 Meaning::Later => {

@@ -7,7 +7,13 @@ use crate::store::ledger::EventKind;
 use serde_json::json;
 
 pub(super) fn origin() -> LedgerOrigin {
-    LedgerOrigin { store: "0b0c".to_owned(), exporter: "eu /\u{e4}-1".to_owned(), last_event: 9 }
+    LedgerOrigin {
+        store: "0b0c".to_owned(),
+        exporter: "eu /\u{e4}-1".to_owned(),
+        last_event: 9,
+        copied_event: 0,
+        taken: 0,
+    }
 }
 
 pub(super) fn event(number: u64, session: u64) -> LedgerEvent {

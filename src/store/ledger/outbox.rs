@@ -110,6 +110,18 @@ impl SessionLedger {
         store.map_err(|error| LedgerError::of(&self.path, error))
     }
 
+    /// The number of the last event that a ledger has from the one that it was copied from; 0 for others. What came up to
+    /// it was told of under another UUID.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    pub fn copied_event(&self) -> Result<u64, LedgerError> {
+        let sql = "SELECT copied_event FROM identity";
+        let number = self.file.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        number.map(i64::cast_unsigned).map_err(|error| LedgerError::of(&self.path, error))
+    }
+
     /// The number of the last event.
     ///
     /// # Errors
@@ -160,6 +172,17 @@ impl SessionLedger {
         written.map(drop).map_err(|error| LedgerError::of(&self.path, error))
     }
 
+    /// A sink has no more than what came up to the event of this number.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    pub fn go_back(&mut self, sink: &str, to: u64) -> Result<(), LedgerError> {
+        let sql = "UPDATE sink SET taken = min(taken, ?2) WHERE name = ?1";
+        let written = self.file.connection.execute(sql, params![sink, rows::serial(to)]);
+        written.map(drop).map_err(|error| LedgerError::of(&self.path, error))
+    }
+
     /// The number of the event up to which a sink has everything.
     ///
     /// # Errors
@@ -202,7 +225,8 @@ impl SessionLedger {
     pub fn become_another(&mut self, sink: &str) -> Result<(), LedgerError> {
         let first = rows::serial(self.first_event);
         let renewed = self.file.connection.transaction().and_then(|transaction| {
-            transaction.execute(&format!("UPDATE identity SET store = {UUID}"), [])?;
+            transaction
+                .execute(&format!("UPDATE identity SET store = {UUID}, copied_event = ?1"), [first])?;
             transaction
                 .execute("UPDATE sink SET taken = max(taken, ?2) WHERE name = ?1", params![sink, first])?;
             transaction.commit()

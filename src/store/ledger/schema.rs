@@ -160,6 +160,11 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
         dropped INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID, STRICT;
 ",
+    "
+    -- Of a ledger that goes on from an older copy of another one: the number of the last event that it has from that. Sessions
+    -- up to it were told of under the identity of the other one.
+    ALTER TABLE identity ADD COLUMN copied_event INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// An open file that is ours.
