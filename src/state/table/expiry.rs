@@ -142,13 +142,15 @@ impl Table {
     /// The next moment at which [`Table::judge`] could find something, or an earlier one.
     fn next_look(&self, at: RecordId) -> Timestamp {
         let allocation = &self.records[at];
-        // However soon the link is back, the allocation has its lifetime from then.
-        let no_sooner = || self.now.plus(allocation.lifetime.get()).plus(self.settings.grace);
+        // However soon the link is back, the allocation has its lifetime from then; and it is not back while time passes: a
+        // long time in one step must not take a look for each lifetime.
+        let down_until = self.timers.passing_to.max(self.now);
+        let no_sooner = || down_until.plus(allocation.lifetime.get()).plus(self.settings.grace);
         let due = self.due(at).unwrap_or_else(no_sooner);
         let other = if !allocation.is(Flag::OverMaxLifetime) {
             allocation.started.get().plus(self.settings.max_lifetime)
         } else if !allocation.is(Flag::Idle) && self.now <= allocation.alive_until.get() {
-            self.idle_from(at).unwrap_or_else(|| self.now.plus(self.settings.idle_after))
+            self.idle_from(at).unwrap_or_else(|| down_until.plus(self.settings.idle_after))
         } else {
             Timestamp::MAX
         };
