@@ -71,7 +71,7 @@ impl Retention {
         self.values.get(Setting::MaxmemoryPolicy.as_str())
     }
 
-    /// Writes refused since it started, for whatever reason.
+    /// Writes refused since it started, for whatever reason; PINGs, this exporter's too, are among them.
     pub const fn all_refused(&self) -> u64 {
         self.refused_writes.saturating_add(self.refused_otherwise)
     }

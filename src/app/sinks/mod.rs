@@ -81,7 +81,6 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
             let (origin, items, after) = match self.next(taken).await {
                 Some(Ok(next)) => next,
                 Some(Err(error)) => {
-                    self.store.ledger().note_up(&self.name, false);
                     if unreadable.is_news(error.to_string()) {
                         tracing::error!(sink = self.name, %error, "what is for the sink cannot be read");
                     }
@@ -93,7 +92,9 @@ impl<S: Sink<Item: Item>> SinkTask<S> {
                     continue;
                 }
             };
-            unreadable.solve();
+            if unreadable.solve() {
+                tracing::info!(sink = self.name, "what is for the sink can be read again");
+            }
             taken = Some(after);
             match self.attempt(&origin, &items).await {
                 Ok(delivered) => {

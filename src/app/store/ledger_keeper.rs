@@ -113,10 +113,10 @@ impl LedgerKeeper {
         }
         let forget = || self.ledger().as_mut().is_some_and(|ledger| ledger.forget_before(horizon, wall));
         while may_go && forget() {}
-        // One that cannot be written says so at the next batch.
-        // Nor does the age of events count by a clock that is in doubt.
+        // The age of events does not count by a clock that is in doubt either.
         let age = if is_believed { self.bounds.age } else { Duration::MAX };
         let bounds = EventBounds { age, ..self.bounds };
+        // One that cannot be written says so at the next batch.
         let trim =
             || self.ledger().as_mut().is_some_and(|ledger| ledger.trim_events(bounds, wall).unwrap_or(false));
         while trim() {}
@@ -150,7 +150,9 @@ impl LedgerKeeper {
     /// The ledger is an older copy of one that is known elsewhere; whether it has another identity now.
     pub(in crate::app) fn become_another(&self, sink: &str) -> bool {
         // What was delivered until now was delivered as the one that it was.
-        self.keep_progress();
+        if !self.keep_progress() {
+            return false;
+        }
         let renewed = self.ledger().as_mut().is_some_and(|ledger| ledger.become_another(sink).is_ok());
         if renewed && let Some(progress) = lock(&self.progress).get_mut(sink) {
             progress.taken = 0;
@@ -183,13 +185,14 @@ impl LedgerKeeper {
         lock(&self.sinks).iter().map(view).collect()
     }
 
-    /// Writes how far sinks have come.
-    pub(super) fn keep_progress(&self) {
+    /// Writes how far sinks have come; whether all of that is written.
+    pub(super) fn keep_progress(&self) -> bool {
         let mut ledger = self.ledger();
-        let Some(ledger) = ledger.as_mut() else { return };
+        let Some(ledger) = ledger.as_mut() else { return false };
         let mut progress = lock(&self.progress);
         // What cannot be written stays for the next time.
         progress.retain(|sink, progress| ledger.note_progress(sink, *progress).is_err());
+        progress.is_empty()
     }
 
     /// Looks how it stands with the sinks.

@@ -33,8 +33,9 @@ pub(super) struct LoadedStore {
     pub(super) ledger: SessionLedger,
     /// Batches that were replayed.
     pub(super) batches: u64,
-    /// The journal alone does not give the table: it needs a snapshot before anybody may rely on it.
-    pub(super) needs_snapshot: bool,
+    /// The journal alone does not give the table, or sessions of a lost one are open in the ledger: the next start must begin
+    /// anew, until a snapshot is made and the ledger is written.
+    pub(super) stays_unsure: bool,
 }
 
 /// What an earlier life left.
@@ -103,6 +104,7 @@ fn go_on(
     let now = clock.now();
     let mut journal = match &end {
         Some(end) => Journal::go_on(&directory, end, moments(&clock)),
+        None if ledger.has_lost_rows() => Journal::start_over_unsure(&directory, moments(&clock)),
         None => Journal::start_over(&directory, moments(&clock)),
     };
     table.begin_recording();
@@ -112,8 +114,8 @@ fn go_on(
         table.ledger_written(now, ledger.last_taken());
         let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
         ledger.name_sources(table.source_names());
-        let needs_snapshot = false;
-        return Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches, needs_snapshot });
+        let stays_unsure = false;
+        return Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches, stays_unsure });
     }
     let ids = table.adopt_settings(now, wanted.settings.clone(), &sources);
     ledger.name_sources(table.source_names());
@@ -130,7 +132,7 @@ fn go_on(
     // What is not in the journal must be in a snapshot before anybody is answered: numbers that begin above those of the
     // ledger, and the table of an old store.
     let made = first_snapshot(&directory, &mut journal, &mut table, &clock, ledger.has_lost_rows());
-    let needs_snapshot = made.is_err() || ledger.has_lost_rows();
+    let stays_unsure = made.is_err() || ledger.has_lost_rows();
     match (made, taken_over) {
         (Ok(()), taken_over) => {
             drop(table.take_recorded(Vec::new()));
@@ -145,7 +147,7 @@ fn go_on(
         // The journal most likely fails as well, and says so.
         (Err(error), None) => tracing::warn!(%error, "the first snapshot of the store cannot be written"),
     }
-    Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches, needs_snapshot })
+    Ok(LoadedStore { table, ids, clock, directory, journal, ledger, batches, stays_unsure })
 }
 
 /// An empty table whose numbers the ledger does not have, and which begin with `first_serial` at least.

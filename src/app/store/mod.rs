@@ -148,14 +148,14 @@ impl TableStore {
         shared: SharedTable,
         counter: ProcessCounter,
     ) -> Self {
-        let LoadedStore { table, ids, clock, directory, journal, ledger, batches, needs_snapshot } = loaded;
+        let LoadedStore { table, ids, clock, directory, journal, ledger, batches, stays_unsure } = loaded;
         let now = clock.now();
         let wall = clock.to_wall(now);
         *shared.lock() = Ingest::going_on(table, ids, settings);
         let failure = journal.failure().map(ToString::to_string);
         let marks = UnsureMarks::new(directory.clone(), failure.is_none());
-        if needs_snapshot && let Err(error) = marks.set() {
-            tracing::warn!(%error, "the store cannot be marked as one without a snapshot");
+        if stays_unsure && let Err(error) = marks.set() {
+            tracing::warn!(%error, "the store cannot be marked as one that is not sure yet");
         }
         let view = shared.lock().view(wall);
         shared.begin(Arc::new(clock));

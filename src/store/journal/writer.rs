@@ -83,6 +83,13 @@ impl Journal {
         journal
     }
 
+    /// As [`Self::start_over`], but the store is unsure until [`Directory::mark_sure`].
+    pub fn start_over_unsure(directory: &Directory, at: Moments) -> Self {
+        let mut journal = Self::new(directory, JournalStart::Over);
+        journal.begin(at, false);
+        journal
+    }
+
     fn new(directory: &Directory, start: JournalStart) -> Self {
         Self {
             directory: directory.clone(),

@@ -27,7 +27,7 @@ pub use events::{EventKind, LedgerEvent};
 pub use file_check::FileTrouble;
 pub use outbox::{EventBounds, SinkContents, SinkFigures, SinkProgress};
 pub use sessions::{FinishedSession, SUMS};
-use taking::TakeSettings;
+use taking::{LostTable, TakeSettings};
 pub use usage::{By, FIGURES, Figure, Question, UsageSums, usage};
 
 /// Its name in the directory of a store.
@@ -60,8 +60,8 @@ pub struct SessionLedger {
     try_at: Option<Timestamp>,
     /// The file cannot be gone on with.
     damage: Option<FileTrouble>,
-    /// When the table was lost whose open sessions are still to be closed, by the wall clock.
-    lost_at: Option<Timestamp>,
+    /// The table that was lost, while its open sessions are still to be closed.
+    lost: Option<LostTable>,
 }
 
 impl SessionLedger {
@@ -78,8 +78,8 @@ impl SessionLedger {
             read(&file.connection).map_err(|error| LedgerError::of(&path, error))?;
         let sources = sources.iter().map(|&name| name.to_owned()).collect();
         let settings = TakeSettings { sources, rest_separator, keeps_events: false };
-        let (sinks, try_at, damage, lost_at) = (Vec::new(), None, None, None);
-        Ok(Self { file, path, settings, last_taken, sinks, first_event, try_at, damage, lost_at })
+        let (sinks, try_at, damage, lost) = (Vec::new(), None, None, None);
+        Ok(Self { file, path, settings, last_taken, sinks, first_event, try_at, damage, lost })
     }
 
     /// The version of the ledger's tables in a store's directory and that which they will have, if it is an earlier one: to open
@@ -132,7 +132,7 @@ impl SessionLedger {
     pub fn take(&mut self, times: WallTime, outputs: &[(u64, Output)]) -> Result<u64, LedgerError> {
         let result = self.try_to_take(times, outputs);
         match &result {
-            Ok(last) => (self.last_taken, self.try_at, self.lost_at) = (*last, None, None),
+            Ok(last) => (self.last_taken, self.try_at, self.lost) = (*last, None, None),
             Err(_) => self.try_at = Some(times.now.plus(RETRY)),
         }
         result
@@ -146,7 +146,7 @@ impl SessionLedger {
             // No write for what nobody wants: should it come again after a restart, it is not wanted then either.
             return Ok(outputs.last().map_or(0, |(number, _)| *number).max(self.last_taken));
         }
-        taking::take(&mut self.file.connection, &self.settings, times, self.lost_at, outputs)
+        taking::take(&mut self.file.connection, &self.settings, times, self.lost, outputs)
             .map_err(|error| LedgerError::of(&self.path, error))
     }
 
@@ -168,7 +168,8 @@ impl SessionLedger {
         let closed = taking::close_open(&mut self.file.connection, self.settings.keeps_events, wall);
         match closed.map_err(|error| LedgerError::of(&self.path, error)) {
             Err(LedgerError::Unusable { .. }) => {
-                (self.lost_at, self.try_at) = (Some(wall), Some(Timestamp::ZERO));
+                self.lost = Some(LostTable { wall, last_taken: self.last_taken });
+                self.try_at = Some(Timestamp::ZERO);
                 Ok(())
             }
             closed => closed,
@@ -177,7 +178,7 @@ impl SessionLedger {
 
     /// Sessions of a table that is lost are still open in the file. The next process could take them for its own table's.
     pub const fn has_lost_rows(&self) -> bool {
-        self.lost_at.is_some()
+        self.lost.is_some()
     }
 
     /// Removes sessions that ended before `horizon` (by the wall clock), some thousands at most; gives whether there are

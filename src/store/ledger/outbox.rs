@@ -216,8 +216,8 @@ impl SessionLedger {
             .map_err(|error| LedgerError::of(&self.path, error))
     }
 
-    /// The ledger is an older copy of one that has gone on elsewhere: it takes a UUID of its own, and what has changed since
-    /// it was opened goes to the sink under that.
+    /// The ledger is an older copy of one that has gone on elsewhere: it takes a UUID of its own. What has changed since it was
+    /// opened, and was not taken by the sink under the other UUID, goes to the sink under that.
     ///
     /// # Errors
     ///
@@ -225,10 +225,10 @@ impl SessionLedger {
     pub fn become_another(&mut self, sink: &str) -> Result<(), LedgerError> {
         let first = rows::serial(self.first_event);
         let renewed = self.file.connection.transaction().and_then(|transaction| {
+            let begins_after = taken(&transaction, sink)?.unwrap_or(0).max(first);
             transaction
-                .execute(&format!("UPDATE identity SET store = {UUID}, copied_event = ?1"), [first])?;
-            transaction
-                .execute("UPDATE sink SET taken = max(taken, ?2) WHERE name = ?1", params![sink, first])?;
+                .execute(&format!("UPDATE identity SET store = {UUID}, copied_event = ?1"), [begins_after])?;
+            transaction.execute("UPDATE sink SET taken = ?2 WHERE name = ?1", params![sink, begins_after])?;
             transaction.commit()
         });
         renewed.map_err(|error| LedgerError::of(&self.path, error))

@@ -49,6 +49,15 @@ pub(super) struct TakeSettings {
     pub(super) keeps_events: bool,
 }
 
+/// A table that was lost, whose sessions are open in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LostTable {
+    /// When, by the wall clock.
+    pub(super) wall: Timestamp,
+    /// The number of the last output that was in the file.
+    pub(super) last_taken: u64,
+}
+
 impl TakeSettings {
     /// There is something to write for it.
     pub(super) const fn wants(&self, output: &Output) -> bool {
@@ -57,19 +66,20 @@ impl TakeSettings {
 }
 
 /// Writes what is new among the outputs in one transaction, with the number of the last; gives the number of the last that
-/// is in the file. `lost_at`: the open sessions that are there are closed first, as of then.
+/// is in the file. `lost`: the open sessions that are there are closed first.
 pub(super) fn take(
     connection: &mut Connection,
     settings: &TakeSettings,
     times: WallTime,
-    lost_at: Option<Timestamp>,
+    lost: Option<LostTable>,
     outputs: &[(u64, Output)],
 ) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked anew each time: after a write that failed the file may have more than was believed.
     let before = last_taken(&transaction)?;
     let events = EventWriter::new(&transaction, settings.keeps_events)?;
-    if let Some(wall) = lost_at {
+    // With more in the file than when the table was lost, that was done by a write that seemed to fail.
+    if let Some(LostTable { wall, .. }) = lost.filter(|lost| lost.last_taken == before) {
         close_rows(&transaction, &events, wall)?;
     }
     let writer = OutputWriter { transaction: &transaction, settings, times, events };

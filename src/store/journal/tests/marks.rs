@@ -105,6 +105,18 @@ fn what_was_written_and_not_synced_is_no_mark_and_no_beginning() {
 }
 
 #[test]
+fn a_journal_that_starts_over_is_sure_only_where_it_is_to_be() {
+    for (is_unsure, expected) in [(false, Continuity::Killed), (true, MARKED)] {
+        let folder = killed(&format!("over-{is_unsure}"));
+        let directory = folder.open();
+        let start = if is_unsure { Journal::start_over_unsure } else { Journal::start_over };
+        drop(start(&directory, at(9)));
+        drop(directory);
+        assert_eq!(folder.open().continuity(), expected);
+    }
+}
+
+#[test]
 fn a_mark_needs_no_room() {
     let folder = killed("mark-full");
     let faults = Faults::default();

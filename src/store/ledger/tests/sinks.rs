@@ -215,6 +215,13 @@ fn an_older_copy_goes_on_as_another() {
     let taken = ledger.taken_by(DATABASE).unwrap();
     let waiting = ledger.sessions_after(taken, 10).unwrap();
     assert_eq!(waiting.iter().map(|session| session.serial).collect::<Vec<_>>(), [30]);
+    assert_eq!(ledger.copied_event().unwrap(), taken);
+
+    // Once more, when the sink has taken that as well: it must not come a second time under the third identity.
+    let newest = waiting[0].revision;
+    ledger.note_progress(DATABASE, SinkProgress { taken: newest, ..SinkProgress::default() }).unwrap();
+    ledger.become_another(DATABASE).unwrap();
+    assert_eq!((ledger.copied_event().unwrap(), ledger.taken_by(DATABASE).unwrap()), (newest, newest));
 }
 
 /// Whoever was told of session 1000 must not be told of another 1000, though no row has it.
