@@ -41,6 +41,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("promtool ", "make first-machine types it"),
     ("cd /usr/share/prometheus-coturn-exporter/dashboards", "make first-machine types it"),
     ("install -D -m 644 -t /etc/grafana", "make first-machine types it"),
+    ("(set -a; . /etc/default/prometheus-coturn-exporter", "needs an installed package"),
     ("systemctl ", "needs systemd; make first-machine and make packages-test have a stand-in for it"),
     ("sed -i 's/^ARGS=", "make packages-test types it"),
     ("install -m ", "needs root; the files are those of the packages"),

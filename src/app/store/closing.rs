@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::{LAST_OUTPUTS, LAST_WRITE, StoreParts, TableStore, lock};
 use crate::app::supervise::blocking;
@@ -16,12 +16,11 @@ impl TableStore {
         // A ledger that somebody else has locked must not cost the snapshot.
         let _ = timeout(LAST_OUTPUTS, blocking(move || ledger.take_outputs())).await;
         let store = self.clone();
-        let last_write = Instant::now() + LAST_WRITE;
-        match timeout_at(last_write, blocking(move || store.write_last())).await {
+        match timeout(LAST_WRITE, blocking(move || store.write_last())).await {
             Ok(Ok(())) => {
                 tracing::debug!("the store is closed");
                 // One that takes too long leaves its write-ahead log beside it, and nothing is lost.
-                let _ = timeout_at(last_write, blocking(move || self.parts.ledger.close())).await;
+                let _ = timeout(LAST_OUTPUTS, blocking(move || self.parts.ledger.close())).await;
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, next = self.next_start(), "the store cannot be closed");

@@ -74,9 +74,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is looked whether a snapshot is due.
 const SNAPSHOTS: Duration = Duration::from_millis(500);
 
-/// How long the last outputs may wait for the ledger, and all that is written at the end may take.
+/// How long the last outputs may wait for the ledger, and it to be closed; and how long what is written at the end may take.
 const LAST_OUTPUTS: Duration = Duration::from_millis(500);
-const LAST_WRITE: Duration = Duration::from_secs(4);
+const LAST_WRITE: Duration = Duration::from_millis(3500);
 
 /// An open store and the table that it keeps. Clones share it.
 #[derive(Clone, Debug)]

@@ -66,12 +66,12 @@ impl TakeSettings {
 }
 
 /// Writes what is new among the outputs in one transaction, with the number of the last; gives the number of the last that
-/// is in the file. `lost`: the open sessions that are there are closed first.
+/// is in the file. `lost_table`: the open sessions that are there are closed first.
 pub(super) fn take(
     connection: &mut Connection,
     settings: &TakeSettings,
     times: WallTime,
-    lost: Option<LostTable>,
+    lost_table: Option<LostTable>,
     outputs: &[(u64, Output)],
 ) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -79,7 +79,7 @@ pub(super) fn take(
     let before = last_taken(&transaction)?;
     let events = EventWriter::new(&transaction, settings.keeps_events)?;
     // With more in the file than when the table was lost, that was done by a write that seemed to fail.
-    if let Some(LostTable { wall, .. }) = lost.filter(|lost| lost.last_taken == before) {
+    if let Some(LostTable { wall, .. }) = lost_table.filter(|lost_table| lost_table.last_taken == before) {
         close_rows(&transaction, &events, wall)?;
     }
     let writer = OutputWriter { transaction: &transaction, settings, times, events };
