@@ -314,7 +314,7 @@ fn a_database_that_lost_its_rows_has_all_of_them_again() {
         if life == 0 {
             let sql = "DELETE FROM coturn_ledger.session WHERE revision > 5; UPDATE coturn_ledger.store SET last_revision = 5";
             postgres.sql("ledger", sql);
-            // Its sessions of the database end as well.
+            // The exporter must connect again, which is when it looks.
             postgres.kill();
             postgres.start_again();
             exporter.until_logged(&["the sink lacks what it had taken", "revision 5"]);

@@ -56,7 +56,7 @@ fn an_older_copy_of_a_ledger_is_noticed_and_writes_nothing() {
     writer.write(&[session(2, 10)]);
 }
 
-/// Put back from a backup, a standby that lacked the last rows, or a new one: it is told what it lacks.
+/// Put back from a backup, a standby that lacked the last rows, or a new one: it gets what it lacks.
 #[test]
 fn a_database_that_has_less_than_it_had_is_noticed_and_is_given_it_again() {
     let postgres = Postgres::start();

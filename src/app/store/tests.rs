@@ -166,6 +166,21 @@ async fn what_was_answered_goes_on_after_a_kill_and_after_a_stop() {
     life.kill().await;
 }
 
+#[tokio::test]
+async fn a_stop_before_the_thread_that_writes_has_begun_is_a_clean_end() {
+    let folder = Folder::new("stops-at-once");
+    let life = Life::begin(&folder.0, &NAMES).await;
+    life.allocation(1, "new lifetime=600");
+    life.store.clone().finish().await;
+    assert!(!life.store.parts.marks.ensure(Duration::ZERO), "a mark would spoil it");
+    life.kill().await;
+
+    let life = Life::writing(&folder.0).await;
+    assert_eq!(life.found(), Continuity::Clean);
+    assert_eq!(life.page().await, (1, 0, 0, true));
+    life.kill().await;
+}
+
 /// Puts a batch into the journal that does not lead to where it says.
 fn diverge(path: &Path) {
     const WRONG_DIGEST: [u8; 9] = [0x7f, 1, 2, 3, 4, 5, 6, 7, 8];

@@ -239,6 +239,11 @@ mod tests {
         }
     }
 
+    /// A thread that sets one may not have come to its end.
+    fn remove_at_last(marks: &UnsureMarks) {
+        while !marks.remove(|| true).unwrap() {}
+    }
+
     #[test]
     fn one_mark_is_enough_and_a_disk_that_hangs_holds_nobody() {
         let (word, within) = channel();
@@ -247,10 +252,7 @@ mod tests {
         assert!(marks.ensure(PATIENCE), "the one outside");
         assert!(!marks.remove(|| true).unwrap(), "not while one is being set");
         word.send(Ok(())).unwrap();
-        let mut removed = false;
-        while !removed {
-            removed = marks.remove(|| true).unwrap();
-        }
+        remove_at_last(&marks);
         assert!(!marks.are_set());
     }
 
@@ -313,10 +315,7 @@ mod tests {
         assert!(marks.ensure(PATIENCE));
 
         removal.send(Ok(())).unwrap();
-        let mut is_removed = false;
-        while !is_removed {
-            is_removed = marks.remove(|| true).unwrap();
-        }
+        remove_at_last(&marks);
         assert!(!marks.may_be_found());
     }
 

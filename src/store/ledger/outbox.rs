@@ -111,7 +111,7 @@ impl SessionLedger {
     }
 
     /// The number of the last event that a ledger has from the one that it was copied from; 0 for others. What came up to
-    /// it was told of under another UUID.
+    /// it was delivered under another UUID.
     ///
     /// # Errors
     ///

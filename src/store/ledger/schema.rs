@@ -161,8 +161,8 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID, STRICT;
 ",
     "
-    -- Of a ledger that goes on from an older copy of another one: the number of the last event that was told of under the
-    -- identity of that one, or belongs to it.
+    -- Of a ledger that goes on from an older copy of another one: the number of the last event that was delivered under
+    -- the identity of that one, or belongs to it.
     ALTER TABLE identity ADD COLUMN copied_event INTEGER NOT NULL DEFAULT 0;
 ",
 ];
