@@ -26,7 +26,7 @@ SHORT_SOAK_REDIS_EVENTS = 3000000
 # How many hostile events `make fuzz` tries, also within `make test`.
 FUZZ_EVENTS ?= 10000000
 
-# How many tests run at a time in each of the three lanes of tests/run.sh.
+# How many tests run at a time in each lane of tests/run.sh that has more than one.
 TEST_THREADS ?= $(shell nproc)
 
 # What --version says about the build; empty when it is not known.
@@ -67,7 +67,6 @@ test: ## Run everything that must pass; installs the packages of tests/install-t
 	tests/install-tools.sh
 	$(MAKE) --no-print-directory check
 	CARGO='$(CARGO)' TEST_THREADS=$(TEST_THREADS) tests/run.sh
-	$(MAKE) --no-print-directory fuzz
 	$(MAKE) --no-print-directory instructions CHECK=1
 	$(MAKE) --no-print-directory soak SOAK_EVENTS=$(SHORT_SOAK_EVENTS) SOAK_REDIS_EVENTS=$(SHORT_SOAK_REDIS_EVENTS)
 

@@ -27,7 +27,7 @@ command -v cargo-mutants >/dev/null || {
 mkdir -p "$OUT"
 # Built once, whichever copy of the tree the mutants are made in.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/mutants/build}
-# A mutant that loops for ever, or takes memory for ever, ends so, however busy the machine is.
+# A mutant that loops for ever, or takes memory for ever, ends so; one that waits for ever after as long (see `stage`).
 ulimit -t 300
 ulimit -v $((16 * 1024 * 1024))
 
@@ -47,15 +47,16 @@ stage() {
   mkdir -p "$OUT/$name/mutants.out"
   : >"$OUT/$name/mutants.out/unviable.txt"
   [[ -s $from ]] || return 0
-  local -a wanted=() build=() files=()
+  local -a build=() files=()
   for line in "${MODULES[@]}"; do files+=("--file=$line/**"); done
-  while read -r line; do wanted+=(--re "^$line\$"); done < <(sed 's/[][\\.*^$+?(){}|]/\\&/g' "$from")
+  # By a list of those that are not tried again: a pattern chooses among mutants of some kinds only (cargo-mutants 27.1).
+  grep -vFxf "$from" "$OUT/all.txt" >"$OUT/$name/mutants.out/caught.txt"
   while [[ $# -gt 0 && $1 != -- ]]; do
     build+=("--cargo-arg=$1")
     shift
   done
-  cargo mutants --baseline=skip --timeout 1200 --build-timeout 1200 --colors=never --output "$OUT/$name" \
-    "${files[@]}" "${wanted[@]}" "${build[@]}" -- "$@" >"$OUT/$name.log" 2>&1 || code=$?
+  cargo mutants --baseline=skip --iterate --timeout 300 --build-timeout 1200 --colors=never --output "$OUT/$name" \
+    "${files[@]}" "${build[@]}" -- "$@" >"$OUT/$name.log" 2>&1 || code=$?
   # 0: all were caught; 2: some were missed; 3: some took too long. All else is a failure of the tool.
   case $code in 0 | 2 | 3) ;; *)
     tail -20 "$OUT/$name.log" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests, for `make test`, in lanes beside each other, each of one program after the other: most tests wait, for a lifetime to
-# pass or for an alert to fire, and one lane would leave the processor idle. What the others say is shown when the first is done. What
-# later steps of `make test` run is compiled meanwhile, with what the tests leave of the processor.
+# pass or for an alert to fire, and one lane would leave the processor idle. `make fuzz` has a lane of its own. What the others say is
+# shown when the first is done. What later steps of `make test` run is compiled meanwhile, with what the tests leave of the processor.
 #
 # TEST_THREADS: how many tests of a lane run at a time.
 set -euo pipefail
@@ -35,12 +35,19 @@ trap 'exit 130' INT TERM
 "$CARGO" test --locked --no-run
 "$CARGO" test --locked --doc
 
-lanes=()
-for at in "${!LANES[@]}"; do
-  read -ra programs <<<"${LANES[at]}"
-  "$CARGO" test --locked --no-fail-fast "${programs[@]/#/--test=}" &>"target/lane-$at.log" &
-  lanes+=($!)
+lanes=() logs=()
+# Runs a command beside this script, as the next of the lanes.
+lane() {
+  local log=target/lane-${#lanes[@]}.log
+  "$@" &>"$log" &
+  lanes+=($!) logs+=("$log")
+}
+for names in "${LANES[@]}"; do
+  read -ra programs <<<"$names"
+  lane "$CARGO" test --locked --no-fail-fast "${programs[@]/#/--test=}"
 done
+# One long computation.
+lane make --no-print-directory fuzz
 mapfile -t first < <(first_lane)
 "$CARGO" test --locked --no-fail-fast --lib --bins "${first[@]}" &
 started=("${lanes[@]}" $!)
@@ -54,6 +61,6 @@ failed=0
 wait "${started[${#lanes[@]}]}" || failed=1
 for at in "${!lanes[@]}"; do
   wait "${lanes[at]}" || failed=1
-  cat "target/lane-$at.log"
+  cat "${logs[at]}"
 done
 exit "$failed"
