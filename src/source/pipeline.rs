@@ -18,8 +18,8 @@ use crate::config::RedisSource;
 use crate::net::ByteStream;
 use crate::resp::{Frame, FrameLimits, Reader, RespValue, command};
 
-/// coturn's values are shorter than 2 KiB; a longer one than this is passed over.
-const LIMITS: FrameLimits = FrameLimits { frame: 64 << 10, values: 8, ahead: 64 << 10 };
+/// coturn's values are shorter than 2 KiB; a longer one than this is passed over: thousands are held at a time.
+const LIMITS: FrameLimits = FrameLimits { frame: 4 << 10, values: 8, ahead: 64 << 10 };
 
 /// Opens a connection, logged in, on which all commands begin with `words`.
 ///
