@@ -88,7 +88,8 @@ pub(crate) fn audit(table: &Table) -> Result<(), String> {
         let is_whole = circle.iter().all(|&member| {
             let member = &table.records[member];
             member.phase != Phase::Closing
-                && (member.source(), member.realm) == (allocation.source(), allocation.realm)
+                && member.source() == allocation.source()
+                && table.realms.name(member.realm) == table.realms.name(allocation.realm)
                 && table.records.users.get(member.user) == table.records.users.get(allocation.user)
         });
         if !is_whole || circle.len() > 64 {

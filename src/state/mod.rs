@@ -22,7 +22,7 @@ mod tests;
 
 /// What equal inputs come to, and how they are written: raised whenever a rule of the table, the form of an input or that of an
 /// image changes.
-pub const RULES_VERSION: u32 = 5;
+pub const RULES_VERSION: u32 = 6;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use audit::audit;
@@ -37,6 +37,7 @@ pub use model::histogram::{
 };
 pub use model::ids::{ConnectionId, SourceId};
 pub use model::key::MANGLED;
+pub use model::key_scan::LostKeys;
 pub use model::label::OTHER;
 pub use model::long_lifetime::LongLifetime;
 pub use model::native::{NATIVE_SCHEMA, NATIVE_ZERO_THRESHOLD, NativeBuckets};

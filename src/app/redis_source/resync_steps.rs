@@ -11,8 +11,7 @@ use crate::doctor::retention::Doubt;
 use crate::doctor::setting_states;
 use crate::source::resync::{FoundKey, Part};
 use crate::source::setup::Setup;
-use crate::state::StatusKeys;
-use crate::state::{KeyCheck, Scanned};
+use crate::state::{KeyCheck, LostKeys, Scanned, StatusKeys};
 
 /// How far a resync has come.
 #[derive(Default)]
@@ -118,8 +117,9 @@ impl RedisTask {
             let mut ingest = self.shared.lock();
             ingest.configured(self.id, &states);
             let doubt = self.trust.judge(now, &setup.retention, ingest.longest_silence());
-            if doubt.is_some() {
-                ingest.scan_may_miss_keys(self.id);
+            let lost = self.trust.lost_keys(&setup.retention, doubt);
+            if lost != LostKeys::None {
+                ingest.scan_may_miss_keys(self.id, lost);
             }
             doubt
         };

@@ -6,6 +6,7 @@ use super::{Input, KeyRef, ScanOutcome};
 use crate::clock::Timestamp;
 use crate::state::model::connection::{ClosedBy, ProcessVerdict};
 use crate::state::model::ids::{Mark, SourceId};
+use crate::state::model::key_scan::LostKeys;
 use crate::state::model::settings::{SessionBy, Settings};
 use crate::state::model::source_stats::{ForwardStats, StatusKeys};
 use crate::wire::{Kind, Rejection};
@@ -63,7 +64,10 @@ pub(super) fn put_other(out: &mut Vec<u8>, input: &Input<'_>) {
             put_list(out, commands, |out, reason| put_bytes(out, reason.as_bytes()));
         }
         Input::ScanBegins { source } => put_of_source(out, SCAN_BEGINS, *source),
-        Input::ScanMayMissKeys { source } => put_of_source(out, SCAN_MAY_MISS_KEYS, *source),
+        Input::ScanMayMissKeys { source, lost } => {
+            put_of_source(out, SCAN_MAY_MISS_KEYS, *source);
+            out.push(*lost as u8);
+        }
         Input::KeyChecked { of, idle } => {
             out.push(KEY_CHECKED);
             put_key_ref(out, *of);
@@ -197,7 +201,11 @@ pub(super) fn take_other<'s, 'a: 's>(
             Input::Listens { source, connections, commands: take_list(reader, ByteReader::text)? }
         }
         SCAN_BEGINS => Input::ScanBegins { source },
-        SCAN_MAY_MISS_KEYS => Input::ScanMayMissKeys { source },
+        SCAN_MAY_MISS_KEYS => {
+            let all = [LostKeys::None, LostKeys::Any, LostKeys::Newest];
+            let lost = all.get(reader.small::<usize>()?).ok_or(Malformed)?;
+            Input::ScanMayMissKeys { source, lost: *lost }
+        }
         SWEPT => Input::Swept { source, from: reader.small()? },
         SCAN_SUCCEEDED => Input::ScanSucceeded { source, outcome: take_outcome(reader)? },
         SCAN_FAILED => Input::ScanFailed { source },

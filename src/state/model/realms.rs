@@ -62,7 +62,8 @@ struct Realm {
     users: u32,
 }
 
-/// Realms by name. One with a group of its own stays; one folded into `_other` goes with its last record.
+/// Realms by name. A group stays; a realm goes with its last record. One that was folded into `_other` and gets a group of
+/// its own has two numbers until the records of before are gone: they stay where they were counted.
 #[derive(Debug)]
 pub(crate) struct Realms {
     /// Bytes of all names, those of labels not among them: they are few.
@@ -90,19 +91,30 @@ impl Realms {
         realms
     }
 
-    /// So many realms have series of their own from now on; those that have keep them, and these get theirs now.
+    /// So many realms have series of their own from now on; those that have keep them, and these get theirs now. Then those
+    /// that were folded get theirs, as far as there is room, for the records to come.
+    // docs/semantics.md#other-settings-after-a-restart
     pub(crate) fn set_limit(&mut self, now: Timestamp, max_groups: usize, wanted: &[Vec<u8>]) {
         self.max_groups = max_groups;
         for name in wanted {
-            // Whoever asks for it wants it, however long it is.
-            self.group_of(now, name, usize::MAX);
+            // Whoever asks for it wants it, however long it is, and however many there are.
+            self.own_group(now, name, true);
+        }
+        let Some(&other) = self.by_label.get(OTHER) else { return };
+        // By place: nothing may be decided by the order of a hash table.
+        let folded = self.slots.iter().filter(|(_, realm)| realm.group == other);
+        let folded: Vec<_> = folded.map(|(at, realm)| (at, Arc::clone(&realm.name))).collect();
+        for (at, name) in folded.into_iter().filter(|(_, name)| name[..] != *OTHER.as_bytes()) {
+            if self.by_name.get(&name) == Some(&at) && self.own_group(now, &name, false).is_some() {
+                self.by_name.remove(&name);
+            }
         }
     }
 
     /// A label that was on the page before gets its series again, while there is room.
     pub(crate) fn recall(&mut self, now: Timestamp, label: &str) {
         if self.by_label.len() < self.max_groups {
-            self.group_of(now, label.as_bytes(), MAX_LABEL);
+            self.group_of(now, label.as_bytes());
         }
     }
 
@@ -112,7 +124,7 @@ impl Realms {
             self.slots[at].users += 1;
             return at;
         }
-        let group = self.group_of(now, name, MAX_LABEL);
+        let group = self.group_of(now, name);
         self.name_bytes += name.len();
         let name: Arc<[u8]> = name.into();
         let at = self.slots.insert(Realm { name: Arc::clone(&name), group, users: 1 });
@@ -134,7 +146,9 @@ impl Realms {
             && let Some(realm) = self.slots.remove(at)
         {
             self.name_bytes -= realm.name.len();
-            self.by_name.remove(&realm.name);
+            if self.by_name.get(&realm.name) == Some(&at) {
+                self.by_name.remove(&realm.name);
+            }
         }
     }
 
@@ -176,24 +190,29 @@ impl Realms {
         self.by_name.is_empty() && self.slots.len() == 0
     }
 
-    /// The group of a realm whose label may have so many bytes.
+    /// The group in which a realm is counted.
     // docs/semantics.md#labels-past-the-cap
-    fn group_of(&mut self, now: Timestamp, name: &[u8], longest: usize) -> u32 {
-        // Names that differ in broken UTF-8 only share a label, so they must share the series.
-        let label = String::from_utf8_lossy(name);
-        if let Some(&group) = self.by_label.get(&*label) {
+    fn group_of(&mut self, now: Timestamp, name: &[u8]) -> u32 {
+        if let Some(group) = self.own_group(now, name, false) {
             return group;
-        }
-        let of_their_own = self.groups.len() - usize::from(self.by_label.contains_key(OTHER));
-        let has_room = of_their_own < self.max_groups && label.len() <= longest;
-        if has_room || label == OTHER {
-            return self.new_group(now, &label);
         }
         self.folded += 1;
         match self.by_label.get(OTHER) {
             Some(&group) => group,
             None => self.new_group(now, OTHER),
         }
+    }
+
+    /// The group of a realm's label; a new one, if there is room for it or it `is_wanted`.
+    fn own_group(&mut self, now: Timestamp, name: &[u8], is_wanted: bool) -> Option<u32> {
+        // Names that differ in broken UTF-8 only share a label, so they must share the series.
+        let label = String::from_utf8_lossy(name);
+        if let Some(&group) = self.by_label.get(&*label) {
+            return Some(group);
+        }
+        let of_their_own = self.groups.len() - usize::from(self.by_label.contains_key(OTHER));
+        let has_room = of_their_own < self.max_groups && label.len() <= MAX_LABEL;
+        (has_room || is_wanted || label == OTHER).then(|| self.new_group(now, &label))
     }
 
     fn new_group(&mut self, created: Timestamp, label: &str) -> u32 {
@@ -277,9 +296,13 @@ impl Persist for Realms {
         realms.slots = Slab::read(from, |_, from| Realm::read(from))?;
         for (at, realm) in realms.slots.iter() {
             realms.name_bytes += realm.name.len();
-            realms.by_name.insert(Arc::clone(&realm.name), at);
             if realm.group as usize >= realms.groups.len() {
                 return Err(Unreadable::Malformed("a realm has no series"));
+            }
+            // One whose label has got series of its own since is found no more.
+            let own = realms.by_label.get(&*String::from_utf8_lossy(&realm.name));
+            if own.is_none_or(|&own| own == realm.group) {
+                realms.by_name.insert(Arc::clone(&realm.name), at);
             }
         }
         Ok(realms)

@@ -54,12 +54,19 @@ impl Sessions {
     }
 
     /// Who holds the open session of an owner; `hash` is the owner's.
-    pub(crate) fn holder_of(&self, records: &Records, hash: u64, owner: &SessionOwner) -> Option<Holder> {
-        let user = records.users.get(owner.user);
+    pub(crate) fn holder_of(
+        &self,
+        records: &Records,
+        realms: &Realms,
+        hash: u64,
+        owner: &SessionOwner,
+    ) -> Option<Holder> {
+        let (user, realm) = (records.users.get(owner.user), realms.name(owner.realm));
         let is_owners = |&holder: &PackedHolder| {
             let other = owner_of(&self.slab, records, holder);
-            (other.source, other.realm, other.host) == (owner.source, owner.realm, owner.host)
+            (other.source, other.host) == (owner.source, owner.host)
                 && records.users.get(other.user) == user
+                && realms.name(other.realm) == realm
         };
         self.by_owner.find(hash, is_owners).map(|holder| holder.get())
     }

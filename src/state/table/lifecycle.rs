@@ -42,11 +42,16 @@ impl Table {
             }
             self.finish(at);
         }
+        // In a table that is full there is room when those of the old process have ended.
+        let proof_first = new_process.filter(|_| !self.make_room(key));
+        if let Some(proof) = proof_first {
+            self.end_old_process(key, None, &granted, proof);
+        }
         let Some(at) = self.open(key, hash, &granted, Origin::Born, self.now) else {
             return Applied::Refused;
         };
-        if let Some(proof) = new_process {
-            self.end_old_process(at, &granted, proof);
+        if let Some(proof) = new_process.filter(|_| proof_first.is_none()) {
+            self.end_old_process(key, Some(at), &granted, proof);
         }
         if replaced { Applied::Closed(Cause::Replaced) } else { Applied::Opened }
     }
@@ -153,11 +158,12 @@ impl Table {
         started: Timestamp,
     ) -> Option<RecordId> {
         let at = self.record(key, hash, granted, origin, started)?;
+        // First of all: it is counted where its session is.
+        self.join_session(at, if origin == Origin::Born { Joining::Born } else { Joining::Adopted });
         if origin == Origin::Born {
             let realm = self.records[at].realm;
             self.realms.series(realm).opened.add(granted.transport as usize);
         }
-        self.join_session(at, if origin == Origin::Born { Joining::Born } else { Joining::Adopted });
         self.enter(at, origin == Origin::Born);
         self.claim_for(at);
         self.judge(at);

@@ -148,7 +148,7 @@ impl Table {
                 self.listens(now, source, &connections, &commands);
             }
             Input::ScanBegins { source } => self.scan_begins(now, source),
-            Input::ScanMayMissKeys { source } => self.scan_may_miss_keys(source),
+            Input::ScanMayMissKeys { source, lost } => self.scan_may_miss_keys(source, lost),
             Input::Swept { source, from } => drop(self.sweep(now, source, from)),
             Input::ScanSucceeded { source, outcome } => drop(self.scan_succeeded(source, &outcome)),
             Input::ScanFailed { source } => self.scan_failed(source),

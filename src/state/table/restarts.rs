@@ -7,6 +7,7 @@ use super::Table;
 use crate::clock::Timestamp;
 use crate::state::model::allocation::{Allocation, Cause, Flag, Granted, Phase};
 use crate::state::model::discovery::Discovery;
+use crate::state::model::key::SourceKey;
 use crate::state::model::label::OTHER;
 use crate::state::model::seen_ids::{NewProcess, parts};
 use crate::state::model::servers::TurnServer;
@@ -33,15 +34,20 @@ impl Table {
         }
     }
 
-    /// The record at `newborn` proves that the process behind its server address is new: what the old one held ended
-    /// with it. An allocation of another thread that began after the old process' last sign may be the new one's: it
-    /// stays until its own thread gives proof, or until it is due.
+    /// A birth under `key`, whose record is `newborn`, proves that the process behind its server address is new: what the
+    /// old one held ended with it. An allocation of another thread that began after the old process' last sign may be the
+    /// new one's: it stays until its own thread gives proof, or until it is due.
     // docs/semantics.md#cause-replaced
-    pub(super) fn end_old_process(&mut self, newborn: RecordId, granted: &Granted, proof: NewProcess) {
-        let new = &self.records[newborn];
-        let (source, thread) = (new.source(), parts(new.id).map(|(thread, _)| thread));
+    pub(super) fn end_old_process(
+        &mut self,
+        key: &SourceKey<'_>,
+        newborn: Option<RecordId>,
+        granted: &Granted,
+        proof: NewProcess,
+    ) {
+        let source = key.source;
         let server = self.servers.label(granted.server);
-        let (of_server, last_sign) = self.records_of_server(newborn, granted, thread);
+        let (of_server, last_sign) = self.records_of_server(key, newborn, granted);
         let mut last_sign = last_sign.max(proof.last_status);
         // Another thread has proven the same restart: what was born since is the new process'.
         let new_since = if last_sign < proof.proven_before { proof.proven_before } else { Timestamp::MAX };
@@ -74,14 +80,14 @@ impl Table {
     }
 
     /// The other records of a server's address that may have ended with its old process, the oldest first; and the last sign
-    /// of any of that thread. Walks all records: a server restarts seldom, and what follows must be one step.
+    /// of any of the thread of the `key`. Walks all records: a server restarts seldom, and what follows must be one step.
     fn records_of_server(
         &self,
-        newborn: RecordId,
+        key: &SourceKey<'_>,
+        newborn: Option<RecordId>,
         granted: &Granted,
-        thread: Option<u64>,
     ) -> (Vec<RecordId>, Timestamp) {
-        let source = self.records[newborn].source();
+        let (source, thread) = (key.source, parts(key.id).map(|(thread, _)| thread));
         let is_its = |record: &Allocation| {
             record.is(Flag::LongForm)
                 && record.source() == source
@@ -89,7 +95,7 @@ impl Table {
         };
         let places = u32::try_from(self.records.places()).unwrap_or(u32::MAX);
         let (mut of_server, mut last_sign) = (Vec::new(), Timestamp::ZERO);
-        for at in (0..places).map(RecordId::of_place).filter(|&at| at != newborn) {
+        for at in (0..places).map(RecordId::of_place).filter(|&at| Some(at) != newborn) {
             let Some(record) = self.records.get(at).filter(|record| is_its(record)) else { continue };
             if parts(record.id).map(|(thread, _)| thread) == thread {
                 last_sign = last_sign.max(record.last_sign.get());

@@ -11,13 +11,10 @@ use crate::state::input::{Input, KeyRef};
 use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UNKNOWN_LIFETIME};
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::{MANGLED, SourceKey};
-use crate::state::model::key_scan::{Adopts, ScanProgress};
+use crate::state::model::key_scan::{Adopts, LostKeys, MissingKey, PRECISION, ScanProgress};
 use crate::state::storage::slab_map::SlabMap;
 use crate::wire::status_key::is_believed;
 use crate::wire::{Event, Grant, Key};
-
-/// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
-const PRECISION: Duration = Duration::from_secs(2);
 
 /// Records looked at by one call of [`Table::sweep`]: a few milliseconds.
 const SWEEP: u32 = 8192;
@@ -76,17 +73,17 @@ impl Table {
                 (true, false) => Adopts::SetSince(source.lost_at),
                 (true, true) => Adopts::Nothing,
             };
-            let (may_miss_keys, ended) = (false, SlabMap::default());
-            source.scan = Some(ScanProgress { began, after_gap, may_miss_keys, adopts, ended, found: 0 });
+            let (missing, ended) = (MissingKey::IS_DELETED, SlabMap::default());
+            source.scan = Some(ScanProgress { began, after_gap, missing, adopts, ended, found: 0 });
         }
     }
 
-    /// The present scan proves nothing by a key that it does not find: this Redis does not take or does not keep all of
-    /// them. Keys that it finds count as ever.
-    pub fn scan_may_miss_keys(&mut self, source: SourceId) {
-        self.note(self.now, &Input::ScanMayMissKeys { source });
+    /// The present scan proves nothing by a key of these that it does not find: this Redis does not take or does not keep
+    /// all of them. Keys that it finds count as ever.
+    pub fn scan_may_miss_keys(&mut self, source: SourceId, lost: LostKeys) {
+        self.note(self.now, &Input::ScanMayMissKeys { source, lost });
         if let Some(scan) = self.sources.get_mut(source).and_then(|source| source.scan.as_mut()) {
-            scan.may_miss_keys = true;
+            scan.missing.lost = lost;
         }
     }
 
@@ -151,6 +148,7 @@ impl Table {
             };
         };
         let set_at = idle.map(|idle| self.now.minus(idle));
+        let was_set_since = self.records[at].was_set_since(set_at);
         let mut after_gap = false;
         if let Some(source) = self.sources.get_mut(source) {
             let mark = source.mark;
@@ -160,6 +158,9 @@ impl Table {
             if let Some(scan) = &mut source.scan {
                 scan.found += 1;
                 after_gap = scan.after_gap;
+                if let Some(set_at) = set_at.filter(|_| !was_set_since) {
+                    scan.missing.found(set_at, self.records[at].granted_at.get());
+                }
             }
             self.set_mark(at, mark);
         }
@@ -168,7 +169,7 @@ impl Table {
             let server = self.servers.get_mut(allocation.server);
             server.oldest_key = server.oldest_key.min(set_at);
         }
-        if after_gap && allocation.was_set_since(set_at) {
+        if after_gap && was_set_since {
             KeyCheck::Read
         } else if allocation.phase != Phase::Live {
             KeyCheck::Stale
@@ -299,14 +300,14 @@ impl Table {
     /// After a whole scan: judges a part of the records, from number `from` on, whose keys it did not find.
     ///
     /// An overdue allocation is no orphan without its key. A live one has ended in the gap only if a key of its server
-    /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway.
+    /// is older than its own last status: a wipe would have taken both. Neither holds of keys that may be missing anyway.
     // docs/semantics.md#a-missing-key
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.note(now, &Input::Swept { source, from });
         self.pass(now);
         let of_source = self.sources.get(source);
         let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
-        let Some((&ScanProgress { began, after_gap, may_miss_keys, .. }, mark, resumed_at)) = scan else {
+        let Some((&ScanProgress { began, after_gap, missing, .. }, mark, resumed_at)) = scan else {
             return Sweep { next: None, absent: 0 };
         };
         let mut absent = 0;
@@ -322,7 +323,7 @@ impl Table {
                 continue;
             }
             if allocation.phase != Phase::Live {
-                if !may_miss_keys {
+                if missing.lost != LostKeys::Any {
                     self.clear_overdue_orphan(at);
                 }
                 continue;
@@ -331,7 +332,7 @@ impl Table {
                 (allocation.granted_at.get(), allocation.is(Flag::LongForm), allocation.server);
             absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
-            if after_gap && long_form && no_wipe && !may_miss_keys {
+            if after_gap && long_form && no_wipe && missing.was_deleted(granted_at) {
                 self.end_missed(at);
             }
         }

@@ -1,9 +1,11 @@
 //! When the numbers of the table, of a realm, a server and a source began.
 
-use super::super::{OTHER, Settings, Snapshot};
+use super::super::{OTHER, RealmView, Settings, Snapshot};
+use super::audit::audit;
 use super::images::read_back;
 use super::*;
 use crate::state::model::servers::SERVER_MEMORY;
+use crate::wire::Event;
 
 const BEGIN: u64 = 1000;
 
@@ -80,6 +82,62 @@ fn a_source_begins_when_it_is_first_watched() {
     assert_eq!(realms(&table.snapshot()), [("late", at(1500))]);
     table.adopt_settings(at(1600), settings(10, &[]), &["second", "test", "third"]);
     assert_eq!(sources(&table), began(&[("second", 1500), ("test", BEGIN), ("third", 1600)]));
+}
+
+/// A realm that is always in use would never leave `_other`, had the last of its records to go first.
+#[test]
+fn a_realm_in_use_leaves_the_others_with_the_sessions_that_open_when_there_is_room() {
+    let mut table = begun(settings(1, &[]), &["test"]);
+    let apply = |table: &mut Table, second, user, id, event: &Event<'_>| {
+        table.apply(at(second), SOURCE, &key("busy", user, id), event);
+        audit(table).unwrap();
+    };
+    table.apply(at(1100), SOURCE, &key("first", "zoe", 1), &new(6000));
+    apply(&mut table, 1200, "alice", 2, &new(6000));
+    table.adopt_settings(at(1300), settings(1, &["wanted", "busy"]), &["test"]);
+    assert_eq!(realms(&table.snapshot())[2..], [("wanted", at(1300)), ("busy", at(1300))]);
+    // Also in a table that was written and read.
+    let mut table = read_back(&mut table);
+    let counts = |table: &Table| {
+        let of = |realm: &RealmView| {
+            (realm.series.live.total(), realm.series.sessions, realm.series.opened.total())
+        };
+        table.snapshot().realms.iter().map(|realm| (realm.label.to_string(), of(realm))).collect::<Vec<_>>()
+    };
+    let shown = |other, busy| {
+        [("first", (1, 1, 1)), (OTHER, other), ("wanted", (0, 0, 0)), ("busy", busy)]
+            .map(|(label, of)| (label.to_owned(), of))
+    };
+    // Alice's session is open: what joins it is counted where it is.
+    apply(&mut table, 1400, "alice", 3, &new(6000));
+    apply(&mut table, 1400, "bob", 4, &new(6000));
+    assert_eq!(counts(&table), shown((2, 1, 2), (1, 1, 1)));
+    for id in [2, 3] {
+        apply(&mut table, 1500, "alice", id, &Event::Deleted);
+    }
+    table.advance(at(2000));
+    apply(&mut table, 2000, "alice", 5, &new(6000));
+    assert_eq!(counts(&read_back(&mut table)), shown((0, 0, 2), (2, 2, 2)));
+    assert_eq!(table.snapshot().folded_realms, 1);
+}
+
+#[test]
+fn of_those_that_were_folded_the_first_get_the_room_that_a_higher_maximum_makes() {
+    let mut table = begun(settings(1, &[]), &["test"]);
+    for (id, realm) in (1..).zip(["first", "second", "third", "fourth"]) {
+        table.apply(at(1100), SOURCE, &key(realm, "alice", id), &new(6000));
+    }
+    table.adopt_settings(at(1200), settings(3, &[]), &["test"]);
+    let labels = |table: &Table| {
+        realms(&table.snapshot()).into_iter().map(|(label, _)| label.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(&table), ["first", OTHER, "second", "third"]);
+    for (id, realm) in (11..).zip(["fourth", "third", "second"]) {
+        table.apply(at(1300), SOURCE, &key(realm, "bob", id), &new(6000));
+    }
+    let live: Vec<_> = table.snapshot().realms.iter().map(|realm| realm.series.live.total()).collect();
+    assert_eq!(live, [1, 4, 1, 1]);
+    audit(&table).unwrap();
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::super::input::{Decoder, Step, TextRoom};
 use super::super::{
-    ClosedBy, ConnectionId, EndedConnections, ForwardStats, ProcessCounts, ReplayError, ScanOutcome,
-    SessionBy, Settings, StatusKeys,
+    ClosedBy, ConnectionId, EndedConnections, ForwardStats, LostKeys, ProcessCounts, ReplayError,
+    ScanOutcome, SessionBy, Settings, StatusKeys,
 };
 use super::audit::audit;
 use super::fuzz::Dice;
@@ -181,7 +181,7 @@ impl World {
         let idle = (self.dice.below(4) > 0).then(|| Duration::from_millis(self.dice.number() % 10_000_000));
         match self.dice.below(20) {
             0..2 => table.scan_begins(now, SOURCE),
-            2 => table.scan_may_miss_keys(SOURCE),
+            2 => table.scan_may_miss_keys(SOURCE, self.dice.pick(&[LostKeys::Any, LostKeys::Newest])),
             3..5 => {
                 table.sweep(now, SOURCE, 0);
             }

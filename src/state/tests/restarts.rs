@@ -37,6 +37,20 @@ fn a_birth_of_an_id_seen_long_ago_ends_what_the_old_process_held() {
     story.ends_empty();
 }
 
+#[test]
+fn a_birth_that_finds_a_full_table_has_the_room_of_those_whose_end_it_proves() {
+    let mut story = Story::with(Settings { max_allocations: 3, ..Settings::default() });
+    for id in [7, 8, 9] {
+        born(&mut story, 1, id);
+    }
+    assert_eq!(born(&mut story, 50, 10), Applied::Refused);
+    assert_eq!(born(&mut story, 300, 1), Applied::Opened);
+    assert_eq!((live(&story), story.closed()), (1, vec![("replaced", 3)]));
+    assert_eq!(story.table.snapshot().refused, 1);
+    assert_eq!(story.table.take_discoveries().len(), 1);
+    story.ends_empty();
+}
+
 /// A client connects, and takes its id, some time before it logs in: 4.6.1 was seen to give birth to 2 before 1.
 #[test]
 fn births_out_of_order_end_nothing() {

@@ -95,10 +95,11 @@ fn a_key_that_is_refused_again_counts_once_in_a_day() {
     story.tell(0, &new(600));
     for seconds in [1, 2, 86_000] {
         story.tell_of(seconds, &story.key.clone(), &refreshed(100_000));
-        assert_eq!(story.tell_of(seconds, &other, &new(600)), Applied::Refused);
+        // Another birth of one id would prove that the process is new.
+        assert_eq!(story.tell_of(seconds, &other, &refreshed(600)), Applied::Refused);
         assert_eq!(story.table.snapshot().refused, 1, "{seconds}");
     }
-    story.tell_of(86_500, &other, &new(600));
+    story.tell_of(86_500, &other, &refreshed(600));
     assert_eq!(story.table.snapshot().refused, 2, "a day later it is another one");
 }
 

@@ -1,6 +1,6 @@
 //! Stories of keys, gaps and sources: what a scan of Redis changes, and what it does not.
 
-use super::super::{Applied, Cause, KeyCheck, Orphan, Scanned, Settings, Table};
+use super::super::{Applied, Cause, KeyCheck, LostKeys, Orphan, Scanned, Settings, Table};
 use super::audit::audit;
 use super::story::Story;
 use super::*;
@@ -216,7 +216,7 @@ fn where_keys_may_be_missing_absence_ends_nothing_and_what_is_found_counts() {
     story.tell(0, &new(600));
     story.tell_of(10, &bob, &new(600));
     gap(&mut story, 100, 400);
-    story.table.scan_may_miss_keys(SOURCE);
+    story.table.scan_may_miss_keys(SOURCE, LostKeys::Any);
     let alice = story.key;
     assert_eq!(scan(&mut story, 400, &alice, &new(600), Some(400)).0, KeyCheck::Known);
     let carol = key("r", "carol", 3);
@@ -234,9 +234,32 @@ fn where_keys_may_be_missing_absence_ends_nothing_and_what_is_found_counts() {
     story.tell(0, &new(600));
     story.wait(700);
     story.table.scan_begins(at(701), SOURCE);
-    story.table.scan_may_miss_keys(SOURCE);
+    story.table.scan_may_miss_keys(SOURCE, LostKeys::Any);
     end_of_gap(&mut story, 701);
     assert_eq!(story.orphans(Orphan::Overdue), 1, "its key may never have been there");
+    story.ends_empty();
+}
+
+/// A replica that becomes the master lacks the last writes. A key that it has was set after all that it must have as well.
+#[test]
+fn where_the_newest_keys_may_be_missing_an_end_is_proven_by_a_newer_key() {
+    let mut story = Story::new();
+    let keys = [1, 2, 3, 4, 5].map(|id| key("r", "alice", id));
+    for (second, key) in [0, 10, 55, 57, 60].into_iter().zip(&keys) {
+        story.tell_of(second, key, &new(600));
+    }
+    let look = |story: &mut Story, second, lost| {
+        gap(story, second, second);
+        story.table.scan_may_miss_keys(SOURCE, lost);
+        for (key, set_at) in [(&keys[0], 0), (&keys[3], 57)] {
+            assert_eq!(scan(story, second, key, &new(600), Some(second - set_at)).0, KeyCheck::Known);
+        }
+        end_of_gap(story, second);
+        story.closed()
+    };
+    // The SET of 10 s came before that of 57 s for certain, that of 55 s perhaps, that of 60 s did not.
+    assert_eq!(look(&mut story, 100, LostKeys::Newest), [("missed", 1)]);
+    assert_eq!(look(&mut story, 200, LostKeys::None), [("missed", 3)]);
     story.ends_empty();
 }
 
