@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::reading::beside;
+use super::schema::VERSION;
 use super::{By, FIGURES, FILE, FileTrouble, LedgerError, Question, RETRY, SessionLedger, UsageSums, usage};
 use crate::clock::{Timestamp, WallTime};
 use crate::state::{AllocationRecord, Cause, Flag, Flags, Origin, Output, Phase, SessionRecord, SourceId};
@@ -216,6 +217,34 @@ fn a_batch_is_taken_as_a_whole() {
     ledger.file.connection.execute_batch("DROP TRIGGER fails").unwrap();
     assert_eq!(ledger.take(times(101), &outputs).unwrap(), 4);
     assert_eq!(place.sums(), (2, 4000));
+}
+
+/// Of the members of a session that relayed, else of all, the one that ended last.
+#[test]
+fn a_session_bears_the_names_of_one_of_its_allocations() {
+    let place = Place::new("names");
+    let mut ledger = place.open();
+    let members = [
+        (false, 100, "a", "a"),
+        (false, 99, "b", "a"),
+        (false, 100, "c", "c"),
+        (false, 101, "d", "d"),
+        (true, 80, "e", "e"),
+        (false, 200, "f", "e"),
+        (true, 79, "g", "e"),
+        (true, 80, "h", "h"),
+    ];
+    for (number, (has_relayed, ended, server, expected)) in (1..).zip(members) {
+        let mut record = AllocationRecord { server: Arc::from(server), ..allocation(number, 9, ended) };
+        record.flags = if has_relayed { record.flags } else { Flags::of(&[Flag::EndReported]) };
+        ledger.take(times(300), &[(number, Output::Allocation(record))]).unwrap();
+        let named =
+            ledger
+                .file
+                .connection
+                .query_row("SELECT server FROM session WHERE serial = 9", [], |row| row.get::<_, String>(0));
+        assert_eq!(named.unwrap(), expected, "after {server}");
+    }
 }
 
 #[test]
@@ -459,6 +488,23 @@ fn whose_tables_are_not_these_is_said_and_not_read() {
     drop(ledger);
     let newer = SessionLedger::open(&place.directory, &["one"], b':').unwrap_err();
     assert!(matches!(newer, LedgerError::Newer { version: 99, .. }), "{newer}");
+}
+
+#[test]
+fn whether_a_ledger_will_be_upgraded_is_seen_before_it_is_opened() {
+    let place = Place::new("upgrade");
+    assert_eq!(SessionLedger::upgrade(&place.directory), None, "there is none");
+    fs::write(place.file(), b"somebody's notes, longer than the header of a file of SQLite: a hundred bytes, and some more of them").unwrap();
+    assert_eq!(SessionLedger::upgrade(&place.directory), None, "it is another's");
+    fs::remove_file(place.file()).unwrap();
+    drop(place.open());
+    let known = u32::try_from(VERSION).unwrap();
+    for (version, expected) in [(known, None), (known - 1, Some((known - 1, known))), (known + 1, None)] {
+        let connection = Connection::open(place.file()).unwrap();
+        connection.pragma_update(None, "user_version", version).unwrap();
+        drop(connection);
+        assert_eq!(SessionLedger::upgrade(&place.directory), expected, "{version}");
+    }
 }
 
 /// A table that is missing is no damage: SQLite does not say so.
