@@ -10,8 +10,8 @@ use crate::doctor::retention::Doubt;
 use crate::metrics::View;
 use crate::source::pubsub::{BATCH, Published};
 use crate::state::{
-    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, FrozenTable, KeyCheck, LostKeys, Output,
-    PreparedKey, ProcessCounts, ScanOutcome, Scanned, Settings, SourceId, StatusKeys, Sweep, Table,
+    Applied, BatchEvent, CapsReached, ConnectionId, Discovery, FrozenTable, KeyCheck, Output, PreparedKey,
+    ProcessCounts, ScanOutcome, Scanned, Settings, SourceId, StatusKeys, Sweep, Table,
 };
 use crate::wire::{self, Event, Key, Message, Rejection};
 pub use shared_table::SharedTable;
@@ -217,9 +217,14 @@ impl Ingest {
         self.table.scan_begins(now, self.id(source));
     }
 
-    /// The scan proves nothing by a key of these that it does not find.
-    pub fn scan_may_miss_keys(&mut self, source: SourceId, lost: LostKeys) {
-        self.table.scan_may_miss_keys(self.id(source), lost);
+    /// The scan reads this Redis: its process, and the history of its data.
+    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
+        self.table.scan_of(self.id(source), redis);
+    }
+
+    /// The scan proves nothing by a key that it does not find.
+    pub fn scan_may_miss_keys(&mut self, source: SourceId) {
+        self.table.scan_may_miss_keys(self.id(source));
     }
 
     /// The longest that a live allocation goes without a status: the largest grant and the grace.

@@ -9,8 +9,9 @@ use super::settings::{self, NO_CLUSTER, Setting};
 /// What Redis says of its mode and its memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Which process of Redis it is: drawn by lot at its start.
-    pub run_id: Option<String>,
+    /// Which Redis it is: `run_id`, drawn by lot at its start, and `master_replid`, another one from the moment on at which a
+    /// replica is the master.
+    pub redis: Option<String>,
     /// `cluster-enabled`, `maxmemory` and `maxmemory-policy`, as far as they are known.
     pub values: ConfigValues,
     /// Keys evicted since it started.
@@ -48,7 +49,7 @@ impl Retention {
             (Setting::MaxmemoryPolicy.as_str(), field("maxmemory_policy")),
         ];
         Self {
-            run_id: field("run_id"),
+            redis: field("run_id").map(|run| run + " " + &field("master_replid").unwrap_or_default()),
             values: values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
             evicted: count(field("evicted_keys").as_deref()),
             // Redis 6.2 and later.

@@ -9,8 +9,8 @@ use super::empty_table::{fresh, settings};
 use super::image::{image_of, table_of};
 use crate::clock::Timestamp;
 use crate::state::{
-    BatchEvent, Cause, ClosedBy, ConnectionId, EndedConnections, ForwardStats, KeyCheck, LostKeys,
-    ScanOutcome, SourceId, StatusKeys, Table, audit,
+    BatchEvent, Cause, ClosedBy, ConnectionId, EndedConnections, ForwardStats, KeyCheck, ScanOutcome,
+    SourceId, StatusKeys, Table, audit,
 };
 use crate::wire::{AllocationId, ByLeg, Event, Grant, Key, Leg, Path, Rejection, Traffic, Transport, Volume};
 
@@ -151,7 +151,10 @@ impl FuzzedTable {
         let (table, now) = (&mut self.table, self.now);
         match input.byte() % 6 {
             0 | 1 => table.scan_begins(now, REDIS),
-            2 => table.scan_may_miss_keys(REDIS, input.pick(&[LostKeys::Any, LostKeys::Newest])),
+            2 => match input.byte() % 3 {
+                0 => table.scan_may_miss_keys(REDIS),
+                _ => table.scan_of(REDIS, input.pick(&["a", "b"])),
+            },
             3 => {
                 table.sweep(now, REDIS, 0);
             }

@@ -38,7 +38,15 @@ pub(crate) fn audit(table: &Table) -> Result<(), String> {
     for (_, session) in table.sessions.slab.iter().filter(|(_, session)| session.facts().open) {
         began(session.realm, session.facts().started);
     }
-    for (_, allocation) in table.records.slab.iter().filter(|(_, allocation)| allocation.is_alone()) {
+    // One whose session is counted in another realm's series, for it got its own meanwhile, stands for it.
+    let stands_for_session = |allocation: &Allocation| match allocation.session.session() {
+        Some(session) if allocation.phase == Phase::Live && !allocation.is(Flag::Revived) => {
+            table.sessions[session].realm != allocation.realm
+        }
+        _ => allocation.is_alone(),
+    };
+    for (_, allocation) in table.records.slab.iter().filter(|(_, allocation)| stands_for_session(allocation))
+    {
         began(allocation.realm, allocation.started.get());
     }
     for (at, allocation) in table.records.slab.iter() {

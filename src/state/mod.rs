@@ -37,7 +37,6 @@ pub use model::histogram::{
 };
 pub use model::ids::{ConnectionId, SourceId};
 pub use model::key::MANGLED;
-pub use model::key_scan::LostKeys;
 pub use model::label::OTHER;
 pub use model::long_lifetime::LongLifetime;
 pub use model::native::{NATIVE_SCHEMA, NATIVE_ZERO_THRESHOLD, NativeBuckets};

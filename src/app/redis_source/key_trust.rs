@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::doctor::retention::{Doubt, Retention};
-use crate::state::LostKeys;
 
 /// Whether a missing key proves something, from one look at a Redis to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,8 +13,6 @@ pub(super) struct KeyTrust {
     refused_writes: u64,
     /// By then each live allocation has set its key anew.
     lost_until: Option<Timestamp>,
-    /// Which process of Redis it was, where that is known.
-    run_id: Option<String>,
 }
 
 impl KeyTrust {
@@ -33,18 +30,6 @@ impl KeyTrust {
             (None, _) => Some(Doubt::Unknown),
             (_, None) => Some(Doubt::UnknownMemory),
             _ => self.lost_until.is_some_and(|until| now < until).then_some(Doubt::Loss),
-        }
-    }
-
-    /// Which keys may be missing at this look. Another process of Redis than at the last one may lack the last writes of that:
-    /// a failover, or a crash.
-    pub(super) fn lost_keys(&mut self, seen: &Retention, doubt: Option<Doubt>) -> LostKeys {
-        let before = std::mem::replace(&mut self.run_id, seen.run_id.clone());
-        let is_another = before.is_some() && seen.run_id.is_some() && before != seen.run_id;
-        match doubt {
-            Some(_) => LostKeys::Any,
-            None if is_another => LostKeys::Newest,
-            None => LostKeys::None,
         }
     }
 }
@@ -102,27 +87,6 @@ mod tests {
         assert_eq!(text("cluster_enabled:0\nmaxmemory:0\n"), None);
         assert!(Doubt::Unknown.hides_the_db() && Doubt::Cluster.hides_the_db());
         assert!(!Doubt::UnknownMemory.hides_the_db());
-    }
-
-    #[test]
-    fn another_process_may_lack_the_newest_keys() {
-        let mut trust = KeyTrust::default();
-        let mut look = |run_id: &str, doubt| {
-            let info = format!("# Server\r\n{run_id}\r\ntcp_port:6379\r\n");
-            trust.lost_keys(&Retention::of_info(&info), doubt)
-        };
-        for (run_id, doubt, expected) in [
-            ("run_id:aa", None, LostKeys::None),
-            ("run_id:aa", None, LostKeys::None),
-            ("run_id:bb", None, LostKeys::Newest),
-            ("run_id:bb", Some(Doubt::Loss), LostKeys::Any),
-            ("run_id:bb", None, LostKeys::None),
-            ("run_id:cc", Some(Doubt::Cluster), LostKeys::Any),
-            ("no_run_id:1", None, LostKeys::None),
-            ("run_id:dd", None, LostKeys::None),
-        ] {
-            assert_eq!(look(run_id, doubt), expected, "{run_id} {doubt:?}");
-        }
     }
 
     #[test]

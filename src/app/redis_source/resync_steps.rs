@@ -11,7 +11,8 @@ use crate::doctor::retention::Doubt;
 use crate::doctor::setting_states;
 use crate::source::resync::{FoundKey, Part};
 use crate::source::setup::Setup;
-use crate::state::{KeyCheck, LostKeys, Scanned, StatusKeys};
+use crate::state::StatusKeys;
+use crate::state::{KeyCheck, Scanned};
 
 /// How far a resync has come.
 #[derive(Default)]
@@ -117,9 +118,11 @@ impl RedisTask {
             let mut ingest = self.shared.lock();
             ingest.configured(self.id, &states);
             let doubt = self.trust.judge(now, &setup.retention, ingest.longest_silence());
-            let lost = self.trust.lost_keys(&setup.retention, doubt);
-            if lost != LostKeys::None {
-                ingest.scan_may_miss_keys(self.id, lost);
+            if let Some(redis) = &setup.retention.redis {
+                ingest.scan_of(self.id, redis);
+            }
+            if doubt.is_some() {
+                ingest.scan_may_miss_keys(self.id);
             }
             doubt
         };

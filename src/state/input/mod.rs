@@ -17,7 +17,6 @@ use std::time::Duration;
 use super::model::connection::{ClosedBy, ProcessVerdict};
 use super::model::ids::{Mark, RecordId, SourceId};
 use super::model::key::SourceKey;
-use super::model::key_scan::LostKeys;
 use super::model::settings::Settings;
 use super::model::source_stats::{ForwardStats, StatusKeys};
 use crate::clock::Timestamp;
@@ -73,8 +72,10 @@ pub(in crate::state) enum Input<'a> {
     Listens { source: SourceId, connections: Vec<&'a str>, commands: Vec<&'a str> },
     /// A scan of the status keys begins.
     ScanBegins { source: SourceId },
-    /// The scan proves nothing by a key of these that it does not find.
-    ScanMayMissKeys { source: SourceId, lost: LostKeys },
+    /// The scan reads this Redis: its process, and the history of its data.
+    ScanOf { source: SourceId, redis: &'a str },
+    /// The scan proves nothing by a key that it does not find.
+    ScanMayMissKeys { source: SourceId },
     /// A key was found.
     KeyChecked { of: KeyRef<'a>, idle: Option<Duration> },
     /// A key was read.

@@ -6,7 +6,6 @@ use super::{Input, KeyRef, ScanOutcome};
 use crate::clock::Timestamp;
 use crate::state::model::connection::{ClosedBy, ProcessVerdict};
 use crate::state::model::ids::{Mark, SourceId};
-use crate::state::model::key_scan::LostKeys;
 use crate::state::model::settings::{SessionBy, Settings};
 use crate::state::model::source_stats::{ForwardStats, StatusKeys};
 use crate::wire::{Kind, Rejection};
@@ -41,6 +40,7 @@ const PROCESS_COUNTED: u8 = 0x41;
 const LEDGER_WRITTEN: u8 = 0x42;
 const RESTARTED: u8 = 0x43;
 const SETTINGS_ADOPTED: u8 = 0x44;
+const SCAN_OF: u8 = 0x45;
 
 /// Writes an input that has no shorter form of its own.
 // A line or two for each input: longer than a screen, and as plain as a table.
@@ -64,10 +64,11 @@ pub(super) fn put_other(out: &mut Vec<u8>, input: &Input<'_>) {
             put_list(out, commands, |out, reason| put_bytes(out, reason.as_bytes()));
         }
         Input::ScanBegins { source } => put_of_source(out, SCAN_BEGINS, *source),
-        Input::ScanMayMissKeys { source, lost } => {
-            put_of_source(out, SCAN_MAY_MISS_KEYS, *source);
-            out.push(*lost as u8);
+        Input::ScanOf { source, redis } => {
+            put_of_source(out, SCAN_OF, *source);
+            put_bytes(out, redis.as_bytes());
         }
+        Input::ScanMayMissKeys { source } => put_of_source(out, SCAN_MAY_MISS_KEYS, *source),
         Input::KeyChecked { of, idle } => {
             out.push(KEY_CHECKED);
             put_key_ref(out, *of);
@@ -201,11 +202,7 @@ pub(super) fn take_other<'s, 'a: 's>(
             Input::Listens { source, connections, commands: take_list(reader, ByteReader::text)? }
         }
         SCAN_BEGINS => Input::ScanBegins { source },
-        SCAN_MAY_MISS_KEYS => {
-            let all = [LostKeys::None, LostKeys::Any, LostKeys::Newest];
-            let lost = all.get(reader.small::<usize>()?).ok_or(Malformed)?;
-            Input::ScanMayMissKeys { source, lost: *lost }
-        }
+        SCAN_MAY_MISS_KEYS => Input::ScanMayMissKeys { source },
         SWEPT => Input::Swept { source, from: reader.small()? },
         SCAN_SUCCEEDED => Input::ScanSucceeded { source, outcome: take_outcome(reader)? },
         SCAN_FAILED => Input::ScanFailed { source },
@@ -277,6 +274,10 @@ fn take_of_process<'a>(tag: u8, reader: &mut ByteReader<'a>) -> Result<Input<'a>
             let dropped_log_lines = reader.number()?;
             let http_refusals = take_list(reader, |reader| Ok((reader.text()?, reader.number()?)))?;
             Input::ProcessCounted { dropped_log_lines, http_refusals }
+        }
+        SCAN_OF => {
+            let source = take_source(reader)?;
+            Input::ScanOf { source, redis: reader.text()? }
         }
         LEDGER_WRITTEN => Input::LedgerWritten { up_to: reader.number()? },
         RESTARTED => Input::Restarted,

@@ -15,44 +15,14 @@ use crate::state::storage::slab_map::SlabMap;
 /// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
 pub(crate) const PRECISION: Duration = Duration::from_secs(2);
 
-/// Status keys that may be missing though their allocations live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostKeys {
-    /// None: a key that is missing was deleted.
-    None,
-    /// Any: of a node of a cluster, or of a memory that ran out.
-    Any,
-    /// The newest: of a replica that became the master before it had them, or of a Redis that went down before it had written
-    /// them to its disk. Only the last of its writes are missing, and all of before are there.
-    Newest,
-}
-
-/// What a key proves that a scan does not find.
+/// The Redis is another one than before a gap: a replica that became the master, or one that came back with what was on
+/// its disk. Such a Redis may lack the last writes of the one before, and only the last: it has them in their order.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MissingKey {
-    pub(crate) lost: LostKeys,
-    /// When the newest was set of the keys that were found and were known before: up to then nothing was lost as the newest
-    /// are.
-    kept_until: Timestamp,
-}
-
-impl MissingKey {
-    /// That its allocation has ended, if nothing else is said.
-    pub(crate) const IS_DELETED: Self = Self { lost: LostKeys::None, kept_until: Timestamp::ZERO };
-
-    /// A key was found that was set at `set_at`, by the status of `granted_at` or before.
-    pub(crate) fn found(&mut self, set_at: Timestamp, granted_at: Timestamp) {
-        self.kept_until = self.kept_until.max(set_at.min(granted_at));
-    }
-
-    /// Whether the key of a status of `granted_at`, if it is missing, was deleted and not lost.
-    pub(crate) fn was_deleted(self, granted_at: Timestamp) -> bool {
-        match self.lost {
-            LostKeys::None => true,
-            LostKeys::Any => false,
-            LostKeys::Newest => granted_at.plus(PRECISION) < self.kept_until,
-        }
-    }
+pub(crate) struct OtherRedis {
+    /// Up to then the one before was received: a key that was set earlier was set there.
+    pub(crate) until: Timestamp,
+    /// What was received from then on came from this one.
+    pub(crate) since: Timestamp,
 }
 
 /// A scan that goes on.
@@ -61,7 +31,11 @@ pub(crate) struct ScanProgress {
     pub(crate) began: Timestamp,
     /// The source was up before: events were missed.
     pub(crate) after_gap: bool,
-    pub(crate) missing: MissingKey,
+    /// A key may be missing though its allocation lives: a node of a cluster, memory that ran out.
+    pub(crate) may_miss_keys: bool,
+    /// When the newest of the keys that were found was set on the Redis before this one: it has all that was written until
+    /// then. [`Timestamp::ZERO`] where none was found, or it is no other one.
+    pub(crate) kept_until: Timestamp,
     pub(crate) adopts: Adopts,
     /// Keys that ended meanwhile.
     pub(crate) ended: SlabMap<u64, ()>,
@@ -72,6 +46,29 @@ pub(crate) struct ScanProgress {
 impl ScanProgress {
     pub(crate) fn remember_end(&mut self, key: u64) {
         self.ended.insert(key, ());
+    }
+
+    /// A key was found that was set at `set_at`, or by the status of `granted_at` that we know.
+    pub(crate) fn found(&mut self, other: Option<OtherRedis>, set_at: Timestamp, granted_at: Timestamp) {
+        if other.is_some_and(|other| set_at.plus(PRECISION) <= other.until) {
+            self.kept_until = self.kept_until.max(set_at.min(granted_at));
+        }
+    }
+}
+
+/// What it proves that a scan has not found a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Absence {
+    pub(crate) may_miss_keys: bool,
+    pub(crate) kept_until: Timestamp,
+    pub(crate) other: Option<OtherRedis>,
+}
+
+impl Absence {
+    /// Whether the key of a status of `granted_at` was deleted; otherwise it may have been lost.
+    pub(crate) fn is_end(self, granted_at: Timestamp) -> bool {
+        let may_be_lost = self.other.is_some_and(|other| granted_at < other.since);
+        !self.may_miss_keys && (!may_be_lost || granted_at.plus(PRECISION) < self.kept_until)
     }
 }
 
@@ -133,19 +130,22 @@ impl LeftoverKeys {
     }
 }
 
-persist! { MissingKey { lost, since 4 kept_until = Timestamp::ZERO } }
-persist! { ScanProgress { began, after_gap, missing, adopts, ended, found } }
+persist! { OtherRedis { until, since } }
+persist! {
+    ScanProgress { began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts, ended, found }
+}
 persist! { LeftoverKeys { by_key, in_order } }
 
 impl ScanProgress {
     /// The same once more, to be written only.
     pub(crate) fn share(&mut self) -> Self {
-        let Self { began, after_gap, missing, adopts, ended, found } = self;
+        let Self { began, after_gap, may_miss_keys, kept_until, adopts, ended, found } = self;
         let ended = ended.share();
         Self {
             began: *began,
             after_gap: *after_gap,
-            missing: *missing,
+            may_miss_keys: *may_miss_keys,
+            kept_until: *kept_until,
             adopts: *adopts,
             ended,
             found: *found,
@@ -157,19 +157,6 @@ impl LeftoverKeys {
     /// The same once more, to be written only.
     pub(crate) fn share(&mut self) -> Self {
         Self { by_key: self.by_key.share(), in_order: self.in_order.share() }
-    }
-}
-
-/// The first two as the flag that stood here before version 4.
-impl Persist for LostKeys {
-    fn write(&self, to: &mut ImageWriter<'_>) {
-        to.byte(*self as u8);
-    }
-
-    fn read(from: &mut ImageReader<'_>) -> Result<Self, Unreadable> {
-        let all = [Self::None, Self::Any, Self::Newest];
-        let of_byte = all.get(usize::from(from.byte()?)).copied();
-        of_byte.ok_or(Unreadable::Malformed("a number stands for no keys that may be missing"))
     }
 }
 

@@ -45,7 +45,7 @@ impl RealmGroup {
     }
 
     /// A session without a record began with its allocation, and none with one began later than its allocations. So the
-    /// oldest of both kinds is the oldest session.
+    /// oldest of both kinds is the oldest session. An allocation whose session is still counted in `_other` stands for it.
     pub(crate) fn oldest_session(
         &self,
         allocations: &Slab<OfAllocation, Allocation>,

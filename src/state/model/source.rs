@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::counts::Counts;
 use super::ended_queues::SourceRecords;
 use super::ids::Mark;
-use super::key_scan::{LeftoverKeys, ScanProgress};
+use super::key_scan::{Absence, LeftoverKeys, OtherRedis, ScanProgress};
 use super::long_lifetime::LongLifetime;
 use super::source_stats::SourceStats;
 use crate::clock::Timestamp;
@@ -30,6 +30,10 @@ pub(crate) struct Source {
     /// How far it had been received when it was lost.
     pub(crate) lost_at: Timestamp,
     pub(crate) left_overs: LeftoverKeys,
+    /// Which Redis its keys were last read from, where that is known.
+    pub(crate) redis: Option<Arc<str>>,
+    /// Since that Redis is another one than before, if it ever was.
+    pub(crate) other_redis: Option<OtherRedis>,
     /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
     pub(crate) resumed_at: Timestamp,
     /// How far it has been received without a gap; nothing becomes due beyond. [`Timestamp::MAX`] where the source does
@@ -54,6 +58,12 @@ impl Source {
         self.is_remembered || self.up && now.since(self.watched_since) > silence
     }
 
+    /// What it proves that the present scan has not found a key.
+    pub(crate) fn absence(&self) -> Option<Absence> {
+        let &ScanProgress { may_miss_keys, kept_until, .. } = self.scan.as_ref()?;
+        Some(Absence { may_miss_keys, kept_until, other: self.other_redis })
+    }
+
     /// One of that name, which is down and was never up.
     pub(crate) fn new(name: &str, created: Timestamp) -> Self {
         Self {
@@ -66,6 +76,8 @@ impl Source {
             is_remembered: false,
             lost_at: Timestamp::ZERO,
             left_overs: LeftoverKeys::default(),
+            redis: None,
+            other_redis: None,
             resumed_at: Timestamp::ZERO,
             received_until: Timestamp::MAX,
             live: 0,
@@ -80,7 +92,8 @@ impl Source {
 
 persist! {
     Source {
-        name, since 2 created = Timestamp::ZERO, stats, up, known, watched_since, is_remembered, lost_at, left_overs, resumed_at, received_until, live, records, long_lifetimes,
+        name, since 2 created = Timestamp::ZERO, stats, up, known, watched_since, is_remembered, lost_at, left_overs,
+        since 4 redis = None, since 4 other_redis = None, resumed_at, received_until, live, records, long_lifetimes,
         last_long_lifetime, scan, mark
     }
 }
@@ -98,6 +111,8 @@ impl Source {
             is_remembered: self.is_remembered,
             lost_at: self.lost_at,
             left_overs: self.left_overs.share(),
+            redis: self.redis.clone(),
+            other_redis: self.other_redis,
             resumed_at: self.resumed_at,
             received_until: self.received_until,
             live: self.live,

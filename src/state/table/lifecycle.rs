@@ -158,12 +158,11 @@ impl Table {
         started: Timestamp,
     ) -> Option<RecordId> {
         let at = self.record(key, hash, granted, origin, started)?;
-        // First of all: it is counted where its session is.
-        self.join_session(at, if origin == Origin::Born { Joining::Born } else { Joining::Adopted });
         if origin == Origin::Born {
             let realm = self.records[at].realm;
             self.realms.series(realm).opened.add(granted.transport as usize);
         }
+        self.join_session(at, if origin == Origin::Born { Joining::Born } else { Joining::Adopted });
         self.enter(at, origin == Origin::Born);
         self.claim_for(at);
         self.judge(at);

@@ -148,7 +148,8 @@ impl Table {
                 self.listens(now, source, &connections, &commands);
             }
             Input::ScanBegins { source } => self.scan_begins(now, source),
-            Input::ScanMayMissKeys { source, lost } => self.scan_may_miss_keys(source, lost),
+            Input::ScanOf { source, redis } => self.scan_of(source, redis),
+            Input::ScanMayMissKeys { source } => self.scan_may_miss_keys(source),
             Input::Swept { source, from } => drop(self.sweep(now, source, from)),
             Input::ScanSucceeded { source, outcome } => drop(self.scan_succeeded(source, &outcome)),
             Input::ScanFailed { source } => self.scan_failed(source),

@@ -11,7 +11,8 @@ use crate::state::input::{Input, KeyRef};
 use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UNKNOWN_LIFETIME};
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::{MANGLED, SourceKey};
-use crate::state::model::key_scan::{Adopts, LostKeys, MissingKey, PRECISION, ScanProgress};
+use crate::state::model::key_scan::{Adopts, OtherRedis, PRECISION, ScanProgress};
+use crate::state::model::source::Source;
 use crate::state::storage::slab_map::SlabMap;
 use crate::wire::status_key::is_believed;
 use crate::wire::{Event, Grant, Key};
@@ -73,18 +74,46 @@ impl Table {
                 (true, false) => Adopts::SetSince(source.lost_at),
                 (true, true) => Adopts::Nothing,
             };
-            let (missing, ended) = (MissingKey::IS_DELETED, SlabMap::default());
-            source.scan = Some(ScanProgress { began, after_gap, missing, adopts, ended, found: 0 });
+            source.scan = Some(ScanProgress {
+                began,
+                after_gap,
+                may_miss_keys: false,
+                kept_until: Timestamp::ZERO,
+                adopts,
+                ended: SlabMap::default(),
+                found: 0,
+            });
         }
     }
 
-    /// The present scan proves nothing by a key of these that it does not find: this Redis does not take or does not keep
-    /// all of them. Keys that it finds count as ever.
-    pub fn scan_may_miss_keys(&mut self, source: SourceId, lost: LostKeys) {
-        self.note(self.now, &Input::ScanMayMissKeys { source, lost });
+    /// The present scan proves nothing by a key that it does not find: this Redis does not take or does not keep all of
+    /// them. Keys that it finds count as ever.
+    pub fn scan_may_miss_keys(&mut self, source: SourceId) {
+        self.note(self.now, &Input::ScanMayMissKeys { source });
         if let Some(scan) = self.sources.get_mut(source).and_then(|source| source.scan.as_mut()) {
-            scan.missing.lost = lost;
+            scan.may_miss_keys = true;
         }
+    }
+
+    /// The present scan reads this `redis`: its process, and the history of its data. After a gap another one than before may
+    /// lack the newest keys of that.
+    // docs/semantics.md#a-missing-key
+    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
+        if self.sources.get(source).is_none_or(|source| source.redis.as_deref() == Some(redis)) {
+            return;
+        }
+        self.note(self.now, &Input::ScanOf { source, redis });
+        let (now, longest) = (self.now, self.settings.longest_silence());
+        let Some(source) = self.sources.get_mut(source) else { return };
+        // While the subscription lasts it is the same process, whatever has become of its history.
+        if source.redis.replace(redis.into()).is_none() || source.up {
+            return;
+        }
+        // Keys that were set on one between prove nothing of what that one lacked, as long as it may not be set anew.
+        let before = source.other_redis.filter(|other| now.since(other.since) <= longest);
+        let until = before.map_or(source.lost_at, |other| other.until);
+        source.other_redis =
+            Some(OtherRedis { until, since: source.scan.as_ref().map_or(now, |scan| scan.began) });
     }
 
     /// So many allocations more may be met soon: makes room for them now. To grow while a million are met is to hash all
@@ -148,7 +177,6 @@ impl Table {
             };
         };
         let set_at = idle.map(|idle| self.now.minus(idle));
-        let was_set_since = self.records[at].was_set_since(set_at);
         let mut after_gap = false;
         if let Some(source) = self.sources.get_mut(source) {
             let mark = source.mark;
@@ -158,8 +186,8 @@ impl Table {
             if let Some(scan) = &mut source.scan {
                 scan.found += 1;
                 after_gap = scan.after_gap;
-                if let Some(set_at) = set_at.filter(|_| !was_set_since) {
-                    scan.missing.found(set_at, self.records[at].granted_at.get());
+                if let Some(set_at) = set_at {
+                    scan.found(source.other_redis, set_at, self.records[at].granted_at.get());
                 }
             }
             self.set_mark(at, mark);
@@ -169,7 +197,7 @@ impl Table {
             let server = self.servers.get_mut(allocation.server);
             server.oldest_key = server.oldest_key.min(set_at);
         }
-        if after_gap && was_set_since {
+        if after_gap && allocation.was_set_since(set_at) {
             KeyCheck::Read
         } else if allocation.phase != Phase::Live {
             KeyCheck::Stale
@@ -300,14 +328,18 @@ impl Table {
     /// After a whole scan: judges a part of the records, from number `from` on, whose keys it did not find.
     ///
     /// An overdue allocation is no orphan without its key. A live one has ended in the gap only if a key of its server
-    /// is older than its own last status: a wipe would have taken both. Neither holds of keys that may be missing anyway.
+    /// is older than its own last status: a wipe would have taken both. Neither holds where keys may be missing anyway, the
+    /// latter not of one that may have been lost with the Redis before.
     // docs/semantics.md#a-missing-key
     pub fn sweep(&mut self, now: Timestamp, source: SourceId, from: u32) -> Sweep {
         self.note(now, &Input::Swept { source, from });
         self.pass(now);
-        let of_source = self.sources.get(source);
-        let scan = of_source.and_then(|source| Some((source.scan.as_ref()?, source.mark, source.resumed_at)));
-        let Some((&ScanProgress { began, after_gap, missing, .. }, mark, resumed_at)) = scan else {
+        let scan_of = |source: &Source| {
+            let ScanProgress { began, after_gap, .. } = *source.scan.as_ref()?;
+            Some((began, after_gap, source.absence()?, source.mark, source.resumed_at))
+        };
+        let Some((began, after_gap, absence, mark, resumed_at)) = self.sources.get(source).and_then(scan_of)
+        else {
             return Sweep { next: None, absent: 0 };
         };
         let mut absent = 0;
@@ -323,7 +355,7 @@ impl Table {
                 continue;
             }
             if allocation.phase != Phase::Live {
-                if missing.lost != LostKeys::Any {
+                if !absence.may_miss_keys {
                     self.clear_overdue_orphan(at);
                 }
                 continue;
@@ -332,7 +364,7 @@ impl Table {
                 (allocation.granted_at.get(), allocation.is(Flag::LongForm), allocation.server);
             absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
-            if after_gap && long_form && no_wipe && missing.was_deleted(granted_at) {
+            if after_gap && long_form && no_wipe && absence.is_end(granted_at) {
                 self.end_missed(at);
             }
         }

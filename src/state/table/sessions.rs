@@ -66,7 +66,7 @@ impl Table {
             }
         };
         self.records[at].session = Membership::of(session);
-        self.share_names(at, session);
+        self.share_user(at, session);
         self.backdate(session, started);
         let session = &mut self.sessions[session];
         session.live += 1;
@@ -110,16 +110,12 @@ impl Table {
         self.records.users.hold(owner.user);
     }
 
-    /// The allocation bears the names of its session: they are stored once, and both are counted under one label.
-    fn share_names(&mut self, at: RecordId, session: SessionId) {
-        let session = &self.sessions[session];
-        let theirs = (self.realms.hold(session.realm), session.user);
-        self.records.users.hold(theirs.1);
-        let allocation = &mut self.records[at];
-        let ours = (allocation.realm, allocation.user);
-        (allocation.realm, allocation.user) = theirs;
-        self.realms.release(ours.0);
-        self.records.users.release(ours.1);
+    /// The allocation bears the name of its session's user: it is stored once.
+    fn share_user(&mut self, at: RecordId, session: SessionId) {
+        let theirs = self.sessions[session].user;
+        let ours = std::mem::replace(&mut self.records[at].user, theirs);
+        self.records.users.hold(theirs);
+        self.records.users.release(ours);
     }
 
     /// A session more is open.

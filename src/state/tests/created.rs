@@ -86,7 +86,7 @@ fn a_source_begins_when_it_is_first_watched() {
 
 /// A realm that is always in use would never leave `_other`, had the last of its records to go first.
 #[test]
-fn a_realm_in_use_leaves_the_others_with_the_sessions_that_open_when_there_is_room() {
+fn a_realm_in_use_leaves_the_others_with_what_opens_when_there_is_room() {
     let mut table = begun(settings(1, &[]), &["test"]);
     let apply = |table: &mut Table, second, user, id, event: &Event<'_>| {
         table.apply(at(second), SOURCE, &key("busy", user, id), event);
@@ -108,21 +108,21 @@ fn a_realm_in_use_leaves_the_others_with_the_sessions_that_open_when_there_is_ro
         [("first", (1, 1, 1)), (OTHER, other), ("wanted", (0, 0, 0)), ("busy", busy)]
             .map(|(label, of)| (label.to_owned(), of))
     };
-    // Alice's session is open: what joins it is counted where it is.
+    // Alice's session is open, and stays where it is; allocations do not wait for its end.
     apply(&mut table, 1400, "alice", 3, &new(6000));
     apply(&mut table, 1400, "bob", 4, &new(6000));
-    assert_eq!(counts(&table), shown((2, 1, 2), (1, 1, 1)));
+    assert_eq!(counts(&table), shown((1, 1, 1), (2, 1, 2)));
     for id in [2, 3] {
         apply(&mut table, 1500, "alice", id, &Event::Deleted);
     }
     table.advance(at(2000));
     apply(&mut table, 2000, "alice", 5, &new(6000));
-    assert_eq!(counts(&read_back(&mut table)), shown((0, 0, 2), (2, 2, 2)));
+    assert_eq!(counts(&read_back(&mut table)), shown((0, 0, 1), (2, 2, 3)));
     assert_eq!(table.snapshot().folded_realms, 1);
 }
 
 #[test]
-fn of_those_that_were_folded_the_first_get_the_room_that_a_higher_maximum_makes() {
+fn of_those_that_were_folded_as_many_get_series_as_a_higher_maximum_has_room_for() {
     let mut table = begun(settings(1, &[]), &["test"]);
     for (id, realm) in (1..).zip(["first", "second", "third", "fourth"]) {
         table.apply(at(1100), SOURCE, &key(realm, "alice", id), &new(6000));

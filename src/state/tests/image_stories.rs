@@ -4,8 +4,7 @@
 use std::net::IpAddr;
 
 use super::super::{
-    Cause, ClosedBy, Discovery, EndedConnections, KeyCheck, LostKeys, Orphan, ProcessVerdict, Scanned,
-    Settings,
+    Cause, ClosedBy, Discovery, EndedConnections, KeyCheck, Orphan, ProcessVerdict, Scanned, Settings,
 };
 use super::audit::audit;
 use super::connections::{close, open};
@@ -95,7 +94,7 @@ fn a_scan_that_may_miss_keys() {
     }
     table.link_down(at(100), SOURCE);
     table.scan_begins(at(200), SOURCE);
-    table.scan_may_miss_keys(SOURCE, LostKeys::Any);
+    table.scan_may_miss_keys(SOURCE);
     assert_eq!(look(&mut table, 200, "alice", 1, 200), KeyCheck::Known);
     goes_on(table, &(0, 2), |table| {
         table.sweep(at(201), SOURCE, 0);

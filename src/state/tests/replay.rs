@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::super::input::{Decoder, Step, TextRoom};
 use super::super::{
-    ClosedBy, ConnectionId, EndedConnections, ForwardStats, LostKeys, ProcessCounts, ReplayError,
-    ScanOutcome, SessionBy, Settings, StatusKeys,
+    ClosedBy, ConnectionId, EndedConnections, ForwardStats, ProcessCounts, ReplayError, ScanOutcome,
+    SessionBy, Settings, StatusKeys,
 };
 use super::audit::audit;
 use super::fuzz::Dice;
@@ -16,7 +16,7 @@ const LISTENER: SourceId = SourceId(1);
 pub(super) const SECRET: [u64; 2] = [7, 11];
 
 /// All kinds of inputs.
-pub(super) const KINDS: [&str; 32] = [
+pub(super) const KINDS: [&str; 33] = [
     "Callers",
     "CommandRefused",
     "ConnectionActive",
@@ -44,6 +44,7 @@ pub(super) const KINDS: [&str; 32] = [
     "ScanBegins",
     "ScanFailed",
     "ScanMayMissKeys",
+    "ScanOf",
     "ScanSucceeded",
     "SettingsAdopted",
     "Subscribed",
@@ -181,7 +182,10 @@ impl World {
         let idle = (self.dice.below(4) > 0).then(|| Duration::from_millis(self.dice.number() % 10_000_000));
         match self.dice.below(20) {
             0..2 => table.scan_begins(now, SOURCE),
-            2 => table.scan_may_miss_keys(SOURCE, self.dice.pick(&[LostKeys::Any, LostKeys::Newest])),
+            2 => match self.dice.below(3) {
+                0 => table.scan_may_miss_keys(SOURCE),
+                _ => table.scan_of(SOURCE, self.dice.pick(&["a", "b"])),
+            },
             3..5 => {
                 table.sweep(now, SOURCE, 0);
             }
