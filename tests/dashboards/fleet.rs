@@ -13,6 +13,7 @@ use crate::common::servers::command;
 use crate::common::servers::exporter::Exporter;
 use crate::common::servers::fleet::{self, Fleet, Totals};
 use crate::common::servers::listener;
+use crate::common::servers::page_server::SlowExporter;
 use crate::common::servers::postgres::Postgres;
 use crate::common::servers::prometheus::Prometheus;
 use crate::common::temp_dir::TempDir;
@@ -151,6 +152,33 @@ fn federating(regional: SocketAddr) -> Prometheus {
     let head = head.replace("scrape_interval: 30s", "scrape_interval: 1s\n    scrape_timeout: 1s");
     let config = format!("{head}      - targets: ['{regional}']\n");
     Prometheus::with_config(TempDir::new("global"), &config)
+}
+
+/// Prometheus has a page when its scrape has ended, with the time at which it began.
+#[test]
+fn a_page_that_is_on_its_way_at_an_evaluation_is_counted_in_the_next() {
+    let exporters = [(); 4].map(|()| SlowExporter::start(fleet::SCRAPE.mul_f64(0.9)));
+    let targets = (1..).zip(&exporters);
+    let targets =
+        targets.map(|(number, exporter)| (exporter.address, format!("{{instance: turn-{number}}}")));
+    let fleet = Fleet::of(&targets.collect::<Vec<_>>());
+    poll::until(PATIENCE, "all to be known", || {
+        let known = fleet::number(&fleet.prometheus, "count(instance:coturn_exporter_primary:topk)");
+        if known == 4 { Ok(()) } else { Err(known.to_string()) }
+    });
+    fleet.settle();
+    for exporter in &exporters {
+        exporter.grow(true);
+    }
+    fleet.settle();
+    fleet.settle();
+    for exporter in &exporters {
+        exporter.grow(false);
+    }
+    fleet.settle();
+    let opened: u64 = exporters.iter().map(SlowExporter::opened).sum();
+    assert!(opened > 20, "{opened}");
+    assert_eq!(fleet.totals().opened, opened);
 }
 
 #[test]

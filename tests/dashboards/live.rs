@@ -6,6 +6,7 @@
 //! must rise between two scrapes. Lifetimes are seconds instead of minutes, and so are the windows of the panels.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::common::models::traffic::Traffic;
 use crate::common::net::statsdb::{Allocation, Statsdb, counters};
@@ -232,7 +233,7 @@ fn every_query_has_an_answer_and_every_panel_data() {
     let exporter = watch(&redis, &store, &coturn);
     let dir = TempDir::new("rules");
     // The rules of a fleet have an interval of their own, of a minute.
-    let fleet = dir.write("fleet.yaml", &fleet::rules_every("2s"));
+    let fleet = dir.write("fleet.yaml", &fleet::rules_every(Duration::from_secs(2)));
     let files = [rule_files().as_slice(), &[fleet]].concat();
     let prometheus = Prometheus::scraping_as(JOB, LABELS, exporter.address, &files);
     let queries: Vec<_> = dashboards::all().iter().flat_map(Dashboard::queries).collect();

@@ -11,7 +11,7 @@ use crate::common::servers::prometheus::Prometheus;
 use crate::common::temp_dir::TempDir;
 
 /// Between two scrapes: a scrape may take as long, and the interval of the rules has four.
-const SCRAPE: Duration = Duration::from_millis(500);
+pub const SCRAPE: Duration = Duration::from_millis(500);
 
 /// What came about: births, ends, and bytes sent to peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,11 +52,13 @@ impl Sub for Totals {
 }
 
 /// The rules of a fleet, at this interval instead of a minute.
-pub fn rules_every(interval: &str) -> String {
+pub fn rules_every(interval: Duration) -> String {
     let rules = std::fs::read_to_string(promtool::fleet_rules()).expect("the rules");
-    ["interval: ", "offset ", "["].iter().fold(rules, |rules, before| {
-        assert!(rules.contains(&format!("{before}1m")), "no {before}1m");
-        rules.replace(&format!("{before}1m"), &format!("{before}{interval}"))
+    let halves = [("interval: 1m", 2), ("offset 1m", 2), ("[1m", 2), ("offset 30s", 1), ("offset 90s", 3)];
+    halves.iter().fold(rules, |rules, (duration, halves)| {
+        assert!(rules.contains(duration), "no {duration}");
+        let before = duration.trim_end_matches(|of: char| of.is_ascii_alphanumeric());
+        rules.replace(duration, &format!("{before}{}ms", halves * interval.as_millis() / 2))
     })
 }
 
@@ -81,7 +83,7 @@ impl Fleet {
     fn every(scrape: Duration, targets: &[(SocketAddr, String)]) -> Self {
         let dir = TempDir::new("fleet");
         let interval = 4 * scrape;
-        let rules = dir.write("fleet.yaml", &rules_every(&format!("{}s", interval.as_secs())));
+        let rules = dir.write("fleet.yaml", &rules_every(interval));
         let mut config = format!(
             "global: {{scrape_interval: {0}ms, scrape_timeout: {0}ms}}\nrule_files: ['{1}']\n\
              scrape_configs:\n  - job_name: coturn\n    static_configs:\n",
@@ -96,11 +98,12 @@ impl Fleet {
 
     /// Waits until the rules have seen all that is on the pages now.
     pub fn settle(&self) {
-        // One evaluation may have begun with older pages, the next may have met a page of a second ago.
+        // One evaluation may have begun with older pages, the next is of half an interval before it, and may have met a page
+        // of a second ago then.
         let last = self.evaluated();
         poll::until(PATIENCE, "the rules to be evaluated", || {
             let now = self.evaluated();
-            if now > last + 2.5 * self.interval { Ok(()) } else { Err(format!("at {now}, after {last}")) }
+            if now > last + 3.0 * self.interval { Ok(()) } else { Err(format!("at {now}, after {last}")) }
         });
     }
 
