@@ -19,9 +19,11 @@ pub(crate) const PRECISION: Duration = Duration::from_secs(2);
 /// its disk. Such a Redis may lack the last writes of the one before, and only the last: it has them in their order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OtherRedis {
-    /// Up to then the one before was received: a key that was set earlier was set there.
+    /// This one's process runs since then. What it has read from a file may seem younger than it is.
+    pub(crate) started: Timestamp,
+    /// Up to then the one before was received, or its data seen: what was set between came through the one before.
     pub(crate) until: Timestamp,
-    /// What was received from then on came from this one.
+    /// What was received or read from then on came from this one.
     pub(crate) since: Timestamp,
 }
 
@@ -48,9 +50,20 @@ impl ScanProgress {
         self.ended.insert(key, ());
     }
 
-    /// A key was found that was set at `set_at`, or by the status of `granted_at` that we know.
-    pub(crate) fn found(&mut self, other: Option<OtherRedis>, set_at: Timestamp, granted_at: Timestamp) {
-        if other.is_some_and(|other| set_at.plus(PRECISION) <= other.until) {
+    /// A key was found that was set at `set_at`; of the allocation we know the status of `granted_at`, and that its key was
+    /// last read at `read_at`.
+    pub(crate) fn found(
+        &mut self,
+        other: Option<OtherRedis>,
+        set_at: Timestamp,
+        (granted_at, read_at): (Timestamp, Timestamp),
+    ) {
+        let is_of_before = |other: OtherRedis| {
+            let is_between = set_at > other.started.plus(PRECISION) && set_at.plus(PRECISION) <= other.until;
+            // What was read from this one tells when it was set on this one.
+            is_between && read_at < other.since
+        };
+        if other.is_some_and(is_of_before) {
             self.kept_until = self.kept_until.max(set_at.min(granted_at));
         }
     }
@@ -65,9 +78,9 @@ pub(crate) struct Absence {
 }
 
 impl Absence {
-    /// Whether the key of a status of `granted_at` was deleted; otherwise it may have been lost.
-    pub(crate) fn is_end(self, granted_at: Timestamp) -> bool {
-        let may_be_lost = self.other.is_some_and(|other| granted_at < other.since);
+    /// Whether the key of a status of `granted_at`, last read at `read_at`, was deleted; otherwise it may have been lost.
+    pub(crate) fn is_end(self, (granted_at, read_at): (Timestamp, Timestamp)) -> bool {
+        let may_be_lost = self.other.is_some_and(|other| granted_at < other.since && read_at < other.since);
         !self.may_miss_keys && (!may_be_lost || granted_at.plus(PRECISION) < self.kept_until)
     }
 }
@@ -130,7 +143,7 @@ impl LeftoverKeys {
     }
 }
 
-persist! { OtherRedis { until, since } }
+persist! { OtherRedis { started, until, since } }
 persist! {
     ScanProgress { began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts, ended, found }
 }

@@ -45,13 +45,16 @@ impl RealmGroup {
     }
 
     /// A session without a record began with its allocation, and none with one began later than its allocations. So the
-    /// oldest of both kinds is the oldest session. An allocation whose session is still counted in `_other` stands for it.
+    /// oldest of both kinds is the oldest session. An allocation whose session is counted in `_other` counts among them where there
+    /// are others; `None` without open sessions.
     pub(crate) fn oldest_session(
         &self,
         allocations: &Slab<OfAllocation, Allocation>,
         sessions: &Slab<OfSession, Session>,
     ) -> Option<Timestamp> {
-        self.allocations.oldest(allocations).into_iter().chain(self.sessions.oldest(sessions)).min()
+        let oldest =
+            self.allocations.oldest(allocations).into_iter().chain(self.sessions.oldest(sessions)).min();
+        oldest.filter(|_| self.series.sessions > 0)
     }
 }
 

@@ -95,25 +95,31 @@ impl Table {
         }
     }
 
-    /// The present scan reads this `redis`: its process, and the history of its data. After a gap another one than before may
-    /// lack the newest keys of that.
+    /// The present scan reads this `redis`, which runs for so long: the id of its process, a blank, and that of the history of
+    /// its data. Another one than before may lack the newest keys of that.
     // docs/semantics.md#a-missing-key
-    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
-        if self.sources.get(source).is_none_or(|source| source.redis.as_deref() == Some(redis)) {
-            return;
-        }
-        self.note(self.now, &Input::ScanOf { source, redis });
+    pub fn scan_of(&mut self, source: SourceId, redis: &str, up_for: Duration) {
+        self.note(self.now, &Input::ScanOf { source, redis, up_for });
         let (now, longest) = (self.now, self.settings.longest_silence());
         let Some(source) = self.sources.get_mut(source) else { return };
-        // While the subscription lasts it is the same process, whatever has become of its history.
-        if source.redis.replace(redis.into()).is_none() || source.up {
+        let seen_at = std::mem::replace(&mut source.redis_seen_at, now);
+        let Some(before) = source.redis.replace(redis.into()).filter(|before| **before != *redis) else {
+            return;
+        };
+        if !source.known {
             return;
         }
-        // Keys that were set on one between prove nothing of what that one lacked, as long as it may not be set anew.
-        let before = source.other_redis.filter(|other| now.since(other.since) <= longest);
-        let until = before.map_or(source.lost_at, |other| other.until);
-        source.other_redis =
-            Some(OtherRedis { until, since: source.scan.as_ref().map_or(now, |scan| scan.began) });
+        let process = |redis: &str| redis.split(' ').next().map(str::to_owned);
+        let other = if source.up || process(&before) == process(redis) {
+            // No link was lost when it became another one, or another link: some time since it was seen.
+            OtherRedis { started: now.minus(up_for), until: seen_at, since: now }
+        } else {
+            let since = source.scan.as_ref().map_or(now, |scan| scan.began);
+            OtherRedis { started: now.minus(up_for), until: source.lost_at, since }
+        };
+        // Keys that were set on one between prove nothing of what that one lacked, until all that lives was set anew.
+        let until = source.other_redis.filter(|last| now.since(last.since) <= longest).map(|last| last.until);
+        source.other_redis = Some(OtherRedis { until: until.unwrap_or(other.until), ..other });
     }
 
     /// So many allocations more may be met soon: makes room for them now. To grow while a million are met is to hash all
@@ -187,7 +193,7 @@ impl Table {
                 scan.found += 1;
                 after_gap = scan.after_gap;
                 if let Some(set_at) = set_at {
-                    scan.found(source.other_redis, set_at, self.records[at].granted_at.get());
+                    scan.found(source.other_redis, set_at, self.records[at].status_and_reading());
                 }
             }
             self.set_mark(at, mark);
@@ -362,9 +368,10 @@ impl Table {
             }
             let (granted_at, long_form, server) =
                 (allocation.granted_at.get(), allocation.is(Flag::LongForm), allocation.server);
+            let known = allocation.status_and_reading();
             absent += u64::from(!after_gap && granted_at >= resumed_at);
             let no_wipe = self.servers.get_mut(server).oldest_key.plus(PRECISION) < granted_at;
-            if after_gap && long_form && no_wipe && absence.is_end(granted_at) {
+            if after_gap && long_form && no_wipe && absence.is_end(known) {
                 self.end_missed(at);
             }
         }
@@ -405,6 +412,11 @@ pub(super) fn whole_millis(duration: Duration) -> Duration {
 }
 
 impl Allocation {
+    /// When its last status came, and when its key was last read.
+    fn status_and_reading(&self) -> (Timestamp, Timestamp) {
+        (self.granted_at.get(), self.read_at.get())
+    }
+
     /// The key was set later than by the status we know, and not merely read by us.
     fn was_set_since(&self, set_at: Option<Timestamp>) -> bool {
         set_at.is_some_and(|set_at| set_at > self.granted_at.get().max(self.read_at.get()).plus(PRECISION))

@@ -251,7 +251,7 @@ fn on_another_redis_an_end_is_proven_by_a_newer_key_of_the_one_before() {
     }
     let look = |story: &mut Story, second, redis, is_whole| {
         gap(story, second, second);
-        story.table.scan_of(SOURCE, redis);
+        story.table.scan_of(SOURCE, redis, secs(5000));
         // Its key was set on the Redis of now, and proves nothing of the one before.
         story.tell_of(second, &key("r", "alice", 9), &refreshed(600));
         assert_eq!(scan(story, second, &key("r", "alice", 9), &new(600), Some(0)).0, KeyCheck::Known);
@@ -266,24 +266,61 @@ fn on_another_redis_an_end_is_proven_by_a_newer_key_of_the_one_before() {
         audit(&story.table).unwrap();
         story.closed()
     };
-    assert_eq!(look(&mut story, 100, "a", false), [], "which one it was is not known before");
+    assert_eq!(look(&mut story, 100, "a 1", false), [], "which one it was is not known before");
     // The SET of 10 s came before that of 57 s for certain, that of 55 s perhaps, that of 60 s did not. It stays so until
     // they are set anew, whatever scans fail and however often the link is lost meanwhile.
-    assert_eq!(look(&mut story, 120, "b", false), []);
-    assert_eq!(look(&mut story, 140, "b", true), [("missed", 1)]);
-    assert_eq!(look(&mut story, 200, "b", true), [("missed", 1)]);
+    assert_eq!(look(&mut story, 120, "b 1", false), []);
+    assert_eq!(look(&mut story, 140, "b 1", true), [("missed", 1)]);
+    assert_eq!(look(&mut story, 200, "b 1", true), [("missed", 1)]);
     story.tell_of(300, &keys[4], &refreshed(600));
-    assert_eq!(look(&mut story, 400, "b", true), [("missed", 2)], "set on this one, and gone since");
+    assert_eq!(look(&mut story, 400, "b 1", true), [("missed", 2)], "set on this one, and gone since");
     // A key that was set on the second Redis proves nothing of what that one lacked.
     story.tell_of(410, &key("r", "alice", 9), &refreshed(600));
     gap(&mut story, 420, 420);
-    story.table.scan_of(SOURCE, "c");
+    story.table.scan_of(SOURCE, "c 1", secs(5000));
     for (key, idle) in [(&keys[0], 420), (&key("r", "alice", 9), 10)] {
         assert_eq!(scan(&mut story, 420, key, &new(600), Some(idle)).0, KeyCheck::Known);
     }
     end_of_gap(&mut story, 420);
     assert_eq!(story.closed(), [("missed", 2)]);
     story.ends_empty();
+}
+
+#[test]
+fn what_another_redis_shows_that_is_not_of_the_one_before_proves_nothing() {
+    let (old, lost, kept) = (key("r", "alice", 1), key("r", "alice", 2), key("r", "alice", 3));
+    // Whose data is read from 100 s on, for how long its process runs then, and what is proven by a key of 90 s.
+    for (redis, up_for, expected) in [
+        ("b 2", 5000, vec![("missed", 1)]),
+        ("b 2", 30, vec![("missed", 1)]),
+        // It has read that key from a file, and it may be older than it seems.
+        ("b 2", 10, vec![]),
+        ("b 2", 0, vec![]),
+        // The process of before, with the data of another one since some time after it was seen at 20 s.
+        ("a 2", 5000, vec![]),
+        ("a 1", 5000, vec![("missed", 1)]),
+    ] {
+        let mut story = Story::new();
+        for (second, key) in [(0, &old), (10, &lost), (50, &kept)] {
+            story.tell_of(second, key, &new(600));
+        }
+        gap(&mut story, 60, 60);
+        // As it was seen last; in this table no time goes back.
+        story.table.scan_of(SOURCE, "a 1", secs(5000));
+        for key in [&old, &lost, &kept] {
+            scan(&mut story, 60, key, &new(600), Some(60));
+        }
+        end_of_gap(&mut story, 60);
+        story.tell_of(90, &kept, &refreshed(600));
+        gap(&mut story, 100, 100);
+        story.table.scan_of(SOURCE, redis, secs(up_for));
+        for (key, idle) in [(&old, 100), (&kept, 10)] {
+            scan(&mut story, 100, key, &refreshed(600), Some(idle));
+        }
+        end_of_gap(&mut story, 100);
+        assert_eq!(story.closed(), expected, "{redis} {up_for}");
+        story.ends_empty();
+    }
 }
 
 #[test]
