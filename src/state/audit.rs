@@ -22,17 +22,11 @@ fn connections_count_what_is_live(table: &Table) -> Result<(), String> {
     Ok(())
 }
 
-/// What is wrong with the table, if anything. Long: one part of the table after the other.
-pub(crate) fn audit(table: &Table) -> Result<(), String> {
-    let snapshot = table.snapshot();
-    let mut recount: HashMap<String, [u64; 4]> = HashMap::new();
-    let mut oldest: HashMap<String, u64> = HashMap::new();
-    let mut transports: HashMap<(String, Transport), u64> = HashMap::new();
-    let mut live_by_session: HashMap<SessionId, u64> = HashMap::new();
-    let mut sessions_without_record = 0;
-    let mut oldest_sessions: HashMap<String, u64> = HashMap::new();
+/// When the oldest session of each label began, in milliseconds.
+fn oldest_sessions(table: &Table) -> HashMap<String, u64> {
+    let mut starts: HashMap<String, u64> = HashMap::new();
     let mut began = |realm: RealmId, started: crate::clock::Timestamp| {
-        let oldest = oldest_sessions.entry(table.realms.label_of(realm).to_owned()).or_insert(u64::MAX);
+        let oldest = starts.entry(table.realms.label_of(realm).to_owned()).or_insert(u64::MAX);
         *oldest = started.as_millis().min(*oldest);
     };
     for (_, session) in table.sessions.slab.iter().filter(|(_, session)| session.facts().open) {
@@ -49,6 +43,18 @@ pub(crate) fn audit(table: &Table) -> Result<(), String> {
     {
         began(allocation.realm, allocation.started.get());
     }
+    starts
+}
+
+/// What is wrong with the table, if anything. Long: one part of the table after the other.
+pub(crate) fn audit(table: &Table) -> Result<(), String> {
+    let snapshot = table.snapshot();
+    let mut recount: HashMap<String, [u64; 4]> = HashMap::new();
+    let mut oldest: HashMap<String, u64> = HashMap::new();
+    let mut transports: HashMap<(String, Transport), u64> = HashMap::new();
+    let mut live_by_session: HashMap<SessionId, u64> = HashMap::new();
+    let mut sessions_without_record = 0;
+    let oldest_sessions = oldest_sessions(table);
     for (at, allocation) in table.records.slab.iter() {
         let label = table.realms.label_of(allocation.realm).to_owned();
         let counts = recount.entry(label.clone()).or_default();

@@ -185,7 +185,7 @@ impl World {
             2 => match self.dice.below(3) {
                 0 => table.scan_may_miss_keys(SOURCE),
                 _ => {
-                    table.scan_of(SOURCE, self.dice.pick(&["a 1", "b 1", "b 2"]), secs(self.dice.below(500)))
+                    table.scan_of(SOURCE, self.dice.pick(&["a 1", "b 1", "b 2"]), secs(self.dice.below(500)));
                 }
             },
             3..5 => {
