@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::log_once::Episodes;
 use crate::clock::Timestamp;
 use crate::doctor::SettingState;
-use crate::doctor::retention::{Doubt, RedisIdentity};
+use crate::doctor::retention::Doubt;
 use crate::metrics::View;
 use crate::source::pubsub::{BATCH, Published};
 use crate::state::{
@@ -218,8 +218,8 @@ impl Ingest {
     }
 
     /// The scan reads this Redis.
-    pub fn scan_of(&mut self, source: SourceId, redis: &RedisIdentity) {
-        self.table.scan_of(self.id(source), &redis.id, redis.up_for);
+    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
+        self.table.scan_of(self.id(source), redis);
     }
 
     /// The scan proves nothing by a key that it does not find.

@@ -2,26 +2,16 @@
 //! resync, which ends allocations with a missing key only where that is proof.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::look::ConfigValues;
 use super::settings::{self, NO_CLUSTER, Setting};
 
-/// Which Redis it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisIdentity {
-    /// `run_id`, drawn by lot when it starts, a blank, and `master_replid`, another one from the moment on at which a replica is
-    /// the master.
-    pub id: String,
-    /// For how long its process runs; nothing where it does not say that.
-    pub up_for: Duration,
-}
-
 /// What Redis says of its mode and its memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Which Redis it is, where it says so.
-    pub redis: Option<RedisIdentity>,
+    /// Which Redis it is, where it says so: `run_id`, drawn by lot when it starts, a blank, and `master_replid`, another one from
+    /// the moment on at which a replica is the master.
+    pub redis: Option<String>,
     /// `cluster-enabled`, `maxmemory` and `maxmemory-policy`, as far as they are known.
     pub values: ConfigValues,
     /// Keys evicted since it started.
@@ -59,10 +49,7 @@ impl Retention {
             (Setting::MaxmemoryPolicy.as_str(), field("maxmemory_policy")),
         ];
         Self {
-            redis: field("run_id").map(|run| RedisIdentity {
-                id: run + " " + &field("master_replid").unwrap_or_default(),
-                up_for: Duration::from_secs(count(field("uptime_in_seconds").as_deref())),
-            }),
+            redis: field("run_id").map(|run| run + " " + &field("master_replid").unwrap_or_default()),
             values: values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
             evicted: count(field("evicted_keys").as_deref()),
             // Redis 6.2 and later.

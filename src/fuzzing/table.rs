@@ -153,11 +153,7 @@ impl FuzzedTable {
             0 | 1 => table.scan_begins(now, REDIS),
             2 => match input.byte() % 3 {
                 0 => table.scan_may_miss_keys(REDIS),
-                _ => table.scan_of(
-                    REDIS,
-                    input.pick(&["a 1", "b 1", "b 2"]),
-                    Duration::from_secs(input.number()),
-                ),
+                _ => table.scan_of(REDIS, input.pick(&["a 1", "b 1", "b 2"])),
             },
             3 => {
                 table.sweep(now, REDIS, 0);

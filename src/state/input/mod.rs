@@ -72,8 +72,8 @@ pub(in crate::state) enum Input<'a> {
     Listens { source: SourceId, connections: Vec<&'a str>, commands: Vec<&'a str> },
     /// A scan of the status keys begins.
     ScanBegins { source: SourceId },
-    /// The scan reads this Redis, which runs for so long: its process, a blank, and the history of its data.
-    ScanOf { source: SourceId, redis: &'a str, up_for: Duration },
+    /// The scan reads this Redis: its process, a blank, and the history of its data.
+    ScanOf { source: SourceId, redis: &'a str },
     /// The scan proves nothing by a key that it does not find.
     ScanMayMissKeys { source: SourceId },
     /// A key was found.

@@ -64,10 +64,9 @@ pub(super) fn put_other(out: &mut Vec<u8>, input: &Input<'_>) {
             put_list(out, commands, |out, reason| put_bytes(out, reason.as_bytes()));
         }
         Input::ScanBegins { source } => put_of_source(out, SCAN_BEGINS, *source),
-        Input::ScanOf { source, redis, up_for } => {
+        Input::ScanOf { source, redis } => {
             put_of_source(out, SCAN_OF, *source);
             put_bytes(out, redis.as_bytes());
-            put_duration(out, *up_for);
         }
         Input::ScanMayMissKeys { source } => put_of_source(out, SCAN_MAY_MISS_KEYS, *source),
         Input::KeyChecked { of, idle } => {
@@ -278,8 +277,7 @@ fn take_of_process<'a>(tag: u8, reader: &mut ByteReader<'a>) -> Result<Input<'a>
         }
         SCAN_OF => {
             let source = take_source(reader)?;
-            let redis = reader.text()?;
-            Input::ScanOf { source, redis, up_for: reader.duration()? }
+            Input::ScanOf { source, redis: reader.text()? }
         }
         LEDGER_WRITTEN => Input::LedgerWritten { up_to: reader.number()? },
         RESTARTED => Input::Restarted,

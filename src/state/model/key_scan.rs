@@ -3,6 +3,7 @@
 //! Keys are hints. Events win; a key that is missing proves little (any coturn that starts wipes all keys of its db),
 //! and the time since it was set is known to the second only, if nobody has read it meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -15,13 +16,53 @@ use crate::state::storage::slab_map::SlabMap;
 /// Redis tells idle times in whole seconds, and a SET and its event are not one moment.
 pub(crate) const PRECISION: Duration = Duration::from_secs(2);
 
+/// The Redis that the keys of a source are read from.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownRedis {
+    /// Its process, a blank, and the history of its data.
+    id: Arc<str>,
+    /// When it was seen last.
+    seen_at: Timestamp,
+    /// Up to then the source is known to have been this one; [`Timestamp::MAX`] while it is.
+    until: Timestamp,
+}
+
+impl KnownRedis {
+    pub(crate) fn new(id: &str, now: Timestamp) -> Self {
+        Self { id: id.into(), seen_at: now, until: Timestamp::MAX }
+    }
+
+    /// The link was lost, which had been received until `lost_at`.
+    pub(crate) fn lose_link(&mut self, lost_at: Timestamp) {
+        self.until = self.until.min(lost_at);
+    }
+
+    /// The Redis of that id was seen: whether it is this one. If it is another one while the source `is_up`, it became so
+    /// after this one was seen last.
+    pub(crate) fn is_seen_again(&mut self, id: &str, now: Timestamp, is_up: bool) -> bool {
+        let is_this_one = *self.id == *id;
+        if is_this_one {
+            (self.seen_at, self.until) = (now, Timestamp::MAX);
+        } else if is_up {
+            self.until = self.until.min(self.seen_at);
+        }
+        is_this_one
+    }
+
+    /// Up to when it was received, where the link was received until `lost_at` and the Redis of that `id` is seen now.
+    pub(crate) fn received_until(&self, lost_at: Timestamp, id: &str) -> Timestamp {
+        let process = |id: &str| id.split(' ').next().map(str::to_owned);
+        let until = self.until.min(lost_at);
+        // The process is the same, its data became that of another one: at some time after they were seen.
+        if process(&self.id) == process(id) { until.min(self.seen_at) } else { until }
+    }
+}
+
 /// The Redis is another one than before a gap: a replica that became the master, or one that came back with what was on
 /// its disk. Such a Redis may lack the last writes of the one before, and only the last: it has them in their order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OtherRedis {
-    /// This one's process runs since then. What it has read from a file may seem younger than it is.
-    pub(crate) started: Timestamp,
-    /// Up to then the one before was received, or its data seen: what was set between came through the one before.
+    /// Up to then the one before was received.
     pub(crate) until: Timestamp,
     /// What was received or read from then on came from this one.
     pub(crate) since: Timestamp,
@@ -35,8 +76,8 @@ pub(crate) struct ScanProgress {
     pub(crate) after_gap: bool,
     /// A key may be missing though its allocation lives: a node of a cluster, memory that ran out.
     pub(crate) may_miss_keys: bool,
-    /// When the newest of the keys that were found was set on the Redis before this one: it has all that was written until
-    /// then. [`Timestamp::ZERO`] where none was found, or it is no other one.
+    /// When the youngest allocation was born of those whose keys came from the Redis before this one: this one has all that was
+    /// written until then. [`Timestamp::ZERO`] where there is none, or it is no other one.
     pub(crate) kept_until: Timestamp,
     pub(crate) adopts: Adopts,
     /// Keys that ended meanwhile.
@@ -50,21 +91,12 @@ impl ScanProgress {
         self.ended.insert(key, ());
     }
 
-    /// A key was found that was set at `set_at`; of the allocation we know the status of `granted_at`, and that its key was
-    /// last read at `read_at`.
-    pub(crate) fn found(
-        &mut self,
-        other: Option<OtherRedis>,
-        set_at: Timestamp,
-        (granted_at, read_at): (Timestamp, Timestamp),
-    ) {
-        let is_of_before = |other: OtherRedis| {
-            let is_between = set_at > other.started.plus(PRECISION) && set_at.plus(PRECISION) <= other.until;
-            // What was read from this one tells when it was set on this one.
-            is_between && read_at < other.since
-        };
-        if other.is_some_and(is_of_before) {
-            self.kept_until = self.kept_until.max(set_at.min(granted_at));
+    /// The key was found of an allocation that was born at `born_at`, and seems set at `set_at`: if not on this Redis, then the
+    /// SET of the birth is among the writes that this one has. When others came is not sure: they may seem as young as the
+    /// copy that they came with.
+    pub(crate) fn found(&mut self, other: Option<OtherRedis>, set_at: Timestamp, born_at: Timestamp) {
+        if other.is_some_and(|other| set_at.plus(PRECISION) <= other.until) {
+            self.kept_until = self.kept_until.max(set_at.min(born_at));
         }
     }
 }
@@ -143,7 +175,8 @@ impl LeftoverKeys {
     }
 }
 
-persist! { OtherRedis { started, until, since } }
+persist! { KnownRedis { id, seen_at, until } }
+persist! { OtherRedis { until, since } }
 persist! {
     ScanProgress { began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts, ended, found }
 }

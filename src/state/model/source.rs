@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::counts::Counts;
 use super::ended_queues::SourceRecords;
 use super::ids::Mark;
-use super::key_scan::{Absence, LeftoverKeys, OtherRedis, ScanProgress};
+use super::key_scan::{Absence, KnownRedis, LeftoverKeys, OtherRedis, ScanProgress};
 use super::long_lifetime::LongLifetime;
 use super::source_stats::SourceStats;
 use crate::clock::Timestamp;
@@ -30,10 +30,8 @@ pub(crate) struct Source {
     /// How far it had been received when it was lost.
     pub(crate) lost_at: Timestamp,
     pub(crate) left_overs: LeftoverKeys,
-    /// Which Redis its keys were last read from, where that is known.
-    pub(crate) redis: Option<Arc<str>>,
-    /// When they were.
-    pub(crate) redis_seen_at: Timestamp,
+    /// The Redis that its keys are read from, where that is known.
+    pub(crate) redis: Option<KnownRedis>,
     /// Since that Redis is another one than before, if it ever was.
     pub(crate) other_redis: Option<OtherRedis>,
     /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
@@ -79,7 +77,6 @@ impl Source {
             lost_at: Timestamp::ZERO,
             left_overs: LeftoverKeys::default(),
             redis: None,
-            redis_seen_at: Timestamp::ZERO,
             other_redis: None,
             resumed_at: Timestamp::ZERO,
             received_until: Timestamp::MAX,
@@ -96,8 +93,8 @@ impl Source {
 persist! {
     Source {
         name, since 2 created = Timestamp::ZERO, stats, up, known, watched_since, is_remembered, lost_at, left_overs,
-        since 4 redis = None, since 4 redis_seen_at = Timestamp::ZERO, since 4 other_redis = None, resumed_at,
-        received_until, live, records, long_lifetimes, last_long_lifetime, scan, mark
+        since 4 redis = None, since 4 other_redis = None, resumed_at, received_until, live, records, long_lifetimes,
+        last_long_lifetime, scan, mark
     }
 }
 
@@ -115,7 +112,6 @@ impl Source {
             lost_at: self.lost_at,
             left_overs: self.left_overs.share(),
             redis: self.redis.clone(),
-            redis_seen_at: self.redis_seen_at,
             other_redis: self.other_redis,
             resumed_at: self.resumed_at,
             received_until: self.received_until,

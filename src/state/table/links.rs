@@ -21,6 +21,9 @@ impl Table {
             source.is_remembered = source.is_watched_for(silence, now);
             if source.up {
                 source.lost_at = source.received_until.min(now);
+                if let Some(redis) = &mut source.redis {
+                    redis.lose_link(source.lost_at);
+                }
             }
             source.up = false;
         }

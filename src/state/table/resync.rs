@@ -11,7 +11,7 @@ use crate::state::input::{Input, KeyRef};
 use crate::state::model::allocation::{Allocation, Cause, Flag, Origin, Phase, UNKNOWN_LIFETIME};
 use crate::state::model::ids::{RecordId, SourceId};
 use crate::state::model::key::{MANGLED, SourceKey};
-use crate::state::model::key_scan::{Adopts, OtherRedis, PRECISION, ScanProgress};
+use crate::state::model::key_scan::{Adopts, KnownRedis, OtherRedis, PRECISION, ScanProgress};
 use crate::state::model::source::Source;
 use crate::state::storage::slab_map::SlabMap;
 use crate::wire::status_key::is_believed;
@@ -95,31 +95,30 @@ impl Table {
         }
     }
 
-    /// The present scan reads this `redis`, which runs for so long: the id of its process, a blank, and that of the history of
-    /// its data. Another one than before may lack the newest keys of that.
+    /// The present scan reads this `redis`: the id of its process, a blank, and that of the history of its data. After a gap
+    /// another one than before may lack the newest keys of that.
     // docs/semantics.md#a-missing-key
-    pub fn scan_of(&mut self, source: SourceId, redis: &str, up_for: Duration) {
-        self.note(self.now, &Input::ScanOf { source, redis, up_for });
+    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
+        self.note(self.now, &Input::ScanOf { source, redis });
         let (now, longest) = (self.now, self.settings.longest_silence());
         let Some(source) = self.sources.get_mut(source) else { return };
-        let seen_at = std::mem::replace(&mut source.redis_seen_at, now);
-        let Some(before) = source.redis.replace(redis.into()).filter(|before| **before != *redis) else {
+        let Some(before) = &mut source.redis else {
+            source.redis = Some(KnownRedis::new(redis, now));
             return;
         };
-        if !source.known {
+        // Whatever is received while the link lasts may come from the one before.
+        if before.is_seen_again(redis, now, source.up) || source.up {
             return;
         }
-        let process = |redis: &str| redis.split(' ').next().map(str::to_owned);
-        let other = if source.up || process(&before) == process(redis) {
-            // No link was lost when it became another one, or another link: some time since it was seen.
-            OtherRedis { started: now.minus(up_for), until: seen_at, since: now }
-        } else {
+        let until = before.received_until(source.lost_at, redis);
+        source.redis = Some(KnownRedis::new(redis, now));
+        if source.known {
+            // Keys that were set on one between prove nothing of what that one lacked, until all that lives was set anew.
+            let last = source.other_redis.filter(|last| now.since(last.since) <= longest);
+            let until = last.map_or(until, |last| last.until.min(until));
             let since = source.scan.as_ref().map_or(now, |scan| scan.began);
-            OtherRedis { started: now.minus(up_for), until: source.lost_at, since }
-        };
-        // Keys that were set on one between prove nothing of what that one lacked, until all that lives was set anew.
-        let until = source.other_redis.filter(|last| now.since(last.since) <= longest).map(|last| last.until);
-        source.other_redis = Some(OtherRedis { until: until.unwrap_or(other.until), ..other });
+            source.other_redis = Some(OtherRedis { until, since });
+        }
     }
 
     /// So many allocations more may be met soon: makes room for them now. To grow while a million are met is to hash all
@@ -192,8 +191,8 @@ impl Table {
             if let Some(scan) = &mut source.scan {
                 scan.found += 1;
                 after_gap = scan.after_gap;
-                if let Some(set_at) = set_at {
-                    scan.found(source.other_redis, set_at, self.records[at].status_and_reading());
+                if let (Some(set_at), Some(born_at)) = (set_at, self.records[at].born_at()) {
+                    scan.found(source.other_redis, set_at, born_at);
                 }
             }
             self.set_mark(at, mark);
@@ -415,6 +414,11 @@ impl Allocation {
     /// When its last status came, and when its key was last read.
     fn status_and_reading(&self) -> (Timestamp, Timestamp) {
         (self.granted_at.get(), self.read_at.get())
+    }
+
+    /// When it was born, if its birth was heard.
+    fn born_at(&self) -> Option<Timestamp> {
+        (self.origin == Origin::Born && !self.is(Flag::ScannedBirth)).then(|| self.started.get())
     }
 
     /// The key was set later than by the status we know, and not merely read by us.

@@ -184,9 +184,7 @@ impl World {
             0..2 => table.scan_begins(now, SOURCE),
             2 => match self.dice.below(3) {
                 0 => table.scan_may_miss_keys(SOURCE),
-                _ => {
-                    table.scan_of(SOURCE, self.dice.pick(&["a 1", "b 1", "b 2"]), secs(self.dice.below(500)));
-                }
+                _ => table.scan_of(SOURCE, self.dice.pick(&["a 1", "b 1", "b 2"])),
             },
             3..5 => {
                 table.sweep(now, SOURCE, 0);
