@@ -45,8 +45,8 @@ impl RealmGroup {
     }
 
     /// A session without a record began with its allocation, and none with one began later than its allocations. So the
-    /// oldest of both kinds is the oldest session. An allocation whose session is counted in `_other` counts among them where there
-    /// are others; `None` without open sessions.
+    /// oldest of both kinds is the oldest session. An allocation whose session is counted in `_other` counts among them where
+    /// there are others; `None` without open sessions.
     pub(crate) fn oldest_session(
         &self,
         allocations: &Slab<OfAllocation, Allocation>,
