@@ -416,7 +416,7 @@ impl Allocation {
         (self.granted_at.get(), self.read_at.get())
     }
 
-    /// When it was born, if its birth was heard.
+    /// When it was born, if its `new` was received.
     fn born_at(&self) -> Option<Timestamp> {
         (self.origin == Origin::Born && !self.is(Flag::ScannedBirth)).then(|| self.started.get())
     }
