@@ -51,11 +51,14 @@ impl KnownRedis {
 
     /// Up to when it was received, where the link was received until `lost_at` and the Redis of that `id` is seen now.
     pub(crate) fn received_until(&self, lost_at: Timestamp, id: &str) -> Timestamp {
-        let process = |id: &str| id.split(' ').next().map(str::to_owned);
         let until = self.until.min(lost_at);
         // The process is the same, its data became that of another one: at some time after they were seen.
-        if process(&self.id) == process(id) { until.min(self.seen_at) } else { until }
+        if process_of(&self.id) == process_of(id) { until.min(self.seen_at) } else { until }
     }
+}
+
+fn process_of(id: &str) -> &str {
+    id.split_once(' ').map_or(id, |(process, _)| process)
 }
 
 /// The Redis is another one than before a gap: a replica that became the master, or one that came back with what was on

@@ -13,6 +13,7 @@ mod limits;
 mod model;
 mod mutants;
 mod notices;
+mod other_redis;
 mod random;
 mod replay;
 mod restarted;
