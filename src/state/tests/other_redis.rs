@@ -74,8 +74,8 @@ fn what_a_key_proves_goes_by_the_birth_of_its_allocation() {
             scan(&mut story, 60, key, &new(600), Some(60 - set_at));
         }
         end_of_gap(&mut story, 60);
-        for key in &keys[2..] {
-            story.tell_of(90, key, &refreshed(600));
+        for (second, key) in [(70, &keys[2]), (90, &keys[3])] {
+            story.tell_of(second, key, &refreshed(600));
         }
         gap(&mut story, 100, 100);
         story.table.scan_of(SOURCE, redis);
