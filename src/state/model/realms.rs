@@ -367,6 +367,18 @@ mod tests {
     }
 
     #[test]
+    fn a_realm_that_got_a_group_is_found_by_its_new_number_also_when_the_old_one_goes() {
+        let mut realms = Realms::new(1, &[]);
+        realms.acquire(Timestamp::ZERO, b"first");
+        let old = realms.acquire(Timestamp::ZERO, b"busy");
+        realms.set_limit(Timestamp::ZERO, 2, &[]);
+        let new = realms.acquire(Timestamp::ZERO, b"busy");
+        assert_eq!((realms.label_of(old), realms.label_of(new)), (OTHER, "busy"));
+        realms.release(old);
+        assert_eq!(realms.acquire(Timestamp::ZERO, b"busy"), new);
+    }
+
+    #[test]
     fn broken_utf8_shares_one_label() {
         let mut realms = Realms::new(10, &[]);
         let (a, b) = (realms.acquire(Timestamp::ZERO, b"\xff"), realms.acquire(Timestamp::ZERO, b"\xfe"));
