@@ -15,8 +15,8 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 
-use super::network::ClientNetwork;
 use crate::config::Secret;
+use crate::net::ClientNetwork;
 
 /// Logins that were wrong and are known to be, at most.
 const MOST_WRONG: usize = 100;

@@ -15,7 +15,6 @@ mod health;
 mod host;
 mod live;
 mod logins;
-mod network;
 mod page_guard;
 mod pages;
 mod patience;

@@ -9,8 +9,8 @@ use hyper::body::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::network::ClientNetwork;
 use crate::metrics::WebRefusal;
+use crate::net::ClientNetwork;
 
 /// What the connection is doing, as far as time limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

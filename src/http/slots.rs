@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::network::ClientNetwork;
 use super::progress::ConnectionProgress;
 use crate::metrics::WebRefusal;
+use crate::net::ClientNetwork;
 
 /// Of all places one address may have a quarter, and this many where that is less.
 const LEAST_PER_ADDRESS: usize = 16;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Bytes;
 
-use super::network::ClientNetwork;
 use super::progress::ConnectionProgress;
 use crate::metrics::WebRefusal;
+use crate::net::ClientNetwork;
 
 /// Renderings that somebody still reads or waits for.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 
 mod accept;
 mod bind;
+mod client_network;
 mod dial;
 mod duplex;
 #[cfg(unix)]
@@ -13,6 +14,7 @@ pub mod tls;
 
 pub use accept::{Accept, Acceptor};
 pub use bind::{BindError, bind, stands_for};
+pub(crate) use client_network::ClientNetwork;
 pub use dial::connect_tcp;
 pub use duplex::{ByteStream, Duplex};
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! The slots of the listener's connections. A connection that has neither logged in nor, where no password is asked
 //! for, sent a first command is *silent*: it keeps its slot only while nobody else wants it. Pure: time is an argument.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
+use crate::net::ClientNetwork;
 
-/// Silent connections of one address, at most. A coturn has one connection for each of its threads, and logs in on all
+/// Silent connections of one address, or of one /64 of IPv6, at most. A coturn has one connection for each of its threads, and logs in on all
 /// of them at once.
 pub(super) const PER_ADDRESS: usize = 128;
 
@@ -27,12 +29,12 @@ pub(super) struct ListenerSlots {
     next: u64,
     /// By their numbers: the oldest first.
     silent: BTreeMap<u64, SilentConnection>,
-    of_address: HashMap<IpAddr, BTreeSet<u64>>,
+    of_client: HashMap<ClientNetwork, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
 struct SilentConnection {
-    peer: IpAddr,
+    client: ClientNetwork,
     since: Timestamp,
     leave: Arc<Notify>,
 }
@@ -48,28 +50,28 @@ pub(super) struct ListenerSlot {
 impl ListenerSlots {
     /// So many slots, all of them free.
     pub(super) fn new(most: usize) -> Self {
-        Self { most, taken: 0, next: 0, silent: BTreeMap::new(), of_address: HashMap::new() }
+        Self { most, taken: 0, next: 0, silent: BTreeMap::new(), of_client: HashMap::new() }
     }
 
     /// A slot for a new connection; `None` if all are taken by connections that are not silent.
     pub(super) fn admit(&mut self, now: Timestamp, peer: IpAddr) -> Option<ListenerSlot> {
-        let of_address = self.of_address.get(&peer);
-        if let Some(numbers) = of_address.filter(|numbers| numbers.len() >= PER_ADDRESS)
+        let client = ClientNetwork::from(peer);
+        if let Some(numbers) = self.of_client.get(&client).filter(|numbers| numbers.len() >= PER_ADDRESS)
             && let Some(&oldest) = numbers.first()
             && self.silent.get(&oldest).is_some_and(|silent| now.since(silent.since) >= ON_THE_WAY)
         {
             self.evict(oldest);
         }
         if self.taken >= self.most {
-            let (&oldest, _) = self.silent.first_key_value()?;
-            self.evict(oldest);
+            let first = self.first_to_leave()?;
+            self.evict(first);
         }
         let number = self.next;
         self.next += 1;
         self.taken += 1;
         let leave = Arc::new(Notify::new());
-        self.silent.insert(number, SilentConnection { peer, since: now, leave: Arc::clone(&leave) });
-        self.of_address.entry(peer).or_default().insert(number);
+        self.silent.insert(number, SilentConnection { client, since: now, leave: Arc::clone(&leave) });
+        self.of_client.entry(client).or_default().insert(number);
         Some(ListenerSlot { number, leave })
     }
 
@@ -91,6 +93,13 @@ impl ListenerSlots {
         self.taken
     }
 
+    /// The oldest silent connection of the client that has the most of them: so nobody loses a slot to a greedier one.
+    fn first_to_leave(&self) -> Option<u64> {
+        let greediest =
+            self.of_client.values().max_by_key(|numbers| (numbers.len(), Reverse(numbers.first())));
+        greediest?.first().copied()
+    }
+
     fn evict(&mut self, number: u64) {
         if let Some(silent) = self.forget(number) {
             self.taken = self.taken.saturating_sub(1);
@@ -100,10 +109,10 @@ impl ListenerSlots {
 
     fn forget(&mut self, number: u64) -> Option<SilentConnection> {
         let silent = self.silent.remove(&number)?;
-        if let Some(numbers) = self.of_address.get_mut(&silent.peer) {
+        if let Some(numbers) = self.of_client.get_mut(&silent.client) {
             numbers.remove(&number);
             if numbers.is_empty() {
-                self.of_address.remove(&silent.peer);
+                self.of_client.remove(&silent.client);
             }
         }
         Some(silent)
@@ -148,7 +157,26 @@ mod tests {
         slots.leave(&five, false);
         slots.leave(&four, true);
         slots.leave(&one, true);
-        assert_eq!((slots.taken, slots.silent.len(), slots.of_address.len()), (0, 0, 0));
+        assert_eq!((slots.taken, slots.silent.len(), slots.of_client.len()), (0, 0, 0));
+    }
+
+    /// A coturn that connects keeps its slot, however fast others ask for theirs.
+    #[test]
+    fn nobody_loses_a_slot_to_one_who_has_more() {
+        let mut slots = ListenerSlots::new(5);
+        let coturn = slots.admit(at(0), peer(1)).unwrap();
+        let in_network = |host: u128| IpAddr::V6((0x2001_0db8 << 96 | host).into());
+        let greedy: Vec<ListenerSlot> =
+            (0..10).map(|millis| slots.admit(at(millis), in_network(millis.into())).unwrap()).collect();
+        let left: Vec<bool> = greedy.iter().map(must_leave).collect();
+        assert_eq!(left.iter().filter(|&&left| left).count(), 6);
+        assert!(left.iter().take(6).all(|&left| left), "the oldest of them");
+        // Of two that have as many the older one.
+        let mut slots = ListenerSlots::new(4);
+        let each = [1, 2, 2, 1].map(|host| slots.admit(at(0), peer(host)).unwrap());
+        slots.admit(at(1), peer(3)).unwrap();
+        assert_eq!(each.each_ref().map(must_leave), [true, false, false, false]);
+        assert!(!must_leave(&coturn));
     }
 
     #[test]

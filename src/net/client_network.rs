@@ -8,7 +8,7 @@ const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
 /// Who connects: an IPv4 address, or the network that one IPv6 host may choose its addresses in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum ClientNetwork {
+pub(crate) enum ClientNetwork {
     V4(Ipv4Addr),
     V6(Ipv6Addr),
 }
