@@ -217,9 +217,9 @@ impl Ingest {
         self.table.scan_begins(now, self.id(source));
     }
 
-    /// The scan reads this Redis.
-    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
-        self.table.scan_of(self.id(source), redis);
+    /// The scan reads this Redis, whose process has run for `uptime`, where it says so.
+    pub fn scan_of(&mut self, now: Timestamp, source: SourceId, redis: &str, uptime: Option<Duration>) {
+        self.table.scan_of(now, self.id(source), redis, uptime);
     }
 
     /// The scan proves nothing by a key that it does not find.

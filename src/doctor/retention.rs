@@ -2,6 +2,7 @@
 //! resync, which ends allocations with a missing key only where that is proof.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::look::ConfigValues;
 use super::settings::{self, NO_CLUSTER, Setting};
@@ -12,6 +13,8 @@ pub struct Retention {
     /// Which Redis it is, where it says so: `run_id`, drawn by lot when it starts, a blank, and `master_replid`, another one from
     /// the moment on at which a replica is the master.
     pub redis: Option<String>,
+    /// How long its process has run, to the second.
+    pub uptime: Option<Duration>,
     /// `cluster-enabled`, `maxmemory` and `maxmemory-policy`, as far as they are known.
     pub values: ConfigValues,
     /// Keys evicted since it started.
@@ -50,6 +53,9 @@ impl Retention {
         ];
         Self {
             redis: field("run_id").map(|run| run + " " + &field("master_replid").unwrap_or_default()),
+            uptime: field("uptime_in_seconds")
+                .and_then(|seconds| seconds.parse().ok())
+                .map(Duration::from_secs),
             values: values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
             evicted: count(field("evicted_keys").as_deref()),
             // Redis 6.2 and later.

@@ -151,10 +151,11 @@ impl FuzzedTable {
         let (table, now) = (&mut self.table, self.now);
         match input.byte() % 6 {
             0 | 1 => table.scan_begins(now, REDIS),
-            2 => match input.byte() % 3 {
-                0 => table.scan_may_miss_keys(REDIS),
-                _ => table.scan_of(REDIS, input.pick(&["a 1", "b 1", "b 2"])),
-            },
+            2 if input.byte().is_multiple_of(3) => table.scan_may_miss_keys(REDIS),
+            2 => {
+                let uptime = (input.byte() & 1 == 1).then(|| Duration::from_millis(input.number() >> 20));
+                table.scan_of(now, REDIS, input.pick(&["a 1", "b 1", "b 2"]), uptime);
+            }
             3 => {
                 table.sweep(now, REDIS, 0);
             }

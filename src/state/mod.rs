@@ -22,7 +22,7 @@ mod tests;
 
 /// What equal inputs come to, and how they are written: raised whenever a rule of the table, the form of an input or that of an
 /// image changes.
-pub const RULES_VERSION: u32 = 6;
+pub const RULES_VERSION: u32 = 7;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use audit::audit;

@@ -96,6 +96,8 @@ mod tests {
         seen.complete(&config.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect());
         assert_eq!((seen.is_cluster(), doubt(&seen)), (Some(false), None), "INFO comes first");
         assert_eq!(seen.values.get("timeout"), None);
+        assert_eq!(Retention::of_info("uptime_in_seconds:42\r\n").uptime, Some(Duration::from_secs(42)));
+        assert_eq!((seen.uptime, Retention::of_info("uptime_in_seconds:-1\r\n").uptime), (None, None));
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl RedisTask {
             ingest.configured(self.id, &states);
             let doubt = self.trust.judge(now, &setup.retention, ingest.longest_silence());
             if let Some(redis) = &setup.retention.redis {
-                ingest.scan_of(self.id, redis);
+                ingest.scan_of(now, self.id, redis, setup.retention.uptime);
             }
             if doubt.is_some() {
                 ingest.scan_may_miss_keys(self.id);

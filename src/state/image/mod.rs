@@ -16,7 +16,7 @@ use reader::{ImageReader, Unreadable};
 use writer::ImageWriter;
 
 /// The format that is written. A reader knows the formats up to this one; see `persist` for what a new one takes.
-pub const IMAGE_VERSION: u32 = 4;
+pub const IMAGE_VERSION: u32 = 5;
 
 /// What can stand in an image.
 pub(in crate::state) trait Persist: Sized {

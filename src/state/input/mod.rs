@@ -72,8 +72,8 @@ pub(in crate::state) enum Input<'a> {
     Listens { source: SourceId, connections: Vec<&'a str>, commands: Vec<&'a str> },
     /// A scan of the status keys begins.
     ScanBegins { source: SourceId },
-    /// The scan reads this Redis: its process, a blank, and the history of its data.
-    ScanOf { source: SourceId, redis: &'a str },
+    /// The scan reads this Redis: its process, a blank, and the history of its data; and how long the process has run.
+    ScanOf { source: SourceId, redis: &'a str, uptime: Option<Duration> },
     /// The scan proves nothing by a key that it does not find.
     ScanMayMissKeys { source: SourceId },
     /// A key was found.

@@ -64,9 +64,10 @@ pub(super) fn put_other(out: &mut Vec<u8>, input: &Input<'_>) {
             put_list(out, commands, |out, reason| put_bytes(out, reason.as_bytes()));
         }
         Input::ScanBegins { source } => put_of_source(out, SCAN_BEGINS, *source),
-        Input::ScanOf { source, redis } => {
+        Input::ScanOf { source, redis, uptime } => {
             put_of_source(out, SCAN_OF, *source);
             put_bytes(out, redis.as_bytes());
+            put_option(out, uptime.as_ref(), |out, uptime| put_duration(out, *uptime));
         }
         Input::ScanMayMissKeys { source } => put_of_source(out, SCAN_MAY_MISS_KEYS, *source),
         Input::KeyChecked { of, idle } => {
@@ -277,7 +278,8 @@ fn take_of_process<'a>(tag: u8, reader: &mut ByteReader<'a>) -> Result<Input<'a>
         }
         SCAN_OF => {
             let source = take_source(reader)?;
-            Input::ScanOf { source, redis: reader.text()? }
+            let redis = reader.text()?;
+            Input::ScanOf { source, redis, uptime: take_option(reader, ByteReader::duration)? }
         }
         LEDGER_WRITTEN => Input::LedgerWritten { up_to: reader.number()? },
         RESTARTED => Input::Restarted,

@@ -49,11 +49,16 @@ impl KnownRedis {
         is_this_one
     }
 
+    /// Whether the Redis of that id is the same process.
+    pub(crate) fn is_of_process(&self, id: &str) -> bool {
+        process_of(&self.id) == process_of(id)
+    }
+
     /// Up to when it was received, where the link was received until `lost_at` and the Redis of that `id` is seen now.
     pub(crate) fn received_until(&self, lost_at: Timestamp, id: &str) -> Timestamp {
         let until = self.until.min(lost_at);
         // The process is the same, its data became that of another one: at some time after they were seen.
-        if process_of(&self.id) == process_of(id) { until.min(self.seen_at) } else { until }
+        if self.is_of_process(id) { until.min(self.seen_at) } else { until }
     }
 }
 
@@ -83,6 +88,8 @@ pub(crate) struct ScanProgress {
     /// written until then. [`Timestamp::ZERO`] where there is none, or it is no other one.
     pub(crate) kept_until: Timestamp,
     pub(crate) adopts: Adopts,
+    /// The Redis began in the gap: what seems set before this moment may be from its disk. [`Timestamp::ZERO`] otherwise.
+    pub(crate) loaded_until: Timestamp,
     /// Keys that ended meanwhile.
     pub(crate) ended: SlabMap<u64, ()>,
     /// Records whose keys were found.
@@ -92,6 +99,28 @@ pub(crate) struct ScanProgress {
 impl ScanProgress {
     pub(crate) fn remember_end(&mut self, key: u64) {
         self.ended.insert(key, ());
+    }
+
+    /// The process of Redis began at `started`. Keys that it loaded from its disk seem set then, whenever they were, and however
+    /// long the load took (Redis 7.0.15 run).
+    pub(crate) fn redis_began(&mut self, started: Timestamp) {
+        if let Adopts::SetSince(lost_at) = self.adopts
+            && started.plus(PRECISION) > lost_at
+        {
+            self.loaded_until = started.plus(PRECISION);
+        }
+    }
+
+    /// Whether a key that seems set at `set_at` may be from the disk of a Redis that began in the gap: whatever it tells may be
+    /// over since.
+    // docs/semantics.md#a-redis-that-was-restarted
+    pub(crate) fn may_be_loaded(&self, set_at: Option<Timestamp>) -> bool {
+        self.loaded_until > Timestamp::ZERO && set_at.is_none_or(|set_at| set_at < self.loaded_until)
+    }
+
+    /// Whether an unknown key that was set at `set_at` may be of an allocation that lives.
+    pub(crate) fn adopts(&self, set_at: Option<Timestamp>) -> bool {
+        self.adopts.includes(set_at) && !self.may_be_loaded(set_at)
     }
 
     /// The key was found of an allocation that was born at `born_at`, and seems set at `set_at`: if not on this Redis, then the
@@ -134,7 +163,7 @@ pub(crate) enum Adopts {
 
 impl Adopts {
     // docs/semantics.md#which-keys-are-read
-    pub(crate) fn includes(self, set_at: Option<Timestamp>) -> bool {
+    fn includes(self, set_at: Option<Timestamp>) -> bool {
         match self {
             Self::All => true,
             Self::SetSince(lost_at) => set_at.is_none_or(|set_at| set_at.plus(PRECISION) >= lost_at),
@@ -181,14 +210,17 @@ impl LeftoverKeys {
 persist! { KnownRedis { id, seen_at, until } }
 persist! { OtherRedis { until, since } }
 persist! {
-    ScanProgress { began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts, ended, found }
+    ScanProgress {
+        began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts,
+        since 5 loaded_until = Timestamp::ZERO, ended, found
+    }
 }
 persist! { LeftoverKeys { by_key, in_order } }
 
 impl ScanProgress {
     /// The same once more, to be written only.
     pub(crate) fn share(&mut self) -> Self {
-        let Self { began, after_gap, may_miss_keys, kept_until, adopts, ended, found } = self;
+        let Self { began, after_gap, may_miss_keys, kept_until, adopts, loaded_until, ended, found } = self;
         let ended = ended.share();
         Self {
             began: *began,
@@ -196,6 +228,7 @@ impl ScanProgress {
             may_miss_keys: *may_miss_keys,
             kept_until: *kept_until,
             adopts: *adopts,
+            loaded_until: *loaded_until,
             ended,
             found: *found,
         }

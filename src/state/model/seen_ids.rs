@@ -4,7 +4,7 @@
 //! (every version up to 4.17.1). So an allocation that is born with an n that was seen before at the same address and
 //! thread belongs to a new process. Births do not come in the order of their ids: an id is taken when the client
 //! connects, the birth follows with its login, and coturn gives that 60 s. So an n *below* one that was seen proves a
-//! new process only when that one was seen longer ago than a client may take.
+//! new process only when that one was seen longer ago than a client may take. Until then its allocation may be of either.
 
 use super::ids::ServerId;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ const MAX_THREADS: u64 = 1024;
 
 /// A client without an allocation is disconnected after 60 s (`TURN_MAX_TO_ALLOCATE_TIMEOUT`, every version up to 4.17.1);
 /// half as much again for an event that is late.
-const LOGIN: Duration = Duration::from_secs(90);
+pub(crate) const LOGIN: Duration = Duration::from_secs(90);
 
 /// The highest id is remembered in steps of so long.
 const STEP_MILLIS: u64 = 10_000;
@@ -51,8 +51,10 @@ type Address = (ServerId, u16);
 /// Proof that the process behind an address is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NewProcess {
-    /// When the old process' thread that gave the id last reported a status.
+    /// When the old process' thread that gave the id last reported a status, as far as that is sure.
     pub(crate) last_status: Timestamp,
+    /// What this thread gave birth to from then on may be the new process'; [`Timestamp::MAX`] if that is nothing.
+    pub(crate) unsure_since: Timestamp,
     /// When this was last proven for the address, by whichever thread; [`Timestamp::ZERO`] if never.
     pub(crate) proven_before: Timestamp,
 }
@@ -68,10 +70,19 @@ pub(crate) struct SeenIds {
 }
 
 impl SeenIds {
-    /// A status of an allocation that its process knows.
-    pub(crate) fn see(&mut self, now: Timestamp, address: Address, id: AllocationId) {
+    /// A status of an allocation that its process knows, and that began at `started`.
+    pub(crate) fn see(&mut self, now: Timestamp, address: Address, id: AllocationId, started: Timestamp) {
         if let Some((thread, count)) = self.thread(now, address, id) {
+            thread.meet(started);
             thread.see(now, count);
+        }
+    }
+
+    /// The end or the release of an allocation that began at `started`.
+    pub(crate) fn see_end(&mut self, address: Address, id: AllocationId, started: Timestamp) {
+        let thread = parts(id).and_then(|(thread, _)| self.threads.get_mut(&(address, thread)));
+        if let Some(thread) = thread {
+            thread.meet(started);
         }
     }
 
@@ -80,17 +91,22 @@ impl SeenIds {
         let rests = self.resting.get(&address).is_some_and(|&until| now < until);
         let (thread, count) = self.thread(now, address, id)?;
         if rests || !thread.proves_restart(now, count) {
+            if count < thread.highest {
+                let last_status = thread.last_status;
+                thread.unsure.get_or_insert(UnsureBirths { since: now, last_status });
+            }
             thread.see(now, count);
             return None;
         }
-        let last_status = thread.last_status;
+        let none = UnsureBirths { since: Timestamp::MAX, last_status: thread.last_status };
+        let UnsureBirths { since: unsure_since, last_status } = thread.unsure.unwrap_or(none);
         *thread = Thread::default();
         thread.see(now, count);
         if self.proven.len() >= MAX_REMEMBERED {
             self.proven.retain(|_, proven| now.since(*proven) < MEMORY);
         }
         let proven_before = self.proven.insert(address, now).unwrap_or(Timestamp::ZERO);
-        Some(NewProcess { last_status, proven_before })
+        Some(NewProcess { last_status, unsure_since, proven_before })
     }
 
     /// Two processes share the address: nothing is proven there for a day. True if that is news.
@@ -132,6 +148,16 @@ struct Thread {
     /// How the highest rose since, by steps of time.
     rising: VecDeque<Rise>,
     last_status: Timestamp,
+    /// Births below the highest, since the process from before them last showed that it lives.
+    unsure: Option<UnsureBirths>,
+}
+
+/// Births below the highest count: of clients that were slow to log in, or of a new process that is not proven yet.
+#[derive(Clone, Copy, Debug)]
+struct UnsureBirths {
+    since: Timestamp,
+    /// The last before them.
+    last_status: Timestamp,
 }
 
 impl Thread {
@@ -144,6 +170,8 @@ impl Thread {
         self.settle(now);
         self.last_status = now;
         if count > self.highest {
+            // A new process soon gives what the old one gave last, and more.
+            self.unsure = self.unsure.filter(|unsure| now.since(unsure.since) <= LOGIN);
             self.recent.rise(self.highest, count);
             self.highest = count;
             match self.rising.back_mut() {
@@ -152,6 +180,12 @@ impl Thread {
             }
         }
         self.recent.insert(self.highest, count);
+    }
+
+    /// An allocation that began at `started` is reported: if it was there before the unsure births, so was its process, and they
+    /// are its own.
+    fn meet(&mut self, started: Timestamp) {
+        self.unsure = self.unsure.filter(|unsure| started >= unsure.since);
     }
 
     fn settle(&mut self, now: Timestamp) {
@@ -223,7 +257,8 @@ const fn place(count: u64) -> usize {
 }
 
 persist! { SeenIds { proven, threads, resting } }
-persist! { Thread { highest, recent, settled, rising, last_status } }
+persist! { Thread { highest, recent, settled, rising, last_status, since 5 unsure = None } }
+persist! { UnsureBirths { since, last_status } }
 persist! { Rise { ends, highest } }
 
 impl SeenIds {
@@ -266,7 +301,8 @@ mod tests {
     }
 
     fn proof(last_status: u64, proven_before: u64) -> NewProcess {
-        NewProcess { last_status: at(last_status), proven_before: at(proven_before) }
+        let unsure_since = Timestamp::MAX;
+        NewProcess { last_status: at(last_status), unsure_since, proven_before: at(proven_before) }
     }
 
     /// Whether the last of these births, each `(second, thread, count)`, proves a restart, and none before it.
@@ -307,14 +343,15 @@ mod tests {
         }
         // The step of the seconds 200 to 209 ended 90 seconds ago.
         assert_eq!(seen.birth(at(300), ADDRESS, id(0, 2000 * 210 + 1)), None);
-        assert_eq!(seen.birth(at(300), ADDRESS, id(0, 2000 * 210 - 1)), Some(proof(300, 0)));
+        let proof = NewProcess { unsure_since: at(300), ..proof(299, 0) };
+        assert_eq!(seen.birth(at(300), ADDRESS, id(0, 2000 * 210 - 1)), Some(proof));
     }
 
     #[test]
     fn after_the_proof_it_is_the_new_process_that_counts() {
         let mut seen = SeenIds::default();
         seen.birth(at(0), ADDRESS, id(0, 50));
-        seen.see(at(600), ADDRESS, id(0, 50));
+        seen.see(at(600), ADDRESS, id(0, 50), at(0));
         assert_eq!(seen.birth(at(1_000), ADDRESS, id(0, 1)), Some(proof(600, 0)));
         assert_eq!(seen.birth(at(1_001), ADDRESS, id(1, 1)), None);
         for count in 2..60 {
@@ -322,6 +359,36 @@ mod tests {
         }
         assert_eq!(seen.birth(at(1_100), (ServerId(8), 3478), id(0, 3)), None, "another server");
         assert_eq!(seen.birth(at(1_200), ADDRESS, id(1, 1)), Some(proof(1_001, 1_000)), "and another proof");
+    }
+
+    /// A process that ran for less than a login takes gives no proof by its highest count yet.
+    #[test]
+    fn births_before_the_proof_may_be_of_the_new_process() {
+        // The births, what follows them, and since when and after which status births are unsure.
+        let births = [(1, 10), (2, 30), (3, 20)];
+        for (then, expected) in [
+            (None, Some((3, 2))),
+            (Some((4, 20, 3)), Some((3, 2))),
+            (Some((4, 10, 1)), None),
+            // As high may be the new process, until a login is over.
+            (Some((93, 31, 93)), Some((3, 2))),
+            (Some((94, 31, 94)), None),
+        ] {
+            let mut seen = SeenIds::default();
+            for (second, count) in births {
+                assert_eq!(seen.birth(at(second), ADDRESS, id(0, count)), None);
+            }
+            if let Some((second, count, started)) = then {
+                seen.see(at(second), ADDRESS, id(0, count), at(started));
+            }
+            let expected = match (expected, then) {
+                (Some((since, last)), _) => NewProcess { unsure_since: at(since), ..proof(last, 0) },
+                (None, then) => proof(then.unwrap().0, 0),
+            };
+            assert_eq!(seen.birth(at(95), ADDRESS, id(0, 10)), Some(expected), "{then:?}");
+            // Nothing of it stays with the new process.
+            assert_eq!(seen.birth(at(96), ADDRESS, id(0, 10)), Some(proof(95, 95)));
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Source {
     pub(crate) left_overs: LeftoverKeys,
     /// The Redis that its keys are read from, where that is known.
     pub(crate) redis: Option<KnownRedis>,
+    /// When the process of that Redis began, if it was another one before; [`Timestamp::ZERO`] otherwise.
+    pub(crate) redis_began: Timestamp,
     /// Since that Redis is another one than before, if it ever was.
     pub(crate) other_redis: Option<OtherRedis>,
     /// When it came back from its last gap; [`Timestamp::ZERO`] if there was none.
@@ -77,6 +79,7 @@ impl Source {
             lost_at: Timestamp::ZERO,
             left_overs: LeftoverKeys::default(),
             redis: None,
+            redis_began: Timestamp::ZERO,
             other_redis: None,
             resumed_at: Timestamp::ZERO,
             received_until: Timestamp::MAX,
@@ -93,7 +96,7 @@ impl Source {
 persist! {
     Source {
         name, since 2 created = Timestamp::ZERO, stats, up, known, watched_since, is_remembered, lost_at, left_overs,
-        since 4 redis = None, since 4 other_redis = None, resumed_at, received_until, live, records, long_lifetimes,
+        since 4 redis = None, since 5 redis_began = Timestamp::ZERO, since 4 other_redis = None, resumed_at, received_until, live, records, long_lifetimes,
         last_long_lifetime, scan, mark
     }
 }
@@ -112,6 +115,7 @@ impl Source {
             lost_at: self.lost_at,
             left_overs: self.left_overs.share(),
             redis: self.redis.clone(),
+            redis_began: self.redis_began,
             other_redis: self.other_redis,
             resumed_at: self.resumed_at,
             received_until: self.received_until,

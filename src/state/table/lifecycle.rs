@@ -24,7 +24,7 @@ impl Table {
     pub(super) fn on_new(&mut self, key: &SourceKey<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.read_status(key.source, grant);
         self.notice_other_server(hash, key, &granted);
-        let new_process = self.note_id(key.id, &granted, true);
+        let new_process = self.note_birth(key.id, &granted);
         let mut replaced = false;
         if let Some(at) = self.find_open(hash, key) {
             let client = self.records.client(&self.records[at]);
@@ -33,6 +33,9 @@ impl Table {
                 allocation.origin = Origin::Born;
                 allocation.set(Flag::PastKnown, true);
                 allocation.set(Flag::ScannedBirth, false);
+                if let Some(proof) = new_process {
+                    self.end_old_process(key, Some(at), &granted, proof);
+                }
                 return Applied::Updated;
             }
             if allocation.phase == Phase::Live {
@@ -60,8 +63,10 @@ impl Table {
     pub(super) fn on_refreshed(&mut self, key: &SourceKey<'_>, hash: u64, grant: &Grant<'_>) -> Applied {
         let granted = self.read_status(key.source, grant);
         self.notice_other_server(hash, key, &granted);
-        self.note_id(key.id, &granted, false);
-        let (at, applied) = match self.find_open(hash, key) {
+        let known = self.find_open(hash, key);
+        let started = known.map_or(self.now, |at| self.records[at].started.get());
+        self.note_status(key.id, &granted, started);
+        let (at, applied) = match known {
             Some(at) => {
                 let was_overdue = self.records[at].phase != Phase::Live;
                 self.refresh(at, &granted, self.now);
@@ -87,6 +92,7 @@ impl Table {
         let adopt = |table: &mut Self| table.open(key, hash, &granted, Origin::Adopted, table.now);
         let Some(at) = known.or_else(|| adopt(self)) else { return Applied::Refused };
         self.note_sign(at);
+        self.note_end(at);
         self.records[at].set(Flag::ReleasePending, true);
         self.records[at].meet_status();
         if known.is_some() { Applied::Updated } else { Applied::Adopted }
@@ -117,6 +123,7 @@ impl Table {
             self.claim_for(at);
         }
         self.note_sign(at);
+        self.note_end(at);
         self.records[at].set(Flag::EndReported, true);
         let allocation = &self.records[at];
         let applied = if allocation.phase == Phase::Live {

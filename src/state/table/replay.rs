@@ -148,7 +148,7 @@ impl Table {
                 self.listens(now, source, &connections, &commands);
             }
             Input::ScanBegins { source } => self.scan_begins(now, source),
-            Input::ScanOf { source, redis } => self.scan_of(source, redis),
+            Input::ScanOf { source, redis, uptime } => self.scan_of(now, source, redis, uptime),
             Input::ScanMayMissKeys { source } => self.scan_may_miss_keys(source),
             Input::Swept { source, from } => drop(self.sweep(now, source, from)),
             Input::ScanSucceeded { source, outcome } => drop(self.scan_succeeded(source, &outcome)),

@@ -1,6 +1,6 @@
 //! What ends when ids (`model::seen_ids`) prove that the process behind a server address is new.
 
-use crate::state::model::ids::RecordId;
+use crate::state::model::ids::{RecordId, ServerId};
 use std::time::Duration;
 
 use super::Table;
@@ -9,7 +9,7 @@ use crate::state::model::allocation::{Allocation, Cause, Flag, Granted, Phase};
 use crate::state::model::discovery::Discovery;
 use crate::state::model::key::SourceKey;
 use crate::state::model::label::OTHER;
-use crate::state::model::seen_ids::{NewProcess, parts};
+use crate::state::model::seen_ids::{LOGIN, NewProcess, parts};
 use crate::state::model::servers::TurnServer;
 use crate::wire::AllocationId;
 
@@ -17,26 +17,40 @@ use crate::wire::AllocationId;
 const RESTART: Duration = Duration::from_millis(100);
 
 impl Table {
-    /// Notes the id of a status; `born` if it is a birth. Gives the proof that the server's process is new, if it is one.
+    /// Notes the id of a birth. Gives the proof that the server's process is new, if it is one.
     // docs/semantics.md#ids-that-prove-a-new-process
-    pub(super) fn note_id(&mut self, id: AllocationId, granted: &Granted, born: bool) -> Option<NewProcess> {
-        let is_of_several = |server: &TurnServer| *server.label == *OTHER;
-        if !granted.long_form || is_of_several(self.servers.get(granted.server)) {
-            // The status does not say which server it is, or it is one of several past the cap.
-            return None;
-        }
-        let address = (granted.server, granted.server_port);
-        if born {
-            self.servers.ids.birth(self.now, address, id)
-        } else {
-            self.servers.ids.see(self.now, address, id);
-            None
+    pub(super) fn note_birth(&mut self, id: AllocationId, granted: &Granted) -> Option<NewProcess> {
+        let address = self.address_of(granted)?;
+        self.servers.ids.birth(self.now, address, id)
+    }
+
+    /// Notes the id of a later status, of an allocation that began at `started`.
+    pub(super) fn note_status(&mut self, id: AllocationId, granted: &Granted, started: Timestamp) {
+        if let Some(address) = self.address_of(granted) {
+            self.servers.ids.see(self.now, address, id, started);
         }
     }
 
+    /// Notes that an allocation reports its end, or its release.
+    pub(super) fn note_end(&mut self, at: RecordId) {
+        let record = &self.records[at];
+        if record.is(Flag::LongForm) {
+            let address = (record.server, record.server_port);
+            self.servers.ids.see_end(address, record.id, record.started.get());
+        }
+    }
+
+    /// The address whose ids count together. `None` where the status does not say which server it is, or where it is one of
+    /// several past the cap.
+    fn address_of(&self, granted: &Granted) -> Option<(ServerId, u16)> {
+        let is_of_several = |server: &TurnServer| *server.label == *OTHER;
+        let is_known = granted.long_form && !is_of_several(self.servers.get(granted.server));
+        is_known.then_some((granted.server, granted.server_port))
+    }
+
     /// A birth under `key`, whose record is `newborn`, proves that the process behind its server address is new: what the
-    /// old one held ended with it. An allocation of another thread that began after the old process' last sign may be the
-    /// new one's: it stays until its own thread gives proof, or until it is due.
+    /// old one held ended with it. An allocation that began after the old process' last sign may be the new one's: it stays
+    /// until its own thread gives proof, or until it is due.
     // docs/semantics.md#cause-replaced
     pub(super) fn end_old_process(
         &mut self,
@@ -47,7 +61,7 @@ impl Table {
     ) {
         let source = key.source;
         let server = self.servers.label(granted.server);
-        let (of_server, last_sign) = self.records_of_server(key, newborn, granted);
+        let (of_server, last_sign) = self.records_of_server(key, newborn, granted, proof);
         let mut last_sign = last_sign.max(proof.last_status);
         // Another thread has proven the same restart: what was born since is the new process'.
         let new_since = if last_sign < proof.proven_before { proof.proven_before } else { Timestamp::MAX };
@@ -80,14 +94,16 @@ impl Table {
     }
 
     /// The other records of a server's address that may have ended with its old process, the oldest first; and the last sign
-    /// of any of the thread of the `key`. Walks all records: a server restarts seldom, and what follows must be one step.
+    /// of those that are the old process' for certain: of the thread of the `key`, and too old or with too high an id for the new
+    /// one. Walks all records: a server restarts seldom, and what follows must be one step.
     fn records_of_server(
         &self,
         key: &SourceKey<'_>,
         newborn: Option<RecordId>,
         granted: &Granted,
+        proof: NewProcess,
     ) -> (Vec<RecordId>, Timestamp) {
-        let (source, thread) = (key.source, parts(key.id).map(|(thread, _)| thread));
+        let (source, proving) = (key.source, parts(key.id));
         let is_its = |record: &Allocation| {
             record.is(Flag::LongForm)
                 && record.source() == source
@@ -97,7 +113,10 @@ impl Table {
         let (mut of_server, mut last_sign) = (Vec::new(), Timestamp::ZERO);
         for at in (0..places).map(RecordId::of_place).filter(|&at| Some(at) != newborn) {
             let Some(record) = self.records.get(at).filter(|record| is_its(record)) else { continue };
-            if parts(record.id).map(|(thread, _)| thread) == thread {
+            let (started, id) = (record.started.get(), parts(record.id));
+            let is_of_thread = id.map(|(thread, _)| thread) == proving.map(|(thread, _)| thread);
+            let is_sure = started < proof.unsure_since || id >= proving && self.now.since(started) > LOGIN;
+            if is_of_thread && is_sure {
                 last_sign = last_sign.max(record.last_sign.get());
             }
             if matches!(record.phase, Phase::Live | Phase::Overdue) {

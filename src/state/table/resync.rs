@@ -80,6 +80,7 @@ impl Table {
                 may_miss_keys: false,
                 kept_until: Timestamp::ZERO,
                 adopts,
+                loaded_until: Timestamp::ZERO,
                 ended: SlabMap::default(),
                 found: 0,
             });
@@ -95,13 +96,23 @@ impl Table {
         }
     }
 
-    /// The present scan reads this `redis`: the id of its process, a blank, and that of the history of its data. After a gap
-    /// another one than before may lack the newest keys of that.
+    /// The present scan reads this `redis`: the id of its process, a blank, and that of the history of its data. Its process has
+    /// run for `uptime`, where it says so. After a gap another one than before may lack the newest keys of that, and have keys
+    /// that one had deleted.
     // docs/semantics.md#a-missing-key
-    pub fn scan_of(&mut self, source: SourceId, redis: &str) {
-        self.note(self.now, &Input::ScanOf { source, redis });
+    pub fn scan_of(&mut self, now: Timestamp, source: SourceId, redis: &str, uptime: Option<Duration>) {
+        let uptime = uptime.map(whole_millis);
+        self.note(now, &Input::ScanOf { source, redis, uptime });
+        self.pass(now);
         let (now, longest) = (self.now, self.settings.longest_silence());
         let Some(source) = self.sources.get_mut(source) else { return };
+        let is_other_process = source.redis.as_ref().is_none_or(|before| !before.is_of_process(redis));
+        if source.known && is_other_process {
+            source.redis_began = uptime.map_or(Timestamp::ZERO, |uptime| now.minus(uptime));
+        }
+        if let Some(scan) = &mut source.scan {
+            scan.redis_began(source.redis_began);
+        }
         let Some(before) = &mut source.redis else {
             source.redis = Some(KnownRedis::new(redis, now));
             return;
@@ -197,12 +208,12 @@ impl Table {
             }
             self.set_mark(at, mark);
         }
-        let allocation = &mut self.records[at];
         if let Some(set_at) = set_at {
-            let server = self.servers.get_mut(allocation.server);
+            let server = self.servers.get_mut(self.records[at].server);
             server.oldest_key = server.oldest_key.min(set_at);
         }
-        if after_gap && allocation.was_set_since(set_at) {
+        let allocation = &self.records[at];
+        if after_gap && self.was_set_since(allocation, set_at) {
             KeyCheck::Read
         } else if allocation.phase != Phase::Live {
             KeyCheck::Stale
@@ -245,7 +256,7 @@ impl Table {
         let hash = self.records.key_hash(key);
         let set_at = idle.map(|idle| self.now.minus(idle));
         if let Some(at) = self.find_open(hash, key) {
-            let missed = self.records[at].was_set_since(set_at);
+            let missed = self.was_set_since(&self.records[at], set_at);
             self.mark_read(at);
             return match set_at {
                 Some(set_at) if missed => self.catch_up(key, hash, at, grant, is_birth, set_at),
@@ -387,7 +398,14 @@ impl Table {
 
     fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
         let scan = self.sources.get(source).and_then(|source| source.scan.as_ref());
-        scan.is_none_or(|scan| scan.adopts.includes(set_at))
+        scan.is_none_or(|scan| scan.adopts(set_at))
+    }
+
+    /// The key of an allocation was set later than by the status we know, and not merely read by us or loaded by Redis.
+    fn was_set_since(&self, allocation: &Allocation, set_at: Option<Timestamp>) -> bool {
+        let scan = self.sources.get(allocation.source()).and_then(|source| source.scan.as_ref());
+        let known = allocation.granted_at.get().max(allocation.read_at.get()).plus(PRECISION);
+        set_at.is_some_and(|set_at| set_at > known) && scan.is_none_or(|scan| !scan.may_be_loaded(set_at))
     }
 
     fn ended_in_scan(&self, key: &SourceKey<'_>) -> bool {
@@ -419,10 +437,5 @@ impl Allocation {
     /// When it was born, if its `new` was received.
     fn born_at(&self) -> Option<Timestamp> {
         (self.origin == Origin::Born && !self.is(Flag::ScannedBirth)).then(|| self.started.get())
-    }
-
-    /// The key was set later than by the status we know, and not merely read by us.
-    fn was_set_since(&self, set_at: Option<Timestamp>) -> bool {
-        set_at.is_some_and(|set_at| set_at > self.granted_at.get().max(self.read_at.get()).plus(PRECISION))
     }
 }

@@ -266,6 +266,16 @@ fn ids_that_prove_a_restart_and_a_rule_that_rests() {
     tell(&mut table, 400, "alice", 100, &refreshed(600));
     goes_on(table, &1, births);
 
+    // Births that may be the new process' already.
+    let mut table = begun(Settings::default());
+    for (second, id) in [(1, 1), (1, 3), (10, 2)] {
+        tell(&mut table, second, "alice", id, &new(600));
+    }
+    goes_on(table, &2, |table| {
+        tell(table, 20, "bob", 3, &new(600));
+        closed(table, Cause::Replaced)
+    });
+
     let mut table = begun(Settings::default());
     tell(&mut table, 1, "alice", 100, &new(600));
     tell(&mut table, 400, "alice", 100, &refreshed(600));

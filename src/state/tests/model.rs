@@ -78,6 +78,8 @@ pub(super) struct Model {
     /// Ids of the present process in statuses of the long form, with the moments they were first seen at.
     ids: Vec<(AllocationId, Timestamp)>,
     last_status: Timestamp,
+    /// Since when births may be those of a new process, and the last status before them.
+    unsure: Option<(Timestamp, Timestamp)>,
     /// Two processes share the server's address until then.
     rests_until: Timestamp,
     pub(super) unallocated: Traffic,
@@ -151,7 +153,7 @@ impl Model {
                 if new_process {
                     self.end_old_process(at);
                 }
-                self.note_id(grant, key.id);
+                self.note_id(grant, at, true);
             }
             Event::Refreshed(grant) if grant.lifetime == 0 => {
                 let at = self.open_record(key).unwrap_or_else(|| {
@@ -160,12 +162,15 @@ impl Model {
                     at
                 });
                 self.records[at].last_sign = now;
+                if self.records[at].long_form {
+                    self.meet(at);
+                }
                 (self.records[at].release_pending, self.records[at].by_traffic) = (true, false);
             }
             Event::Refreshed(grant) => {
                 let lifetime = seconds(grant.lifetime);
                 let at = self.open_record(key).unwrap_or_else(|| self.open(key, lifetime, false, false));
-                self.note_id(grant, key.id);
+                self.note_id(grant, at, false);
                 self.contradict(at);
                 let was_gone = self.is_gone(at);
                 let record = &mut self.records[at];
@@ -335,12 +340,22 @@ impl Model {
             && self.ids.iter().any(|&(other, seen)| other == id || other.0 >= id.0 && settled(seen))
     }
 
-    fn note_id(&mut self, grant: &Grant<'_>, id: AllocationId) {
+    fn note_id(&mut self, grant: &Grant<'_>, at: usize, is_birth: bool) {
         if grant.path.is_none() {
             return;
         }
         if self.now.since(self.last_status) >= seconds(24 * 3600) {
             self.ids.clear();
+            self.unsure = None;
+        }
+        let id = self.records[at].id;
+        if !is_birth {
+            self.meet(at);
+        }
+        if self.ids.iter().all(|&(other, _)| other.0 < id.0) {
+            self.unsure.take_if(|unsure| self.now.since(unsure.0) > seconds(90));
+        } else if is_birth && self.ids.iter().any(|&(other, _)| other.0 > id.0) {
+            self.unsure.get_or_insert((self.now, self.last_status));
         }
         self.last_status = self.now;
         if !self.ids.iter().any(|&(other, _)| other == id) {
@@ -348,14 +363,45 @@ impl Model {
         }
     }
 
-    /// All ids of the model are of one thread, so all but the newborn are the old process'.
+    /// The allocation of the record is reported: births that came after its own are of the same process.
+    fn meet(&mut self, at: usize) {
+        let started = self.records[at].started;
+        self.unsure.take_if(|unsure| started < unsure.0);
+    }
+
+    /// What may have ended with the old process, the oldest first: all of the model are of one server and one thread.
+    fn of_old_process(&mut self, newborn: usize) -> Vec<usize> {
+        let (since, last_status) = self.unsure.take().unwrap_or((Timestamp::MAX, self.last_status));
+        let mut of_server: Vec<usize> =
+            (0..self.records.len()).filter(|&at| at != newborn && self.records[at].long_form).collect();
+        // One that was born with a higher id, before those who log in now connected, is no newer.
+        let (newest, connected) = (self.records[newborn].id, self.now.minus(seconds(90)));
+        let is_sure = |record: &&Record| {
+            record.started < since || record.id.0 >= newest.0 && record.started < connected
+        };
+        let sure = of_server.iter().map(|&at| &self.records[at]).filter(is_sure);
+        let mut last_sign = sure.map(|record| record.last_sign).fold(last_status, Timestamp::max);
+        of_server.retain(|&at| matches!(self.records[at].phase, Phase::Live | Phase::Overdue { .. }));
+        of_server.sort_by_key(|&at| self.records[at].started);
+        let mut is_its = |at: &usize| {
+            let record = &self.records[*at];
+            let is_its = record.started <= last_sign.plus(Duration::from_millis(100));
+            if record.started <= last_sign {
+                last_sign = last_sign.max(record.last_sign);
+            }
+            is_its
+        };
+        let end = of_server.iter().take_while(|at| is_its(at)).count();
+        of_server.truncate(end);
+        of_server
+    }
+
     fn end_old_process(&mut self, newborn: usize) {
         self.ids.clear();
         let until = self.now.plus(seconds(24 * 3600));
-        for at in (0..self.records.len()).filter(|&at| at != newborn) {
+        for at in self.of_old_process(newborn) {
             let record = &mut self.records[at];
             match record.phase {
-                _ if !record.long_form => {}
                 Phase::Live => {
                     record.phase = Phase::Gone { until };
                     self.close(at, Cause::Replaced);
@@ -377,6 +423,9 @@ impl Model {
 
     fn end(&mut self, at: usize, cause: Option<Cause>) {
         self.contradict(at);
+        if self.records[at].long_form {
+            self.meet(at);
+        }
         if self.is_gone(at) {
             self.claim(at);
         }

@@ -17,7 +17,7 @@ fn on_another_redis_an_end_is_proven_by_a_newer_key_of_the_one_before() {
     }
     let look = |story: &mut Story, second, redis, is_whole| {
         gap(story, second, second);
-        story.table.scan_of(SOURCE, redis);
+        story.table.scan_of(story.table.now, SOURCE, redis, None);
         // Its key was set on the Redis of now, and proves nothing of the one before.
         story.tell_of(second, &key("r", "alice", 9), &refreshed(600));
         assert_eq!(scan(story, second, &key("r", "alice", 9), &new(600), Some(0)).0, KeyCheck::Known);
@@ -44,7 +44,7 @@ fn on_another_redis_an_end_is_proven_by_a_newer_key_of_the_one_before() {
     let later = key("r", "alice", 10);
     story.tell_of(410, &later, &new(600));
     gap(&mut story, 420, 420);
-    story.table.scan_of(SOURCE, "c 1");
+    story.table.scan_of(story.table.now, SOURCE, "c 1", None);
     for (key, idle) in [(&keys[0], 420), (&later, 10)] {
         assert_eq!(scan(&mut story, 420, key, &new(600), Some(idle)).0, KeyCheck::Known);
     }
@@ -69,7 +69,7 @@ fn what_a_key_proves_goes_by_the_birth_of_its_allocation() {
             story.tell_of(second, key, &new(600));
         }
         gap(&mut story, 60, 60);
-        story.table.scan_of(SOURCE, "a 1");
+        story.table.scan_of(story.table.now, SOURCE, "a 1", None);
         for (key, set_at) in keys.iter().zip([0, 10, 20, 50]) {
             scan(&mut story, 60, key, &new(600), Some(60 - set_at));
         }
@@ -78,7 +78,7 @@ fn what_a_key_proves_goes_by_the_birth_of_its_allocation() {
             story.tell_of(second, key, &refreshed(600));
         }
         gap(&mut story, 100, 100);
-        story.table.scan_of(SOURCE, redis);
+        story.table.scan_of(story.table.now, SOURCE, redis, None);
         for (key, idle) in [(&keys[0], 100), (&keys[3], 10)] {
             scan(&mut story, 100, key, &refreshed(600), Some(idle));
         }
@@ -93,7 +93,7 @@ fn a_link_to_a_redis_that_did_not_say_which_it_is_may_have_been_to_another_one()
     let keys = [1, 2, 3].map(|id| key("r", "alice", id));
     let mut story = Story::new();
     story.table.scan_begins(at(0), SOURCE);
-    story.table.scan_of(SOURCE, "a 1");
+    story.table.scan_of(story.table.now, SOURCE, "a 1", None);
     story.table.scan_ends(SOURCE);
     for (second, key) in [(1, &keys[0]), (99, &keys[1])] {
         story.tell_of(second, key, &new(600));
@@ -103,7 +103,7 @@ fn a_link_to_a_redis_that_did_not_say_which_it_is_may_have_been_to_another_one()
     end_of_gap(&mut story, 130);
     story.tell_of(150, &keys[2], &new(600));
     gap(&mut story, 200, 205);
-    story.table.scan_of(SOURCE, "b 1");
+    story.table.scan_of(story.table.now, SOURCE, "b 1", None);
     for (key, set_at) in [(&keys[0], 1), (&keys[2], 150)] {
         scan(&mut story, 205, key, &new(600), Some(205 - set_at));
     }
@@ -119,7 +119,7 @@ fn since_another_redis_was_read_under_a_link_its_events_prove_nothing_of_the_one
     let mut story = Story::new();
     let look = |story: &mut Story, second, redis| {
         story.table.scan_begins(at(second), SOURCE);
-        story.table.scan_of(SOURCE, redis);
+        story.table.scan_of(story.table.now, SOURCE, redis, None);
     };
     look(&mut story, 0, "a 1");
     story.table.scan_ends(SOURCE);
@@ -143,12 +143,12 @@ fn what_was_read_from_another_redis_is_judged_as_any() {
     let (old, adopted) = (key("r", "alice", 1), key("r", "alice", 2));
     let mut story = Story::new();
     story.table.scan_begins(at(0), SOURCE);
-    story.table.scan_of(SOURCE, "a 1");
+    story.table.scan_of(story.table.now, SOURCE, "a 1", None);
     story.table.scan_ends(SOURCE);
     story.tell_of(1, &old, &new(600));
     let look = |story: &mut Story, second, keys: &[(&Key<'_>, u64)]| {
         gap(story, second, second + 10);
-        story.table.scan_of(SOURCE, "b 1");
+        story.table.scan_of(story.table.now, SOURCE, "b 1", None);
         for (key, idle) in keys {
             scan(story, second + 10, key, &new(600), Some(*idle));
         }

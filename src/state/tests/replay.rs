@@ -182,10 +182,11 @@ impl World {
         let idle = (self.dice.below(4) > 0).then(|| Duration::from_millis(self.dice.number() % 10_000_000));
         match self.dice.below(20) {
             0..2 => table.scan_begins(now, SOURCE),
-            2 => match self.dice.below(3) {
-                0 => table.scan_may_miss_keys(SOURCE),
-                _ => table.scan_of(SOURCE, self.dice.pick(&["a 1", "b 1", "b 2"])),
-            },
+            2 if self.dice.below(3) == 0 => table.scan_may_miss_keys(SOURCE),
+            2 => {
+                let uptime = (self.dice.below(2) == 0).then(|| Duration::from_secs(self.dice.below(90)));
+                table.scan_of(now, SOURCE, self.dice.pick(&["a 1", "b 1", "b 2"]), uptime);
+            }
             3..5 => {
                 table.sweep(now, SOURCE, 0);
             }

@@ -2,7 +2,7 @@
 
 use super::story::Story;
 use super::*;
-use crate::state::{Applied, Cause, Discovery, Orphan, Settings};
+use crate::state::{Applied, Cause, Discovery, Orphan, Scanned, Settings};
 
 const OTHER_LOCAL: &str = "192.0.2.1:3479";
 
@@ -72,6 +72,97 @@ fn what_began_after_the_old_process_last_sign_lives() {
     born(&mut story, 201, 3);
     assert_eq!(live(&story), 2, "those of 200 s and 201 s");
     assert_eq!(story.closed(), [("replaced", 2)]);
+}
+
+/// A resync may read the key of a birth before the birth itself is received.
+#[test]
+fn a_birth_whose_key_was_read_first_is_proof_as_well() {
+    let mut story = Story::new();
+    born(&mut story, 1, 5);
+    let bob = key("r", "bob", 1);
+    super::scans::gap(&mut story, 100, 300);
+    assert_eq!(super::scans::scan(&mut story, 300, &bob, &new(600), Some(1)).1, Some(Scanned::Adopted));
+    super::scans::end_of_gap(&mut story, 300);
+    assert_eq!(story.tell_of(300, &bob, &new(600)), Applied::Updated);
+    assert_eq!((live(&story), story.closed()), (1, vec![("replaced", 1)]));
+    story.ends_empty();
+}
+
+/// The old process ended so young that not each birth of the new one is proof: what it gave birth to before that lives.
+#[test]
+fn what_the_new_process_gave_birth_to_before_the_proof_lives() {
+    // Of the old process, of the new one before the proof, and when an id that is proof comes, which.
+    for (old, unproven, proof) in [
+        (&[1, 3, 5][..], &[2][..], (20, 3)),
+        // The ids of a busy process are too many to remember each, and the highest is proof after a login.
+        (&[4000, 5000], &[1, 2], (150, 3)),
+    ] {
+        let mut story = Story::new();
+        for &id in old {
+            born(&mut story, 1, id);
+        }
+        born(&mut story, 2, of_second_thread(1));
+        for &id in unproven {
+            story.tell_of(10, &key("r", "bob", id), &new(600));
+        }
+        story.tell_of(12, &key("r", "bob", unproven[0]), &refreshed(600));
+        assert!(story.table.take_discoveries().is_empty());
+        story.tell_of(proof.0, &key("r", "bob", proof.1), &new(600));
+        // That of the other thread began after the last sign that is sure.
+        let expected = (unproven.len() as u64 + 2, vec![("replaced", old.len() as u64)]);
+        assert_eq!((live(&story), story.closed()), expected);
+        assert_eq!(story.tell_of(151, &key("r", "bob", unproven[0]), &refreshed(600)), Applied::Updated);
+        assert_eq!(story.table.take_discoveries().len(), 1, "nobody shares the address");
+        story.ends_empty();
+    }
+}
+
+/// The first births of a new process may be above what a young old one gave.
+#[test]
+fn what_the_new_process_gave_birth_to_above_the_highest_lives_too() {
+    let mut story = Story::new();
+    born(&mut story, 1, 2);
+    for (second, id) in [(10, 1), (12, 3), (13, 2)] {
+        story.tell_of(second, &key("r", "bob", id), &new(600));
+    }
+    assert_eq!((live(&story), story.closed()), (3, vec![("replaced", 1)]));
+    story.ends_empty();
+}
+
+/// A client that is slow to log in gives a birth below the highest: whose it is shows by its process and by its id.
+#[test]
+fn a_slow_login_of_the_old_process_ends_with_it() {
+    let alice = |id| key("r", "alice", id);
+    // A later sign, and the id that is proof 300 s later.
+    for (sign, proof) in [
+        (Some((1, refreshed(600))), 3),
+        (Some((1, delta(Leg::Peer, [1, 100, 1, 100]))), 3),
+        (Some((1, refreshed(0))), 3),
+        (Some((1, Event::Deleted)), 3),
+        (Some((4, new(600))), 2),
+        (None, 2),
+    ] {
+        let mut story = Story::new();
+        for (second, id) in [(1, 1), (2, 3), (10, 2)] {
+            born(&mut story, second, id);
+        }
+        if let Some((id, event)) = &sign {
+            story.tell_of(20, &alice(*id), event);
+        }
+        let (open, ended) = (live(&story), story.closed());
+        story.tell_of(300, &key("r", "bob", proof), &new(600));
+        assert_eq!(live(&story), 1, "{sign:?}");
+        assert_eq!(story.closed(), [ended, vec![("replaced", open)]].concat(), "{sign:?}");
+        story.ends_empty();
+    }
+    // Nothing shows that it was the old process': it is ended when it is due.
+    let mut story = Story::new();
+    for (second, id) in [(1, 1), (2, 3), (10, 2)] {
+        born(&mut story, second, id);
+    }
+    story.tell_of(300, &key("r", "bob", 3), &new(600));
+    assert_eq!((live(&story), story.closed()), (2, vec![("replaced", 2)]));
+    story.ends_empty();
 }
 
 /// The thread that gives the proof was quiet before: what others of the old process reported is its sign of life, too.

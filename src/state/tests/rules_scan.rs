@@ -112,6 +112,97 @@ fn an_unknown_key_set_within_two_seconds_before_the_gap_may_have_been_missed() {
     }
 }
 
+/// Whatever a Redis loads from its disk seems set when its process began: ends that it had not saved are undone.
+#[test]
+fn an_unknown_key_that_a_restarted_redis_may_have_loaded_is_not_adopted() {
+    for (uptime, set_at, expected) in [
+        (None, 120, KeyCheck::Read),
+        (Some(80), 120, KeyCheck::Stale),
+        (Some(80), 121, KeyCheck::Stale),
+        (Some(80), 122, KeyCheck::Read),
+        // It ran before the gap, and has what was set in it.
+        (Some(180), 98, KeyCheck::Read),
+        (Some(180), 97, KeyCheck::Stale),
+        (Some(u64::MAX), 98, KeyCheck::Read),
+    ] {
+        let mut story = Story::new();
+        gap(&mut story, 100, 200);
+        if let Some(uptime) = uptime {
+            story.table.scan_of(at(200), SOURCE, "b 1", Some(secs(uptime)));
+            // It is tried again within the gap.
+            story.table.scan_failed(SOURCE);
+            story.table.scan_begins(at(200), SOURCE);
+            story.table.scan_of(at(200), SOURCE, "b 1", Some(secs(uptime)));
+        }
+        let check = look(&mut story, 200, &key("r", "carol", 3), 200 - set_at);
+        assert_eq!(check, expected, "{uptime:?}: set at {set_at}");
+    }
+    // Without idle times none is younger.
+    for (uptime, expected) in [(80, KeyCheck::Stale), (180, KeyCheck::Read)] {
+        let mut story = Story::new();
+        gap(&mut story, 100, 200);
+        story.table.scan_of(at(200), SOURCE, "b 1", Some(secs(uptime)));
+        let check = story.table.check_key(at(200), SOURCE, &key("r", "carol", 3), None);
+        assert_eq!(check, expected, "{uptime}");
+    }
+    // Of the process from before the gap nothing was loaded, however young it is.
+    for (redis, expected) in [("b 1", KeyCheck::Stale), ("a 2", KeyCheck::Read)] {
+        let mut story = Story::new();
+        for (second, redis, uptime) in [(10, "a 1", 9), (11, redis, 1)] {
+            gap(&mut story, second, second);
+            story.table.scan_of(at(second), SOURCE, redis, Some(secs(uptime)));
+        }
+        assert_eq!(look(&mut story, 11, &key("r", "carol", 3), 0), expected, "{redis}");
+    }
+    // At the first watch nobody has seen an end; and that Redis is not new at the gap that follows.
+    let mut story = Story::before_the_watch();
+    let alice = story.key;
+    story.table.scan_begins(at(200), SOURCE);
+    story.table.scan_of(at(200), SOURCE, "b 1", Some(secs(1)));
+    assert_eq!(look(&mut story, 200, &alice, 1), KeyCheck::Read);
+    end_of_scan(&mut story, 200);
+    gap(&mut story, 200, 201);
+    story.table.scan_of(at(201), SOURCE, "b 1", Some(secs(2)));
+    assert_eq!(look(&mut story, 201, &alice, 1), KeyCheck::Read);
+}
+
+/// Nor does it tell anything of one that is known: it may be older than what was received.
+#[test]
+fn a_known_key_that_a_restarted_redis_may_have_loaded_tells_nothing() {
+    for (uptime, check, live_after, adopted) in
+        [(None, KeyCheck::Read, 3, 2), (Some(80), KeyCheck::Stale, 1, 0), (Some(180), KeyCheck::Read, 3, 2)]
+    {
+        let mut story = Story::new();
+        let [overdue, gone, lives] = [1, 7, 1_000_000_000_000_001].map(|id| key("r", "alice", id));
+        let of_overdue = |lifetime| grant(lifetime, "192.0.2.1:3479", REMOTE);
+        story.tell_of(1, &overdue, &Event::New(of_overdue(60)));
+        story.tell_of(2, &gone, &new(3600));
+        // Another process, which proves that the one of `gone` is dead.
+        story.tell_of(900, &lives, &new(600));
+        story.tell_of(901, &key("r", "bob", 2), &new(600));
+        story.tell_of(902, &key("r", "bob", 2), &Event::Deleted);
+        assert_eq!(live(&story), 1);
+        story.table.take_discoveries();
+        gap(&mut story, 950, 1050);
+        if let Some(uptime) = uptime {
+            story.table.scan_of(at(1050), SOURCE, "b 1", Some(secs(uptime)));
+        }
+        for (key, value) in [(overdue, Event::Refreshed(of_overdue(600))), (gone, refreshed(600))] {
+            assert_eq!(look(&mut story, 1050, &key, 80), check, "{uptime:?}");
+            story.table.scanned(at(1050), SOURCE, &key, &value, Some(secs(80)));
+        }
+        let known = if uptime == Some(80) { KeyCheck::Known } else { KeyCheck::Read };
+        assert_eq!(look(&mut story, 1050, &lives, 80), known, "{uptime:?}");
+        let other = Event::New(grant(600, LOCAL, "198.51.100.7:40001"));
+        let read = story.table.scanned(at(1050), SOURCE, &lives, &other, Some(secs(80)));
+        assert_eq!(read == Scanned::Known, uptime == Some(80), "{uptime:?}");
+        end_of_scan(&mut story, 1050);
+        assert_eq!((live(&story), story.realm().adopted), (live_after, adopted), "{uptime:?}");
+        assert_eq!(story.table.take_discoveries().is_empty(), uptime == Some(80), "{uptime:?}");
+        story.ends_empty();
+    }
+}
+
 #[test]
 fn a_left_over_that_seems_set_within_two_seconds_of_our_reading_was_read_by_us() {
     for (seems_set_at, expected) in
