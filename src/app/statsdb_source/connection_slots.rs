@@ -12,9 +12,12 @@ use tokio::sync::Notify;
 use crate::clock::Timestamp;
 use crate::net::ClientNetwork;
 
-/// Silent connections of one address, or of one /64 of IPv6, at most. A coturn has one connection for each of its threads, and logs in on all
-/// of them at once.
-pub(super) const PER_ADDRESS: usize = 128;
+/// Silent connections of one client, an address or a /64 of IPv6, at most. A coturn has one connection for each of its threads,
+/// and logs in on all of them at once.
+pub(super) const PER_CLIENT: usize = 128;
+
+/// As many has a coturn that connects with all of its threads: it is no greedier than one who has one.
+const FEW: usize = 32;
 
 /// A connection that is younger than this may have sent its first command already: it is on its way. It gives way for
 /// want of a slot only, not for its address.
@@ -56,7 +59,7 @@ impl ListenerSlots {
     /// A slot for a new connection; `None` if all are taken by connections that are not silent.
     pub(super) fn admit(&mut self, now: Timestamp, peer: IpAddr) -> Option<ListenerSlot> {
         let client = ClientNetwork::from(peer);
-        if let Some(numbers) = self.of_client.get(&client).filter(|numbers| numbers.len() >= PER_ADDRESS)
+        if let Some(numbers) = self.of_client.get(&client).filter(|numbers| numbers.len() >= PER_CLIENT)
             && let Some(&oldest) = numbers.first()
             && self.silent.get(&oldest).is_some_and(|silent| now.since(silent.since) >= ON_THE_WAY)
         {
@@ -93,11 +96,12 @@ impl ListenerSlots {
         self.taken
     }
 
-    /// The oldest silent connection of the client that has the most of them: so nobody loses a slot to a greedier one.
+    /// The oldest silent connection of the client that has the most of them: so nobody loses a slot to a greedier one. One of
+    /// those that have few, if nobody has more.
     fn first_to_leave(&self) -> Option<u64> {
-        let greediest =
-            self.of_client.values().max_by_key(|numbers| (numbers.len(), Reverse(numbers.first())));
-        greediest?.first().copied()
+        let few = FEW.min(self.most / 4);
+        let greed = |numbers: &&BTreeSet<u64>| (numbers.len().max(few), Reverse(numbers.first().copied()));
+        self.of_client.values().max_by_key(greed)?.first().copied()
     }
 
     fn evict(&mut self, number: u64) {
@@ -179,12 +183,23 @@ mod tests {
         assert!(!must_leave(&coturn));
     }
 
+    /// All connections of a coturn come at once; who attacks may have many addresses.
+    #[test]
+    fn who_has_few_is_not_the_greediest() {
+        let mut slots = ListenerSlots::new(128);
+        let others: Vec<ListenerSlot> =
+            (0..124).map(|host| slots.admit(at(0), peer(host)).unwrap()).collect();
+        let coturn: Vec<ListenerSlot> = (0..32).map(|_| slots.admit(at(1), peer(200)).unwrap()).collect();
+        assert!(!coturn.iter().any(must_leave));
+        assert_eq!(others.iter().filter(|slot| must_leave(slot)).count(), 28);
+    }
+
     #[test]
     fn an_address_keeps_no_more_silent_ones_than_its_share() {
-        let mut slots = ListenerSlots::new(10 * PER_ADDRESS);
+        let mut slots = ListenerSlots::new(10 * PER_CLIENT);
         let other = slots.admit(at(0), peer(1)).unwrap();
         let share: Vec<ListenerSlot> =
-            (0..PER_ADDRESS).map(|_| slots.admit(at(0), peer(2)).unwrap()).collect();
+            (0..PER_CLIENT).map(|_| slots.admit(at(0), peer(2)).unwrap()).collect();
         // What these send may be on its way.
         let young = slots.admit(at(249), peer(2)).unwrap();
         assert!(!share.iter().any(must_leave));

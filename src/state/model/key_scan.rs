@@ -111,10 +111,10 @@ impl ScanProgress {
         }
     }
 
-    /// Whether a key that seems set at `set_at` may be from the disk of a Redis that began in the gap: whatever it tells may be
-    /// over since.
+    /// Whether an unknown key that seems set at `set_at` may be from the disk of a Redis that began in the gap: its allocation may
+    /// have ended since.
     // docs/semantics.md#a-redis-that-was-restarted
-    pub(crate) fn may_be_loaded(&self, set_at: Option<Timestamp>) -> bool {
+    fn may_be_loaded(&self, set_at: Option<Timestamp>) -> bool {
         self.loaded_until > Timestamp::ZERO && set_at.is_none_or(|set_at| set_at < self.loaded_until)
     }
 

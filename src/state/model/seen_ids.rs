@@ -30,6 +30,9 @@ pub(crate) const LOGIN: Duration = Duration::from_secs(90);
 /// The highest id is remembered in steps of so long.
 const STEP_MILLIS: u64 = 10_000;
 
+/// A new process has hardly given so many ids more than the old one without a birth that is proof.
+const UNPROVEN_RISE: u64 = 64;
+
 /// Threads of all servers that are remembered.
 const MAX_REMEMBERED: usize = 4096;
 
@@ -78,6 +81,15 @@ impl SeenIds {
         }
     }
 
+    /// An allocation whose birth was not received, and which seems to have begun at `started`.
+    pub(crate) fn adopt(&mut self, now: Timestamp, address: Address, id: AllocationId, started: Timestamp) {
+        let Some((thread, count)) = self.thread(now, address, id) else { return };
+        let is_first = thread.unsure.is_none_or(|unsure| started < unsure.since);
+        if count < thread.highest && started > thread.last_status && is_first {
+            thread.doubt(started);
+        }
+    }
+
     /// The end or the release of an allocation that began at `started`.
     pub(crate) fn see_end(&mut self, address: Address, id: AllocationId, started: Timestamp) {
         let thread = parts(id).and_then(|(thread, _)| self.threads.get_mut(&(address, thread)));
@@ -91,15 +103,16 @@ impl SeenIds {
         let rests = self.resting.get(&address).is_some_and(|&until| now < until);
         let (thread, count) = self.thread(now, address, id)?;
         if rests || !thread.proves_restart(now, count) {
-            if count < thread.highest {
-                let last_status = thread.last_status;
-                thread.unsure.get_or_insert(UnsureBirths { since: now, last_status });
+            if count < thread.highest && thread.unsure.is_none() {
+                thread.doubt(now);
             }
             thread.see(now, count);
             return None;
         }
-        let none = UnsureBirths { since: Timestamp::MAX, last_status: thread.last_status };
-        let UnsureBirths { since: unsure_since, last_status } = thread.unsure.unwrap_or(none);
+        let (unsure_since, last_status) = match thread.unsure {
+            Some(UnsureBirths { since, last_status, .. }) => (since, last_status),
+            None => (Timestamp::MAX, thread.last_status),
+        };
         *thread = Thread::default();
         thread.see(now, count);
         if self.proven.len() >= MAX_REMEMBERED {
@@ -158,6 +171,8 @@ struct UnsureBirths {
     since: Timestamp,
     /// The last before them.
     last_status: Timestamp,
+    /// The highest count then.
+    highest: u64,
 }
 
 impl Thread {
@@ -171,7 +186,9 @@ impl Thread {
         self.last_status = now;
         if count > self.highest {
             // A new process soon gives what the old one gave last, and more.
-            self.unsure = self.unsure.filter(|unsure| now.since(unsure.since) <= LOGIN);
+            self.unsure = self.unsure.filter(|unsure| {
+                now.since(unsure.since) <= LOGIN && count.saturating_sub(unsure.highest) <= UNPROVEN_RISE
+            });
             self.recent.rise(self.highest, count);
             self.highest = count;
             match self.rising.back_mut() {
@@ -186,6 +203,12 @@ impl Thread {
     /// are its own.
     fn meet(&mut self, started: Timestamp) {
         self.unsure = self.unsure.filter(|unsure| started >= unsure.since);
+    }
+
+    /// From then on births may be of a new process.
+    fn doubt(&mut self, since: Timestamp) {
+        let (last_status, highest) = (self.last_status, self.highest);
+        self.unsure = Some(UnsureBirths { since, last_status, highest });
     }
 
     fn settle(&mut self, now: Timestamp) {
@@ -258,7 +281,7 @@ const fn place(count: u64) -> usize {
 
 persist! { SeenIds { proven, threads, resting } }
 persist! { Thread { highest, recent, settled, rising, last_status, since 5 unsure = None } }
-persist! { UnsureBirths { since, last_status } }
+persist! { UnsureBirths { since, last_status, highest } }
 persist! { Rise { ends, highest } }
 
 impl SeenIds {
@@ -388,6 +411,43 @@ mod tests {
             assert_eq!(seen.birth(at(95), ADDRESS, id(0, 10)), Some(expected), "{then:?}");
             // Nothing of it stays with the new process.
             assert_eq!(seen.birth(at(96), ADDRESS, id(0, 10)), Some(proof(95, 95)));
+        }
+    }
+
+    /// A slow login is usual in a busy process, and does not make all that follows unsure.
+    #[test]
+    fn counts_that_rise_far_are_no_new_process() {
+        for (highest, unsure) in [(93, Some((2, 1))), (94, Some((2, 1))), (95, None)] {
+            let mut seen = SeenIds::default();
+            for (second, count) in [(1, 10), (1, 30), (2, 20), (3, highest)] {
+                assert_eq!(seen.birth(at(second), ADDRESS, id(0, count)), None);
+            }
+            let expected = match unsure {
+                Some((since, last)) => NewProcess { unsure_since: at(since), ..proof(last, 0) },
+                None => proof(3, 0),
+            };
+            assert_eq!(seen.birth(at(40), ADDRESS, id(0, 10)), Some(expected), "{highest}");
+        }
+    }
+
+    /// An allocation that began unseen below the highest.
+    #[test]
+    fn what_began_in_a_gap_may_be_of_the_new_process() {
+        for (adopted, since, last_status) in [
+            (&[(210, 1), (205, 2), (220, 3)][..], 205, 1),
+            (&[(220, 9)], u64::MAX, 300),
+            // From before a status that was received.
+            (&[(1, 2)], u64::MAX, 300),
+        ] {
+            let mut seen = SeenIds::default();
+            seen.birth(at(1), ADDRESS, id(0, 5));
+            for &(started, count) in adopted {
+                seen.adopt(at(300), ADDRESS, id(0, count), at(started));
+            }
+            seen.see(at(300), ADDRESS, id(0, 5), at(299));
+            let found = seen.birth(at(310), ADDRESS, id(0, 4)).unwrap();
+            let since = if since == u64::MAX { Timestamp::MAX } else { at(since) };
+            assert_eq!((found.unsure_since, found.last_status), (since, at(last_status)), "{adopted:?}");
         }
     }
 

@@ -96,8 +96,8 @@ impl Source {
 persist! {
     Source {
         name, since 2 created = Timestamp::ZERO, stats, up, known, watched_since, is_remembered, lost_at, left_overs,
-        since 4 redis = None, since 5 redis_began = Timestamp::ZERO, since 4 other_redis = None, resumed_at, received_until, live, records, long_lifetimes,
-        last_long_lifetime, scan, mark
+        since 4 redis = None, since 5 redis_began = Timestamp::ZERO, since 4 other_redis = None, resumed_at, received_until,
+        live, records, long_lifetimes, last_long_lifetime, scan, mark
     }
 }
 

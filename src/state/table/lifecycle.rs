@@ -65,6 +65,9 @@ impl Table {
         self.notice_other_server(hash, key, &granted);
         let known = self.find_open(hash, key);
         let started = known.map_or(self.now, |at| self.records[at].started.get());
+        if known.is_none() {
+            self.note_adopted(key.id, &granted, started);
+        }
         self.note_status(key.id, &granted, started);
         let (at, applied) = match known {
             Some(at) => {

@@ -31,6 +31,13 @@ impl Table {
         }
     }
 
+    /// Notes the id of an allocation whose birth was not received, and which seems to have begun at `started`.
+    pub(super) fn note_adopted(&mut self, id: AllocationId, granted: &Granted, started: Timestamp) {
+        if let Some(address) = self.address_of(granted) {
+            self.servers.ids.adopt(self.now, address, id, started);
+        }
+    }
+
     /// Notes that an allocation reports its end, or its release.
     pub(super) fn note_end(&mut self, at: RecordId) {
         let record = &self.records[at];
@@ -50,7 +57,7 @@ impl Table {
 
     /// A birth under `key`, whose record is `newborn`, proves that the process behind its server address is new: what the
     /// old one held ended with it. An allocation that began after the old process' last sign may be the new one's: it stays
-    /// until its own thread gives proof, or until it is due.
+    /// until it is due, or, one of another thread, until that thread gives proof.
     // docs/semantics.md#cause-replaced
     pub(super) fn end_old_process(
         &mut self,

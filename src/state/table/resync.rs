@@ -288,6 +288,7 @@ impl Table {
         allocation.set(Flag::ReleasePending, released);
         allocation.set(Flag::ScannedBirth, is_birth);
         self.mark_read(at);
+        self.note_adopted(key.id, &granted, set_at);
         Scanned::Adopted
     }
 
@@ -401,11 +402,13 @@ impl Table {
         scan.is_none_or(|scan| scan.adopts(set_at))
     }
 
-    /// The key of an allocation was set later than by the status we know, and not merely read by us or loaded by Redis.
+    /// The key of an allocation was set later than by the status we know, and not merely read by us or loaded by Redis, in
+    /// whichever gap that was.
     fn was_set_since(&self, allocation: &Allocation, set_at: Option<Timestamp>) -> bool {
-        let scan = self.sources.get(allocation.source()).and_then(|source| source.scan.as_ref());
-        let known = allocation.granted_at.get().max(allocation.read_at.get()).plus(PRECISION);
-        set_at.is_some_and(|set_at| set_at > known) && scan.is_none_or(|scan| !scan.may_be_loaded(set_at))
+        let source = self.sources.get(allocation.source());
+        let loaded_at = source.map_or(Timestamp::ZERO, |source| source.redis_began);
+        let known = allocation.granted_at.get().max(allocation.read_at.get());
+        set_at.is_some_and(|set_at| set_at > known.plus(PRECISION) && set_at >= loaded_at.plus(PRECISION))
     }
 
     fn ended_in_scan(&self, key: &SourceKey<'_>) -> bool {

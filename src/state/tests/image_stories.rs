@@ -86,6 +86,29 @@ fn a_scan_after_a_gap() {
     });
 }
 
+/// When the process of Redis began, for a scan that goes on and for one that is tried again.
+#[test]
+fn a_redis_that_began_in_a_gap() {
+    for is_tried_again in [false, true] {
+        let mut table = begun(Settings::default());
+        tell(&mut table, 1, "alice", 1, &new(60));
+        table.advance(at(900));
+        table.link_down(at(950), SOURCE);
+        table.scan_begins(at(1050), SOURCE);
+        table.scan_of(at(1050), SOURCE, "b 1", Some(secs(80)));
+        if is_tried_again {
+            table.scan_failed(SOURCE);
+        }
+        goes_on(table, &(KeyCheck::Stale, KeyCheck::Stale), |table| {
+            if is_tried_again {
+                table.scan_begins(at(1060), SOURCE);
+                table.scan_of(at(1060), SOURCE, "b 1", Some(secs(90)));
+            }
+            (look(table, 1060, "alice", 1, 90), look(table, 1060, "dora", 9, 90))
+        });
+    }
+}
+
 #[test]
 fn a_scan_that_may_miss_keys() {
     let mut table = begun(Settings::default());

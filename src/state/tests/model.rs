@@ -78,8 +78,8 @@ pub(super) struct Model {
     /// Ids of the present process in statuses of the long form, with the moments they were first seen at.
     ids: Vec<(AllocationId, Timestamp)>,
     last_status: Timestamp,
-    /// Since when births may be those of a new process, and the last status before them.
-    unsure: Option<(Timestamp, Timestamp)>,
+    /// Since when births may be those of a new process, the last status before them, and the highest id then.
+    unsure: Option<(Timestamp, Timestamp, u64)>,
     /// Two processes share the server's address until then.
     rests_until: Timestamp,
     pub(super) unallocated: Traffic,
@@ -153,7 +153,7 @@ impl Model {
                 if new_process {
                     self.end_old_process(at);
                 }
-                self.note_id(grant, at, true);
+                self.note_id(grant, at, true, false);
             }
             Event::Refreshed(grant) if grant.lifetime == 0 => {
                 let at = self.open_record(key).unwrap_or_else(|| {
@@ -169,8 +169,9 @@ impl Model {
             }
             Event::Refreshed(grant) => {
                 let lifetime = seconds(grant.lifetime);
-                let at = self.open_record(key).unwrap_or_else(|| self.open(key, lifetime, false, false));
-                self.note_id(grant, at, false);
+                let known = self.open_record(key);
+                let at = known.unwrap_or_else(|| self.open(key, lifetime, false, false));
+                self.note_id(grant, at, false, known.is_none());
                 self.contradict(at);
                 let was_gone = self.is_gone(at);
                 let record = &mut self.records[at];
@@ -340,7 +341,7 @@ impl Model {
             && self.ids.iter().any(|&(other, seen)| other == id || other.0 >= id.0 && settled(seen))
     }
 
-    fn note_id(&mut self, grant: &Grant<'_>, at: usize, is_birth: bool) {
+    fn note_id(&mut self, grant: &Grant<'_>, at: usize, is_birth: bool, is_adopted: bool) {
         if grant.path.is_none() {
             return;
         }
@@ -353,9 +354,12 @@ impl Model {
             self.meet(at);
         }
         if self.ids.iter().all(|&(other, _)| other.0 < id.0) {
-            self.unsure.take_if(|unsure| self.now.since(unsure.0) > seconds(90));
-        } else if is_birth && self.ids.iter().any(|&(other, _)| other.0 > id.0) {
-            self.unsure.get_or_insert((self.now, self.last_status));
+            self.unsure.take_if(|unsure| self.now.since(unsure.0) > seconds(90) || id.0 > unsure.2 + 64);
+        } else if is_birth || is_adopted && self.now > self.last_status {
+            let highest = self.ids.iter().map(|&(other, _)| other.0).max();
+            if let Some(highest) = highest.filter(|&highest| highest > id.0) {
+                self.unsure.get_or_insert((self.now, self.last_status, highest));
+            }
         }
         self.last_status = self.now;
         if !self.ids.iter().any(|&(other, _)| other == id) {
@@ -371,7 +375,7 @@ impl Model {
 
     /// What may have ended with the old process, the oldest first: all of the model are of one server and one thread.
     fn of_old_process(&mut self, newborn: usize) -> Vec<usize> {
-        let (since, last_status) = self.unsure.take().unwrap_or((Timestamp::MAX, self.last_status));
+        let (since, last_status, _) = self.unsure.take().unwrap_or((Timestamp::MAX, self.last_status, 0));
         let mut of_server: Vec<usize> =
             (0..self.records.len()).filter(|&at| at != newborn && self.records[at].long_form).collect();
         // One that was born with a higher id, before those who log in now connected, is no newer.

@@ -129,6 +129,43 @@ fn what_the_new_process_gave_birth_to_above_the_highest_lives_too() {
     story.ends_empty();
 }
 
+/// Whatever was missed of the new process began in the gap, or was met by a refresh: it did not end with the old one.
+#[test]
+fn what_began_unseen_in_the_new_process_lives() {
+    for is_scanned in [false, true] {
+        let mut story = Story::new();
+        born(&mut story, 1, 5);
+        let [first, second, third] = [1, 2, 3].map(|id| key("r", "bob", id));
+        if is_scanned {
+            super::scans::gap(&mut story, 100, 300);
+            for (key, idle) in [(&first, 90), (&second, 80)] {
+                let scanned = super::scans::scan(&mut story, 300, key, &new(600), Some(idle)).1;
+                assert_eq!(scanned, Some(Scanned::Adopted));
+            }
+            super::scans::end_of_gap(&mut story, 300);
+        } else {
+            story.tell_of(210, &first, &refreshed(600));
+            story.tell_of(220, &second, &refreshed(600));
+        }
+        story.tell_of(310, &third, &new(600));
+        assert_eq!((live(&story), story.closed()), (3, vec![("replaced", 1)]), "{is_scanned}");
+        story.ends_empty();
+    }
+}
+
+/// Slow logins are usual where many come at once: one does not keep a whole young process from ending with the next.
+#[test]
+fn a_herd_of_a_young_process_ends_with_it() {
+    let mut story = Story::new();
+    let herd = (4..=90).map(|id| (2 + id / 10, id));
+    for (second, id) in [(1, 1), (1, 3), (2, 2)].into_iter().chain(herd) {
+        born(&mut story, second, id);
+    }
+    story.tell_of(12, &key("r", "bob", 2), &new(600));
+    assert_eq!((live(&story), story.closed()), (1, vec![("replaced", 90)]));
+    story.ends_empty();
+}
+
 /// A client that is slow to log in gives a birth below the highest: whose it is shows by its process and by its id.
 #[test]
 fn a_slow_login_of_the_old_process_ends_with_it() {

@@ -199,6 +199,17 @@ fn a_known_key_that_a_restarted_redis_may_have_loaded_tells_nothing() {
         end_of_scan(&mut story, 1050);
         assert_eq!((live(&story), story.realm().adopted), (live_after, adopted), "{uptime:?}");
         assert_eq!(story.table.take_discoveries().is_empty(), uptime == Some(80), "{uptime:?}");
+        if uptime == Some(80) {
+            // Nor in a later gap.
+            gap(&mut story, 1100, 1110);
+            story.table.scan_of(at(1110), SOURCE, "b 1", Some(secs(140)));
+            for (key, check) in
+                [(overdue, KeyCheck::Stale), (gone, KeyCheck::Stale), (lives, KeyCheck::Known)]
+            {
+                assert_eq!(look(&mut story, 1110, &key, 140), check);
+            }
+            end_of_scan(&mut story, 1110);
+        }
         story.ends_empty();
     }
 }
