@@ -88,8 +88,6 @@ pub(crate) struct ScanProgress {
     /// written until then. [`Timestamp::ZERO`] where there is none, or it is no other one.
     pub(crate) kept_until: Timestamp,
     pub(crate) adopts: Adopts,
-    /// The Redis began in the gap: what seems set before this moment may be from its disk. [`Timestamp::ZERO`] otherwise.
-    pub(crate) loaded_until: Timestamp,
     /// Keys that ended meanwhile.
     pub(crate) ended: SlabMap<u64, ()>,
     /// Records whose keys were found.
@@ -99,28 +97,6 @@ pub(crate) struct ScanProgress {
 impl ScanProgress {
     pub(crate) fn remember_end(&mut self, key: u64) {
         self.ended.insert(key, ());
-    }
-
-    /// The process of Redis began at `started`. Keys that it loaded from its disk seem set then, whenever they were, and however
-    /// long the load took (Redis 7.0.15 run).
-    pub(crate) fn redis_began(&mut self, started: Timestamp) {
-        if let Adopts::SetSince(lost_at) = self.adopts
-            && started.plus(PRECISION) > lost_at
-        {
-            self.loaded_until = started.plus(PRECISION);
-        }
-    }
-
-    /// Whether an unknown key that seems set at `set_at` may be from the disk of a Redis that began in the gap: its allocation may
-    /// have ended since.
-    // docs/semantics.md#a-redis-that-was-restarted
-    fn may_be_loaded(&self, set_at: Option<Timestamp>) -> bool {
-        self.loaded_until > Timestamp::ZERO && set_at.is_none_or(|set_at| set_at < self.loaded_until)
-    }
-
-    /// Whether an unknown key that was set at `set_at` may be of an allocation that lives.
-    pub(crate) fn adopts(&self, set_at: Option<Timestamp>) -> bool {
-        self.adopts.includes(set_at) && !self.may_be_loaded(set_at)
     }
 
     /// The key was found of an allocation that was born at `born_at`, and seems set at `set_at`: if not on this Redis, then the
@@ -162,10 +138,17 @@ pub(crate) enum Adopts {
 }
 
 impl Adopts {
+    /// Whether an unknown key that seems set at `set_at` may be of an allocation that lives; the process of Redis began at
+    /// `redis_began`. Keys that it loaded from its disk seem set then, whenever they were, and however long the load took (Redis
+    /// 7.0.15 run): if that was in the gap, their allocations may have ended since.
     // docs/semantics.md#which-keys-are-read
-    fn includes(self, set_at: Option<Timestamp>) -> bool {
+    pub(crate) fn includes(self, set_at: Option<Timestamp>, redis_began: Timestamp) -> bool {
+        let loaded_until = redis_began.plus(PRECISION);
         match self {
             Self::All => true,
+            Self::SetSince(lost_at) if loaded_until > lost_at => {
+                set_at.is_some_and(|set_at| set_at >= loaded_until && set_at.plus(PRECISION) >= lost_at)
+            }
             Self::SetSince(lost_at) => set_at.is_none_or(|set_at| set_at.plus(PRECISION) >= lost_at),
             Self::Nothing => false,
         }
@@ -210,17 +193,14 @@ impl LeftoverKeys {
 persist! { KnownRedis { id, seen_at, until } }
 persist! { OtherRedis { until, since } }
 persist! {
-    ScanProgress {
-        began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts,
-        since 5 loaded_until = Timestamp::ZERO, ended, found
-    }
+    ScanProgress { began, after_gap, may_miss_keys, since 4 kept_until = Timestamp::ZERO, adopts, ended, found }
 }
 persist! { LeftoverKeys { by_key, in_order } }
 
 impl ScanProgress {
     /// The same once more, to be written only.
     pub(crate) fn share(&mut self) -> Self {
-        let Self { began, after_gap, may_miss_keys, kept_until, adopts, loaded_until, ended, found } = self;
+        let Self { began, after_gap, may_miss_keys, kept_until, adopts, ended, found } = self;
         let ended = ended.share();
         Self {
             began: *began,
@@ -228,7 +208,6 @@ impl ScanProgress {
             may_miss_keys: *may_miss_keys,
             kept_until: *kept_until,
             adopts: *adopts,
-            loaded_until: *loaded_until,
             ended,
             found: *found,
         }

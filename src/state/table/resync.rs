@@ -80,7 +80,6 @@ impl Table {
                 may_miss_keys: false,
                 kept_until: Timestamp::ZERO,
                 adopts,
-                loaded_until: Timestamp::ZERO,
                 ended: SlabMap::default(),
                 found: 0,
             });
@@ -109,9 +108,6 @@ impl Table {
         let is_other_process = source.redis.as_ref().is_none_or(|before| !before.is_of_process(redis));
         if source.known && is_other_process {
             source.redis_began = uptime.map_or(Timestamp::ZERO, |uptime| now.minus(uptime));
-        }
-        if let Some(scan) = &mut source.scan {
-            scan.redis_began(source.redis_began);
         }
         let Some(before) = &mut source.redis else {
             source.redis = Some(KnownRedis::new(redis, now));
@@ -398,12 +394,13 @@ impl Table {
     }
 
     fn adopts(&self, source: SourceId, set_at: Option<Timestamp>) -> bool {
-        let scan = self.sources.get(source).and_then(|source| source.scan.as_ref());
-        scan.is_none_or(|scan| scan.adopts(set_at))
+        let Some(source) = self.sources.get(source) else { return true };
+        source.scan.as_ref().is_none_or(|scan| scan.adopts.includes(set_at, source.redis_began))
     }
 
     /// The key of an allocation was set later than by the status we know, and not merely read by us or loaded by Redis, in
     /// whichever gap that was.
+    // docs/semantics.md#a-redis-that-was-restarted
     fn was_set_since(&self, allocation: &Allocation, set_at: Option<Timestamp>) -> bool {
         let source = self.sources.get(allocation.source());
         let loaded_at = source.map_or(Timestamp::ZERO, |source| source.redis_began);
